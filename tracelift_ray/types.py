@@ -1,0 +1,306 @@
+"""The values that cross module boundaries: problem, trace, artifact, verdict, rubric score, trajectory, group.
+
+All are frozen dataclasses of plain Python values, so that they pickle cheaply between processes
+and mean the same thing in the library, in Ray actors and in the files of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["math", "code"]
+FinishReason = Literal["stop", "length"]
+TestKind = Literal["stdio", "function"]
+#: Why a trace is malformed: its tag never opens, is not closed, the length limit cut it, or it holds nothing.
+Malformed = Literal["unopened", "unclosed", "length", "empty"]
+#: What became of an artifact. All but "passed" are failures that the artifact itself caused.
+Outcome = Literal[
+    "passed",
+    "wrong_answer",
+    "runtime_error",
+    "time_limit",
+    "memory_limit",
+    "output_limit",
+    "does_not_compile",
+    "no_artifact",
+]
+MATH_DIMENSIONS = (
+    "problem_understanding",
+    "solution_strategy",
+    "step_coherence",
+    "calculation_correctness",
+    "answer_support",
+)
+CODE_DIMENSIONS = (
+    "task_understanding",
+    "plan_quality",
+    "step_coherence",
+    "action_support",
+    "non_leakage",
+)
+
+
+def rubric_dimensions(task: Task) -> tuple[str, ...]:
+    """The five rubric dimensions of a task, in the order of the reasoning RM's heads (paper, arXiv 2605.03862)."""
+    return MATH_DIMENSIONS if task == "math" else CODE_DIMENSIONS
+
+
+class InfrastructureError(Exception):
+    """A component failed, so there is no result. Retried on another member, then masked and counted; never a score.
+
+    Args:
+        component: the pool or service that failed, such as ``"executor"``.
+        cause: one short clause that says what happened.
+    """
+
+    def __init__(self, component: str, cause: str) -> None:
+        super().__init__(component, cause)
+        self.component = component
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"{self.component}: {self.cause}"
+
+
+class DataError(ValueError):
+    """An input file or one of its records is unusable. The message names file, line, field and rule."""
+
+
+@dataclass(frozen=True)
+class CodeTests:
+    """The tests of a code problem.
+
+    ``stdio`` tests feed ``inputs[i]`` on stdin and compare stdout with ``outputs[i]``. ``function`` tests run
+    ``setup`` and then each statement of ``asserts`` beside the program; with an ``entry_point`` and one
+    ``check(candidate)`` body in ``asserts`` this is the HumanEval form.
+    """
+
+    kind: TestKind
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    asserts: tuple[str, ...] = ()
+    setup: str = ""
+    entry_point: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs) if self.kind == "stdio" else len(self.asserts)
+
+    def limited(self, count: int) -> CodeTests:
+        """The same problem with only its first ``count`` tests."""
+        return CodeTests(
+            self.kind,
+            self.inputs[:count],
+            self.outputs[:count],
+            self.asserts[:count],
+            self.setup,
+            self.entry_point,
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be solved.
+
+    Attributes:
+        id: unique within a data set; seeds and caches are keyed by it.
+        task: ``math`` or ``code``.
+        task_type: free text such as ``algorithm``; shown to the reasoning RM.
+        statement: the text shown to planner, executor and RM.
+        answer: the reference answer of a math problem, else None.
+        tests: the tests of a code problem, else None.
+        solution: a worked solution or reference program where the data has one.
+    """
+
+    id: str
+    task: Task
+    statement: str
+    task_type: str = ""
+    answer: str | None = None
+    tests: CodeTests | None = None
+    solution: str | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sample from an engine.
+
+    Attributes:
+        token_ids: exactly the ids that the engine emitted, the stop token included.
+        text: their decoding without special tokens, cut after a stop string where one ended it.
+        logprobs: natural log-probabilities of ``token_ids`` after temperature; None where not asked for.
+        finish_reason: ``length`` where the limit cut the sample.
+        oldest_version, newest_version: policy versions that wrote the first and the last token (0 for frozen models).
+    """
+
+    token_ids: tuple[int, ...]
+    text: str
+    finish_reason: FinishReason
+    logprobs: tuple[float, ...] | None = None
+    oldest_version: int = 0
+    newest_version: int = 0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A planner's completion read as a trace.
+
+    Attributes:
+        prompt_ids: the token ids the planner was given.
+        completion: the sample; the learner trains on its ids and behaviour log-probs (token in, token out).
+        reasoning: the text inside the tag, stripped; None where the trace is malformed.
+        malformed: the kind of malformation, or None.
+    """
+
+    problem_id: str
+    index: int
+    prompt_ids: tuple[int, ...]
+    completion: Completion
+    reasoning: str | None
+    malformed: Malformed | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The executor's output: a final answer or a program, as read from its completion (None: none was found)."""
+
+    content: str | None
+    completion_text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verifier says of an artifact; always about the artifact, never about the verifier's own failures.
+
+    ``passed_tests`` of ``total_tests`` (math counts as one test). ``detail`` is capped text for people.
+    """
+
+    outcome: Outcome
+    passed_tests: int = 0
+    total_tests: int = 1
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "passed"
+
+    @property
+    def success(self) -> int:
+        """1 where passed, else 0."""
+        return int(self.passed)
+
+
+@dataclass(frozen=True)
+class RubricScore:
+    """A rubric judgement: ``labels`` in [0, 4] by dimension (expected labels, so real numbers), ``total`` and the
+    score ``q`` used by the reward in [0, 1]. ``truncated`` where the RM did not see the whole input."""
+
+    labels: tuple[float, ...]
+    total: float
+    score: float
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One executor sample and its verdict."""
+
+    artifact: Artifact
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A trace with all that is known of it, and its reward.
+
+    Attributes:
+        executions: the K executor samples with the trace; empty for a floored malformed trace or an arm without uplift.
+        fresh: the extra sample that ``e2e: fresh`` and the execution reward use.
+        rubric: the reasoning RM's score, where the arm uses one.
+        uplift: mean success with the trace minus baseline in [-1, 1], where the arm uses one.
+        reward: None exactly where the trace is masked.
+        masked: why the trace takes no part in training (an infrastructure error, say), or None.
+        leaked: whether the trace states the reference answer.
+    """
+
+    trace: Trace
+    executions: tuple[Execution, ...] = ()
+    fresh: Execution | None = None
+    rubric: RubricScore | None = None
+    uplift: float | None = None
+    reward: float | None = None
+    masked: str | None = None
+    leaked: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """All traces sampled for one problem at one time.
+
+    Attributes:
+        serial: counts submissions of the run; groups are consumed in this order when on-policy.
+        submitted_version: the learner's version at submission.
+        baseline: executions without a trace, shared by the group; empty where the arm needs none.
+    """
+
+    serial: int
+    problem: Problem
+    submitted_version: int
+    trajectories: tuple[Trajectory, ...]
+    baseline: tuple[Execution, ...] = ()
+
+    @property
+    def oldest_version(self) -> int:
+        """The oldest policy version that wrote any trace of the group that is trained on."""
+        return min(
+            (t.trace.completion.oldest_version for t in self.trajectories if t.masked is None),
+            default=self.submitted_version,
+        )
+
+
+@dataclass(frozen=True)
+class TrainSample:
+    """One trace as the learner sees it: ids and behaviour log-probs as the engine emitted them, and an advantage."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    behaviour_logprobs: tuple[float, ...]
+    advantage: float
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """What one learner step trains on.
+
+    ``num_traces`` and ``num_tokens`` (completion tokens) count every unmasked trace of the batch, those of groups
+    without signal included, so that normalisers do not depend on which samples carry gradient.
+    """
+
+    samples: tuple[TrainSample, ...]
+    num_traces: int
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How an engine samples. ``stop`` strings end a sample and stay in its token ids. ``seed`` None: unseeded."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    logprobs: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt: token ids for engines of ours, and chat messages for remote chat servers."""
+
+    token_ids: tuple[int, ...]
+    text: str
+    messages: tuple[tuple[str, str], ...] = field(default=())
