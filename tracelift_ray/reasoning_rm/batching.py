@@ -1,0 +1,120 @@
+"""From (problem, trace) pairs to the reward model's tensors: tokens, truncation, second input, padding, batches.
+
+Scoring and training both go through here, so a model is asked about exactly what it was trained on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tracelift_ray.reasoning_rm.inputs import RenderedInput, render_input
+from tracelift_ray.reasoning_rm.second_input import FrozenLogprobs, align
+from tracelift_ray.types import Problem
+
+
+@dataclass(frozen=True)
+class EncodedInput:
+    """One RM input as tokens.
+
+    Attributes:
+        token_ids: at least one, at most ``max_length``.
+        logprobs: as many, NaN where a token has none; None for a model without a second input.
+        truncated: whether tokens were cut from the right.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None
+    truncated: bool
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True)
+class InputBatch:
+    """Right-padded tensors of (B, T), the arguments of ``ReasoningRewardModel.forward``."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_logprobs: Tensor | None
+
+
+class InputEncoder:
+    """Tokenizes RM inputs, cutting them on the right at ``max_length`` tokens.
+
+    Args:
+        tokenizer: of the backbone; a fast one (with character offsets) where a second input is used.
+        frozen: the language model behind the second input, or None.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int, frozen: FrozenLogprobs | None = None) -> None:
+        if frozen is not None and not tokenizer.is_fast:
+            raise ValueError("the second input needs a fast tokenizer, which knows the characters of each token")
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._frozen = frozen
+
+    def encode(self, items: Sequence[tuple[Problem, str]]) -> list[EncodedInput]:
+        """The tokens of each (problem, trace), in order."""
+        if not items:
+            return []
+        rendered = [render_input(problem, reasoning) for problem, reasoning in items]
+        texts = [item.text for item in rendered]
+        offsets = self._frozen is not None
+        encoded = self._tokenizer(texts, return_offsets_mapping=offsets, padding=False, truncation=False, verbose=False)
+        rows: list[list[int]] = encoded["input_ids"]
+        logprobs: list[tuple[float, ...] | None] = [None] * len(rows)
+        if self._frozen is not None:
+            sources = self._frozen.read(items)
+            spans = encoded["offset_mapping"]
+            logprobs = [_aligned(*row) for row in zip(rendered, spans, sources, strict=True)]
+        cut = self._max_length
+        return [
+            EncodedInput(tuple(ids[:cut]), None if values is None else values[:cut], len(ids) > cut)
+            for ids, values in zip(rows, logprobs, strict=True)
+        ]
+
+
+def _aligned(
+    rendered: RenderedInput, spans: Sequence[tuple[int, int]], source: Sequence[tuple[int, float]]
+) -> tuple[float, ...]:
+    """The frozen model's log-probs at the RM's tokens of the trace; NaN at all others."""
+    relative = [(start - rendered.start, min(end, rendered.end) - rendered.start) for start, end in spans]
+    return tuple(align(relative, source))
+
+
+def collate(inputs: Sequence[EncodedInput], pad_id: int, device: torch.device | str) -> InputBatch:
+    """Pads on the right to the longest of ``inputs``; the attention mask is 1 at tokens and 0 at padding."""
+    shape = (len(inputs), max(map(len, inputs)))
+    ids = torch.full(shape, pad_id, dtype=torch.long)
+    mask = torch.zeros(shape, dtype=torch.long)
+    logprobs = torch.full(shape, math.nan) if inputs[0].logprobs is not None else None
+    for row, item in enumerate(inputs):
+        ids[row, : len(item)] = torch.tensor(item.token_ids)
+        mask[row, : len(item)] = 1
+        if logprobs is not None and item.logprobs is not None:
+            logprobs[row, : len(item)] = torch.tensor(item.logprobs)
+    return InputBatch(ids.to(device), mask.to(device), None if logprobs is None else logprobs.to(device))
+
+
+def budget_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Cuts positions, longest first, into batches whose padded size (count x longest) is at most ``max_tokens``.
+
+    A sequence longer than the budget makes a batch of its own. Every position comes exactly once.
+    """
+    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
+    while order:
+        count = max(1, max_tokens // lengths[order[0]])
+        yield order[:count]
+        order = order[count:]
+
+
+def pad_id_of(tokenizer: Any) -> int:
+    """The padding id; any id will do where the tokenizer has none, since padding is masked and on the right."""
+    return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id

@@ -1,0 +1,219 @@
+"""The reasoning reward model: five rubric heads and a total head on any Hugging Face decoder backbone.
+
+A reward model is an ordinary Hugging Face directory. Its configuration is the backbone's with the keys
+``rm_dimension_names``, ``rm_dimension_weights``, ``rm_num_labels``, ``rm_use_total_head`` and ``classifier_dropout``
+added; its architecture is named ``<Backbone>ForReasonRewardModel`` (``Qwen2ForReasonRewardModel``); its weights are
+``model.*``, ``dimension_heads.{0..4}.{weight,bias}`` and ``total_head.{weight,bias}``. The promise: a sequence's score
+depends on that sequence alone, whatever it is batched with, since padding is on the right of a causal model.
+
+Two optional keys, ``rm_second_input`` and ``rm_second_input_model``, name a second input (see ``second_input.py``);
+then ``second_input.{logprob,surprising}`` are weights too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+from tracelift_ray.reasoning_rm.second_input import LOGPROB_INPUT, LogprobEmbedding
+
+ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
+NUM_DIMENSIONS = 5
+DERIVED_WEIGHT = 0.5  # share of the rubric-derived score in q; the rest is the total head's (paper, arXiv 2605.03862)
+
+
+class RewardModelError(ValueError):
+    """A directory that is no usable reward model or backbone: what is wrong, where, what to do, in one line."""
+
+
+@dataclass(frozen=True)
+class RubricOutput:
+    """What the heads say of B sequences, all in float32.
+
+    Attributes:
+        label_logits: (B, 5, num_labels).
+        total: (B,) in [0, 1], the sigmoid of the total head; equal to ``derived`` for a model without that head.
+        derived: (B,) in [0, 1], sum_d w_d E[label_d] / (num_labels - 1).
+        score: (B,) in [0, 1], q = 0.5 derived + 0.5 total.
+    """
+
+    label_logits: Tensor
+    total: Tensor
+    derived: Tensor
+    score: Tensor
+
+    @property
+    def expected_labels(self) -> Tensor:
+        """(B, 5), E[label] of each dimension in [0, num_labels - 1]."""
+        return expected_labels(self.label_logits)
+
+
+def expected_labels(label_logits: Tensor) -> Tensor:
+    """The mean label under softmax(logits): (..., num_labels) -> (...), in [0, num_labels - 1]."""
+    values = torch.arange(label_logits.shape[-1], device=label_logits.device, dtype=torch.float32)
+    return (label_logits.float().softmax(-1) * values).sum(-1)
+
+
+class ReasoningRewardModel(PreTrainedModel):
+    """Rubric and total heads over the hidden state of each sequence's last token.
+
+    This class holds what all backbones share. Instances are of a subclass made for the backbone, which takes
+    initialisation, attention and device placement from the backbone's own ``PreTrainedModel``; build them with
+    ``from_backbone`` and ``from_pretrained``.
+    """
+
+    base_model_prefix = "model"
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        hidden = config.get_text_config().hidden_size
+        self.model = AutoModel.from_config(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.dimension_heads = nn.ModuleList(nn.Linear(hidden, config.rm_num_labels) for _ in config.rm_dimension_names)
+        self.total_head = nn.Linear(hidden, 1) if config.rm_use_total_head else None
+        self.second_input = LogprobEmbedding(hidden) if second_input_of(config) else None
+        self.post_init()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_logprobs: Tensor | None = None) -> RubricOutput:
+        """Scores right-padded sequences.
+
+        Args:
+            input_ids, attention_mask: (B, T); every row has at least one token and its padding on the right.
+            token_logprobs: (B, T), NaN where a token has none; given exactly where the model has a second input.
+        """
+        if (token_logprobs is None) != (self.second_input is None):
+            raise ValueError("token_logprobs must be given exactly where the reward model has a second input")
+        embeddings = self.get_input_embeddings()(input_ids)
+        if self.second_input is not None:
+            embeddings = embeddings + self.second_input(token_logprobs)
+        hidden = self.model(inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        last = attention_mask.sum(1).long() - 1
+        pooled = self.dropout(hidden[torch.arange(len(last), device=last.device), last])
+        return self._read_heads(pooled)
+
+    def _read_heads(self, pooled: Tensor) -> RubricOutput:
+        """(B, hidden) -> the heads' output."""
+        logits = torch.stack([head(pooled) for head in self.dimension_heads], dim=1).float()
+        weights = torch.tensor(self.config.rm_dimension_weights, device=logits.device, dtype=torch.float32)
+        derived = (expected_labels(logits) * weights).sum(-1) / (logits.shape[-1] - 1)
+        total = derived if self.total_head is None else torch.sigmoid(self.total_head(pooled).squeeze(-1).float())
+        return RubricOutput(logits, total, derived, DERIVED_WEIGHT * derived + (1 - DERIVED_WEIGHT) * total)
+
+    @classmethod
+    def from_backbone(
+        cls,
+        path: str | Path,
+        *,
+        dimension_names: Sequence[str],
+        dropout: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+        second_input_model: str | None = None,
+    ) -> ReasoningRewardModel:
+        """A reward model with new heads over the pretrained weights in ``path``.
+
+        Args:
+            path: a Hugging Face directory of a decoder, with or without its language-model head.
+            dimension_names: the five dimensions, in the order of the heads.
+            second_input_model: a path relative to where the reward model will be saved: a frozen causal language
+                model whose log-probs of the trace's tokens become the second input; None: no second input.
+
+        Raises:
+            RewardModelError: ``path`` holds no backbone.
+        """
+        config = _read_config(path)
+        if second_input_model is not None:
+            config.rm_second_input, config.rm_second_input_model = LOGPROB_INPUT, second_input_model
+        config.rm_dimension_names = list(dimension_names)
+        config.rm_dimension_weights = [1 / NUM_DIMENSIONS] * NUM_DIMENSIONS
+        config.rm_num_labels, config.rm_use_total_head = 5, True
+        config.classifier_dropout = dropout
+        _check_config(config, path)
+        backbone = AutoModel.from_pretrained(str(path), dtype=dtype)
+        model = model_class(config)(config).to(dtype)
+        model.model.load_state_dict(backbone.state_dict())
+        return model
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, **kwargs: Any) -> ReasoningRewardModel:  # type: ignore[override]
+        """Loads a saved reward model, in evaluation mode; ``dtype`` defaults to float32.
+
+        Raises:
+            RewardModelError: no such directory, no weights, not a reward model, or heads missing from the weights.
+        """
+        kwargs.setdefault("dtype", torch.float32)
+        config = _read_config(path)
+        architecture = (getattr(config, "architectures", None) or ["none"])[0]
+        if not architecture.endswith(ARCHITECTURE_SUFFIX):
+            raise RewardModelError(
+                f"{path} is a {architecture}, not a reasoning reward model (*{ARCHITECTURE_SUFFIX}); "
+                "make one with python -m launch.train_rm"
+            )
+        _check_config(config, path)
+        loader = super(ReasoningRewardModel, model_class(config)).from_pretrained
+        model, info = loader(str(path), config=config, output_loading_info=True, **kwargs)
+        if info["missing_keys"] or info["mismatched_keys"]:
+            wrong = sorted(info["missing_keys"]) or [str(key[0]) for key in info["mismatched_keys"]]
+            raise RewardModelError(
+                f"{path} lacks or misshapes the weights {', '.join(wrong[:3])}; save the model again"
+            )
+        return model.eval()
+
+
+def model_class(config: Any) -> type[ReasoningRewardModel]:
+    """The reward model's class for a backbone configuration: the shared heads over the backbone's own base class."""
+    try:
+        backbone = MODEL_MAPPING[type(config)]
+    except KeyError:
+        raise RewardModelError(f"no Hugging Face backbone is known for model_type {config.model_type!r}") from None
+    base = next(c for c in backbone.__mro__[1:] if issubclass(c, PreTrainedModel))
+    name = backbone.__name__.removesuffix("Model") + ARCHITECTURE_SUFFIX
+    return type(name, (ReasoningRewardModel, base), {"config_class": type(config), "base_model_prefix": "model"})
+
+
+def second_input_of(config: Any) -> str | None:
+    """The relative path of the frozen language model that feeds the second input; None where there is none."""
+    kind = getattr(config, "rm_second_input", None)
+    if kind not in (None, LOGPROB_INPUT):
+        raise RewardModelError(f"rm_second_input is {kind!r}; this version knows {LOGPROB_INPUT!r}")
+    return config.rm_second_input_model if kind else None
+
+
+def _read_config(path: str | Path) -> Any:
+    """The configuration in ``path``, after checking that weights lie beside it."""
+    directory = Path(path)
+    if not directory.is_dir():
+        raise RewardModelError(f"{directory} is not a directory; give a Hugging Face model directory")
+    if not (directory / "config.json").is_file():
+        raise RewardModelError(f"{directory} has no config.json; give a Hugging Face model directory")
+    if not any(directory.glob("*.safetensors")) and not any(directory.glob("pytorch_model*.bin")):
+        raise RewardModelError(f"{directory} has a config.json but no weights (*.safetensors); copy them there")
+    try:
+        return AutoConfig.from_pretrained(str(directory))
+    except (ValueError, json.JSONDecodeError, OSError) as error:
+        raise RewardModelError(f"{directory}/config.json cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _check_config(config: Any, path: str | Path) -> None:
+    """Checks the added keys: five dimensions, a weight for each that sum to 1, and at least two labels."""
+    keys = ("rm_dimension_names", "rm_dimension_weights", "rm_num_labels", "rm_use_total_head", "classifier_dropout")
+    missing = [key for key in keys if not hasattr(config, key)]
+    if missing:
+        raise RewardModelError(f"{path}/config.json lacks {', '.join(missing)}; save the model with save_pretrained")
+    names, weights = config.rm_dimension_names, config.rm_dimension_weights
+    if isinstance(weights, dict):
+        config.rm_dimension_weights = weights = [weights.get(name, 0.0) for name in names]
+    if len(names) != NUM_DIMENSIONS or len(weights) != NUM_DIMENSIONS or abs(sum(weights) - 1) > 1e-4:
+        raise RewardModelError(
+            f"{path}: rm_dimension_names {names} and rm_dimension_weights {weights} must be five names and five "
+            "weights that sum to 1"
+        )
+    if config.rm_num_labels < 2:
+        raise RewardModelError(f"{path}: rm_num_labels is {config.rm_num_labels}; at least 2 are needed")
