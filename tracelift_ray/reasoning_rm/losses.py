@@ -1,0 +1,99 @@
+"""The reasoning RM's training loss (paper, arXiv 2605.03862): classification, regression and ranking in one sum.
+
+Every term is a sum over rows or groups divided by counts that the caller gives, so that the gradients of the pieces
+of a batch add up to the gradient of the batch, however it is cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tracelift_ray.reasoning_rm.model import RubricOutput
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """The weight of each term, and the margin of the last."""
+
+    classification: float = 1.0
+    regression: float = 0.5
+    ranking: float = 0.7
+    negative_ranking: float = 0.0
+    negative_margin: float = 0.15
+
+
+@dataclass(frozen=True)
+class RubricTargets:
+    """What N traces should score. Rows lie group by group, each group's positive first, its negatives after it.
+
+    Attributes:
+        labels: (N, 5), whole numbers from 0 to num_labels - 1.
+        totals: (N,) in [0, 1].
+        sizes: rows of each group, so they sum to N.
+    """
+
+    labels: Tensor
+    totals: Tensor
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The terms before their weights, and the weighted sum; all scalars."""
+
+    classification: Tensor
+    regression: Tensor
+    ranking: Tensor
+    negative_ranking: Tensor
+    total: Tensor
+
+
+def rubric_loss(
+    output: RubricOutput, targets: RubricTargets, weights: LossWeights, *, num_traces: int, num_groups: int
+) -> LossTerms:
+    """The loss of some groups of a batch.
+
+    With N rows here and ``num_traces``, ``num_groups`` counted over the whole batch:
+
+    - classification: cross-entropy summed over the five dimensions, over ``num_traces``;
+    - regression: Huber (delta 1) between the total head's sigmoid and the total label, over ``num_traces``;
+    - ranking: -log sigmoid(q_pos - q_neg), mean over a group's negatives, over ``num_groups``;
+    - negative_ranking: max(0, margin - (q_i - q_j)) for negatives with total_i > total_j, mean over a group's such
+      pairs, over ``num_groups``.
+
+    A group without negatives, or without two that differ, adds nothing to the ranking terms.
+    """
+    flat = output.label_logits.flatten(0, 1)
+    classification = functional.cross_entropy(flat, targets.labels.flatten(), reduction="sum") / num_traces
+    regression = functional.huber_loss(output.total, targets.totals, reduction="sum", delta=1.0) / num_traces
+    scores, totals = output.score.split(targets.sizes), targets.totals.split(targets.sizes)
+    ranking = torch.stack([_positive_ranking(group) for group in scores]).sum() / num_groups
+    pairs = zip(scores, totals, strict=True)
+    hinges = [_negative_ranking(s[1:], t[1:], weights.negative_margin) for s, t in pairs]
+    negative = torch.stack(hinges).sum() / num_groups
+    total = (
+        weights.classification * classification
+        + weights.regression * regression
+        + weights.ranking * ranking
+        + weights.negative_ranking * negative
+    )
+    return LossTerms(classification, regression, ranking, negative, total)
+
+
+def _positive_ranking(scores: Tensor) -> Tensor:
+    """One group's scores, the positive first -> mean logistic loss of the positive over each negative."""
+    if len(scores) < 2:
+        return scores.new_zeros(())
+    return -functional.logsigmoid(scores[0] - scores[1:]).mean()
+
+
+def _negative_ranking(scores: Tensor, totals: Tensor, margin: float) -> Tensor:
+    """One group's negatives -> mean hinge loss over the ordered pairs whose total labels differ."""
+    better = totals[:, None] > totals[None, :]
+    if not better.any():
+        return scores.new_zeros(())
+    return torch.relu(margin - (scores[:, None] - scores[None, :]))[better].mean()
