@@ -1,0 +1,56 @@
+"""Plain learner and algorithm settings for tests, each field replaceable by keyword."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
+
+ALGORITHM = AlgorithmConfig(
+    groups_per_step=2,
+    group_size=4,
+    advantage="group",
+    advantage_std="population",
+    advantage_eps=1e-6,
+    min_std=1e-6,
+    std_floor=0.0,
+    clip_low=0.2,
+    clip_high=0.28,
+    mismatch_cap=2.0,
+    kl_coef=0.0,
+    kl_kind="k3",
+    normalisation="token",
+    constant_length=16,
+    updates_per_batch=1,
+)
+LEARNER = LearnerConfig(
+    num_workers=1,
+    cpus_per_worker=1.0,
+    gpus_per_worker=0.0,
+    collective="gloo",
+    zero_stage=0,
+    dtype="float32",
+    lr=1e-3,
+    betas=(0.9, 0.95),
+    weight_decay=0.01,
+    schedule="constant",
+    warmup_steps=0,
+    grad_clip=1.0,
+    micro_batch_tokens=4096,
+    gradient_checkpointing=False,
+    update_deadline_s=60.0,
+    startup_s=60.0,
+    save_every=0,
+    keep_checkpoints=2,
+)
+
+
+def algorithm(**changes: Any) -> AlgorithmConfig:
+    """The test algorithm with some fields changed."""
+    return replace(ALGORITHM, **changes)
+
+
+def learner(**changes: Any) -> LearnerConfig:
+    """The test learner with some fields changed."""
+    return replace(LEARNER, **changes)
