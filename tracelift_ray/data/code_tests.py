@@ -1,0 +1,100 @@
+"""The tests of a code problem in a JSON record, read and checked; tests that could never run are refused here.
+
+The project's own form is an object: ``{"kind": "stdio", "inputs": […], "outputs": […]}`` or ``{"kind": "function",
+"asserts": […], "setup": "…", "entry_point": null}``; ``kind`` may be left out, since the keys tell it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from typing import Any
+
+from tracelift_ray.data.fields import as_text, exact_text, items, mapping, optional_text
+from tracelift_ray.data.jsonl import RecordError
+from tracelift_ray.types import CodeTests
+
+_KEYS = {"stdio": {"inputs", "outputs"}, "function": {"asserts", "setup", "entry_point"}}
+
+
+def read_tests(value: Any, field: str) -> CodeTests:
+    """Tests in the project's own form. Raises RecordError where they are none, malformed, or not Python."""
+    record = mapping(value, field)
+    kind = record.get("kind") or ("stdio" if "inputs" in record else "function")
+    if kind not in _KEYS:
+        raise RecordError("bad_tests", f"{field}.kind", "must be stdio or function", kind)
+    unknown = sorted(record.keys() - _KEYS[kind] - {"kind"})
+    if unknown:
+        allowed = ", ".join(sorted(_KEYS[kind]))
+        raise RecordError("unknown_field", f"{field}.{unknown[0]}", f"{kind} tests have the fields {allowed}")
+    if kind == "stdio":
+        return _stdio(record, field)
+    raw = items(record.get("asserts") or [], f"{field}.asserts")
+    asserts = tuple(as_text(text, f"{field}.asserts[{i}]") for i, text in enumerate(raw))
+    setup = optional_text(record, "setup", where=f"{field}.") or ""
+    return function_tests(asserts, setup, optional_text(record, "entry_point", where=f"{field}."), field)
+
+
+def function_tests(asserts: tuple[str, ...], setup: str, entry_point: str | None, field: str) -> CodeTests:
+    """Function tests whose every piece is Python; with an entry point, one body that defines ``check``."""
+    if not any(asserts):
+        raise RecordError("no_tests", field, "a problem without tests is refused: its programs could never pass")
+    for i, statement in enumerate(asserts):
+        _must_parse(statement, f"{field}[{i}]")
+    _must_parse(setup, f"{field} setup")
+    if entry_point is not None:
+        if not entry_point.isidentifier():
+            raise RecordError("bad_tests", "entry_point", "must be the name of a function", entry_point)
+        if len(asserts) != 1 or not re.search(r"^def check\(", asserts[0], re.MULTILINE):
+            raise RecordError("bad_tests", field, "with an entry point the test must be one body with def check(…)")
+    return CodeTests("function", asserts=asserts, setup=setup, entry_point=entry_point)
+
+
+def asserts_in(text: str) -> tuple[str, ...]:
+    """The statements of ``text`` where it is Python that consists of asserts alone, else none."""
+    try:
+        body = _parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    if not all(isinstance(statement, ast.Assert) for statement in body):
+        return ()
+    return tuple(ast.get_source_segment(text, statement) or "" for statement in body)
+
+
+def tests_record(tests: CodeTests) -> dict[str, Any]:
+    """The project's own form of ``tests``; ``read_tests`` gives them back."""
+    if tests.kind == "stdio":
+        return {"kind": "stdio", "inputs": list(tests.inputs), "outputs": list(tests.outputs)}
+    record: dict[str, Any] = {"kind": "function", "asserts": list(tests.asserts), "setup": tests.setup}
+    if tests.entry_point is not None:
+        record["entry_point"] = tests.entry_point
+    return record
+
+
+def _stdio(record: Any, field: str) -> CodeTests:
+    sides = {}
+    for side in ("inputs", "outputs"):
+        raw = items(record.get(side) or [], f"{field}.{side}")
+        sides[side] = tuple(exact_text(text, f"{field}.{side}[{i}]") for i, text in enumerate(raw))
+    inputs, outputs = sides["inputs"], sides["outputs"]
+    if len(inputs) != len(outputs):
+        rule = f"as many outputs as inputs are needed ({len(inputs)} inputs, {len(outputs)} outputs)"
+        raise RecordError("bad_tests", field, rule)
+    if not inputs:
+        raise RecordError("no_tests", field, "a problem without tests is refused: its programs could never pass")
+    return CodeTests("stdio", inputs=inputs, outputs=outputs)
+
+
+def _must_parse(source: str, field: str) -> None:
+    try:
+        _parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+        raise RecordError("bad_tests", field, f"must be Python ({reason})", source) from None
+
+
+def _parse(source: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # published tests hold escapes such as "\d"
+        return ast.parse(source)

@@ -1,0 +1,263 @@
+"""Reads JSON-lines files one record at a time and accounts for every fault: file, line, field, value and rule.
+
+A file is streamed: no more than one line of at most ``MAX_LINE_BYTES`` is held, and a longer line is refused without
+being read whole. ``strict`` loading raises one ``DataError`` that lists the first faults and counts all of them;
+``skip`` leaves faulty records out and reports the same figures.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+from tracelift_ray.types import DataError
+
+#: A longer line is no record: problems and groups are kilobytes, the largest test suites a few megabytes.
+MAX_LINE_BYTES = 64 * 2**20
+#: Faults that a message or report lists in full; the rest are counted by kind.
+LISTED_FAULTS = 20
+#: A strict load stops reading here: nobody repairs a file fault by fault beyond it.
+MAX_STRICT_FAULTS = 1_000
+_BOM = b"\xef\xbb\xbf"
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 60
+_SHORT.maxdict = _SHORT.maxlist = 3
+
+T = TypeVar("T")
+Record = Mapping[str, Any]
+
+
+class RecordError(ValueError):
+    """One record breaks one rule. The loader adds file and line.
+
+    Args:
+        kind: a short name that faults are counted by, such as ``no_tests``.
+        field: the field at fault (dotted and indexed within the record), or ``record`` for all of it.
+        rule: what would be right.
+        value: the offending value, where showing it helps.
+    """
+
+    def __init__(self, kind: str, field: str, rule: str, value: object = None) -> None:
+        super().__init__(kind, field, rule, value)
+        self.kind = kind
+        self.field = field
+        self.rule = rule
+        self.value = value
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A record that was refused, and why. ``value`` is a short rendering of the offending value, or empty."""
+
+    path: str
+    line: int
+    kind: str
+    field: str
+    rule: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        found = f", found {self.value}" if self.value else ""
+        return f"{self.path}:{self.line}: {self.field}: {self.rule}{found}"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of one file.
+
+    Attributes:
+        format: the format that the records were read as.
+        records: records seen (blank lines are none); reading stops early where a limit is reached.
+        loaded: records that became values.
+        faults: the first ``LISTED_FAULTS`` faults, in file order.
+        fault_counts: number of faults by kind, most frequent first.
+        cut: statements that were cut to the allowed length.
+        same_text: loaded problems whose statement another loaded problem of the file has too.
+    """
+
+    path: str
+    format: str
+    records: int
+    loaded: int
+    faults: tuple[Fault, ...] = ()
+    fault_counts: tuple[tuple[str, int], ...] = ()
+    cut: int = 0
+    same_text: int = 0
+
+    @property
+    def total_faults(self) -> int:
+        return sum(count for _, count in self.fault_counts)
+
+    def summary(self) -> str:
+        """One line for people: counts, and the first fault where there is one."""
+        parts = [f"{self.path} ({self.format}): {self.loaded:,} of {self.records:,} records loaded"]
+        if self.fault_counts:
+            parts.append(f"{self.total_faults:,} refused ({_by_kind(self.fault_counts)}), first: {self.faults[0]}")
+        if self.cut:
+            parts.append(f"{self.cut:,} statements cut")
+        if self.same_text:
+            parts.append(f"{self.same_text:,} with the text of another")
+        return "; ".join(parts)
+
+
+@dataclass
+class FaultLog:
+    """Collects the faults of one file; the first few whole, all of them by kind."""
+
+    path: str
+    records: int = 0
+    listed: list[Fault] = field(default_factory=list)
+    by_kind: Counter[str] = field(default_factory=Counter)
+
+    def add(self, line: int, error: RecordError) -> None:
+        self.by_kind[error.kind] += 1
+        if len(self.listed) < LISTED_FAULTS:
+            value = "" if error.value is None else _shorten(error.value)
+            self.listed.append(Fault(self.path, line, error.kind, error.field, error.rule, value))
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_kind.values())
+
+    @property
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        return tuple(self.by_kind.most_common())
+
+    def fail(self, headline: str) -> NoReturn:
+        """Raise a DataError: ``headline``, the counts, and the listed faults one a line."""
+        if self.total == 1:
+            raise DataError(f"{headline}: {self.listed[0]}")
+        shown = "" if self.total <= len(self.listed) else f", the first {len(self.listed)}"
+        lines = [f"{headline}: {self.total:,} faults ({_by_kind(self.counts)}){shown}:"]
+        raise DataError("\n  ".join([*lines, *(str(fault) for fault in self.listed)]))
+
+
+def load_records(
+    path: str | Path,
+    parse: Callable[[int, Record], T],
+    *,
+    what: str,
+    on_error: str,
+    limit: int = 0,
+) -> tuple[tuple[T, ...], FaultLog]:
+    """Read ``path`` through ``parse(line, record)``, which raises RecordError for a record that breaks a rule.
+
+    Args:
+        what: plural noun for messages, such as ``problems``.
+        on_error: ``strict`` raises when any record read is at fault; ``skip`` leaves such records out.
+        limit: stop after this many good records; 0 reads all.
+
+    Raises:
+        DataError: the file cannot be opened, is at fault under ``strict``, or holds nothing usable under either.
+        ValueError: ``on_error`` or ``limit`` is out of range.
+    """
+    if on_error not in ("strict", "skip"):
+        raise ValueError(f"on_error is {on_error!r}: it must be strict or skip")
+    if limit < 0:
+        raise ValueError(f"limit is {limit}: it must be 0 (all) or more")
+    log = FaultLog(str(path))
+    loaded: list[T] = []
+    with open_data(path) as stream:
+        for line, record in read_records(stream):
+            log.records += 1
+            try:
+                if isinstance(record, RecordError):
+                    raise record
+                loaded.append(parse(line, record))
+            except RecordError as error:
+                log.add(line, error)
+                if on_error == "strict" and log.total >= MAX_STRICT_FAULTS:
+                    log.fail(f"{path}: reading stopped at record {log.records:,}")
+            if limit and len(loaded) >= limit:
+                break
+    if on_error == "strict" and log.total:
+        log.fail(f"{path} has faulty records (on_error=skip leaves them out)")
+    if not loaded:
+        if log.total:
+            log.fail(f"{path} holds no usable {what}")
+        raise DataError(f"{path} holds no {what}: the file is empty")
+    return tuple(loaded), log
+
+
+def open_data(path: str | Path) -> BinaryIO:
+    """Open a data file for reading bytes, or raise a DataError of one line."""
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a directory: name a JSONL file")
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: check the path (it is taken as absolute on every node)") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def read_records(stream: BinaryIO) -> Iterator[tuple[int, Record | RecordError]]:
+    """Yield (line number from 1, the JSON object or the RecordError it earns) for every line that is not blank."""
+    for number, raw in enumerate(_lines(stream), start=1):
+        if raw is None:
+            rule = f"a line holds at most {MAX_LINE_BYTES // 2**20} MiB"
+            yield number, RecordError("long_line", "record", rule)
+            continue
+        if number == 1:
+            raw = raw.removeprefix(_BOM)
+        if raw.strip():
+            yield number, _decode(raw)
+
+
+def write_lines(path: str | Path, records: Iterable[Record]) -> int:
+    """Write one JSON object a line, whole or not at all (a temporary neighbour is renamed); returns their number."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    count = 0
+    with open(partial, "w", encoding="utf-8", newline="\n") as stream:
+        for record in records:
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+            count += 1
+    partial.replace(target)
+    return count
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
+    """Yield each line, or None for one that is longer than allowed."""
+    while raw := stream.readline(MAX_LINE_BYTES + 1):
+        if len(raw) <= MAX_LINE_BYTES or raw.endswith(b"\n"):
+            yield raw
+            continue
+        del raw
+        while (rest := stream.readline(2**20)) and not rest.endswith(b"\n"):
+            pass
+        yield None
+
+
+def _decode(raw: bytes) -> Record | RecordError:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return RecordError("not_utf8", "record", f"the file must be UTF-8 (byte {error.start} of the line is not)")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        return RecordError("broken_json", "record", f"must be one JSON object ({error.msg} at column {error.colno})")
+    except (ValueError, RecursionError) as error:  # NaN, an integer of thousands of digits, nesting without end
+        return RecordError("broken_json", "record", f"must be one plain JSON object ({error})")
+    if not isinstance(value, dict):
+        return RecordError("not_object", "record", "each line must be a JSON object", value)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _by_kind(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in counts)
+
+
+def _shorten(value: object) -> str:
+    return _SHORT.repr(value)
