@@ -1,0 +1,188 @@
+"""Flawed traces of the demo world: single perturbations by kind, and the habits of a planner that is yet to learn.
+
+``slip`` and ``extra`` are benign: an executor that follows the trace still succeeds. The others mislead it, but for
+``leak``, which gives the answer away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from tracelift_ray.demo.traces import LARGEST_WRITTEN, Line, clean_lines, true_result
+from tracelift_ray.demo.world import Operation, WordProblem
+
+MISREAD_RATE = 0.6
+HABIT_RATE = 0.65
+NOISE_RATE = 0.3
+#: What an operation is mistaken for.
+_MISTAKEN: dict[Operation, Operation] = {"+": "-", "-": "+", "*": "+", "/": "-", "-n": "-"}
+
+Perturbation = Callable[[WordProblem, list[Line], Random], list[Line] | None]
+
+
+def _bounded(value: int | None, fallback: int) -> int:
+    return min(LARGEST_WRITTEN, max(0, fallback if value is None else value))
+
+
+def _carry_on(lines: list[Line], start: int) -> list[Line]:
+    """Lets the written result of ``lines[start]`` flow through all later lines."""
+    lines = list(lines)
+    for index in range(start + 1, len(lines)):
+        carried = lines[index - 1].after
+        assert carried is not None, "only the last line of a trace may withhold its result"
+        line = replace(lines[index], before=carried)
+        if line.after is not None:
+            line = replace(line, after=_bounded(true_result(line), carried // max(1, line.operand)))
+        lines[index] = line
+    return lines
+
+
+def _rework(lines: list[Line], index: int) -> list[Line]:
+    """Recomputes the written result of one line, and what follows from it."""
+    line = lines[index]
+    if line.after is None:
+        return lines
+    redone = replace(line, after=_bounded(true_result(line), line.before // max(1, line.operand)))
+    return _carry_on([*lines[:index], redone, *lines[index + 1 :]], index)
+
+
+def _wrong_result(lines: list[Line], rng: Random) -> tuple[int, list[Line]] | None:
+    """Writes a wrong result on one line before the last (or on the only one); None where it has no result."""
+    index = rng.randrange(len(lines) - 1) if len(lines) > 1 else 0
+    right = lines[index].after
+    if right is None:
+        return None
+    wrong = abs(right + rng.choice((-3, -2, -1, 1, 2, 3)))
+    wrong = wrong + 1 if wrong == right else wrong
+    return index, [*lines[:index], replace(lines[index], after=wrong), *lines[index + 1 :]]
+
+
+def _slip(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """A written result is wrong; the chain goes on from the true one."""
+    slipped = _wrong_result(lines, rng)
+    return None if slipped is None else slipped[1]
+
+
+def _value(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """A written result is wrong, and all that follows builds on it."""
+    slipped = _wrong_result(lines, rng)
+    return None if slipped is None else _carry_on(slipped[1], slipped[0])
+
+
+def _extra(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """A step that the problem does not tell and that changes nothing."""
+    index = rng.randrange(len(lines))
+    value = lines[index].before
+    idle = Line("+", 0, value, value) if rng.random() < 0.5 else Line("*", 1, value, value)
+    return [*lines[:index], idle, *lines[index:]]
+
+
+def _drop(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """A step is missing; the rest is worked out without it."""
+    if len(lines) < 2:
+        return None
+    index = rng.randrange(len(lines))
+    before = lines[index].before
+    rest = [*lines[:index], *lines[index + 1 :]]
+    if index < len(rest):
+        rest[index] = replace(rest[index], before=before)
+        rest = _rework(rest, index)
+    if problem.task == "math":
+        rest[-1] = replace(rest[-1], after=None)
+    return rest
+
+
+def _swap(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """The two sides of a subtraction or a division change places; the written result stays."""
+    places = [i for i, line in enumerate(lines) if line.operation in ("-", "/", "-n")]
+    if not places:
+        return None
+    index = rng.choice(places)
+    line = lines[index]
+    if problem.task == "math":
+        swapped = replace(line, before=line.operand, operand=line.before)
+    else:
+        swapped = replace(line, operation="-n" if line.operation == "-" else "-")
+    return [*lines[:index], swapped, *lines[index + 1 :]]
+
+
+def _wrong_operation(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """A step does another operation than the problem tells; all that follows builds on it."""
+    return _mistake(lines, rng.randrange(len(lines)))
+
+
+def _mistake(lines: list[Line], index: int) -> list[Line]:
+    wrong = replace(lines[index], operation=_MISTAKEN[lines[index].operation])
+    return _rework([*lines[:index], wrong, *lines[index + 1 :]], index)
+
+
+def _operand(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """A step uses another number than the problem tells; all that follows builds on it."""
+    index = rng.randrange(len(lines))
+    right = lines[index].operand
+    wrong = max(1, right + rng.choice((-2, -1, 1, 2)))
+    wrong = wrong + 1 if wrong == right else wrong
+    return _rework([*lines[:index], replace(lines[index], operand=wrong), *lines[index + 1 :]], index)
+
+
+def _leak(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
+    """The last result is written out; a code trace has nothing of the kind to give away."""
+    if problem.task == "code":
+        return None
+    return [*lines[:-1], replace(lines[-1], after=problem.result)]
+
+
+PERTURBATIONS: dict[str, Perturbation] = {
+    "slip": _slip,
+    "extra": _extra,
+    "value": _value,
+    "drop": _drop,
+    "swap": _swap,
+    "wrong_operation": _wrong_operation,
+    "operand": _operand,
+    "leak": _leak,
+}
+KINDS = tuple(PERTURBATIONS)
+
+
+def perturb(problem: WordProblem, kind: str, rng: Random) -> tuple[Line, ...] | None:
+    """The clean trace with one flaw of a kind, or None where the problem offers no place for it."""
+    lines = PERTURBATIONS[kind](problem, list(clean_lines(problem)), rng)
+    return None if lines is None else tuple(lines)
+
+
+def habitual_lines(problem: WordProblem, rng: Random) -> tuple[Line, ...]:
+    """A trace as the untrained planner writes it.
+
+    It misreads the first hard phrase with probability MISREAD_RATE, else errs at random with NOISE_RATE. Beside that
+    it has one harmless habit a task, with HABIT_RATE: in math an idle ``+ 0`` before the first step that is no
+    addition, in code a worked example that is off by one after each subtraction.
+    """
+    lines = list(clean_lines(problem))
+    hard = [i for i, step in enumerate(problem.steps) if step.hard]
+    if hard and rng.random() < MISREAD_RATE:
+        lines = _mistake(lines, hard[0])
+    elif rng.random() < NOISE_RATE:
+        kinds = ("value", "drop", "wrong_operation", "operand") if problem.task == "math" else ("drop", "operand")
+        lines = list(perturb(problem, rng.choice(kinds), rng) or lines)
+    if rng.random() < HABIT_RATE:
+        lines = _pad(lines) if problem.task == "math" else _off_by_one(lines)
+    return tuple(lines)
+
+
+def _pad(lines: list[Line]) -> list[Line]:
+    for index, line in enumerate(lines):
+        if line.operation != "+":
+            return [*lines[:index], Line("+", 0, line.before, line.before), *lines[index:]]
+    return lines
+
+
+def _off_by_one(lines: list[Line]) -> list[Line]:
+    for index in range(len(lines)):
+        line = lines[index]
+        if line.operation == "-" and line.after is not None:
+            wrong = replace(line, after=min(LARGEST_WRITTEN, line.after + 1))
+            lines = _carry_on([*lines[:index], wrong, *lines[index + 1 :]], index)
+    return lines

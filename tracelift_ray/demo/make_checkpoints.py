@@ -1,0 +1,117 @@
+"""Makes the demo's checkpoints: ``python -m tracelift_ray.demo.make_checkpoints --out DIR``.
+
+The executor learns to follow traces, right or wrong, and to solve only the shortest problems without one. The planner
+starts from the executor and learns to write traces with the habits of ``flaws.habitual_lines``. The reasoning RM
+starts from the executor too. All three are seeded; about 15 minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+
+from tracelift_ray.demo.flaws import KINDS, habitual_lines, perturb
+from tracelift_ray.demo.tokenizer import EOS, build_tokenizer
+from tracelift_ray.demo.traces import artifact_of, clean_lines, render
+from tracelift_ray.demo.training import Part, Recipe, fit, new_language_model
+from tracelift_ray.demo.world import WordProblem, draw_problem
+from tracelift_ray.types import Task
+
+MODELS = ("executor", "planner", "reasoning_rm")
+TASKS: tuple[Task, ...] = ("math", "code")
+EXECUTOR_RECIPE = Recipe(steps=1000, rows_per_step=64, lr=2e-3, warmup_steps=50)
+PLANNER_RECIPE = Recipe(steps=200, rows_per_step=64, lr=1e-3, warmup_steps=20)
+#: Shares of the executor's rows: without a trace, with the clean trace; the rest has a flawed one.
+BARE_SHARE, CLEAN_SHARE = 0.2, 0.55
+#: Numbers of steps in those rows. Without a trace, code is only learned for the shortest, so that traces matter.
+BARE_STEPS: dict[Task, tuple[int, ...]] = {"math": (1, 1, 2, 2, 3, 4), "code": (1, 1, 1, 2)}
+TRACED_STEPS = (1, 2, 3, 3, 4)
+
+
+def executor_row(rng: Random) -> list[Part]:
+    """One training row of the executor; the artifact is always what follows from what the row shows."""
+    task = rng.choice(TASKS)
+    kind = rng.random()
+    if kind < BARE_SHARE:
+        problem = draw_problem(rng, task, "train", rng.choice(BARE_STEPS[task]))
+        artifact = artifact_of(task, clean_lines(problem))
+        return [_head(problem), Part("<answer>", False), Part(f"{artifact} {EOS}", True)]
+    while True:
+        problem = draw_problem(rng, task, "train", rng.choice(TRACED_STEPS))
+        clean = kind < BARE_SHARE + CLEAN_SHARE
+        lines = clean_lines(problem) if clean else perturb(problem, rng.choice(KINDS), rng)
+        artifact = None if lines is None else artifact_of(task, lines)
+        if lines is not None and artifact is not None:
+            trace = Part(f"{render(task, lines)} </reasoning>", clean)
+            return [
+                _head(problem),
+                Part("<reasoning>", False),
+                trace,
+                Part("<answer>", False),
+                Part(f"{artifact} {EOS}", True),
+            ]
+
+
+def planner_row(rng: Random) -> list[Part]:
+    """One training row of the planner: a problem and a trace with the planner's habits."""
+    task = rng.choice(TASKS)
+    problem = draw_problem(rng, task, "train")
+    return [
+        _head(problem),
+        Part("<reasoning>", False),
+        Part(f"{render(task, habitual_lines(problem, rng))} </reasoning>", True),
+    ]
+
+
+def _head(problem: WordProblem) -> Part:
+    return Part(f"<{problem.task}> {problem.statement}", False)
+
+
+def make_executor(out: Path) -> None:
+    """Trains the executor from scratch."""
+    torch.manual_seed(0)
+    rng = Random(0)
+    model = new_language_model()
+    fit(model, lambda: executor_row(rng), EXECUTOR_RECIPE)
+    _save(model, out / "executor")
+
+
+def make_planner(out: Path) -> None:
+    """Trains the planner from the executor in ``out``."""
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    rng = Random(1)
+    model = AutoModelForCausalLM.from_pretrained(out / "executor", dtype=torch.float32)
+    fit(model, lambda: planner_row(rng), PLANNER_RECIPE)
+    _save(model, out / "planner")
+
+
+def _save(model: Any, directory: Path) -> None:
+    model.save_pretrained(directory)
+    build_tokenizer().save_pretrained(directory)
+    logging.getLogger(__name__).info("saved %s", directory)
+
+
+MAKERS = {"executor": make_executor, "planner": make_planner}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Make the checkpoints of the demo world.")
+    parser.add_argument("--out", type=Path, required=True, help="directory that gets one folder per model")
+    parser.add_argument("--only", choices=MODELS, help="make one; planner and reasoning_rm need the executor in --out")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    for name in (options.only,) if options.only else MODELS:
+        MAKERS[name](options.out)
+
+
+if __name__ == "__main__":
+    main()

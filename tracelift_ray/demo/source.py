@@ -1,0 +1,126 @@
+"""The demo world as a data source: problems for ``demo:math`` and ``demo:code``, trace validity, TraceLift-Groups.
+
+Everything is drawn from a seed, so the same arguments give the same problems in the same order, and an id names one
+statement for ever. Train and held-out problems never share a statement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+from tracelift_ray.demo.flaws import KINDS, perturb
+from tracelift_ray.demo.rubric import rubric_labels, rubric_total
+from tracelift_ray.demo.tokenizer import TASK_TYPES
+from tracelift_ray.demo.traces import LARGEST_WRITTEN, artifact_of, clean_lines, is_valid, render
+from tracelift_ray.demo.world import Split, WordProblem, draw_problem, read_statement
+from tracelift_ray.types import CodeTests, Problem, Task, rubric_dimensions
+
+NUM_TESTS = 3
+#: Candidate test inputs in order of preference; zero and one say least about a program.
+TEST_INPUTS = (2, 5, 11, 3, 7, 4, 6, 8, 9, 10, 12, 1, 0)
+
+
+def demo_problems(task: Task, count: int, seed: int, split: Split) -> tuple[Problem, ...]:
+    """``count`` distinct problems of a split, drawn with a seed.
+
+    A shorter draw with the same seed is a prefix of a longer one. ``solution`` is the valid trace of a math problem
+    and the program of a code problem.
+    """
+    rng = Random(f"{task}/{split}/{seed}")
+    problems: dict[str, Problem] = {}
+    while len(problems) < count:
+        problem = as_problem(draw_problem(rng, task, split))
+        problems.setdefault(problem.id, problem)
+    return tuple(problems.values())
+
+
+def as_problem(problem: WordProblem) -> Problem:
+    """A problem of the world in the project's own form."""
+    digest = hashlib.blake2b(problem.statement.encode(), digest_size=6).hexdigest()
+    lines = clean_lines(problem)
+    math = problem.task == "math"
+    return Problem(
+        id=f"demo-{problem.task}-{digest}",
+        task=problem.task,
+        statement=problem.statement,
+        task_type=TASK_TYPES[problem.task],
+        answer=str(problem.result) if math else None,
+        tests=None if math else _tests(problem),
+        solution=render("math", lines) if math else artifact_of("code", lines),
+    )
+
+
+def _tests(problem: WordProblem) -> CodeTests:
+    """Three stdio tests, with outputs that have a token where the problem allows."""
+    written = [value for value in TEST_INPUTS if 0 <= problem.run(value) <= LARGEST_WRITTEN]
+    inputs = [*written, *(value for value in TEST_INPUTS if value not in written)][:NUM_TESTS]
+    return CodeTests(
+        kind="stdio",
+        inputs=tuple(str(value) for value in inputs),
+        outputs=tuple(str(problem.run(value)) for value in inputs),
+    )
+
+
+def trace_is_valid(problem: Problem, reasoning: str) -> bool:
+    """Whether a trace is right in every written step: the demo's metric *trace validity*.
+
+    Args:
+        problem: a problem of this world; only its task and statement are used.
+        reasoning: the text inside the reasoning tag.
+
+    Raises:
+        ValueError: the problem is not of this world.
+    """
+    return is_valid(read_statement(problem.task, problem.statement), reasoning)
+
+
+def flawed_traces(problem: WordProblem, rng: Random, most: int) -> list[tuple[str, str]]:
+    """Up to ``most`` distinct flawed traces of a problem, each with its kind; kinds come in random order, twice."""
+    kinds = list(KINDS) * 2
+    rng.shuffle(kinds)
+    flawed: dict[str, str] = {}
+    for kind in kinds:
+        if len(flawed) >= most:
+            break
+        lines = perturb(problem, kind, rng)
+        text = None if lines is None else render(problem.task, lines)
+        if text is not None and not is_valid(problem, text):
+            flawed.setdefault(text, kind)
+    return [(text, kind) for text, kind in flawed.items()]
+
+
+def demo_groups(task: Task, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[dict[str, Any]]:
+    """TraceLift-Groups of the world, one JSON object a problem in the released schema.
+
+    Each has the valid trace as its positive and up to ``negatives`` flawed ones, all with rubrics by rule.
+    """
+    rng = Random(f"groups/{task}/{split}/{seed}")
+    for problem in demo_problems(task, count, seed, split):
+        world = read_statement(task, problem.statement)
+        record: dict[str, Any] = {
+            "problem_id": problem.id,
+            "source": "tracelift-ray demo world",
+            "task_type": problem.task_type,
+            "problem": problem.statement,
+            "reference_solution": problem.solution,
+            "positive_pool": [_labelled(world, render(task, clean_lines(world)))],
+            "negative_bank": [
+                _labelled(world, text) | {"negative_kind": kind} for text, kind in flawed_traces(world, rng, negatives)
+            ],
+            "metadata": {"task": task, "split": split, "seed": seed},
+        }
+        if problem.tests is not None:
+            record["tests_or_constraints"] = {
+                "inputs": list(problem.tests.inputs),
+                "outputs": list(problem.tests.outputs),
+            }
+        yield record
+
+
+def _labelled(problem: WordProblem, reasoning: str) -> dict[str, Any]:
+    labels: Sequence[int] = rubric_labels(problem, reasoning)
+    rubric: dict[str, float] = dict(zip(rubric_dimensions(problem.task), labels, strict=True))
+    return {"reasoning": reasoning, "rubric": rubric | {"total": rubric_total(labels)}}

@@ -1,0 +1,109 @@
+"""Traces of the demo world as lines of working: written out, read back, checked, and followed to an artifact.
+
+Math: ``7 + 5 = 12 ; 12 - 3`` writes each step with its result and withholds the last result, which is the answer.
+Code: ``n + 7 : 6 -> 13 ; n * 2 : 13 -> 26`` writes each operation with the worked example beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tracelift_ray.demo.world import Operation, WordProblem, apply
+from tracelift_ray.types import Task
+
+LARGEST_WRITTEN = 99  # numbers above have no token
+_SYMBOLS: dict[str, Operation] = {"+": "+", "-": "-", "*": "*", "/": "/"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One written step. ``after`` is None where no result is written (math only)."""
+
+    operation: Operation
+    operand: int
+    before: int
+    after: int | None
+
+
+def clean_lines(problem: WordProblem) -> tuple[Line, ...]:
+    """The lines of the one valid trace of a problem."""
+    lines = [Line(s.operation, s.operand, s.before, s.after) for s in problem.steps]
+    if problem.task == "math":
+        lines[-1] = replace(lines[-1], after=None)
+    return tuple(lines)
+
+
+def render(task: Task, lines: Sequence[Line]) -> str:
+    """Lines as the text inside the reasoning tag."""
+    return " ; ".join(_math_line(line) if task == "math" else _code_line(line) for line in lines)
+
+
+def _math_line(line: Line) -> str:
+    sides = f"{line.before} {line.operation} {line.operand}"
+    return sides if line.after is None else f"{sides} = {line.after}"
+
+
+def _code_line(line: Line) -> str:
+    return f"{expression(line)} : {line.before} -> {line.after}"
+
+
+def expression(line: Line) -> str:
+    """A line's operation on ``n`` as Python."""
+    return f"{line.operand} - n" if line.operation == "-n" else f"n {line.operation} {line.operand}"
+
+
+def parse(task: Task, reasoning: str) -> tuple[Line, ...] | None:
+    """The lines that a text writes, or None where any of it is not in the form of the world."""
+    read = _read_math_line if task == "math" else _read_code_line
+    lines = [read(part.split()) for part in reasoning.strip().split(" ; ")]
+    return tuple(line for line in lines if line is not None) if None not in lines else None
+
+
+def _read_math_line(words: list[str]) -> Line | None:
+    match words:
+        case [before, symbol, operand]:
+            after = None
+        case [before, symbol, operand, "=", result] if result.isdecimal():
+            after = int(result)
+        case _:
+            return None
+    if symbol not in _SYMBOLS or not (before.isdecimal() and operand.isdecimal()):
+        return None
+    return Line(_SYMBOLS[symbol], int(operand), int(before), after)
+
+
+def _read_code_line(words: list[str]) -> Line | None:
+    operation: Operation
+    match words:
+        case ["n", symbol, operand, ":", before, "->", after] if symbol in _SYMBOLS:
+            operation = _SYMBOLS[symbol]
+        case [operand, "-", "n", ":", before, "->", after]:
+            operation = "-n"
+        case _:
+            return None
+    if not (operand.isdecimal() and before.isdecimal() and after.isdecimal()):
+        return None
+    return Line(operation, int(operand), int(before), int(after))
+
+
+def is_valid(problem: WordProblem, reasoning: str) -> bool:
+    """Whether a trace says exactly the problem's steps, each with its true values, and withholds a math answer."""
+    return parse(problem.task, reasoning) == clean_lines(problem)
+
+
+def true_result(line: Line) -> int | None:
+    """What a line's own operation gives for its own operand, written or not."""
+    return apply(line.operation, line.before, line.operand)
+
+
+def artifact_of(task: Task, lines: Sequence[Line]) -> str | None:
+    """What a faithful reader makes of a trace: the program of its operations, or the answer of its last line.
+
+    None where the last line gives no whole number that has a token.
+    """
+    if task == "code":
+        return " ; ".join(["n=int(input())", *(f"n= {expression(line)}" for line in lines), "print(n)"])
+    last = lines[-1]
+    result = last.after if last.after is not None else true_result(last)
+    return str(result) if result is not None and 0 <= result <= LARGEST_WRITTEN else None
