@@ -1,0 +1,131 @@
+"""How every command of the project starts: composes its configuration and says what is wrong in one line.
+
+``entry_point(config_name)`` makes a function of a configuration the ``main`` of a command. Hydra's command line
+(overrides, ``--cfg``, ``--help``, ``-m``) works as usual. An error that the user can mend is one ``error:`` line on
+stderr and exit code 2 (configuration, data) or 1 (a component failed); anything else keeps its traceback.
+``HYDRA_FULL_ERROR=1`` shows the traceback of every error.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+import hydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from tracelift_ray.config.load import ConfigError, nearest
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.types import DataError, InfrastructureError
+
+CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
+#: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C.
+WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+Job = Callable[[DictConfig], "int | None"]
+
+
+def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
+    """Make a function of a configuration the ``main`` of a command.
+
+    The function returns the exit code (None: 0). In a multirun every job runs, and the worst code is returned.
+
+    Args:
+        config_name: the file in ``conf/``, without its ending.
+    """
+
+    def decorate(job: Job) -> Callable[[], NoReturn]:
+        codes: list[int] = []
+        full_error = os.environ.get(_FULL_ERROR) == "1"
+
+        @functools.wraps(job)
+        def guarded(cfg: DictConfig) -> None:
+            codes.append(_guard(lambda: job(cfg), full_error))
+
+        @functools.wraps(job)
+        def main() -> NoReturn:
+            command = hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name)(guarded)
+            with _hydra_raises():
+                codes.append(_guard(command, full_error))
+            sys.exit(max(codes))
+
+        return main
+
+    return decorate
+
+
+def _guard(action: Callable[[], int | None], full_error: bool) -> int:
+    """The exit code of an action; errors that a user can mend become a line."""
+    try:
+        return action() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (ConfigError, DataError, HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        return _report(_explain(error), WRONG_INPUT)
+    except InfrastructureError as error:
+        if full_error:
+            raise
+        return _report(str(error), FAILED)
+
+
+def _report(line: str, code: int) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _hydra_raises() -> Iterator[None]:
+    """Let Hydra raise instead of printing: it does so where its own switch for full errors is on."""
+    before = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FULL_ERROR]
+        else:
+            os.environ[_FULL_ERROR] = before
+
+
+def _explain(error: Exception) -> str:
+    """One line: for an unknown key the likeliest intended one, else the error's own words without line breaks."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the override {error.override!r}; write key=value, and quote a value with signs in it"
+    unknown = re.match(r"Could not override '([^']+)'", text)
+    if unknown:
+        return _unknown_key(unknown.group(1))
+    missing = re.search(r"Could not find '([^']+)' Available options in '([^']*)': (.+)", text)
+    if missing:
+        choice, group, options = missing.groups()
+        name = choice.removeprefix(f"{group}/")
+        return f"{group}={name}: no such choice; {nearest(name, options.split())}"
+    return re.sub(r" ?See https?://\S+( for details)?\.?", "", text)
+
+
+def _unknown_key(key: str) -> str:
+    """Walk the schema along a dotted key to the part that does not exist, and help with that part."""
+    schema: Any = RunConfig
+    known: list[str] = []
+    for part in key.split("."):
+        names = [field.name for field in fields(schema)] if is_dataclass(schema) else []
+        if part not in names:
+            return (
+                f"{'.'.join([*known, part])}: no such key; {nearest(part, names)}" if names else f"{key}: no such key"
+            )
+        schema = get_type_hints(schema)[part]
+        known.append(part)
+    return f"{key}: this command has no such key"

@@ -1,0 +1,34 @@
+"""The one error that a wrong configuration raises."""
+
+from __future__ import annotations
+
+
+class ConfigError(ValueError):
+    """A configuration value is wrong; the message is one line that names key, value and what would be right.
+
+    Args:
+        key: the full dotted key, such as ``learner.zero_stage``.
+        value: the value as given, or ``MISSING`` where there is none.
+        right: what would be right, as a clause.
+    """
+
+    MISSING = object()
+
+    def __init__(self, key: str, value: object, right: str) -> None:
+        super().__init__(key, value, right)
+        self.key = key
+        self.value = value
+        self.right = right
+
+    def __str__(self) -> str:
+        given = self.key if self.value is ConfigError.MISSING else f"{self.key}={_shown(self.value)}"
+        return f"{given}: {self.right}"
+
+
+def _shown(value: object) -> str:
+    """The value as it would be written on a command line, on one line and not too long."""
+    text = (
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
+    text = " ".join(text.split()) or "''"
+    return text if len(text) <= 120 else f"{text[:117]}..."

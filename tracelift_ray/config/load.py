@@ -1,0 +1,209 @@
+"""From a composed Hydra configuration to frozen dataclasses, strictly and once.
+
+Unknown keys, missing values and wrong types raise ``ConfigError`` with the full dotted key, the value and what would
+be right; then the paths are made absolute and the cross-field rules of ``checks.py`` run. After ``to_run_config``
+nothing in the project reads a raw configuration. Importing this module registers the resolvers that ``conf/`` uses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from tracelift_ray.config.checks import check_run
+from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.schema import RunConfig
+
+__all__ = ["ConfigError", "to_dataclass", "to_run_config"]
+
+T = TypeVar("T")
+#: Keys of ``conf/config.yaml`` that other values are made from and that are no fields of a run.
+HELPER_KEYS = frozenset({"runs_root", "variant"})
+_MISSING = "???"
+_MAX_VARIANT = 100
+
+
+def to_run_config(cfg: DictConfig, *, base: Path | None = None, extra: Collection[str] = ()) -> RunConfig:
+    """Convert and check a composed configuration.
+
+    Args:
+        cfg: what Hydra composed, interpolations unresolved.
+        base: what relative paths start from; None: the current directory.
+        extra: top-level keys that the entry point itself reads.
+
+    Returns:
+        The run, every path absolute. In a multirun ``name`` ends with the job's variant.
+
+    Raises:
+        ConfigError: the first wrong value, in the order of the schema, then of the cross-field rules.
+    """
+    values = _resolved(cfg)
+    fields = {key: value for key, value in values.items() if key not in HELPER_KEYS and key not in extra}
+    config = _dataclass(RunConfig, fields, "")
+    config = dataclasses.replace(config, name=f"{config.name}{values.get('variant', '')}")
+    config = absolute_paths(config, base or Path.cwd())
+    check_run(config)
+    return config
+
+
+def to_dataclass(cls: type[T], cfg: DictConfig, *, key: str = "") -> T:
+    """Convert any part of a configuration into a frozen dataclass of scalars, tuples, dicts and such dataclasses.
+
+    Args:
+        cls: the dataclass; every field is required.
+        cfg: the part of the configuration.
+        key: its dotted key, for messages.
+
+    Raises:
+        ConfigError: an unknown key, a missing value or a wrong type.
+    """
+    return _dataclass(cls, _resolved(cfg), key)
+
+
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationToMissingValueError as error:
+        wanted = re.search(r"'([^']+)'", str(error.msg or error))
+        raise ConfigError(wanted.group(1) if wanted else str(error.full_key), ConfigError.MISSING, _NEEDED) from error
+    except OmegaConfBaseException as error:
+        reason = str(error.msg or error).splitlines()[0]
+        raise ConfigError(str(error.full_key), ConfigError.MISSING, f"cannot be resolved: {reason}") from error
+    if not isinstance(values, dict):
+        raise ConfigError("", values, "must be a mapping of keys to values")
+    return {str(key): value for key, value in values.items()}
+
+
+_NEEDED = "is needed and has no default; give it on the command line or in an experiment"
+
+
+def _dataclass(cls: type[T], values: object, key: str) -> T:
+    if not isinstance(values, Mapping):
+        raise ConfigError(key, values, "must be a mapping of keys to values")
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in names:
+            raise ConfigError(_join(key, name), ConfigError.MISSING, f"no such key; {nearest(str(name), names)}")
+    hints = typing.get_type_hints(cls)
+    built = {}
+    for name in names:
+        path = _join(key, name)
+        value = values.get(name, _MISSING)
+        if isinstance(value, str) and value == _MISSING:
+            raise ConfigError(path, ConfigError.MISSING, _NEEDED)
+        built[name] = _value(hints[name], value, path)
+    return cls(**built)
+
+
+def _value(hint: Any, value: object, key: str) -> Any:
+    """``value`` as the annotated type, or ConfigError in plain words."""
+    if dataclasses.is_dataclass(hint):
+        return _dataclass(typing.cast("type[Any]", hint), value, key)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _value(inner, value, key)
+    if origin is tuple:
+        return _tuple(arguments, value, key)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(key, value, "must be a mapping, such as {1: 0.5}")
+        return {
+            _value(arguments[0], name, f"the key {_join(key, name)}"): _value(arguments[1], item, _join(key, name))
+            for name, item in value.items()
+        }
+    return _scalar(hint, value, key)
+
+
+def _tuple(arguments: tuple[Any, ...], value: object, key: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, value, f"must be a list; write {key}=[{value}]")
+    if arguments[-1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(value) != len(arguments):
+        raise ConfigError(key, value, f"must be a list of {len(arguments)}")
+    return tuple(_value(hint, item, f"{key}[{i}]") for i, (hint, item) in enumerate(zip(arguments, value, strict=True)))
+
+
+def _scalar(hint: Any, value: object, key: str) -> Any:
+    if hint is bool and isinstance(value, bool):
+        return value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int and number and value == value // 1:  # type: ignore[operator]
+        return int(value)  # type: ignore[call-overload]
+    if hint is float and number and math.isfinite(value):  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
+    if hint is str and (isinstance(value, str) or number):
+        return str(value)
+    words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+    raise ConfigError(key, value, f"must be {words[hint]}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A clause that helps with a name that does not exist: the likeliest intended ones, or all."""
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(names))}"
+
+
+def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
+    """The same run with every path absolute: a Ray job runs in a temporary copy of the working directory."""
+
+    def absolute(path: str) -> str:
+        return str((base / Path(path).expanduser()).resolve()) if path else path
+
+    def source(name: str) -> str:
+        return name if name.startswith("demo:") else absolute(name)
+
+    replace = dataclasses.replace
+    return replace(
+        config,
+        run_dir=absolute(config.run_dir),
+        resume=config.resume if config.resume in ("auto", "never") else absolute(config.resume),
+        planner=replace(config.planner, model=absolute(config.planner.model)),
+        executor=replace(config.executor, model=absolute(config.executor.model)),
+        reasoning_rm=replace(config.reasoning_rm, model=absolute(config.reasoning_rm.model)),
+        reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
+        data=replace(
+            config.data,
+            train=tuple(source(name) for name in config.data.train),
+            heldout=tuple(source(name) for name in config.data.heldout),
+        ),
+    )
+
+
+def _join(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _variant() -> str:
+    """What tells this job of a multirun apart, fit for a directory name; empty outside a multirun."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return ""
+    job = HydraConfig.get().job
+    text = re.sub(r"[^A-Za-z0-9._-]+", "_", job.override_dirname)
+    if not text:
+        return ""
+    return f"-{text}" if len(text) <= _MAX_VARIANT else f"-{job.num}-{text[:_MAX_VARIANT]}"
+
+
+def _demo_checkpoint(name: str) -> str:
+    return str(Path(__file__).resolve().parents[1] / "demo" / "checkpoints" / name)
+
+
+OmegaConf.register_new_resolver("variant", _variant, replace=True)
+OmegaConf.register_new_resolver("demo_checkpoint", _demo_checkpoint, replace=True)
