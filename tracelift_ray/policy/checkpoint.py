@@ -1,0 +1,243 @@
+"""Checkpoints on disk: a directory per step that is there whole or not at all.
+
+Layout: ``step-000012/`` holds ``planner/`` (an ordinary Hugging Face directory), ``learner/`` (DeepSpeed's state),
+``state.json`` (counters, sampler position and whatever else the run needs to go on) and ``manifest.json`` (every other
+file and its size). It is written under a ``.tmp-`` name, flushed to the disk and renamed, so a name ``step-…`` is only
+ever seen complete; a copy that lost files on its way is recognised by its manifest and passed over.
+One run at a time writes to a directory of checkpoints.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STATE = "state.json"
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"^step-(\d{6,})$")
+_TEMPORARY = ".tmp-"
+_DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+# What libraries that hide the errno say instead (safetensors, torch's zip writer).
+_DISK_WORDS = {
+    "no space left on device": "the disk is full",
+    "disk quota exceeded": "the disk quota is used up",
+    "pytorchstreamwriter failed": "a file could not be written in full",
+}
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be written or read. The message says which, why, and what to do; older ones are untouched."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk, or the draft of one."""
+
+    path: Path
+    step: int
+
+    @property
+    def planner_dir(self) -> Path:
+        """The planner as a Hugging Face directory."""
+        return self.path / "planner"
+
+    @property
+    def learner_dir(self) -> Path:
+        """The learner's state: optimizer, RNG, version."""
+        return self.path / "learner"
+
+    def state(self) -> dict[str, Any]:
+        """What ``publish`` was given. Raises CheckpointError where ``state.json`` is unreadable."""
+        path = self.path / STATE
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); resume from an older checkpoint") from error
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, in whatever words a library reports it, into one clear CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        # Every library wraps a full disk in a type of its own; anything that is not one goes on unchanged.
+        reason = _disk_reason(error)
+        if reason is None:
+            raise
+        raise CheckpointError(
+            f"cannot write {path}: {reason} ({_free_mib(path)} MiB free). The checkpoints before it are intact; "
+            "free some space or lower learner.keep_checkpoints"
+        ) from error
+
+
+def _disk_reason(error: BaseException | None) -> str | None:
+    """Why an error means that the disk took no more, looking through its causes; None where it means another thing."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            return _DISK_ERRORS[error.errno]
+        text = str(error).lower()
+        for words, reason in _DISK_WORDS.items():
+            if words in text:
+                return reason
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _free_mib(path: Path) -> int:
+    """Free space in MiB on the file system of ``path`` or its nearest existing parent."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free >> 20
+
+
+def begin(directory: Path, step: int) -> Checkpoint:
+    """An empty draft for ``step`` under ``directory``, which is made if missing; leftovers of dead drafts are removed.
+
+    Write ``planner_dir`` and ``learner_dir`` of the draft, then ``publish`` it.
+    """
+    with disk_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        discard_drafts(directory)
+        draft = Checkpoint(directory / f"{_TEMPORARY}step-{step:06d}", step)
+        draft.planner_dir.mkdir(parents=True)
+        draft.learner_dir.mkdir()
+    return draft
+
+
+def publish(draft: Checkpoint, state: Mapping[str, Any]) -> Checkpoint:
+    """Complete a draft: write ``state`` (JSON values) and the manifest, flush all to disk, rename.
+
+    A checkpoint of the same step is replaced. Raises CheckpointError, and leaves the directory's other checkpoints as
+    they are, where the disk is full.
+    """
+    final = Checkpoint(draft.path.with_name(f"step-{draft.step:06d}"), draft.step)
+    with disk_errors(final.path):
+        (draft.path / STATE).write_text(json.dumps(dict(state), indent=1) + "\n")
+        manifest = {"step": draft.step, "files": _sizes(draft.path)}
+        (draft.path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        _flush_tree(draft.path)
+        if final.path.exists():
+            _retire(final.path)
+        os.rename(draft.path, final.path)
+        _flush(final.path.parent)
+        discard_drafts(final.path.parent)
+    return final
+
+
+@contextmanager
+def writing(directory: Path, step: int) -> Iterator[Checkpoint]:
+    """A draft that is removed, with what was written, when the block fails; a full disk ends as CheckpointError."""
+    draft = begin(directory, step)
+    try:
+        with disk_errors(draft.path):
+            yield draft
+    except BaseException:
+        shutil.rmtree(draft.path, ignore_errors=True)
+        raise
+
+
+def complete(directory: Path) -> list[Checkpoint]:
+    """The complete checkpoints of a directory, oldest first; empty where it does not exist."""
+    if not directory.is_dir():
+        return []
+    found = []
+    for path in directory.iterdir():
+        match = _NAME.match(path.name)
+        if match and is_complete(path):
+            found.append(Checkpoint(path, int(match.group(1))))
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def newest_complete(directory: Path) -> Checkpoint | None:
+    """The newest complete checkpoint of a directory, or None."""
+    return next(reversed(complete(directory)), None)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint at ``path``; CheckpointError where it is missing or incomplete, saying how."""
+    match = _NAME.match(path.name)
+    if match is None or not path.is_dir():
+        raise CheckpointError(f"{path} is not a checkpoint; give a directory named step-NNNNNN")
+    missing = _damage(path)
+    if missing is not None:
+        raise CheckpointError(f"the checkpoint {path} is incomplete: {missing}; use an older one")
+    return Checkpoint(path, int(match.group(1)))
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a checkpoint has its manifest and every file of it in full size."""
+    return _damage(path) is None
+
+
+def prune(directory: Path, keep: int) -> list[Path]:
+    """Remove all but the newest ``keep`` (at least 1) complete checkpoints; returns the paths removed."""
+    if keep < 1:
+        raise ValueError(f"keep is {keep}; at least one checkpoint has to stay")
+    surplus = [checkpoint.path for checkpoint in complete(directory)[:-keep]]
+    for path in surplus:
+        _retire(path)
+    discard_drafts(directory)
+    return surplus
+
+
+def discard_drafts(directory: Path) -> None:
+    """Remove what runs that died while saving or pruning left behind."""
+    for path in directory.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(path)
+
+
+def _retire(path: Path) -> None:
+    """Take a checkpoint's name away at once; its files go with the next ``discard_drafts``."""
+    os.rename(path, path.with_name(f"{_TEMPORARY}old-{path.name}"))
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, or None."""
+    try:
+        files = json.loads((path / MANIFEST).read_text())["files"]
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except (OSError, ValueError, KeyError) as error:
+        return f"{MANIFEST} is unreadable ({error})"
+    for name, size in files.items():
+        try:
+            found = (path / name).stat().st_size
+        except OSError:
+            return f"{name} is missing"
+        if found != size:
+            return f"{name} has {found} bytes of {size}"
+    return None
+
+
+def _sizes(root: Path) -> dict[str, int]:
+    """Relative path and size in bytes of every file below ``root``."""
+    return {str(p.relative_to(root)): p.stat().st_size for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def _flush_tree(root: Path) -> None:
+    """Force every file and directory below and including ``root`` to the disk."""
+    for path in sorted(root.rglob("*")):
+        _flush(path)
+    _flush(root)
+
+
+def _flush(path: Path) -> None:
+    """Force one file or directory to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
