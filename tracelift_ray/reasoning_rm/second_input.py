@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tracelift_ray.reasoning_rm.budget import budget_batches
 from tracelift_ray.types import Problem
 
 LOGPROB_INPUT = "lm_logprob"  # the value of rm_second_input
@@ -77,34 +78,47 @@ class FrozenLogprobs:
     Args:
         path: its Hugging Face directory, with a fast tokenizer.
         device: where it runs, in float32.
+        max_batch_tokens: padded tokens of one forward pass.
     """
 
-    def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
+    def __init__(self, path: str | Path, device: str | torch.device = "cpu", max_batch_tokens: int = 8192) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if not (Path(path) / "config.json").is_file():
-            raise ValueError(f"the second input's model {path} is no model directory; it must lie there as saved")
+            raise ValueError(f"the second input's model {path} is no model directory; put the frozen model there")
         self._tokenizer: Any = AutoTokenizer.from_pretrained(str(path))
         self._model: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).to(device).eval()
+        self._context: int = self._model.config.max_position_embeddings
+        self._max_batch_tokens = max_batch_tokens
         self._device = device
 
-    @torch.no_grad()
     def read(self, items: Sequence[tuple[Problem, str]]) -> list[list[tuple[int, float]]]:
         """For each (problem, trace): (start character within the trace, log-prob) of the trace's tokens, in order.
 
-        Tokens are scored at temperature 1. The first token of a text has no log-prob and is left out.
+        Tokens are scored at temperature 1. A text's first token and those beyond the model's context are left out.
         """
         texts = [executor_text(problem, reasoning) for problem, reasoning in items]
-        encoded = self._tokenizer([text for text, _ in texts], return_offsets_mapping=True)
-        rows: list[list[int]] = encoded["input_ids"]
+        encoded = self._tokenizer([text for text, _ in texts], return_offsets_mapping=True, verbose=False)
+        rows: list[list[int]] = [ids[: self._context] for ids in encoded["input_ids"]]
+        logprobs: list[list[float]] = [[] for _ in rows]
+        for positions in budget_batches([len(row) for row in rows], self._max_batch_tokens):
+            values = self._logprobs([rows[position] for position in positions])
+            for position, row in zip(positions, values, strict=True):
+                logprobs[position] = row
+        result: list[list[tuple[int, float]]] = []
+        for (_, (start, end)), offsets, row in zip(texts, encoded["offset_mapping"], logprobs, strict=True):
+            spans = zip(offsets[1:], row, strict=False)  # the row is shorter where the context cut it
+            # A token may begin with the space before the trace; it counts as the trace's first.
+            result.append([(max(a - start, 0), value) for (a, b), value in spans if b > max(a, start) and a < end])
+        return result
+
+    @torch.no_grad()
+    def _logprobs(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The log-prob of each token but the first, for each row of token ids."""
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         for row, tokens in zip(ids, rows, strict=True):
             row[: len(tokens)] = torch.tensor(tokens)
         ids = ids.to(self._device)
         logits = self._model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-        logprobs = -functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").cpu()
-        result: list[list[tuple[int, float]]] = []
-        for (_, (start, end)), offsets, row in zip(texts, encoded["offset_mapping"], logprobs.tolist(), strict=True):
-            spans = enumerate(offsets[1:])  # a token may begin with the space before the trace
-            result.append([(max(a - start, 0), row[i]) for i, (a, b) in spans if b > max(a, start) and a < end])
-        return result
+        values = -functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+        return [value[: len(tokens) - 1] for value, tokens in zip(values.tolist(), rows, strict=True)]

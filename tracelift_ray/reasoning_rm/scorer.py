@@ -1,0 +1,90 @@
+"""Scores (problem, trace) pairs with a saved reasoning RM, as the reward needs them.
+
+The promise: a pair's score is the same alone and in any batch (to 1e-5 in float32), each distinct pair is computed
+once, scores come back in the order asked, and a score is a finite number or there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer
+
+from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.reasoning_rm.batching import EncodedInput, InputEncoder, collate
+from tracelift_ray.reasoning_rm.budget import budget_batches
+from tracelift_ray.reasoning_rm.model import ReasoningRewardModel, RubricOutput, second_input_of
+from tracelift_ray.reasoning_rm.second_input import FrozenLogprobs
+from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+
+TOP_LABEL = 4  # of RubricScore, whatever the number of labels of the model's heads
+
+
+def load_encoder(path: str | Path, model: ReasoningRewardModel, max_length: int, max_batch_tokens: int) -> InputEncoder:
+    """The tokenizer of the reward model in ``path`` and, where it has a second input, the frozen model behind that."""
+    relative = second_input_of(model.config)
+    frozen = None
+    if relative is not None:
+        frozen = FrozenLogprobs((Path(path) / relative).resolve(), model.device, max_batch_tokens)
+    return InputEncoder(AutoTokenizer.from_pretrained(str(path)), max_length, frozen)
+
+
+class RubricScorer:
+    """A reward model on one device, CUDA where there is one.
+
+    Args:
+        config: ``model`` is the reward model's directory; ``dtype`` is float32, bfloat16, float16 or auto (as saved).
+
+    Raises:
+        RewardModelError: the directory is missing, has no weights, or holds something else.
+    """
+
+    def __init__(self, config: ReasoningRmConfig) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._max_batch_tokens = config.max_batch_tokens
+        dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+        self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype).to(device)
+        self._encoder = load_encoder(config.model, self._model, config.max_length, config.max_batch_tokens)
+
+    def score(self, items: Sequence[tuple[Problem, str]]) -> list[RubricScore]:
+        """One score for each (problem, reasoning), in order.
+
+        Raises:
+            InfrastructureError: the model could not compute, or computed something that is no number.
+        """
+        first: dict[tuple[str, str], int] = {}
+        distinct: list[tuple[Problem, str]] = []
+        places: list[int] = []
+        for problem, reasoning in items:
+            place = first.setdefault((problem.id, reasoning), len(distinct))
+            if place == len(distinct):
+                distinct.append((problem, reasoning))
+            places.append(place)
+        try:
+            scores = self._score_distinct(distinct)
+        except RuntimeError as error:  # torch's out-of-memory and device errors
+            cause = str(error).strip().splitlines()[0]
+            raise InfrastructureError("reasoning_rm", f"{type(error).__name__}: {cause}") from error
+        return [scores[place] for place in places]
+
+    @torch.inference_mode()
+    def _score_distinct(self, items: Sequence[tuple[Problem, str]]) -> list[RubricScore]:
+        encoded = self._encoder.encode(items)
+        scores: dict[int, RubricScore] = {}
+        for positions in budget_batches([len(item) for item in encoded], self._max_batch_tokens):
+            chosen = [encoded[position] for position in positions]
+            batch = collate(chosen, self._encoder.pad_id, self._model.device)
+            output = self._model(batch.input_ids, batch.attention_mask, batch.token_logprobs)
+            scores.update(zip(positions, _to_scores(output, chosen), strict=True))
+        return [scores[position] for position in range(len(items))]
+
+
+def _to_scores(output: RubricOutput, inputs: Sequence[EncodedInput]) -> list[RubricScore]:
+    """Plain Python values from one batch's output."""
+    if not bool(output.score.isfinite().all()):
+        raise InfrastructureError("reasoning_rm", "the model's score is not a number; check its weights and dtype")
+    labels = (output.expected_labels * TOP_LABEL / (output.label_logits.shape[-1] - 1)).tolist()
+    rows = zip(labels, output.total.tolist(), output.score.tolist(), inputs, strict=True)
+    return [RubricScore(tuple(row), total, score, item.truncated) for row, total, score, item in rows]
