@@ -211,8 +211,8 @@ def _refuse_unknown(rubric: Mapping[str, Any], where: str, task: Task) -> None:
 def _traces(record: Record, name: str, task: Task) -> tuple[GroupTrace, ...]:
     raw = items(record.get(name) if record.get(name) is not None else [], name)
     if not raw:
-        kind = "no_negatives" if name == "negative_bank" else "no_positives"
-        raise RecordError(kind, name, "must hold at least one trace")
+        missing = "no_negatives" if name == "negative_bank" else "no_positives"
+        raise RecordError(missing, name, "must hold at least one trace")
     traces = []
     for i, value in enumerate(raw):
         where = f"{name}[{i}]"

@@ -1,0 +1,133 @@
+"""Loads problem files: every record becomes a Problem, or a fault that names line, field and rule.
+
+Promises: ids are unique within a file, every math problem has a reference and every code problem has tests, no
+statement is empty or longer than allowed, and nothing is left out without being counted.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import xxhash
+
+from tracelift_ray.data.formats import FORMATS, detect_format, problem_record
+from tracelift_ray.data.jsonl import LoadReport, Record, RecordError, load_records, write_lines
+from tracelift_ray.types import DataError, Problem
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """The problems of one file in its order, and what became of its records."""
+
+    problems: tuple[Problem, ...]
+    report: LoadReport
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self.problems)
+
+
+def load_problems(
+    path: str | Path,
+    format: str = "auto",
+    *,
+    on_error: str = "strict",
+    max_problem_chars: int = 0,
+    max_tests: int = 0,
+    limit: int = 0,
+) -> ProblemSet:
+    """Read a JSONL file of problems.
+
+    Args:
+        format: ``problems``, ``gsm8k``, ``mbpp``, ``humaneval``, ``groups``, or ``auto``: by the first record's keys.
+        on_error: ``strict`` raises on any fault; ``skip`` leaves faulty records out and reports them.
+        max_problem_chars: longer statements are cut to this many characters, and counted; 0 cuts none.
+        max_tests: only the first so many tests of a problem are kept; 0 keeps all.
+        limit: stop after this many problems; 0 reads all.
+
+    Raises:
+        DataError: the file is missing, faulty (``strict``), without a usable problem, or of no known format.
+        ValueError: an argument is out of range.
+    """
+    if format != "auto" and format not in FORMATS:
+        raise ValueError(f"unknown problem format {format!r}: it must be auto or one of {', '.join(FORMATS)}")
+    if max_problem_chars < 0 or max_tests < 0:
+        raise ValueError(f"max_problem_chars={max_problem_chars}, max_tests={max_tests}: 0 (no limit) or more")
+    reader = _Reader(str(path), format, max_problem_chars, max_tests)
+    problems, log = load_records(path, reader.read, what="problems", on_error=on_error, limit=limit)
+    report = LoadReport(
+        log.path,
+        reader.format,
+        log.records,
+        len(problems),
+        tuple(log.listed),
+        log.counts,
+        reader.cut,
+        reader.same_text,
+    )
+    return ProblemSet(problems, report)
+
+
+def write_problems(path: str | Path, problems: Iterable[Problem]) -> int:
+    """Write problems in the project's own form, whole or not at all; returns their number."""
+    return write_lines(path, (problem_record(problem) for problem in problems))
+
+
+def text_key(statement: str) -> bytes:
+    """What two statements share exactly when they read the same, whatever their case, spacing or Unicode form."""
+    folded = unicodedata.normalize("NFKC", statement).casefold()
+    return xxhash.xxh3_128_digest(" ".join(folded.split()).encode())
+
+
+class _Reader:
+    """Parses the records of one file in order, and remembers what earlier ones were."""
+
+    def __init__(self, path: str, format: str, max_problem_chars: int, max_tests: int) -> None:
+        self.path = path
+        self.format = format
+        self.max_problem_chars = max_problem_chars
+        self.max_tests = max_tests
+        self.cut = 0
+        self.same_text = 0
+        self._lines: dict[str, int] = {}
+        self._texts: set[bytes] = set()
+
+    def read(self, line: int, record: Record) -> Problem:
+        if self.format == "auto":
+            self.format = self._detect(line, record)
+        problem = FORMATS[self.format](record)
+        first = self._lines.setdefault(problem.id, line)
+        if first != line:
+            raise RecordError("duplicate_id", "id", f"must be unique, but line {first} has the same", problem.id)
+        self._count_text(problem)
+        return self._shortened(problem)
+
+    def _detect(self, line: int, record: Record) -> str:
+        found = detect_format(record)
+        if found is None:
+            keys = ", ".join(sorted(record)[:12]) or "none"
+            raise DataError(
+                f"{self.path}:{line}: no known problem format has the keys {keys}; "
+                f"set data.format to one of {', '.join(FORMATS)}, or rewrite the file as `problems` "
+                "(id, task, statement, answer or tests)"
+            )
+        return found
+
+    def _count_text(self, problem: Problem) -> None:
+        key = text_key(problem.statement)
+        self.same_text += key in self._texts
+        self._texts.add(key)
+
+    def _shortened(self, problem: Problem) -> Problem:
+        tests = problem.tests
+        if tests is not None and self.max_tests and len(tests) > self.max_tests:
+            problem = replace(problem, tests=tests.limited(self.max_tests))
+        if self.max_problem_chars and len(problem.statement) > self.max_problem_chars:
+            self.cut += 1
+            problem = replace(problem, statement=problem.statement[: self.max_problem_chars].rstrip())
+        return problem
