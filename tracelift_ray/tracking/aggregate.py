@@ -1,0 +1,153 @@
+"""From the groups of one step to flat metrics: rewards, successes, rubric, and how old the traces were.
+
+Pure. A metric without anything to average is absent, never zero; masked traces count only under ``stream/masked*``.
+Every reward, system and rubric metric comes for the whole batch (``reward/mean``) and for each task that occurs in it
+(``reward/math/mean``).
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+from tracelift_ray.types import Execution, Group, Malformed, Outcome, Task, Trajectory, rubric_dimensions
+
+#: Rewards closer than this are the same reward: such a group carries no gradient.
+SIGNAL_EPS = 1e-6
+
+Metrics = dict[str, float]
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    items = list(values)
+    return sum(items) / len(items) if items else None
+
+
+def _present(metrics: dict[str, float | None]) -> Metrics:
+    return {name: float(value) for name, value in metrics.items() if value is not None}
+
+
+def _unmasked(groups: Sequence[Group]) -> list[Trajectory]:
+    return [t for group in groups for t in group.trajectories if t.masked is None]
+
+
+def pooled_executions(trajectory: Trajectory) -> tuple[Execution, ...]:
+    """Every executor sample with the trace, the fresh one included: all are draws from the same distribution."""
+    return trajectory.executions + ((trajectory.fresh,) if trajectory.fresh is not None else ())
+
+
+def has_signal(group: Group) -> bool:
+    """Whether two unmasked traces of the group differ in reward."""
+    rewards = [t.reward for t in group.trajectories if t.masked is None and t.reward is not None]
+    return bool(rewards) and max(rewards) - min(rewards) > SIGNAL_EPS
+
+
+def _reward_metrics(groups: Sequence[Group]) -> Metrics:
+    traces = _unmasked(groups)
+    rewards = [t.reward for t in traces if t.reward is not None]
+    return _present(
+        {
+            "reward/mean": _mean(rewards),
+            "reward/std": statistics.pstdev(rewards) if rewards else None,
+            "reward/min": min(rewards, default=None),
+            "reward/max": max(rewards, default=None),
+            "reward/signal": _mean(has_signal(g) for g in groups),
+            # The two corners of the grounded reward: a better RM score lowers it, or does nothing.
+            "reward/negative_uplift": _mean(t.uplift < 0 for t in traces if t.uplift is not None),
+            "reward/full_baseline": _mean(g.baseline.rate == 1.0 for g in groups if g.baseline),
+        }
+    )
+
+
+def _trace_success(trajectory: Trajectory) -> float | None:
+    """Mean success with the trace; a malformed trace that was never executed solved nothing, which is 0."""
+    executions = pooled_executions(trajectory)
+    if not executions and trajectory.trace.malformed is not None:
+        return 0.0
+    return _mean(e.verdict.success for e in executions)
+
+
+def _system_metrics(groups: Sequence[Group]) -> Metrics:
+    traces = _unmasked(groups)
+    executions = [e for t in traces for e in pooled_executions(t)]
+    malformed = Counter(t.trace.malformed for t in traces)
+    outcomes = Counter(e.verdict.outcome for e in executions)
+    successes = (_trace_success(t) for t in traces) if executions else ()
+    metrics: dict[str, float | None] = {
+        "system/success": _mean(s for s in successes if s is not None),
+        "system/baseline": _mean(g.baseline.rate for g in groups if g.baseline),
+        "system/uplift": _mean(t.uplift for t in traces if t.uplift is not None),
+        "system/leak": _mean(t.leaked for t in traces),
+        "system/malformed": _mean(t.trace.malformed is not None for t in traces),
+        "system/length_cut": _mean(t.trace.completion.finish_reason == "length" for t in traces),
+        "system/trace_tokens": _mean(len(t.trace.completion.token_ids) for t in traces),
+        "system/trace_chars": _mean(len(t.trace.reasoning) for t in traces if t.trace.reasoning is not None),
+    }
+    if traces:
+        metrics |= {f"system/malformed_{kind}": malformed[kind] / len(traces) for kind in get_args(Malformed)}
+    if executions:
+        metrics |= {f"system/outcome_{name}": outcomes[name] / len(executions) for name in get_args(Outcome)}
+    return _present(metrics)
+
+
+def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
+    """Means of the rubric; by dimension only within one task, whose dimensions are its own."""
+    rubrics = [t.rubric for t in _unmasked(groups) if t.rubric is not None]
+    metrics: dict[str, float | None] = {
+        "rubric/score": _mean(r.score for r in rubrics),
+        "rubric/total": _mean(r.total for r in rubrics),
+        "rubric/truncated": _mean(r.truncated for r in rubrics),
+    }
+    if task is not None and rubrics:
+        metrics |= {
+            f"rubric/{name}": _mean(r.labels[i] for r in rubrics) for i, name in enumerate(rubric_dimensions(task))
+        }
+    return _present(metrics)
+
+
+def cause_name(masked: str) -> str:
+    """A bounded metric name for why a trace is masked: the words before the first colon, such as ``executor``."""
+    return re.sub(r"\W+", "_", masked.split(":", 1)[0].strip().lower())[:40] or "unknown"
+
+
+def _stream_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
+    trajectories = [t for g in groups for t in g.trajectories]
+    ages = [learner_version - t.trace.completion.oldest_version for t in _unmasked(groups)]
+    causes = Counter(cause_name(t.masked) for t in trajectories if t.masked is not None)
+    metrics: dict[str, float | None] = {
+        "stream/groups": len(groups),
+        "stream/traces": len(ages),
+        "stream/masked": _mean(t.masked is not None for t in trajectories),
+        "stream/staleness_mean": _mean(ages),
+        "stream/staleness_max": max(ages, default=None),
+    }
+    metrics |= {f"stream/masked_{name}": count / len(trajectories) for name, count in causes.items()}
+    return _present(metrics)
+
+
+def _named_for(task: Task, metrics: Metrics) -> Metrics:
+    """``reward/mean`` to ``reward/math/mean``."""
+    return {name.replace("/", f"/{task}/", 1): value for name, value in metrics.items()}
+
+
+def batch_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
+    """Flat metrics of the groups that one learner step consumed.
+
+    Args:
+        groups: the step's groups, those without signal included.
+        learner_version: the learner's policy version before its update; staleness counts from it.
+
+    Returns:
+        Names to finite numbers; rates and shares lie in [0, 1], uplift in [-1, 1], rubric labels in [0, 4].
+    """
+    metrics = _stream_metrics(groups, learner_version)
+    metrics |= _reward_metrics(groups) | _system_metrics(groups) | _rubric_metrics(groups, None)
+    for task in get_args(Task):
+        own = [g for g in groups if g.problem.task == task]
+        if own:
+            by_task = _reward_metrics(own) | _system_metrics(own) | _rubric_metrics(own, task)
+            metrics |= _named_for(task, by_task)
+    return metrics

@@ -1,0 +1,125 @@
+"""What a person sees while a run goes on: a progress bar with an ETA, and one line for each step.
+
+On a terminal the bar stays at the bottom; elsewhere (a file, a job log) only the lines are printed. It promises never
+to fail a run: metrics that a step does not have are left out of its line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+#: What the line of a step shows: label, metric, format.
+_STEP_FIELDS = (
+    ("reward", "reward/mean", "{:+.3f}"),
+    ("uplift", "system/uplift", "{:+.3f}"),
+    ("accuracy", "system/success", "{:.3f}"),
+    ("signal", "reward/signal", "{:.0%}"),
+    ("tokens/s", "engine/tokens_per_s", "{:,.0f}"),
+    ("staleness", "stream/staleness_max", "{:.0f}"),
+)
+#: The same for one task of an evaluation; names follow ``evaluation/{task}/``.
+_EVALUATION_FIELDS = (
+    ("accuracy", "accuracy", "{:.3f}"),
+    ("without trace", "baseline", "{:.3f}"),
+    ("uplift", "uplift", "{:+.3f}"),
+    ("RM score", "rm_score", "{:.3f}"),
+    ("trace validity", "trace_validity", "{:.3f}"),
+)
+
+
+def _fields(fields: tuple[tuple[str, str, str], ...], metrics: Mapping[str, float], prefix: str = "") -> str:
+    shown = (
+        f"{label} {form.format(metrics[prefix + name])}" for label, name, form in fields if prefix + name in metrics
+    )
+    return "  ".join(shown)
+
+
+def phase_shares(metrics: Mapping[str, float]) -> str:
+    """The phases of a step by their share of its wall time, largest first, such as ``rollout 71% update 24%``."""
+    shares = {n.removeprefix("time/"): v for n, v in metrics.items() if n.startswith("time/") and n != "time/step_s"}
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    return " ".join(f"{name} {share:.0%}" for name, share in ordered if share >= 0.005)
+
+
+def step_line(step: int, total: int, metrics: Mapping[str, float]) -> str:
+    """One line for a training step."""
+    parts = [f"step {step:>{len(str(total))}}/{total}", _fields(_STEP_FIELDS, metrics)]
+    if "time/step_s" in metrics:
+        parts.append(f"{metrics['time/step_s']:.1f} s {phase_shares(metrics)}".rstrip())
+    return "  ".join(part for part in parts if part)
+
+
+def evaluation_lines(step: int, metrics: Mapping[str, float]) -> list[str]:
+    """One line for each task of an evaluation."""
+    tasks = sorted({name.split("/")[1] for name in metrics if name.startswith("evaluation/") and name.count("/") == 2})
+    return [
+        f"evaluation after step {step}, {task}:  {_fields(_EVALUATION_FIELDS, metrics, f'evaluation/{task}/')}"
+        for task in tasks
+    ]
+
+
+class ConsoleReporter:
+    """Prints a run's progress.
+
+    Args:
+        total_steps: where the bar ends.
+        done_steps: where it starts, in a resumed run.
+        console: where to print; standard output by default.
+    """
+
+    def __init__(self, total_steps: int, done_steps: int = 0, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._total = total_steps
+        self._first: tuple[int, float] | None = None  # the first step of this start, and when it ended
+        self._progress: Progress | None = None
+        if self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("[bold]training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=self._console,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bar = self._progress.add_task("training", total=total_steps, completed=done_steps)
+            self._progress.start()
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Print the line of a step and move the bar."""
+        line = step_line(step, self._total, metrics)
+        if self._progress is None:
+            line += f"  ETA {self._eta(step)}"
+        else:
+            self._progress.update(self._bar, completed=step)
+        self.message(line)
+
+    def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Print the lines of an evaluation."""
+        for line in evaluation_lines(step, metrics):
+            self.message(line)
+
+    def message(self, text: str) -> None:
+        """Print one line as it is, above the bar where there is one."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Take the bar down; closing twice is harmless."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _eta(self, step: int) -> str:
+        """Time to the last step as h:mm:ss, at the pace since the first step of this start ended."""
+        now = time.monotonic()
+        if self._first is None or step <= self._first[0]:
+            self._first = (step, now)
+            return "?"
+        pace = (now - self._first[1]) / (step - self._first[0])
+        seconds = round(pace * max(self._total - step, 0))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -1,0 +1,135 @@
+"""Append-only JSON lines that survive a kill at any moment: no record is ever torn, and none is doubled on resume.
+
+Each record is one line and one ``write`` call on an ``O_APPEND`` descriptor, so a killed process leaves whole records
+and at most one torn last line, which the next opening cuts off. Records carry a ``step`` that never decreases; going
+back to an earlier step (a resumed run, a restarted learner) truncates the file behind the last record of that step.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tracelift_ray.types import DataError
+
+
+def _finite(value: Any) -> Any:
+    """Non-finite numbers become None, at any depth: JSON has no word for them, and a gap is better than a number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The whole records of a file, each with the byte offset behind its line. A torn last line is left out.
+
+    Raises:
+        DataError: a line that is not the last holds no JSON object with an integer ``step``.
+    """
+    offset = 0
+    with open(path, "rb") as lines:
+        total = os.fstat(lines.fileno()).st_size
+        for number, line in enumerate(lines, start=1):
+            offset += len(line)
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("torn line")
+                record = json.loads(line)
+                if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+                    raise ValueError("no object with a step")
+            except ValueError as error:
+                if offset >= total:
+                    return
+                raise DataError(f"{path}:{number}: not a record of this run ({error}); move the file away") from error
+            yield offset, record
+
+
+def _length_up_to(path: Path, step: int | None) -> tuple[int, int | None]:
+    """Bytes of the whole records whose step is at most ``step`` (None: of all), and the last such step."""
+    length, last = 0, None
+    for offset, record in read_records(path):
+        if step is not None and record["step"] > step:
+            break
+        length, last = offset, record["step"]
+    return length, last
+
+
+class JsonlWriter:
+    """One append-only file of step records.
+
+    Args:
+        path: the file; made where missing. A torn last line is cut off.
+        keep_step: records of later steps are dropped; None keeps all.
+
+    Raises:
+        DataError: the file holds something other than records of a run.
+    """
+
+    def __init__(self, path: Path, keep_step: int | None = None) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._length = 0
+        self._last_step: int | None = None
+        try:
+            self._cut(keep_step)
+        except (OSError, DataError):
+            os.close(self._descriptor)
+            raise
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the newest record, None in an empty file."""
+        return self._last_step
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record.
+
+        Raises:
+            ValueError: its ``step`` is missing or smaller than the last one's.
+            OSError: the record could not be written whole; the file is left as it was before.
+        """
+        step = record.get("step")
+        if not isinstance(step, int) or (self._last_step is not None and step < self._last_step):
+            raise ValueError(f"{self._path}: step {step!r} after step {self._last_step}; rewind before going back")
+        line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        data = line.encode("utf-8", "replace") + b"\n"
+        try:
+            written = os.write(self._descriptor, data)
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        except OSError:
+            os.ftruncate(self._descriptor, self._length)
+            raise
+        self._length += len(data)
+        self._last_step = step
+
+    def rewind(self, step: int) -> None:
+        """Drop all records of later steps."""
+        self._cut(step)
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> JsonlWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _cut(self, step: int | None) -> None:
+        self._length, self._last_step = _length_up_to(self._path, step)
+        os.ftruncate(self._descriptor, self._length)

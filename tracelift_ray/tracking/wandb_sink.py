@@ -1,0 +1,241 @@
+"""Weights & Biases: one row for each step, in named groups over one step axis, and tables of traces.
+
+It promises three things. Nothing about W&B stops a run: a service that does not start or dies is reported in one
+line and left alone. No step is ever written twice, however often the run is killed and resumed: the last row's step is
+kept in ``wandb_run.json`` before the row is sent (a kill may cost that one row). Offline, nothing touches the network.
+"""
+
+from __future__ import annotations
+
+import json
+import netrc
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tracelift_ray.config.schema import TrackingConfig
+from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
+
+GROUPS = ("reward", "system", "rubric", "stream", "learner", "time", "engine", "evaluation")
+_DEFAULT_SERVER = "https://api.wandb.ai"
+_INIT_TIMEOUT_S = 30.0
+_TABLE_COLUMNS = (
+    "step",
+    "group",
+    "problem",
+    "task",
+    "statement",
+    "trace",
+    "malformed",
+    "verdicts",
+    "baseline",
+    "uplift",
+    "rubric",
+    "rm_score",
+    "reward",
+    "advantage",
+    "leaked",
+)
+
+
+def has_credentials(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether W&B could log in: ``WANDB_API_KEY`` is set, or a netrc file has an entry for its server."""
+    if environment.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(environment.get("WANDB_BASE_URL") or _DEFAULT_SERVER).hostname or ""
+    path = Path(environment.get("NETRC") or Path(environment.get("HOME") or "~").expanduser() / ".netrc")
+    try:
+        return host in netrc.netrc(str(path)).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def resolve_mode(wanted: str, environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """The mode in force and why, for people.
+
+    Args:
+        wanted: ``tracking.wandb``; ``auto`` is online with credentials and offline without.
+    """
+    if wanted != "auto":
+        return wanted, f"tracking.wandb={wanted}"
+    if environment.get("WANDB_MODE") in ("online", "offline", "disabled"):
+        return environment["WANDB_MODE"], f"WANDB_MODE={environment['WANDB_MODE']}"
+    if has_credentials(environment):
+        return "online", "credentials found"
+    return "offline", "no WANDB_API_KEY and no netrc entry"
+
+
+def table_row(record: Mapping[str, Any]) -> list[Any]:
+    """One row of the table of traces, from a record of ``trajectories.jsonl``; its columns are ``_TABLE_COLUMNS``."""
+    rubric = record["rubric"]
+    labels = "" if rubric is None else ", ".join(f"{name} {value:.1f}" for name, value in rubric["labels"].items())
+    shown = dict(record) | {
+        "trace": record["reasoning"] if record["reasoning"] is not None else record["text"],
+        "verdicts": ", ".join(verdict["outcome"] for verdict in record["verdicts"]),
+        "rubric": labels,
+        "rm_score": None if rubric is None else rubric["score"],
+        "malformed": record["malformed"] or "",
+    }
+    return [shown[column] for column in _TABLE_COLUMNS]
+
+
+@dataclass
+class _Position:
+    """Which W&B run this is and the step of the last row that was sent to it (-1: none)."""
+
+    run_id: str
+    last_step: int
+
+
+class WandbSink:
+    """One W&B run. Use ``WandbSink.start``; every method is harmless once the service has failed.
+
+    Args:
+        run: what ``wandb.init`` returned.
+        position: kept in ``state_path`` as rows are sent.
+        say: prints one line.
+    """
+
+    def __init__(self, run: Any, position: _Position, state_path: Path, say: Callable[[str], None]) -> None:
+        self._run: Any | None = run
+        self._position = position
+        self._state_path = state_path
+        self._say = say
+        self._step = -1
+        self._row: dict[str, Any] = {}
+        # Steps up to here were sent by an earlier start, and are not sent again.
+        self._sent_before = position.last_step
+
+    @classmethod
+    def start(
+        cls,
+        config: TrackingConfig,
+        directory: RunDirectory,
+        run_config: Mapping[str, Any],
+        name: str,
+        *,
+        resumed: bool,
+        say: Callable[[str], None],
+    ) -> WandbSink | None:
+        """Start or go on with the run's W&B run; None where it is disabled or does not start, which ``say`` tells."""
+        mode, reason = resolve_mode(config.wandb)
+        if mode == "disabled":
+            say(f"W&B: disabled ({reason})")
+            return None
+        position = _stored_position(directory.wandb_state_path) if resumed else None
+        position = position or _Position(os.urandom(4).hex(), -1)
+        try:
+            run = _init(config, mode, directory.path, run_config, name, position.run_id)
+        except _failures() as error:
+            say(f"W&B: did not start ({_one_line(error)}); the run goes on, metrics are in {directory.metrics_path}")
+            return None
+        where = run.url if mode == "online" else f"{directory.path / 'wandb'}, upload with `wandb sync`"
+        say(f"W&B: {mode} ({reason}), run {position.run_id}: {where}")
+        sink = cls(run, position, directory.wandb_state_path, say)
+        sink._store_position()
+        return sink
+
+    @property
+    def run_id(self) -> str:
+        return self._position.run_id
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the row of ``step``; the row before is sent when the step moves on."""
+        if self._run is None or step <= self._sent_before:
+            return
+        if step != self._step:
+            self._send()
+            self._step = step
+        self._row |= metrics
+
+    def log_traces(self, step: int, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add a table of traces to the row of ``step``."""
+        if self._run is None or step <= self._sent_before or not records:
+            return
+        import wandb
+
+        table = wandb.Table(columns=list(_TABLE_COLUMNS), data=[table_row(record) for record in records])
+        self.log(step, {"traces": table})
+
+    def rewind(self, step: int) -> None:
+        """The run goes back to ``step``: rows that were sent stay, and their steps are not sent again."""
+        if self._step > step:
+            self._row = {}
+            self._step = -1
+        self._sent_before = max(self._sent_before, self._position.last_step)
+
+    def close(self, exit_code: int = 0) -> None:
+        """Send the last row and finish; closing twice is harmless."""
+        self._send()
+        if self._run is not None:
+            run, self._run = self._run, None
+            try:
+                run.finish(exit_code=exit_code)
+            except _failures() as error:
+                self._say(f"W&B: did not finish ({_one_line(error)}); metrics.jsonl is whole")
+
+    def _send(self) -> None:
+        if self._run is None or not self._row:
+            return
+        row, self._row = self._row, {}
+        try:
+            self._position.last_step = self._step
+            self._store_position()
+            self._run.log({"step": self._step, **row}, step=self._step)
+        except _failures() as error:
+            self._run = None
+            self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
+
+    def _store_position(self) -> None:
+        content = {"id": self._position.run_id, "last_step": self._position.last_step}
+        write_whole(self._state_path, json.dumps(content) + "\n")
+
+
+def _stored_position(path: Path) -> _Position | None:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        return _Position(str(content["id"]), int(content["last_step"]))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _init(
+    config: TrackingConfig, mode: str, folder: Path, run_config: Mapping[str, Any], name: str, run_id: str
+) -> Any:
+    """``wandb.init`` with the run's files in ``folder/wandb``, and the step axis of every group."""
+    if mode == "offline":
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    settings = wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_S)
+    run = wandb.init(
+        mode=mode,  # type: ignore[arg-type]
+        dir=str(folder),
+        project=config.project,
+        entity=config.entity,
+        name=name,
+        id=run_id,
+        resume="allow",
+        config=dict(run_config),
+        settings=settings,
+    )
+    run.define_metric("step", hidden=True)
+    for group in GROUPS:
+        run.define_metric(f"{group}/*", step_metric="step")
+    return run
+
+
+def _failures() -> tuple[type[BaseException], ...]:
+    """What W&B raises when it is missing, refuses, or its service is gone."""
+    try:
+        import wandb.errors
+    except ImportError:
+        return (ImportError, OSError)
+    return (ImportError, OSError, EOFError, wandb.errors.Error)
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
