@@ -1,0 +1,157 @@
+"""The four arms in both tasks: what they need, what they pay, and that a missing piece is never a number."""
+
+from dataclasses import replace
+
+import pytest
+
+from tracelift_ray.config.schema import RewardConfig
+from tracelift_ray.reward.compute import FLOORED, RewardResult, compute_reward
+from tracelift_ray.reward.needs import RewardNeeds, reward_needs
+from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
+
+CONFIG = RewardConfig(
+    arm="tracelift",
+    num_samples=3,
+    e2e="fresh",
+    math_execution_weight=0.5,
+    math_grounded_weight=0.5,
+    code_grounded_weight=0.2,
+    clip_max=None,
+    tie_table={1: 0.5},
+    execution_style="hybrid",
+    baseline="per_group",
+    cached_samples=16,
+    baseline_cache="",
+    malformed="floor",
+    overlong="train",
+    leak="report",
+)
+
+
+def run(outcome="passed", passed=None, total=1) -> Execution:
+    count = total if outcome == "passed" else 0
+    return Execution(Artifact("x", "x"), Verdict(outcome, count if passed is None else passed, total))
+
+
+def runs(passed: int, total: int) -> list[Execution]:
+    return [run() for _ in range(passed)] + [run("wrong_answer") for _ in range(total - passed)]
+
+
+def rubric(score: float) -> RubricScore:
+    return RubricScore((4.0, 3.0, 3.0, 4.0, 2.0), total=score, score=score)
+
+
+@pytest.mark.parametrize(
+    ("changes", "needs"),
+    [
+        ({}, RewardNeeds(3, True, 3, True)),
+        ({"e2e": "mean"}, RewardNeeds(3, False, 3, True)),
+        ({"baseline": "cached"}, RewardNeeds(3, True, 16, True)),
+        ({"arm": "uplift_only"}, RewardNeeds(3, True, 3, False)),
+        ({"arm": "uplift_only", "baseline": "cached", "e2e": "mean"}, RewardNeeds(3, False, 16, False)),
+        ({"arm": "exec_only"}, RewardNeeds(0, True, 0, False)),
+        ({"arm": "exec_only", "e2e": "mean"}, RewardNeeds(3, False, 0, False)),
+        ({"arm": "rm_only"}, RewardNeeds(0, False, 0, True)),
+        ({"arm": "rm_only", "e2e": "mean", "baseline": "cached"}, RewardNeeds(0, False, 0, True)),
+    ],
+)
+def test_each_arm_asks_for_exactly_what_it_uses(changes, needs):
+    assert reward_needs(replace(CONFIG, **changes)) == needs
+    assert needs.samples == needs.with_trace + needs.fresh
+
+
+@pytest.mark.parametrize("changes", [{"arm": "both"}, {"e2e": "first"}, {"baseline": "per_trace"}])
+def test_unknown_choices_are_refused_by_name(changes):
+    (key, value), *_ = changes.items()
+    with pytest.raises(ValueError, match=f"reward.{key}='{value}'"):
+        reward_needs(replace(CONFIG, **changes))
+
+
+def test_tracelift_math_is_execution_and_grounded_rubric():
+    result = compute_reward(CONFIG, "math", runs(2, 3), run(), Baseline(1, 3), rubric(0.9))
+    assert result.reward == pytest.approx(0.5 * 1 + 0.5 * 0.9 * (1 / 3))
+    assert result.uplift == pytest.approx(1 / 3)
+
+
+def test_the_fresh_sample_is_apart_from_the_k():
+    failed = compute_reward(CONFIG, "math", runs(3, 3), run("wrong_answer"), Baseline(0, 3), rubric(1.0))
+    assert failed == RewardResult(0.5, 1.0)
+
+
+def test_e2e_mean_uses_the_k_and_no_other():
+    config = replace(CONFIG, e2e="mean")
+    result = compute_reward(config, "math", runs(2, 3), None, Baseline(1, 3), rubric(0.9))
+    assert result.reward == pytest.approx(0.5 * (2 / 3) + 0.5 * 0.9 * (1 / 3))
+    assert compute_reward(config, "math", runs(2, 3), run("wrong_answer"), Baseline(1, 3), rubric(0.9)) == result
+
+
+def test_tracelift_code_moves_the_execution_reward_by_the_grounded_rubric():
+    fresh = run("wrong_answer", passed=2, total=4)
+    e = 0.8 * 0.5 + 0.2
+    for base, c in ((1, 1.0), (2, 2 / 3), (3, -1.0)):
+        result = compute_reward(CONFIG, "code", runs(2, 3), fresh, Baseline(base, 3), rubric(0.5))
+        assert result.reward == pytest.approx(e + 0.2 * 0.5 * c)
+        assert result.uplift == pytest.approx((2 - base) / 3)
+
+
+def test_code_with_e2e_mean_averages_the_execution_rewards():
+    config = replace(CONFIG, e2e="mean")
+    programs = [run("passed", total=4), run("runtime_error", passed=2, total=4), run("does_not_compile", total=4)]
+    result = compute_reward(config, "code", programs, None, Baseline(0, 3), rubric(1.0))
+    assert result.reward == pytest.approx((1.0 + 0.45 + 0.0) / 3 + 0.2)
+
+
+def test_clip_max_is_the_arms_ceiling():
+    arguments = ("code", runs(3, 3), run("passed", total=4), Baseline(0, 3), rubric(0.9))
+    assert compute_reward(CONFIG, *arguments).reward == pytest.approx(1.18)
+    assert compute_reward(replace(CONFIG, clip_max=1.0), *arguments).reward == 1.0
+
+
+def test_exec_only_is_the_execution_alone():
+    config = replace(CONFIG, arm="exec_only")
+    assert compute_reward(config, "math", [], run(), None, None) == RewardResult(1.0, None)
+    code = compute_reward(config, "code", [], run("time_limit", passed=1, total=4), None, None)
+    assert code.reward == pytest.approx(0.25) and code.uplift is None
+    coderl = replace(config, execution_style="coderl")
+    assert compute_reward(coderl, "code", [], run("does_not_compile"), None, None).reward == -1.0
+
+
+def test_rm_only_is_the_rubric_alone():
+    config = replace(CONFIG, arm="rm_only")
+    for task in ("math", "code"):
+        assert compute_reward(config, task, [], None, None, rubric(0.37)) == RewardResult(0.37, None)
+
+
+def test_uplift_only_is_tracelift_with_a_perfect_rubric():
+    config = replace(CONFIG, arm="uplift_only")
+    for task in ("math", "code"):
+        for successes in range(4):
+            pieces = (task, runs(successes, 3), run("wrong_answer"), Baseline(2, 3))
+            assert compute_reward(config, *pieces, None) == compute_reward(CONFIG, *pieces, rubric(1.0))
+
+
+def test_a_larger_cached_baseline_is_used_whole():
+    config = replace(CONFIG, baseline="cached")
+    result = compute_reward(config, "math", runs(3, 3), run(), Baseline(5, 20), rubric(1.0))
+    assert result.uplift == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("executions", "fresh", "baseline", "score", "message"),
+    [
+        (runs(2, 2), run(), Baseline(1, 3), 0.5, "needs 3 executions"),
+        (runs(2, 3), None, Baseline(1, 3), 0.5, "fresh"),
+        (runs(2, 3), run(), Baseline(1, 2), 0.5, "needs 3 baseline executions and was given 2"),
+        (runs(2, 3), run(), None, 0.5, "needs 3 baseline executions and was given 0"),
+        (runs(2, 3), run(), Baseline(1, 3), None, "reasoning RM's score and was given none"),
+        (runs(2, 3), run(), Baseline(1, 3), float("nan"), "outside"),
+        (runs(2, 3), run(), Baseline(1, 3), 1.5, "outside"),
+    ],
+)
+def test_a_missing_piece_is_an_error_and_never_a_number(executions, fresh, baseline, score, message):
+    with pytest.raises(ValueError, match=message):
+        compute_reward(CONFIG, "math", executions, fresh, baseline, None if score is None else rubric(score))
+
+
+def test_a_floored_trace_earns_nothing_and_has_no_uplift():
+    assert (FLOORED.reward, FLOORED.uplift) == (0.0, None)
