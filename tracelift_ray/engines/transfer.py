@@ -1,0 +1,251 @@
+"""What crosses between the learner and the engines when weights are broadcast, and the checksums that prove it did.
+
+The learner describes a version in a ``WeightManifest``; an engine that has received it answers with a
+``WeightReceipt``. A checksum covers the bytes of all tensors in the order of the manifest. In every backend it travels
+behind the weights themselves, so that each receiver checks what arrived without asking anybody.
+
+Shared-memory layout: the tensors in order, each at a multiple of ``ALIGNMENT`` bytes, then the checksum (8 bytes,
+little-endian).
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tracelift_ray.types import InfrastructureError
+
+if TYPE_CHECKING:
+    import torch
+
+BACKENDS = ("shared_memory", "nccl", "ipc")
+ALIGNMENT = 64
+CHECKSUM_BYTES = 8
+#: Name of the tensor (int64, one element) that carries the checksum behind the weights on nccl and ipc.
+CHECKSUM_NAME = "tracelift.checksum"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor on the wire: its Hugging Face checkpoint name, full shape, and torch dtype such as ``bfloat16``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def num_bytes(self) -> int:
+        import torch
+
+        return math.prod(self.shape) * getattr(torch, self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class NcclChannel:
+    """Where the sender (rank 0) and all workers of all receivers meet. A new port means a new group."""
+
+    address: str
+    port: int
+    receivers: int
+    workers_per_receiver: int
+
+    @property
+    def world_size(self) -> int:
+        return 1 + self.receivers * self.workers_per_receiver
+
+
+@dataclass(frozen=True)
+class WeightManifest:
+    """One version of the weights, as its receivers are told of it.
+
+    Attributes:
+        version: the policy version that the weights are.
+        backend: ``shared_memory``, ``nccl`` or ``ipc``.
+        tensors: in the order in which they are sent.
+        location: path of the shared-memory file, or of the IPC handles; empty for nccl.
+        bucket_mib: receivers load this many MiB at a time, and nccl packs this many.
+        simultaneous: whether receivers must be receiving while the sender sends (nccl); else they start after it.
+        deadline_s: for the sender, and for each receiver.
+        channel: the nccl group.
+        receiver: index of the receiving engine in the channel.
+    """
+
+    version: int
+    backend: str
+    tensors: tuple[TensorSpec, ...]
+    location: str
+    bucket_mib: int
+    simultaneous: bool
+    deadline_s: float
+    channel: NcclChannel | None = None
+    receiver: int = 0
+
+    def for_receiver(self, index: int) -> WeightManifest:
+        """The manifest as engine number ``index`` of the receivers needs it."""
+        return replace(self, receiver=index)
+
+
+@dataclass(frozen=True)
+class WeightReceipt:
+    """What an engine serves after a transfer: the version, and the checksum (16 hex digits) of what arrived.
+
+    ``workers`` holds the checksum that each worker of the engine took; they are all equal to ``checksum``.
+    """
+
+    version: int
+    checksum: str
+    workers: tuple[str, ...]
+
+
+def hex_checksum(value: int) -> str:
+    """A 64-bit checksum as 16 hex digits; ``value`` may be signed."""
+    return f"{value & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
+def tensor_bytes(tensor: torch.Tensor) -> memoryview:
+    """The bytes of a contiguous CPU tensor, without a copy."""
+    import torch
+
+    return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
+
+
+class HostChecksum:
+    """xxh3_64 of the bytes of CPU tensors, in the order in which they are added."""
+
+    def __init__(self) -> None:
+        import xxhash
+
+        self._hash = xxhash.xxh3_64()
+
+    def add(self, data: memoryview) -> None:
+        self._hash.update(data)
+
+    def value(self) -> int:
+        return self._hash.intdigest()
+
+
+class DeviceChecksum:
+    """A checksum that is computed where the tensors are, with integer arithmetic that is exact on every device.
+
+    Each tensor is read as 32-bit words w_i (zero-padded); its digest is the sum of (w_i xor k1)·(2i + k2) modulo 2^64.
+    The digests d_t of the tensors are joined as h = h·k3 + d_t. It tells permuted, missing and stale bytes from the
+    right ones, which is what a transfer can get wrong; it is no defence against an attacker.
+    """
+
+    _FLIP, _OFFSET, _JOIN = 0x5BD1E995, 0x9E3779B97F4A7C15 - (1 << 64), 0x2545F4914F6CDD1D
+    _CHUNK = 1 << 24  # words at a time: 128 MiB of scratch for each intermediate
+
+    def __init__(self, device: torch.device) -> None:
+        import torch
+
+        self._state = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def add(self, tensor: torch.Tensor) -> None:
+        import torch
+
+        raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+        if raw.numel() % 4:
+            raw = torch.nn.functional.pad(raw, (0, 4 - raw.numel() % 4))
+        # A view must start at a multiple of the wider type's size; packed tensors of mixed types may not.
+        words = (raw if raw.data_ptr() % 4 == 0 and raw.storage_offset() % 4 == 0 else raw.clone()).view(torch.int32)
+        digest = torch.zeros_like(self._state)
+        for start in range(0, words.numel(), self._CHUNK):
+            part = words[start : start + self._CHUNK].to(torch.int64) ^ self._FLIP
+            index = torch.arange(start, start + part.numel(), dtype=torch.int64, device=part.device)
+            digest += (part * (2 * index + self._OFFSET)).sum()
+        self._state = self._state * self._JOIN + digest
+
+    def tensor(self) -> torch.Tensor:
+        """The checksum so far: int64, shape (1,), on the device."""
+        return self._state.clone()
+
+
+def layout(tensors: Sequence[TensorSpec]) -> tuple[tuple[int, ...], int]:
+    """Byte offset of each tensor, and of the checksum behind them."""
+    offsets, end = [], 0
+    for spec in tensors:
+        offsets.append(end)
+        end += -(-spec.num_bytes // ALIGNMENT) * ALIGNMENT
+    return tuple(offsets), end
+
+
+def buckets(tensors: Sequence[TensorSpec], bucket_mib: int) -> Iterator[range]:
+    """Index ranges of consecutive tensors of at most ``bucket_mib`` MiB together; a larger tensor is alone."""
+    limit, start, size = bucket_mib << 20, 0, 0
+    for index, spec in enumerate(tensors):
+        if index > start and size + spec.num_bytes > limit:
+            yield range(start, index)
+            start, size = index, 0
+        size += spec.num_bytes
+    if start < len(tensors):
+        yield range(start, len(tensors))
+
+
+class SharedMemoryReader:
+    """The receiver's view of one version in shared memory: mapped, checked, then handed out bucket by bucket.
+
+    Raises:
+        InfrastructureError: the file is missing, has another size, or its bytes do not have the sender's checksum.
+    """
+
+    def __init__(self, manifest: WeightManifest, component: str) -> None:
+        self._manifest = manifest
+        self._component = component
+        self._offsets, self._end = layout(manifest.tensors)
+        self._map = self._open()
+        self.checksum = self._check()
+
+    def _open(self) -> mmap.mmap:
+        path, size = self._manifest.location, self._end + CHECKSUM_BYTES
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise InfrastructureError(
+                self._component,
+                f"cannot open the weights of version {self._manifest.version} at {path} ({error.strerror}): "
+                "shared_memory needs learner rank 0 and the engine on one machine; across machines use nccl",
+            ) from error
+        try:
+            found = os.fstat(descriptor).st_size
+            if found != size:
+                raise InfrastructureError(self._component, f"{path} has {found} bytes instead of {size}")
+            # Private and writable, because torch wraps only writable buffers; a page is copied when it is written to.
+            return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        finally:
+            os.close(descriptor)
+
+    def _check(self) -> str:
+        checksum, view = HostChecksum(), memoryview(self._map)
+        for offset, spec in zip(self._offsets, self._manifest.tensors, strict=True):
+            checksum.add(view[offset : offset + spec.num_bytes])
+        found = hex_checksum(checksum.value())
+        expected = hex_checksum(int.from_bytes(view[self._end :], "little"))
+        if found != expected:
+            raise InfrastructureError(
+                self._component,
+                f"the weights of version {self._manifest.version} arrived with checksum {found}, sent as {expected}",
+            )
+        return found
+
+    def buckets(self) -> Iterator[list[tuple[str, torch.Tensor]]]:
+        """Lists of (name, tensor), in order. The tensors are views of the mapping and must not be written to."""
+        import torch
+
+        specs = self._manifest.tensors
+        for indices in buckets(specs, self._manifest.bucket_mib):
+            yield [
+                (
+                    specs[index].name,
+                    torch.frombuffer(
+                        self._map,
+                        dtype=getattr(torch, specs[index].dtype),
+                        count=math.prod(specs[index].shape),
+                        offset=self._offsets[index],
+                    ).reshape(specs[index].shape),
+                )
+                for index in indices
+            ]

@@ -1,0 +1,299 @@
+"""An engine of vLLM's AsyncLLM, on its CPU and GPU builds, that takes new weights while it generates.
+
+Requests in flight during a weight update are frozen, lose their cache, are prefilled again under the new weights and go
+on; their completions name both versions. After a failed update the engine serves nothing: it is shut down and every
+request, waiting or new, gets an ``InfrastructureError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from typing import TYPE_CHECKING, Any
+
+from tracelift_ray.engines.base import check_context
+from tracelift_ray.engines.stops import special_stops, with_special_stop
+from tracelift_ray.engines.transfer import BACKENDS, WeightManifest, WeightReceipt
+from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams as VllmSamplingParams
+    from vllm.outputs import CompletionOutput
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    from tracelift_ray.config.schema import EngineConfig
+
+COMPONENT = "vllm engine"
+#: Tokens that one scheduler step may prefill, where the context does not ask for more.
+STEP_TOKENS = 8192
+
+
+class VllmEngine:
+    """See the module and ``Engine``.
+
+    Args:
+        weight_transfer: backend of the weights to come; None for a frozen model.
+        seed: of requests without a seed.
+    """
+
+    def __init__(self, config: EngineConfig, model: str, *, weight_transfer: str | None, seed: int) -> None:
+        if weight_transfer is not None and weight_transfer not in BACKENDS:
+            raise ValueError(f"unknown weight transfer {weight_transfer!r}: use one of {', '.join(BACKENDS)}")
+        self.version = 0
+        self._config = config
+        self._model = model
+        self._transfer = weight_transfer
+        self._seed = seed
+        self._llm: AsyncLLM | None = None
+        self._failure: asyncio.Future[InfrastructureError] | None = None
+        self._channel: object = None
+        self._ids = itertools.count()
+        self._updating = asyncio.Lock()
+
+    async def start(self) -> None:
+        set_environment(self._config)
+        self._failure = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._config.startup_s):
+                self._llm = await asyncio.to_thread(self._build)
+                if self._transfer is not None:
+                    await self._llm.update_weight_version(str(self.version))
+                await self.generate(Prompt((self._first_token(),), ""), SamplingParams(max_new_tokens=1))
+        except TimeoutError as error:
+            await self.close()
+            raise InfrastructureError(
+                COMPONENT,
+                f"{self._model} did not answer within {self._config.startup_s:g} s: check the log above, free memory, "
+                "and engine.startup_s",
+            ) from error
+        except (RuntimeError, OSError) as error:
+            await self.close()
+            raise InfrastructureError(COMPONENT, f"{self._model} did not start: {_one_line(error)}") from error
+
+    def _build(self) -> AsyncLLM:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        return AsyncLLM.from_engine_args(
+            AsyncEngineArgs(**engine_arguments(self._config, self._model, self._transfer, self._seed))
+        )
+
+    def _first_token(self) -> int:
+        tokenizer = self._running().get_tokenizer()
+        return next(token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, 0) if token is not None)
+
+    def _running(self) -> AsyncLLM:
+        if self._failure is not None and self._failure.done():
+            raise self._failure.result()
+        if self._llm is None:
+            raise InfrastructureError(COMPONENT, "the engine is not running")
+        return self._llm
+
+    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+        llm = self._running()
+        check_context(prompt, params, self._config.max_model_len)
+        assert self._failure is not None  # set by start, as the running engine was
+        specials = special_stops(llm.get_tokenizer(), params.stop)
+        request = asyncio.ensure_future(self._request(llm, prompt, to_vllm(params, tuple(specials))))
+        try:
+            await asyncio.wait({request, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            if not request.done():
+                raise self._failure.result()
+            outputs = request.result()
+        finally:
+            request.cancel()
+        return [self._completion(output, params, specials) for output in sorted(outputs, key=lambda each: each.index)]
+
+    async def _request(self, llm: AsyncLLM, prompt: Prompt, params: VllmSamplingParams) -> list[CompletionOutput]:
+        from vllm.inputs import TokensPrompt
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        outputs: list[CompletionOutput] = []
+        try:
+            stream = llm.generate(TokensPrompt(prompt_token_ids=list(prompt.token_ids)), params, f"r{next(self._ids)}")
+            async for output in stream:
+                outputs.extend(output.outputs)
+        except (EngineDeadError, EngineGenerateError) as error:
+            raise InfrastructureError(COMPONENT, f"the engine failed: {_one_line(error)}") from error
+        return outputs
+
+    def _completion(self, output: CompletionOutput, params: SamplingParams, specials: dict[int, str]) -> Completion:
+        if output.finish_reason not in ("stop", "length"):
+            raise InfrastructureError(COMPONENT, f"a request ended as {output.finish_reason!r}")
+        ids = tuple(output.token_ids)
+        logprobs = None
+        if params.logprobs:
+            if output.logprobs is None or len(output.logprobs) != len(ids):
+                raise InfrastructureError(COMPONENT, "the log-probs of a sample do not match its tokens")
+            logprobs = tuple(entry[token].logprob for token, entry in zip(ids, output.logprobs, strict=True))
+        spans = output.weight_versions if self._transfer is not None else None
+        return Completion(
+            token_ids=ids,
+            text=with_special_stop(output.text, ids, specials),
+            finish_reason="length" if output.finish_reason == "length" else "stop",
+            logprobs=logprobs,
+            oldest_version=int(spans[0].version) if spans else self.version,
+            newest_version=int(spans[-1].version) if spans else self.version,
+        )
+
+    async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
+        if self._transfer is None:
+            raise TypeError("this engine serves a frozen model: build it trainable to send it weights")
+        if manifest.backend != self._transfer:
+            raise ValueError(f"weights sent by {manifest.backend} to an engine built for {self._transfer}")
+        async with self._updating:
+            llm = self._running()
+            touched = False
+            try:
+                async with asyncio.timeout(manifest.deadline_s):
+                    await self._prepare(llm, manifest)
+                    touched = True
+                    workers = await self._replace(llm, manifest)
+            except BaseException as error:  # whatever ended it, weights that may be half replaced are not served
+                failure = InfrastructureError(COMPONENT, _transfer_failure(manifest, error))
+                if touched or not isinstance(error, Exception):
+                    self._fail(failure)
+                if not isinstance(error, Exception):
+                    raise
+                raise failure from error
+            self.version = manifest.version
+            return WeightReceipt(manifest.version, workers[0], workers)
+
+    async def _prepare(self, llm: AsyncLLM, manifest: WeightManifest) -> None:
+        """What can be done while the old weights are still served."""
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+        from tracelift_ray.engines.vllm_worker_extension import manifest_fields
+
+        if manifest.backend == "shared_memory":
+            await llm.collective_rpc("open_weights", args=(manifest_fields(manifest),))
+        elif manifest.backend == "ipc" and self._channel is None:
+            await llm.init_weight_transfer_engine(WeightTransferInitRequest({"packed": False}))
+            self._channel = "ipc"
+        elif manifest.backend == "nccl" and self._channel != manifest.channel:
+            if self._channel is not None:
+                await llm.shutdown_weight_transfer_engine()
+            await llm.init_weight_transfer_engine(WeightTransferInitRequest(nccl_init(manifest)))
+            self._channel = manifest.channel
+
+    async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:
+        """Freeze, load, check, go on. The checksum that each worker took."""
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        from tracelift_ray.engines.vllm_worker_extension import manifest_fields
+
+        await llm.pause_generation(mode="keep", clear_cache=True)
+        await llm.start_weight_update()
+        await llm.update_weights(WeightTransferUpdateRequest(manifest_fields(manifest)))
+        await llm.finish_weight_update(weight_version=str(manifest.version))
+        workers = tuple(await llm.collective_rpc("received_checksum"))
+        if len(set(workers)) != 1:
+            raise InfrastructureError(COMPONENT, f"its workers hold different weights: {', '.join(workers)}")
+        await llm.resume_generation()
+        return workers
+
+    def _fail(self, failure: InfrastructureError) -> None:
+        """Serve nothing any more: end every waiting request and the engine's processes."""
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_result(failure)
+        if self._llm is not None:
+            self._llm.shutdown()
+            self._llm = None
+
+    async def close(self) -> None:
+        self._fail(InfrastructureError(COMPONENT, "the engine was closed"))
+
+
+def set_environment(config: EngineConfig) -> None:
+    """Settings that vLLM reads from the environment when it is imported or starts its processes."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.update(VLLM_NO_USAGE_STATS="1", VLLM_DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
+    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(max(1, int(config.startup_s)))
+    # CPU build: one thread per core that the pool was given (Ray sets OMP_NUM_THREADS), not pinned to cores that
+    # other actors share.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = ""  # the cache is sized in bytes by engine_arguments
+
+
+def engine_arguments(config: EngineConfig, model: str, transfer: str | None, seed: int) -> dict[str, Any]:
+    """Arguments of vLLM's ``AsyncEngineArgs``."""
+    from vllm.platforms import current_platform
+
+    arguments: dict[str, Any] = {
+        "model": model,
+        "dtype": config.dtype,
+        "max_model_len": config.max_model_len,
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "max_num_seqs": config.max_num_seqs,
+        "max_num_batched_tokens": max(config.max_model_len, STEP_TOKENS),
+        "enforce_eager": config.enforce_eager,
+        "enable_prefix_caching": config.prefix_caching,
+        "gpu_memory_utilization": config.gpu_memory_utilization,
+        # log-probs of the distribution that was sampled from: after temperature
+        "logprobs_mode": "processed_logprobs",
+        "disable_log_stats": True,
+        "seed": seed,
+    }
+    if current_platform.is_cpu():
+        arguments["kv_cache_memory_bytes"] = int(config.kv_cache_gib * 2**30)
+        # With chunked prefill a large batch of seeded requests kills the CPU engine core.
+        arguments["enable_chunked_prefill"] = False
+    if transfer is not None:
+        from vllm.config.weight_transfer import WeightTransferConfig
+
+        from tracelift_ray.engines.vllm_worker_extension import REGISTERED, WeightUpdates
+
+        arguments["weight_transfer_config"] = WeightTransferConfig(backend=REGISTERED[transfer])
+        arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
+    return arguments
+
+
+def to_vllm(params: SamplingParams, stop_token_ids: tuple[int, ...]) -> VllmSamplingParams:
+    """vLLM's form of our sampling parameters. All samples of a request come back together."""
+    from vllm import SamplingParams as VllmSamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return VllmSamplingParams(
+        n=params.n,
+        temperature=params.temperature,
+        top_p=params.top_p,
+        max_tokens=params.max_new_tokens,
+        seed=params.seed,
+        stop=list(params.stop),
+        stop_token_ids=list(stop_token_ids),
+        include_stop_str_in_output=True,
+        logprobs=0 if params.logprobs else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def nccl_init(manifest: WeightManifest) -> dict[str, Any]:
+    """vLLM's init info for joining the manifest's channel as its receiver."""
+    channel = manifest.channel
+    if channel is None:
+        raise ValueError("an nccl manifest without a channel")
+    return {
+        "master_address": channel.address,
+        "master_port": channel.port,
+        "rank_offset": 1 + manifest.receiver * channel.workers_per_receiver,
+        "world_size": channel.world_size,
+        "packed": True,
+        "packed_buffer_size_bytes": manifest.bucket_mib << 20,
+    }
+
+
+def _transfer_failure(manifest: WeightManifest, error: BaseException) -> str:
+    if isinstance(error, InfrastructureError):
+        return error.cause
+    if isinstance(error, TimeoutError):
+        return (
+            f"waited {manifest.deadline_s:g} s for version {manifest.version} by {manifest.backend}: check that the "
+            "learner is sending, or raise stream.broadcast_deadline_s"
+        )
+    return f"version {manifest.version} by {manifest.backend} did not arrive: {_one_line(error)}"
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
