@@ -191,7 +191,7 @@ def open_data(path: str | Path) -> BinaryIO:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist: check the path (it is taken as absolute on every node)") from None
+        raise DataError(f"{path} does not exist: check the path") from None
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}") from error
 

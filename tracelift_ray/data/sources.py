@@ -1,0 +1,123 @@
+"""Turns the data configuration into train and held-out problems.
+
+Promises: ids are unique over all files, held-out problems are in no way among the train problems, and whatever is
+left out is counted in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+from tracelift_ray.config.schema import DataConfig
+from tracelift_ray.data.jsonl import LoadReport
+from tracelift_ray.data.problems import load_problems, text_key
+from tracelift_ray.data.split import Leakage, interleaved, split_heldout, without_leaks
+from tracelift_ray.types import DataError, Problem, Task
+
+Split = Literal["train", "heldout"]
+DEMO = "demo:"
+#: Problems drawn from the demo world for each task where no limit is set.
+DEMO_COUNTS: dict[Split, int] = {"train": 4_000, "heldout": 400}
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What became of the data: one report a source, problems that a second file repeated, and leakage removed."""
+
+    files: tuple[LoadReport, ...]
+    repeated: int
+    leakage: Leakage
+    train: int
+    heldout: int
+
+    def lines(self) -> tuple[str, ...]:
+        """For people, one line a source and one for the whole."""
+        whole = f"{self.train:,} train and {self.heldout:,} held-out problems"
+        if self.repeated:
+            whole += f"; {self.repeated:,} repeated in another file left out"
+        if self.leakage.by_id or self.leakage.by_text:
+            whole += (
+                f"; left out of train because they are held out: {self.leakage.by_id:,} by id, "
+                f"{self.leakage.by_text:,} by text"
+            )
+        return (*(report.summary() for report in self.files), whole)
+
+
+class Sources(NamedTuple):
+    """Train and held-out problems, tasks interleaved, and the report."""
+
+    train: tuple[Problem, ...]
+    heldout: tuple[Problem, ...]
+    report: SourceReport
+
+
+def resolve_sources(config: DataConfig, seed: int) -> Sources:
+    """Load all that the configuration names.
+
+    Args:
+        seed: draws the demo world's problems; files do not depend on it.
+
+    Raises:
+        DataError: a file is unusable, two files give one id to different problems, or no train problem is left.
+    """
+    if not config.train:
+        raise DataError("data.train names no source: give files, demo:math or demo:code")
+    train, train_reports, train_repeated = _load_all(config.train, config, seed, "train")
+    heldout, heldout_reports, heldout_repeated = _load_all(config.heldout, config, seed, "heldout")
+    if not config.heldout:
+        train, heldout = split_heldout(train, config.heldout_fraction)
+    train, leakage = without_leaks(train, heldout)
+    if not train:
+        raise DataError(
+            f"no train problem is left: {leakage.by_id} of data.train are held out by id and {leakage.by_text} by text"
+        )
+    report = SourceReport(
+        train_reports + heldout_reports, train_repeated + heldout_repeated, leakage, len(train), len(heldout)
+    )
+    return Sources(interleaved(train), interleaved(heldout), report)
+
+
+def _load_all(
+    sources: Sequence[str], config: DataConfig, seed: int, split: Split
+) -> tuple[tuple[Problem, ...], tuple[LoadReport, ...], int]:
+    """The problems of all sources of one split, their reports, and how many were repeated."""
+    found: dict[str, tuple[Problem, str]] = {}
+    reports = []
+    repeated = 0
+    for source in sources:
+        problems, report = _load(source, config, seed, split)
+        reports.append(report)
+        for problem in problems:
+            earlier, where = found.setdefault(problem.id, (problem, source))
+            if earlier is problem:
+                continue
+            if text_key(earlier.statement) != text_key(problem.statement):
+                raise DataError(f"{source} and {where} give the id {problem.id!r} to different problems: rename one")
+            repeated += 1
+    return tuple(problem for problem, _ in found.values()), tuple(reports), repeated
+
+
+def _load(source: str, config: DataConfig, seed: int, split: Split) -> tuple[tuple[Problem, ...], LoadReport]:
+    if source.startswith(DEMO):
+        return _demo(source, config.limit or DEMO_COUNTS[split], seed, split)
+    loaded = load_problems(
+        source,
+        config.format,
+        on_error=config.on_error,
+        max_problem_chars=config.max_problem_chars,
+        max_tests=config.max_tests,
+        limit=config.limit,
+    )
+    return loaded.problems, loaded.report
+
+
+def _demo(source: str, count: int, seed: int, split: Split) -> tuple[tuple[Problem, ...], LoadReport]:
+    from tracelift_ray.demo.source import demo_problems
+
+    task = source.removeprefix(DEMO)
+    if task not in get_args(Task):
+        raise DataError(f"{source!r} is no source: the demo world has demo:math and demo:code")
+    problems = demo_problems("math" if task == "math" else "code", count, seed, split)
+    return problems, LoadReport(source, "demo", len(problems), len(problems))

@@ -1,0 +1,234 @@
+"""Baselines on disk: how often the executor succeeds on a problem without a trace, sampled once and used by many runs.
+
+A baseline belongs to one executor, sampling, prompt, problem, tests, verifier, extraction rule and sample count; all
+of them are hashed into its key, so under any other it is simply not found.
+
+The cache is a directory of JSONL files, one for each process that writes, so that any number of runs on any number of
+machines share it without locks. Each line carries a checksum of itself: a torn or foreign line is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from tracelift_ray.config.schema import VerifierConfig
+from tracelift_ray.types import Baseline, DataError, Problem, Prompt, SamplingParams
+
+#: Fewer frozen samples are stuck at a rate of 0 or 1 far too often.
+MIN_SAMPLES = 16
+_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+_BLOCK = 2**22
+_log = logging.getLogger(__name__)
+_file_digests: dict[tuple[str, int, int], str] = {}
+
+
+@dataclass(frozen=True)
+class BaselineIdentity:
+    """What all baselines of a run have in common.
+
+    Attributes:
+        executor: ``executor_fingerprint`` of a local model, or whatever names a remote one for good.
+        verifier: its limits and backend count; the size of its pool does not.
+        extraction: version of the rules that read an artifact from a completion.
+        samples: executor samples in a baseline, at least ``MIN_SAMPLES``.
+    """
+
+    executor: str
+    verifier: VerifierConfig
+    extraction: str
+    samples: int
+
+    def key(self, problem: Problem, prompt: Prompt, params: SamplingParams) -> str:
+        """The cache key of ``problem``, executed through ``prompt`` under ``params`` (whose n and seed do not count)."""
+        verifier = self.verifier
+        tests = problem.tests
+        parts = {
+            "executor": self.executor,
+            "samples": self.samples,
+            "extraction": self.extraction,
+            "verifier": [
+                verifier.backend,
+                verifier.cpu_s,
+                verifier.wall_s,
+                verifier.memory_mib,
+                verifier.output_kib,
+                verifier.math_timeout_s,
+            ],
+            "sampling": [params.max_new_tokens, params.temperature, params.top_p, list(params.stop)],
+            "prompt": [list(prompt.token_ids), prompt.text, prompt.messages],
+            "problem": [problem.id, problem.task, problem.statement, problem.answer],
+            "tests": None
+            if tests is None
+            else [tests.kind, tests.inputs, tests.outputs, tests.asserts, tests.setup, tests.entry_point],
+        }
+        return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
+
+
+class BaselineCache:
+    """Baselines by problem, in memory and in ``directory``.
+
+    Args:
+        directory: made where it is missing; may be shared between runs and machines.
+        identity: what the run's baselines have in common.
+        request: the prompt and the sampling that the executor would get for a problem without a trace.
+
+    Raises:
+        ValueError: ``identity.samples`` is below ``MIN_SAMPLES``.
+        DataError: the directory cannot be made.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        identity: BaselineIdentity,
+        request: Callable[[Problem], tuple[Prompt, SamplingParams]],
+    ) -> None:
+        if identity.samples < MIN_SAMPLES:
+            raise ValueError(
+                f"a cached baseline of {identity.samples} samples is too coarse: at least {MIN_SAMPLES} are needed"
+            )
+        self.directory = Path(directory)
+        self.identity = identity
+        self.hits = 0
+        self.misses = 0
+        self.write_failures = 0
+        self._request = request
+        self._known: dict[str, Baseline] = {}
+        self._read_up_to: dict[str, int] = {}
+        self._own = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        self._torn = False
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"the baseline cache {directory} cannot be made: {error.strerror}") from error
+
+    def get(self, problem: Problem) -> Baseline | None:
+        """The baseline of ``problem``, or None where no run has sampled it under this identity."""
+        key = self._key(problem)
+        if key not in self._known:
+            self._read_new_lines()
+        found = self._known.get(key)
+        if found is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return found
+
+    def put(self, problem: Problem, baseline: Baseline) -> None:
+        """Keep a baseline of exactly ``identity.samples`` samples.
+
+        The first one known for a problem stays. A disk that refuses it is logged once and counted in
+        ``write_failures``; the run goes on with what it has in memory.
+
+        Raises:
+            ValueError: the baseline has another number of samples, or more successes than samples.
+        """
+        if baseline.samples != self.identity.samples or not 0 <= baseline.successes <= baseline.samples:
+            raise ValueError(f"{baseline} is no baseline of {self.identity.samples} samples")
+        key = self._key(problem)
+        if key in self._known:
+            return
+        self._known[key] = baseline
+        self._append(_line(key, baseline))
+
+    def metrics(self) -> dict[str, float]:
+        """Hits, misses and failed writes since the start, under ``baseline_cache/``."""
+        return {
+            "baseline_cache/hits": float(self.hits),
+            "baseline_cache/misses": float(self.misses),
+            "baseline_cache/write_failures": float(self.write_failures),
+        }
+
+    def _key(self, problem: Problem) -> str:
+        return self.identity.key(problem, *self._request(problem))
+
+    def _append(self, line: bytes) -> None:
+        """One write call on a file of our own; after a torn one the next line starts afresh."""
+        data = b"\n" + line if self._torn else line
+        try:
+            with open(self.directory / self._own, "ab", buffering=0) as stream:
+                self._torn = stream.write(data) != len(data)
+        except OSError as error:
+            self._torn = True
+            if not self.write_failures:
+                _log.warning("baselines are kept in memory only, %s refuses them: %s", self.directory, error.strerror)
+        self.write_failures += self._torn
+
+    def _read_new_lines(self) -> None:
+        """Take in whole lines that any process has appended since the last look, files in the order of their names."""
+        for path in sorted(self.directory.glob("*.jsonl")):
+            start = self._read_up_to.get(path.name, 0)
+            if path.name == self._own or path.stat().st_size <= start:
+                continue
+            with open(path, "rb") as stream:
+                stream.seek(start)
+                data = stream.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            self._read_up_to[path.name] = start + len(whole)
+            for line in whole.splitlines():
+                entry = _parse(line)
+                if entry is not None:
+                    self._known.setdefault(*entry)
+
+
+def executor_fingerprint(model_dir: str | Path) -> str:
+    """A hash of a model's weights and architecture: name, size and content of its weight files and ``config.json``.
+
+    Digests are kept in memory by path, size and modification time, so asking again costs nothing.
+
+    Raises:
+        DataError: the directory does not exist or holds no weights.
+    """
+    directory = Path(model_dir)
+    if not directory.is_dir():
+        raise DataError(f"the executor model {model_dir} is no directory: name a local model directory")
+    weights = next((found for pattern in _WEIGHTS if (found := sorted(directory.glob(pattern)))), None)
+    if weights is None:
+        raise DataError(f"the executor model {model_dir} holds no weights ({', '.join(_WEIGHTS)})")
+    digest = xxhash.xxh3_128()
+    for path in [*weights, directory / "config.json"]:
+        if path.exists():
+            digest.update(f"{path.name} {path.stat().st_size} {_file_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    status = path.stat()
+    known = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    if known not in _file_digests:
+        digest = xxhash.xxh3_128()
+        with open(path, "rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+        _file_digests[known] = digest.hexdigest()
+    return _file_digests[known]
+
+
+def _line(key: str, baseline: Baseline) -> bytes:
+    record = {"key": key, "successes": baseline.successes, "samples": baseline.samples}
+    return json.dumps(record | {"check": _check(record)}).encode() + b"\n"
+
+
+def _parse(line: bytes) -> tuple[str, Baseline] | None:
+    """The key and baseline of a line, or None where it is torn, altered or something else."""
+    try:
+        record = json.loads(line)
+        check = record.pop("check")
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return None
+    if check != _check(record):
+        return None
+    return record["key"], Baseline(record["successes"], record["samples"])
+
+
+def _check(record: dict[str, object]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(record, sort_keys=True).encode())
