@@ -23,7 +23,6 @@ from tracelift_ray.demo.training import Part, Recipe, fit, new_language_model
 from tracelift_ray.demo.world import WordProblem, draw_problem
 from tracelift_ray.types import Task
 
-MODELS = ("executor", "planner", "reasoning_rm")
 TASKS: tuple[Task, ...] = ("math", "code")
 EXECUTOR_RECIPE = Recipe(steps=1000, rows_per_step=64, lr=2e-3, warmup_steps=50)
 PLANNER_RECIPE = Recipe(steps=200, rows_per_step=64, lr=1e-3, warmup_steps=20)
@@ -93,23 +92,30 @@ def make_planner(out: Path) -> None:
     _save(model, out / "planner")
 
 
+def make_reasoning_rm(out: Path) -> None:
+    """Trains the reasoning RM from the executor in ``out``; it goes on needing that executor beside it."""
+    from tracelift_ray.demo.rm_training import train_reasoning_rm
+
+    _save(train_reasoning_rm(out / "executor", build_tokenizer()), out / "reasoning_rm")
+
+
 def _save(model: Any, directory: Path) -> None:
     model.save_pretrained(directory)
     build_tokenizer().save_pretrained(directory)
     logging.getLogger(__name__).info("saved %s", directory)
 
 
-MAKERS = {"executor": make_executor, "planner": make_planner}
+MAKERS = {"executor": make_executor, "planner": make_planner, "reasoning_rm": make_reasoning_rm}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Make the checkpoints of the demo world.")
     parser.add_argument("--out", type=Path, required=True, help="directory that gets one folder per model")
-    parser.add_argument("--only", choices=MODELS, help="make one; planner and reasoning_rm need the executor in --out")
+    parser.add_argument("--only", choices=MAKERS, help="make one; planner and reasoning_rm need the executor in --out")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    for name in (options.only,) if options.only else MODELS:
+    for name in (options.only,) if options.only else tuple(MAKERS):
         MAKERS[name](options.out)
 
 

@@ -7,16 +7,16 @@ statement for ever. Train and held-out problems never share a statement.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from random import Random
-from typing import Any
 
+from tracelift_ray.data.groups import GroupTrace, TraceGroup
 from tracelift_ray.demo.flaws import KINDS, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
 from tracelift_ray.demo.tokenizer import TASK_TYPES
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, artifact_of, clean_lines, is_valid, render
-from tracelift_ray.demo.world import Split, WordProblem, draw_problem, read_statement
-from tracelift_ray.types import CodeTests, Problem, Task, rubric_dimensions
+from tracelift_ray.demo.world import Split, WordProblem, draw_problem, read_statement, split_of
+from tracelift_ray.types import CodeTests, Problem, Task
 
 NUM_TESTS = 3
 #: Candidate test inputs in order of preference; zero and one say least about a program.
@@ -89,38 +89,31 @@ def flawed_traces(problem: WordProblem, rng: Random, most: int) -> list[tuple[st
         text = None if lines is None else render(problem.task, lines)
         if text is not None and not is_valid(problem, text):
             flawed.setdefault(text, kind)
-    return [(text, kind) for text, kind in flawed.items()]
+    return list(flawed.items())
 
 
-def demo_groups(task: Task, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[dict[str, Any]]:
-    """TraceLift-Groups of the world, one JSON object a problem in the released schema.
+def demo_groups(task: Task, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[TraceGroup]:
+    """TraceLift-Groups of the world, one a problem; ``data.groups.write_groups`` writes them in the released schema.
 
     Each has the valid trace as its positive and up to ``negatives`` flawed ones, all with rubrics by rule.
     """
     rng = Random(f"groups/{task}/{split}/{seed}")
     for problem in demo_problems(task, count, seed, split):
         world = read_statement(task, problem.statement)
-        record: dict[str, Any] = {
-            "problem_id": problem.id,
-            "source": "tracelift-ray demo world",
-            "task_type": problem.task_type,
-            "problem": problem.statement,
-            "reference_solution": problem.solution,
-            "positive_pool": [_labelled(world, render(task, clean_lines(world)))],
-            "negative_bank": [
-                _labelled(world, text) | {"negative_kind": kind} for text, kind in flawed_traces(world, rng, negatives)
-            ],
-            "metadata": {"task": task, "split": split, "seed": seed},
-        }
-        if problem.tests is not None:
-            record["tests_or_constraints"] = {
-                "inputs": list(problem.tests.inputs),
-                "outputs": list(problem.tests.outputs),
-            }
-        yield record
+        yield group_of(world, flawed_traces(world, rng, negatives))
 
 
-def _labelled(problem: WordProblem, reasoning: str) -> dict[str, Any]:
-    labels: Sequence[int] = rubric_labels(problem, reasoning)
-    rubric: dict[str, float] = dict(zip(rubric_dimensions(problem.task), labels, strict=True))
-    return {"reasoning": reasoning, "rubric": rubric | {"total": rubric_total(labels)}}
+def group_of(world: WordProblem, flawed: Iterable[tuple[str, str]]) -> TraceGroup:
+    """The group of a problem's valid trace and the given flawed traces, each a text and its kind."""
+    return TraceGroup(
+        problem=as_problem(world),
+        positives=(_labelled(world, render(world.task, clean_lines(world)), None),),
+        negatives=tuple(_labelled(world, text, kind) for text, kind in flawed),
+        source="tracelift-ray demo world",
+        metadata={"split": split_of(world.statement)},
+    )
+
+
+def _labelled(world: WordProblem, reasoning: str, kind: str | None) -> GroupTrace:
+    labels = rubric_labels(world, reasoning)
+    return GroupTrace(reasoning, labels, rubric_total(labels), kind)
