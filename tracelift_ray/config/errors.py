@@ -27,8 +27,12 @@ class ConfigError(ValueError):
 
 def _shown(value: object) -> str:
     """The value as it would be written on a command line, on one line and not too long."""
-    text = (
-        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
-    )
+    text = str(value)
+    if value is None:
+        text = "null"
+    elif isinstance(value, bool):
+        text = text.lower()
+    elif isinstance(value, tuple):
+        text = f"[{', '.join(map(str, value))}]"
     text = " ".join(text.split()) or "''"
     return text if len(text) <= 120 else f"{text[:117]}..."

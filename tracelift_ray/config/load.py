@@ -205,5 +205,11 @@ def _demo_checkpoint(name: str) -> str:
     return str(Path(__file__).resolve().parents[1] / "demo" / "checkpoints" / name)
 
 
+def _released_tie_table(num_samples: int) -> dict[int, float]:
+    """The released trainer's table, written for K = 3; elsewhere the rule n / K holds for every n."""
+    return {1: 0.5} if num_samples == 3 else {}
+
+
+OmegaConf.register_new_resolver("released_tie_table", _released_tie_table, replace=True)
 OmegaConf.register_new_resolver("variant", _variant, replace=True)
 OmegaConf.register_new_resolver("demo_checkpoint", _demo_checkpoint, replace=True)

@@ -222,6 +222,7 @@ class ClusterConfig:
 
     address: str  # local | auto | an address
     num_cpus: int  # local only; 0: as many logical CPUs as the pools ask for
+    num_gpus: int  # local only; 0: those that Ray finds
     placement_timeout_s: float
     object_store_mib: int  # local only
     dashboard: bool  # local only
