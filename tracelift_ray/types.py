@@ -210,6 +210,19 @@ class Execution:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """The executor without a trace: ``successes`` of ``samples``."""
+
+    successes: int
+    samples: int
+
+    @property
+    def rate(self) -> float:
+        """The success rate in [0, 1]."""
+        return self.successes / self.samples
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """A trace with all that is known of it, and its reward.
 
@@ -240,14 +253,14 @@ class Group:
     Attributes:
         serial: counts submissions of the run; groups are consumed in this order when on-policy.
         submitted_version: the learner's version at submission.
-        baseline: executions without a trace, shared by the group; empty where the arm needs none.
+        baseline: the executor without a trace, shared by the group; None where the arm needs none.
     """
 
     serial: int
     problem: Problem
     submitted_version: int
     trajectories: tuple[Trajectory, ...]
-    baseline: tuple[Execution, ...] = ()
+    baseline: Baseline | None = None
 
     @property
     def oldest_version(self) -> int:

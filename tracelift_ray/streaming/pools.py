@@ -21,11 +21,14 @@ class GeneratorPool(Protocol):
         """``params.n`` completions of one prompt, in order."""
 
 
-class PlannerPool(GeneratorPool, Protocol):
-    """Members that serve the policy and take new weights."""
+class WeightReceivers(Protocol):
+    """Engines that take new weights: all of the planner pool's members, or one of them."""
+
+    def receivers(self) -> int:
+        """How many engines will receive."""
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every member takes the weights that ``manifest`` describes; one receipt for each member's worker."""
+        """Every engine takes the weights that ``manifest`` describes; one receipt for each engine."""
 
 
 class VerifierPool(Protocol):
@@ -48,11 +51,8 @@ class LearnerGroup(Protocol):
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on ``batch``; its metrics. Raises the policy version unless the batch holds no sample."""
 
-    async def version(self) -> int:
-        """The policy version: optimizer steps taken."""
-
-    async def describe_weights(self) -> WeightManifest:
-        """The manifest of the weights as they are now."""
+    async def describe_weights(self, receivers: int) -> WeightManifest:
+        """The manifest of the weights as they are now, for so many engines."""
 
     async def send_weights(self, manifest: WeightManifest) -> str:
         """Send what ``manifest`` describes; its checksum."""

@@ -1,0 +1,37 @@
+"""An actor that owns one text-generation engine; planner and executor actors are made of it."""
+
+from __future__ import annotations
+
+from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.types import Completion, Prompt, SamplingParams
+
+
+class GeneratorActor:
+    """Owns an engine and adds nothing but Ray."""
+
+    def __init__(
+        self,
+        engine: EngineConfig,
+        model: str,
+        *,
+        trainable: bool = False,
+        weight_transfer: str = "shared_memory",
+        remote: RemoteConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.engine: Engine = build_engine(
+            engine, model, trainable=trainable, weight_transfer=weight_transfer, remote=remote, seed=seed
+        )
+
+    async def start(self) -> None:
+        """Return when the engine answers."""
+        await self.engine.start()
+
+    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+        """``params.n`` completions of ``prompt``."""
+        return await self.engine.generate(prompt, params)
+
+    async def close(self) -> None:
+        """End the engine and its processes."""
+        await self.engine.close()

@@ -1,0 +1,159 @@
+"""The learner's ranks as Ray actors, one rank each, driven together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError
+
+from actors.placement import Placement, WorkerShape
+from actors.pool import result_of
+from actors.runtime import worker_environment
+from tracelift_ray.config.schema import LearnerConfig, RunConfig
+from tracelift_ray.engines.transfer import WeightManifest
+from tracelift_ray.policy.learner import Learner
+from tracelift_ray.policy.ranks import RankPlace, free_port
+from tracelift_ray.types import InfrastructureError, TrainBatch
+
+
+class LearnerActor:
+    """Owns one rank of the learner."""
+
+    def __init__(self, run: RunConfig, rank: int) -> None:
+        self.run = run
+        self.rank = rank
+
+    def address(self) -> tuple[str, int]:
+        """Where the other ranks may meet this one."""
+        return ray.util.get_node_ip_address(), free_port()
+
+    def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
+        """Join the other ranks, load the model and, where given, the state of a checkpoint."""
+        run = self.run
+        place = RankPlace(self.rank, run.learner.num_workers, *master)
+        self.learner = Learner(
+            run.learner,
+            run.algorithm,
+            run.planner.model,
+            run.planner.sampling.temperature,
+            run.total_steps,
+            run.seed,
+            place,
+        )
+        self.learner.start()
+        if checkpoint is not None:
+            self.learner.load_state(checkpoint)
+        self.learner.open_weights(
+            run.stream.weight_transfer,
+            run.name,
+            run.stream.bucket_mib,
+            deadline_s=run.stream.broadcast_deadline_s,
+            workers_per_receiver=run.planner.engine.tensor_parallel_size,
+            address=place.master_address,
+        )
+
+    def update(self, batch: TrainBatch) -> dict[str, float]:
+        """Train on a batch; the metrics, which are the same on every rank."""
+        metrics = self.learner.update(batch)
+        return {} if metrics is None else metrics.flat()
+
+    def describe_weights(self, receivers: int) -> WeightManifest:
+        """The manifest of the present version."""
+        return self.learner.describe_weights(receivers)
+
+    def send_weights(self, manifest: WeightManifest) -> str:
+        """Send a version, or take part in gathering it."""
+        return self.learner.send_weights(manifest)
+
+    def release_weights(self, version: int) -> None:
+        """Free what the transfer held."""
+        self.learner.release_weights(version)
+
+    def save(self, planner_dir: str, state_dir: str) -> None:
+        """Write the planner and the state."""
+        self.learner.save_pretrained(planner_dir)
+        self.learner.save_state(state_dir)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self.learner.close()
+
+
+class RayLearnerGroup:
+    """Implements ``streaming.pools.LearnerGroup``: every call goes to all ranks, and rank 0 answers."""
+
+    def __init__(self, run: RunConfig, placement: Placement) -> None:
+        self.run = run
+        self.config = run.learner
+        self.placement = placement
+        self.ranks: list[Any] = []
+
+    async def start(self, checkpoint: str | None = None) -> None:
+        """Start all ranks together. Raises ``InfrastructureError``."""
+        actor = ray.remote(LearnerActor)
+        environment = worker_environment(self.config.cpus_per_worker)
+        self.ranks = [
+            actor.options(**self.placement.options("learner", rank), **environment).remote(self.run, rank)
+            for rank in range(self.config.num_workers)
+        ]
+        master = await self._call(self.ranks[:1], self.config.startup_s, "address")
+        await self._call(self.ranks, self.config.startup_s, "start", master, checkpoint)
+
+    async def update(self, batch: TrainBatch) -> dict[str, float]:
+        """Train on ``batch``; its metrics."""
+        return await self._call(self.ranks, self.config.update_deadline_s, "update", ray.put(batch))
+
+    async def describe_weights(self, receivers: int) -> WeightManifest:
+        """The manifest of the present version."""
+        deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
+        return await self._call(self.ranks[:1], deadline_s, "describe_weights", receivers)
+
+    async def send_weights(self, manifest: WeightManifest) -> str:
+        """Send what ``manifest`` describes; its checksum."""
+        return await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "send_weights", manifest)
+
+    async def release_weights(self, manifest: WeightManifest) -> None:
+        """Free what the transfer held."""
+        await self._call(
+            self.ranks, self.run.stream.broadcast_deadline_s, "release_weights", manifest.version
+        )
+
+    async def save(self, planner_dir: str, state_dir: str) -> None:
+        """Write the planner and the optimizer's state."""
+        await self._call(self.ranks, self.config.update_deadline_s, "save", planner_dir, state_dir)
+
+    async def close(self) -> None:
+        """End all ranks."""
+        closing = (asyncio.wait_for(result_of(rank.close.remote()), 10.0) for rank in self.ranks)
+        await asyncio.gather(*closing, return_exceptions=True)
+        for rank in self.ranks:
+            ray.kill(rank)
+        self.ranks = []
+
+    async def _call(self, ranks: list[Any], deadline_s: float, method: str, *args: Any) -> Any:
+        """``method`` on ``ranks``; the answer of the first. One rank that fails or is late fails the call."""
+        calls = [asyncio.ensure_future(result_of(getattr(rank, method).remote(*args))) for rank in ranks]
+        try:
+            return (await asyncio.wait_for(asyncio.gather(*calls), deadline_s))[0]
+        except (TimeoutError, GetTimeoutError):
+            late = [rank for rank, call in enumerate(calls) if not call.done() or call.cancelled()]
+            raise InfrastructureError(
+                "learner",
+                f"ranks {late} did not finish {method} in {deadline_s:g} s; check their logs and the load of their nodes",
+            ) from None
+        except RayActorError as error:
+            raise InfrastructureError(
+                "learner",
+                f"a rank died during {method} ({str(error).splitlines()[0]}); "
+                "the run goes on from its newest checkpoint when started again with resume=auto",
+            ) from None
+        finally:
+            for call in calls:
+                call.cancel()
+
+
+def shape(config: LearnerConfig) -> WorkerShape:
+    """What the learner asks of the cluster."""
+    return WorkerShape("learner", config.num_workers, config.cpus_per_worker, config.gpus_per_worker, together=True)

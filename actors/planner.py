@@ -1,0 +1,83 @@
+"""The planner's rollout pool: actors that generate traces and take the learner's weights."""
+
+from __future__ import annotations
+
+import asyncio
+
+import ray
+
+from actors.generator import GeneratorActor
+from actors.placement import Placement, WorkerShape
+from actors.pool import ActorPool, Member
+from actors.runtime import worker_environment
+from tracelift_ray.config.schema import PlannerConfig, StreamConfig
+from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
+from tracelift_ray.types import Completion, Prompt, SamplingParams
+
+
+class PlannerActor(GeneratorActor):
+    """A generator that takes weights."""
+
+    async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
+        """Serve the weights that ``manifest`` describes from now on."""
+        return await self.engine.receive_weights(manifest)
+
+
+class RayPlannerPool:
+    """Implements ``streaming.pools.PlannerPool`` over actors."""
+
+    def __init__(self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int) -> None:
+        actor = ray.remote(PlannerActor)
+
+        def spawn(index: int) -> ray.actor.ActorHandle:
+            options = placement.options("planner", index) | worker_environment(config.pool.cpus_per_worker)
+            return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(
+                config.engine, config.model, trainable=True, weight_transfer=stream.weight_transfer, seed=seed
+            )
+
+        self.deadline_s = stream.broadcast_deadline_s
+        self.pool = ActorPool("planner", config.pool, spawn, config.engine.startup_s)
+
+    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+        """``params.n`` completions of ``prompt``, in order."""
+        return await self.pool.call("generate", prompt, params)
+
+    def receivers(self) -> int:
+        """The members that are up."""
+        return len(self.pool.members)
+
+    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+        """Every member that is up takes the weights."""
+        return await self._receive(manifest, self.pool.members)
+
+    def only(self, member: Member) -> OneMember:
+        """One member as a receiver of weights, for one that was started anew."""
+        return OneMember(self, member)
+
+    async def _receive(self, manifest: WeightManifest, members: list[Member]) -> list[WeightReceipt]:
+        calls = (
+            self.pool.call_member(member, self.deadline_s, "receive_weights", manifest.for_receiver(index))
+            for index, member in enumerate(members)
+        )
+        return await asyncio.gather(*calls)
+
+
+class OneMember:
+    """A single planner member that takes weights."""
+
+    def __init__(self, planner: RayPlannerPool, member: Member) -> None:
+        self._planner = planner
+        self._member = member
+
+    def receivers(self) -> int:
+        """One."""
+        return 1
+
+    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+        """The one receipt."""
+        return await self._planner._receive(manifest, [self._member])
+
+
+def shape(config: PlannerConfig) -> WorkerShape:
+    """What the pool asks of the cluster."""
+    return WorkerShape("planner", config.pool.workers, config.pool.cpus_per_worker, config.pool.gpus_per_worker)

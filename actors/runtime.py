@@ -1,0 +1,81 @@
+"""The Ray session of a run, and the environment of its workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ray
+
+from tracelift_ray.config.resources import ClusterResources
+from tracelift_ray.config.schema import ClusterConfig
+from tracelift_ray.types import InfrastructureError
+
+MIB = 2**20
+
+
+def worker_environment(cpus: float) -> dict[str, object]:
+    """Ray options that give a worker as many threads as it has CPUs, so that pools on one machine do not collide."""
+    threads = str(max(1, int(cpus)))
+    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+    return {"runtime_env": {"env_vars": variables}}
+
+
+def connect(config: ClusterConfig, cpus_needed: float) -> None:
+    """Start Ray here (``local``) or join a cluster. Raises ``InfrastructureError`` with what to check."""
+    quiet: dict[str, object] = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
+    if config.address == "local":
+        ray.init(
+            address="local",
+            num_cpus=config.num_cpus or max(1, int(cpus_needed + 0.999)),
+            num_gpus=config.num_gpus or None,
+            object_store_memory=config.object_store_mib * MIB,
+            include_dashboard=config.dashboard,
+            **quiet,
+        )
+        return
+    try:
+        ray.init(address=config.address, **quiet)
+    except ConnectionError as error:
+        raise InfrastructureError(
+            "cluster",
+            f"no Ray cluster at cluster.address={config.address} ({error}); start one with `ray start --head`, "
+            "or use cluster=local",
+        ) from None
+
+
+def resources() -> ClusterResources:
+    """What the cluster has in all."""
+    total = ray.cluster_resources()
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    return ClusterResources(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0), nodes=nodes)
+
+
+def probe_run_dir(run_dir: str) -> None:
+    """Write and read a file in the run directory from every node. Raises ``InfrastructureError`` naming the node."""
+    probe = ray.remote(num_cpus=0)(_touch)
+    for node in ray.nodes():
+        if not node["Alive"]:
+            continue
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        problem = ray.get(probe.options(scheduling_strategy=strategy).remote(run_dir), timeout=60)
+        if problem is not None:
+            raise InfrastructureError(
+                "cluster",
+                f"node {node['NodeManagerAddress']} cannot use run_dir={run_dir} ({problem}); "
+                "choose a directory on storage that all nodes share",
+            )
+
+
+def log_directory() -> str:
+    """Where this node's actors write their logs."""
+    return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs")
+
+
+def _touch(run_dir: str) -> str | None:
+    try:
+        probe = Path(run_dir) / ".probe"
+        probe.write_text("ok")
+        probe.unlink()
+    except OSError as error:
+        return str(error)
+    return None

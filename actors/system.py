@@ -1,0 +1,83 @@
+"""All actors of a run, brought up together and taken down together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import ray
+
+from actors import executor, learner, planner, reasoning_rm, verifier
+from actors.placement import Placement
+from actors.pool import ActorPool, Member
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.streaming.rollout import SystemPools
+from tracelift_ray.streaming.weights import broadcast_weights
+
+logger = logging.getLogger(__name__)
+
+
+class RaySystem:
+    """The pools and, where the run trains, the learner. ``start`` raises ``InfrastructureError`` and leaves nothing up.
+
+    The reasoning-RM pool exists only where the reward needs a rubric score.
+    """
+
+    def __init__(self, run: RunConfig, *, trains: bool = True) -> None:
+        self.run = run
+        self.placement = Placement()
+        self.planner = planner.RayPlannerPool(run.planner, run.stream, self.placement, run.seed)
+        self.executor = executor.RayExecutorPool(run.executor, self.placement, run.seed)
+        self.verifier = verifier.RayVerifierPool(run.verifier, self.placement)
+        scored = reward_needs(run.reward).rubric
+        self.reasoning_rm = reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement) if scored else None
+        self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
+
+    @property
+    def pools(self) -> SystemPools:
+        """The pools as the stream sees them."""
+        return SystemPools(self.planner, self.executor, self.verifier, self.reasoning_rm)
+
+    async def start(self, checkpoint: str | None = None) -> None:
+        """Place and start everything at once; the learner goes on from ``checkpoint`` (its ``learner/`` directory)."""
+        try:
+            await self.placement.reserve(self._shapes(), self.run.cluster.placement_timeout_s)
+            starting = [pool.start() for pool in self._actor_pools()]
+            if self.learner is not None:
+                starting.append(self.learner.start(checkpoint))
+            await asyncio.gather(*starting)
+        except BaseException:
+            await self.close()
+            raise
+        self.planner.pool.prepare = self._bring_up_to_date
+
+    async def close(self) -> None:
+        """End every actor and the processes they own, and give the resources back."""
+        closing = [pool.close() for pool in self._actor_pools()]
+        if self.learner is not None:
+            closing.append(self.learner.close())
+        await asyncio.gather(*closing)
+        self.placement.release()
+
+    async def _bring_up_to_date(self, member: Member) -> None:
+        """A planner member that was started anew takes the learner's weights before it gets work."""
+        if self.learner is not None:
+            await broadcast_weights(self.learner, self.planner.only(member), self.run.stream.broadcast_deadline_s)
+
+    def _actor_pools(self) -> list[ActorPool]:
+        pools = [self.planner.pool, self.executor.pool, self.verifier.pool]
+        return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
+
+    def _shapes(self) -> list[executor.WorkerShape]:
+        shapes = [planner.shape(self.run.planner), executor.shape(self.run.executor), verifier.shape(self.run.verifier)]
+        if self.reasoning_rm is not None:
+            shapes.append(reasoning_rm.shape(self.run.reasoning_rm))
+        if self.learner is not None:
+            shapes.append(learner.shape(self.run.learner))
+        return shapes
+
+
+def shutdown() -> None:
+    """Leave Ray; a local one ends with all its processes."""
+    ray.shutdown()

@@ -1,0 +1,18 @@
+"""Which checkpoint a run goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracelift_ray.policy.checkpoint import Checkpoint, newest_complete, open_checkpoint
+
+
+def checkpoint_to_resume(resume: str, directory: Path) -> Checkpoint | None:
+    """The checkpoint that ``resume`` names: ``auto`` the newest complete one, if any; ``never`` none; else a path.
+
+    Raises:
+        CheckpointError: the path is no complete checkpoint.
+    """
+    if resume == "never":
+        return None
+    return newest_complete(directory) if resume == "auto" else open_checkpoint(Path(resume))

@@ -1,0 +1,109 @@
+"""Train a planner: ``python -m launch.train experiment=NAME key=value …``.
+
+Everything that can be wrong is looked at first (configuration, data, run directory, resources), then Ray and the
+actors come up, and the loop runs. Ctrl-C ends the run in order: the planner is saved and no process is left; a second
+Ctrl-C ends it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from launch.entry import INTERRUPTED, entry_point
+from tracelift_ray.config.load import to_run_config
+from tracelift_ray.config.schema import RunConfig
+
+
+@entry_point("config")
+def main(cfg: DictConfig) -> int:
+    """Train, or with ``dry_run=true`` say what would be done."""
+    run = to_run_config(cfg)
+    if run.dry_run:
+        from launch.plan import show_plan
+
+        return show_plan(run)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return asyncio.run(_train(run, plain))
+
+
+async def _train(run: RunConfig, plain: dict[str, Any]) -> int:
+    from actors.runtime import connect, log_directory, probe_run_dir
+    from actors.system import RaySystem, shutdown
+    from launch.resume import checkpoint_to_resume
+    from tracelift_ray.config.resources import total_cpus
+    from tracelift_ray.data.sources import resolve_sources
+    from tracelift_ray.demo.checks import trace_checks
+    from tracelift_ray.streaming.assembly import (
+        HeldOutEvaluation,
+        build_rollout,
+        build_scheduler,
+        fitting_problems,
+        system_settings,
+    )
+    from tracelift_ray.streaming.loop import Interrupted, TrainingLoop
+    from tracelift_ray.streaming.rollout import PlannerExecutorSystem
+    from tracelift_ray.tracking.run_dir import RunDirectory
+    from tracelift_ray.tracking.tracker import Tracker
+
+    directory = RunDirectory.create(run.run_dir)
+    resumed = checkpoint_to_resume(run.resume, directory.checkpoints_path)
+    sources = resolve_sources(run.data, run.seed)
+    settings = system_settings(run)
+    train = fitting_problems(sources.train, settings, run)
+    heldout = fitting_problems(sources.heldout, settings, run)
+    tracker = Tracker(run.tracking, directory, run.total_steps, plain, resumed.step if resumed else None)
+    exit_code = 1
+    try:
+        for line in sources.report.lines():
+            tracker.message(line)
+        if train.too_long or heldout.too_long:
+            tracker.message(f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems")
+        connect(run.cluster, total_cpus(run))
+        probe_run_dir(run.run_dir)
+        tracker.message(f"starting actors; their logs are in {log_directory()}")
+        actors = RaySystem(run)
+        await actors.start(str(resumed.learner_dir) if resumed else None)
+        try:
+            system = PlannerExecutorSystem(actors.pools, settings)
+            rollout = build_rollout(run, system)
+            scheduler = build_scheduler(run, rollout, train.problems)
+            evaluation = HeldOutEvaluation(run, system, heldout.problems, trace_checks(run.data))
+            loop = TrainingLoop(
+                run, actors.learner, actors.planner, scheduler, evaluation, rollout.faults, tracker,
+                directory.checkpoints_path,
+            )
+            if resumed is not None:
+                tracker.message(f"going on from {resumed.path}")
+                loop.restore(resumed.state(), train.problems)
+            _on_interrupt(loop.interrupt)
+            await loop.train()
+            exit_code = 0
+        except Interrupted:
+            exit_code = INTERRUPTED
+        finally:
+            await actors.close()
+    finally:
+        shutdown()
+        tracker.close(exit_code)
+    return exit_code
+
+
+def _on_interrupt(interrupt: Any) -> None:
+    """The first SIGINT or SIGTERM asks the loop to end; the next one ends the process as usual."""
+    running = asyncio.get_running_loop()
+
+    def ask() -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            running.remove_signal_handler(each)
+        interrupt()
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        running.add_signal_handler(each, ask)
+
+
+if __name__ == "__main__":
+    main()

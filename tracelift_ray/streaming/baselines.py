@@ -1,0 +1,54 @@
+"""The executor's success rate without a trace, under the rule of ``reward.baseline``.
+
+``per_group`` samples it anew for each group. ``cached`` keeps one set of samples for each problem on disk and shares
+one request between groups that ask at the same time; a cached baseline is never used under another executor,
+sampling, prompt, tests or verifier, because all of them are in its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from tracelift_ray.streaming.baseline_cache import BaselineCache
+from tracelift_ray.types import Baseline, Execution, Problem
+
+
+class Executes(Protocol):
+    """What a baseline needs of the system: executor samples without a trace."""
+
+    async def execute(
+        self, problem: Problem, reasoning: str | None, count: int, key: tuple[object, ...]
+    ) -> tuple[Execution, ...]:
+        """``count`` verified executor samples."""
+
+
+class Baselines:
+    """Samples baselines, from ``cache`` where there is one."""
+
+    def __init__(self, system: Executes, cache: BaselineCache | None = None) -> None:
+        self.system = system
+        self.cache = cache
+        self._running: dict[str, asyncio.Task[Baseline]] = {}
+
+    async def sample(self, problem: Problem, epoch: int, count: int) -> Baseline:
+        """The baseline of ``problem`` over ``count`` samples. Raises ``InfrastructureError``."""
+        if self.cache is None:
+            return await self._execute(problem, (problem.id, epoch, "baseline"), count)
+        running = self._running.get(problem.id)
+        if running is None:
+            running = asyncio.create_task(self._cached(self.cache, problem, count))
+            self._running[problem.id] = running
+            running.add_done_callback(lambda _: self._running.pop(problem.id, None))
+        return await asyncio.shield(running)
+
+    async def _cached(self, cache: BaselineCache, problem: Problem, count: int) -> Baseline:
+        stored = cache.get(problem)
+        if stored is None:
+            stored = await self._execute(problem, (problem.id, "baseline"), count)
+            cache.put(problem, stored)
+        return stored
+
+    async def _execute(self, problem: Problem, key: tuple[object, ...], count: int) -> Baseline:
+        executions = await self.system.execute(problem, None, count, key)
+        return Baseline(sum(e.verdict.success for e in executions), len(executions))
