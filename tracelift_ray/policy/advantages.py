@@ -32,9 +32,8 @@ def reward_std(rewards: Sequence[float], kind: str) -> float:
 
 
 def has_signal(rewards: Sequence[float], config: AlgorithmConfig) -> bool:
-    """Whether the group says anything: its rewards differ, by a standard deviation of at least ``min_std``."""
-    std = reward_std(rewards, config.advantage_std)
-    return std > 0.0 and std >= config.min_std
+    """Whether the group says anything: the standard deviation of its rewards lies above ``min_std``."""
+    return reward_std(rewards, config.advantage_std) > config.min_std
 
 
 def group_advantages(rewards: Sequence[float], config: AlgorithmConfig) -> tuple[float, ...]:

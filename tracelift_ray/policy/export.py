@@ -1,0 +1,95 @@
+"""Full weights out of a DeepSpeed-wrapped model, whatever ZeRO stage divides them, and into a Hugging Face directory.
+
+Promises: names and order are those of ``module.named_parameters()`` (Hugging Face names, each tied tensor once);
+gathering holds one bucket of full tensors at a time; all ranks must run the iteration to its end together.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+#: Files of a model directory that belong to its tokenizer.
+_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "chat_template*",
+)
+
+
+def named_tensors(model: torch.nn.Module, bucket_mib: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every parameter as (name, full tensor), detached, on its device and in its dtype.
+
+    Under ZeRO-3 this is a collective that gathers up to ``bucket_mib`` MiB at a time (a larger tensor alone) and every
+    rank is given the full tensors. The tensors are the live weights: they must not be written to.
+    """
+    parameters = list(model.named_parameters())
+    if not any(hasattr(parameter, "ds_id") for _, parameter in parameters):
+        yield from ((name, parameter.detach()) for name, parameter in parameters)
+        return
+    import deepspeed
+
+    for bucket in _buckets(parameters, bucket_mib << 20):
+        with deepspeed.zero.GatheredParameters([parameter for _, parameter in bucket]):
+            yield from ((name, parameter.data) for name, parameter in bucket)
+
+
+def _buckets(
+    parameters: list[tuple[str, torch.nn.Parameter]], limit: int
+) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
+    """Consecutive parameters of at most ``limit`` bytes in full; a larger one is alone."""
+    bucket: list[tuple[str, torch.nn.Parameter]] = []
+    size = 0
+    for name, parameter in parameters:
+        full = getattr(parameter, "ds_numel", parameter.numel()) * parameter.element_size()
+        if bucket and size + full > limit:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append((name, parameter))
+        size += full
+    if bucket:
+        yield bucket
+
+
+def save_pretrained(model: torch.nn.Module, directory: Path, source: str, bucket_mib: int, *, write: bool) -> None:
+    """Save the full model and the tokenizer of ``source`` as an ordinary Hugging Face directory.
+
+    All ranks call it together; only the one with ``write`` holds a full copy in memory and writes.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    for name, tensor in named_tensors(model, bucket_mib):
+        if write:
+            weights[name] = tensor.detach().to("cpu", copy=True)
+    if not write:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    for alias, original in _tied_names(model):
+        weights[alias] = weights[original]
+    model.save_pretrained(directory, state_dict=weights)  # type: ignore[operator]  # a transformers model
+    copy_tokenizer(Path(source), directory)
+
+
+def _tied_names(model: torch.nn.Module) -> list[tuple[str, str]]:
+    """(alias, first name) of every parameter that appears under more than one name."""
+    first: dict[int, str] = {}
+    tied = []
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        original = first.setdefault(id(parameter), name)
+        if original != name:
+            tied.append((name, original))
+    return tied
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a model directory's tokenizer files byte for byte."""
+    for pattern in _TOKENIZER_FILES:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, target / path.name)

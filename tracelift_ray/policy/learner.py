@@ -1,0 +1,362 @@
+"""The learner: one DeepSpeed rank that trains the policy, sends its weights out, and saves and restores itself.
+
+Promises: an update depends on the batch alone and not on how it is cut (ranks, micro-batches, ZeRO stage); ``version``
+counts optimizer steps, and a batch without samples makes none; all ranks run the same sequence of collectives.
+Every public method but the constructor is a collective: all ranks call it, in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
+from tracelift_ray.engines.transfer import TensorSpec, WeightManifest
+from tracelift_ray.policy.checkpoint import CheckpointError, disk_errors
+from tracelift_ray.policy.export import named_tensors, save_pretrained
+from tracelift_ray.policy.losses import policy_loss, token_entropy, token_logprobs
+from tracelift_ray.policy.metrics import MetricSums, UpdateMetrics
+from tracelift_ray.policy.microbatches import MicroBatch, check_batch, collate, completion_logits
+from tracelift_ray.policy.models import load_causal_lm
+from tracelift_ray.policy.packing import plan_micro_batches
+from tracelift_ray.policy.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
+from tracelift_ray.policy.schedule import learning_rate
+from tracelift_ray.policy.weight_source import WeightSender, build_weight_sender, parameter_specs
+from tracelift_ray.types import TrainBatch
+
+_TAG = "state"
+_SETTINGS = "learner.json"
+_BUCKET_MIB = 256
+
+
+class Learner:
+    """One rank of the learner.
+
+    Args:
+        model: local Hugging Face directory of the start weights, also of the KL reference.
+        temperature: the planner's sampling temperature (> 0), which divides the logits here as it does in the engine.
+        total_steps: steps of the run; with ``updates_per_batch`` it sets the length of the schedule.
+        seed: seeds every rank's generators.
+    """
+
+    def __init__(
+        self,
+        learner: LearnerConfig,
+        algorithm: AlgorithmConfig,
+        model: str,
+        temperature: float,
+        total_steps: int,
+        seed: int,
+        place: RankPlace,
+    ) -> None:
+        if temperature <= 0:
+            raise ValueError(
+                f"planner.sampling.temperature is {temperature}; a policy is trained at the temperature that it is "
+                "sampled at, which must be above 0"
+            )
+        self.version = 0
+        self._config = learner
+        self._algorithm = algorithm
+        self._model = model
+        self._temperature = temperature
+        self._optimizer_steps = total_steps * algorithm.updates_per_batch
+        self._seed = seed
+        self._place = place
+        self._device = torch.device("cuda", place.local_rank) if learner.collective == "nccl" else torch.device("cpu")
+        self._engine: Any = None
+        self._reference: torch.nn.Module | None = None
+        self._sender: WeightSender | None = None
+        self._joined = False
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Join the other ranks and load the model. Blocks at most ``startup_s`` seconds for the others.
+
+        A process that joined its group before (``ranks.join``) stays in it; several learners may then follow each
+        other.
+
+        Raises:
+            InfrastructureError: the other ranks did not come.
+            ValueError: the model directory cannot be loaded.
+        """
+        _seed_everything(self._seed)
+        if not torch.distributed.is_initialized():
+            join(self._place, self._config)
+            self._joined = True
+        import deepspeed
+
+        settings = deepspeed_config(self._config)
+        keep_alive = _partition_while_loading(settings)
+        model = load_causal_lm(
+            self._model, self._config.dtype, gradient_checkpointing=self._config.gradient_checkpointing
+        )
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=self._config.lr, betas=self._config.betas, weight_decay=self._config.weight_decay
+        )
+        self._engine = deepspeed.initialize(
+            model=model, optimizer=optimizer, config=settings, dist_init_required=False
+        )[0]
+        self._engine.train()
+        if self._algorithm.kl_coef > 0:
+            self._reference = self._load_reference()
+        del keep_alive
+
+    def close(self) -> None:
+        """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+        if self._engine is not None:
+            self._engine.destroy()
+            self._engine = self._reference = None
+        if self._joined and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+            self._joined = False
+
+    def _load_reference(self) -> torch.nn.Module:
+        """The frozen start weights; divided among the ranks where the policy's are."""
+        import deepspeed
+
+        reference = load_causal_lm(self._model, self._config.dtype).requires_grad_(False).eval()
+        if self._config.zero_stage < 3:
+            return reference.to(self._device)
+        settings = {**deepspeed_config(self._config), "gradient_clipping": 0.0}
+        return deepspeed.initialize(model=reference, config=settings, dist_init_required=False)[0].eval()
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    def update(self, batch: TrainBatch) -> UpdateMetrics | None:
+        """Take ``updates_per_batch`` optimizer steps on a batch that every rank is given whole.
+
+        Returns:
+            The global metrics, the same on every rank; None where the batch has no samples, which makes no step.
+        Raises:
+            ValueError: the batch is malformed.
+            FloatingPointError: loss or gradient is not finite.
+        """
+        check_batch(batch)
+        if not batch.samples:
+            return None
+        started = time.monotonic()
+        micro_batches = self._cut(batch)
+        passes = self._algorithm.updates_per_batch
+        old = [self._logprobs(self._engine, m) if passes > 1 else None for m in micro_batches]
+        reference = [self._logprobs(self._reference, m) if self._reference else None for m in micro_batches]
+        steps = [self._step(micro_batches, old, reference) for _ in range(passes)]
+        mean = {key: sum(step[key] for step in steps) / passes for key in steps[0]}
+        mean["mismatch_max"], mean["ratio_max"] = (max(s[key] for s in steps) for key in ("mismatch_max", "ratio_max"))
+        mean["lr"] = steps[-1]["lr"]
+        return UpdateMetrics(
+            loss=mean["loss"],
+            grad_norm=mean["grad_norm"],
+            lr=mean["lr"],
+            mismatch_mean=mean["mismatch"],
+            mismatch_max=mean["mismatch_max"],
+            truncated_fraction=mean["truncated"],
+            clip_fraction=mean["clipped"],
+            ratio_mean=mean["ratio"],
+            ratio_max=mean["ratio_max"],
+            behaviour_kl=mean["behaviour_kl"],
+            reference_kl=mean["reference_kl"],
+            entropy=mean["entropy"],
+            samples=len(batch.samples),
+            tokens=int(steps[0]["tokens"]),
+            micro_batches=len(micro_batches),
+            steps=passes,
+            seconds=time.monotonic() - started,
+        )
+
+    def _cut(self, batch: TrainBatch) -> list[MicroBatch]:
+        """This rank's micro-batches."""
+        lengths = [len(sample) for sample in batch.samples]
+        plan = plan_micro_batches(lengths, self._place.world_size, self._config.micro_batch_tokens)
+        return [
+            collate([batch.samples[i] for i in indices], batch, self._algorithm, self._device)
+            for indices in plan.ranks[self._place.rank]
+        ]
+
+    @torch.no_grad()
+    def _logprobs(self, model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
+        return token_logprobs(completion_logits(model, batch), batch.targets, self._temperature)
+
+    def _step(
+        self, batches: list[MicroBatch], old: list[torch.Tensor | None], reference: list[torch.Tensor | None]
+    ) -> dict[str, float]:
+        """One optimizer step over all micro-batches; its metrics."""
+        sums = MetricSums(self._device)
+        for number, (batch, before, frozen) in enumerate(zip(batches, old, reference, strict=True)):
+            self._engine.set_gradient_accumulation_boundary(number == len(batches) - 1)
+            loss = self._loss(batch, before, frozen, sums)
+            # DeepSpeed averages gradients over ranks; the loss is a sum over them.
+            self._engine.backward(loss * self._place.world_size)
+        metrics = sums.reduce()
+        self._require_finite("loss", metrics["loss"])
+        metrics["lr"] = learning_rate(self._config, self.version, self._optimizer_steps)
+        metrics["grad_norm"] = self._apply_gradient(metrics["lr"])
+        self._require_finite("gradient norm", metrics["grad_norm"])
+        self.version += 1
+        return metrics
+
+    def _loss(
+        self, batch: MicroBatch, old: torch.Tensor | None, reference: torch.Tensor | None, sums: MetricSums
+    ) -> torch.Tensor:
+        """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
+        logits = completion_logits(self._engine, batch)
+        current = token_logprobs(logits, batch.targets, self._temperature)
+        before = current.detach() if old is None else old
+        terms = policy_loss(current, before, batch.behaviour, batch.advantages, reference, self._algorithm)
+        loss = (terms.loss * batch.weights).sum()
+        entropy = token_entropy(logits.detach(), self._temperature)
+        sums.add(loss, terms, before, batch.behaviour, entropy, self._algorithm.mismatch_cap)
+        return loss
+
+    def _apply_gradient(self, lr: float) -> float:
+        """Clip, step and clear; returns the norm of the gradient before clipping."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        norm: Any = None
+        if not clipped_by_deepspeed(self._config):
+            bound = self._config.grad_clip or float("inf")
+            norm = torch.nn.utils.clip_grad_norm_(self._engine.module.parameters(), bound)
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm() if norm is None else norm)
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not np.isfinite(value):
+            raise FloatingPointError(
+                f"the {what} of optimizer step {self.version + 1} is {value}; the last checkpoint is from before it. "
+                "Lower learner.lr or learner.grad_clip, or check the logged mismatch of log-probs"
+            )
+
+    # --- weights out --------------------------------------------------------------------------------------------
+
+    def parameter_specs(self) -> tuple[TensorSpec, ...]:
+        """Name, full shape and dtype of every parameter, in the order of ``named_tensors``."""
+        return parameter_specs(self._engine.module.named_parameters(), self._config.dtype)
+
+    def named_tensors(self, bucket_mib: int = _BUCKET_MIB) -> Iterator[tuple[str, torch.Tensor]]:
+        """The full weights; see ``export.named_tensors``. All ranks run it to its end together."""
+        return named_tensors(self._engine.module, bucket_mib)
+
+    def open_weights(
+        self,
+        backend: str,
+        run_name: str,
+        bucket_mib: int,
+        *,
+        deadline_s: float,
+        workers_per_receiver: int = 1,
+        address: str | None = None,
+    ) -> None:
+        """Open the channel to the planner engines; the arguments are those of ``build_weight_sender``."""
+        self._sender = build_weight_sender(
+            backend,
+            run_name,
+            bucket_mib,
+            deadline_s=deadline_s,
+            rank=self._place.rank,
+            workers_per_receiver=workers_per_receiver,
+            address=address,
+        )
+
+    def describe_weights(self, receivers: int = 1) -> WeightManifest:
+        """The manifest of the present version for ``receivers`` engines. Rank 0 only; no collective."""
+        return self._open_sender().describe(self.parameter_specs(), self.version, receivers)
+
+    def send_weights(self, manifest: WeightManifest) -> str:
+        """Send the weights that ``manifest`` describes; returns their checksum (empty on ranks that send nothing)."""
+        if manifest.version != self.version:
+            raise ValueError(f"asked to send version {manifest.version}, but the learner is at {self.version}")
+        return self._open_sender().send(manifest, self.named_tensors(manifest.bucket_mib))
+
+    def release_weights(self, version: int) -> None:
+        """All engines have ``version``: free what was held for it."""
+        self._open_sender().release(version)
+
+    def _open_sender(self) -> WeightSender:
+        if self._sender is None:
+            raise RuntimeError("the weight channel is not open; call open_weights first")
+        return self._sender
+
+    # --- save and restore ---------------------------------------------------------------------------------------
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Save the policy as a Hugging Face directory, tokenizer included. CheckpointError where the disk is full."""
+        path = Path(directory)
+        with disk_errors(path):
+            save_pretrained(self._engine.module, path, self._model, _BUCKET_MIB, write=self._place.rank == 0)
+        torch.distributed.barrier()
+
+    def save_state(self, directory: str | Path) -> None:
+        """Save what ``load_state`` needs: weights, optimizer, version and every rank's generators."""
+        path = Path(directory)
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._engine.save_checkpoint(str(path), tag=_TAG)
+            torch.save(_generator_states(), path / f"rng-{self._place.rank}.pt")
+            if self._place.rank == 0:
+                (path / _SETTINGS).write_text(json.dumps(self._settings() | {"version": self.version}) + "\n")
+        torch.distributed.barrier()
+
+    def load_state(self, directory: str | Path) -> None:
+        """Go on from ``save_state``: afterwards this rank is as the one that saved.
+
+        Raises:
+            CheckpointError: saved under another number of ranks, ZeRO stage or dtype, or unreadable.
+        """
+        path = Path(directory)
+        try:
+            saved = json.loads((path / _SETTINGS).read_text())
+            generators = torch.load(path / f"rng-{self._place.rank}.pt", weights_only=False)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} holds no learner state ({error}); resume from another checkpoint") from error
+        for key, now in self._settings().items():
+            if saved[key] != now:
+                raise CheckpointError(
+                    f"{path} was saved with learner.{key}={saved[key]}, but this run has {now}; resume with the saved "
+                    "value, or start anew with planner.model set to the checkpoint's planner directory"
+                )
+        self._engine.load_checkpoint(str(path), tag=_TAG, load_lr_scheduler_states=False)
+        self.version = saved["version"]
+        _restore_generators(generators)
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides how DeepSpeed lays its state out on disk."""
+        config = self._config
+        return {"num_workers": self._place.world_size, "zero_stage": config.zero_stage, "dtype": config.dtype}
+
+
+def _partition_while_loading(settings: dict[str, Any]) -> Any:
+    """Under ZeRO-3, transformers divides the weights among the ranks as it loads them while this object lives."""
+    if settings["zero_optimization"]["stage"] < 3:
+        return None
+    from transformers.integrations import HfDeepSpeedConfig
+
+    return HfDeepSpeedConfig(settings)
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _generator_states() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def _restore_generators(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"])
