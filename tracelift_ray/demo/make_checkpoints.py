@@ -96,7 +96,9 @@ def make_reasoning_rm(out: Path) -> None:
     """Trains the reasoning RM from the executor in ``out``; it goes on needing that executor beside it."""
     from tracelift_ray.demo.rm_training import train_reasoning_rm
 
-    _save(train_reasoning_rm(out / "executor", build_tokenizer()), out / "reasoning_rm")
+    model, heldout = train_reasoning_rm(out / "executor")
+    logging.getLogger(__name__).info("held out: %s", heldout)
+    _save(model, out / "reasoning_rm")
 
 
 def _save(model: Any, directory: Path) -> None:
