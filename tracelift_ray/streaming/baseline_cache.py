@@ -9,6 +9,7 @@ machines share it without locks. Each line carries a checksum of itself: a torn 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -48,7 +49,7 @@ class BaselineIdentity:
     samples: int
 
     def key(self, problem: Problem, prompt: Prompt, params: SamplingParams) -> str:
-        """The cache key of ``problem``, executed through ``prompt`` under ``params`` (whose n and seed do not count)."""
+        """The cache key of ``problem``, executed through ``prompt`` under ``params``; their n and seed do not count."""
         verifier = self.verifier
         tests = problem.tests
         parts = {
@@ -156,22 +157,27 @@ class BaselineCache:
         data = b"\n" + line if self._torn else line
         try:
             with open(self.directory / self._own, "ab", buffering=0) as stream:
-                self._torn = stream.write(data) != len(data)
+                if stream.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._torn = False
         except OSError as error:
             self._torn = True
             if not self.write_failures:
                 _log.warning("baselines are kept in memory only, %s refuses them: %s", self.directory, error.strerror)
-        self.write_failures += self._torn
+            self.write_failures += 1
 
     def _read_new_lines(self) -> None:
         """Take in whole lines that any process has appended since the last look, files in the order of their names."""
         for path in sorted(self.directory.glob("*.jsonl")):
-            start = self._read_up_to.get(path.name, 0)
-            if path.name == self._own or path.stat().st_size <= start:
+            if path.name == self._own:
                 continue
-            with open(path, "rb") as stream:
-                stream.seek(start)
-                data = stream.read()
+            start = self._read_up_to.get(path.name, 0)
+            try:
+                with open(path, "rb") as stream:
+                    stream.seek(start)
+                    data = stream.read()
+            except FileNotFoundError:  # cleared away since the listing: what it held is sampled again
+                continue
             whole = data[: data.rfind(b"\n") + 1]
             self._read_up_to[path.name] = start + len(whole)
             for line in whole.splitlines():
@@ -222,12 +228,11 @@ def _parse(line: bytes) -> tuple[str, Baseline] | None:
     """The key and baseline of a line, or None where it is torn, altered or something else."""
     try:
         record = json.loads(line)
-        check = record.pop("check")
+        if record.pop("check") != _check(record):
+            return None
+        return record["key"], Baseline(record["successes"], record["samples"])
     except (ValueError, AttributeError, KeyError, TypeError):
         return None
-    if check != _check(record):
-        return None
-    return record["key"], Baseline(record["successes"], record["samples"])
 
 
 def _check(record: dict[str, object]) -> str:
