@@ -14,13 +14,12 @@ from typing import Any
 
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.console import ConsoleReporter
+from tracelift_ray.tracking.history import EVALUATION, TRAINING
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
 from tracelift_ray.tracking.wandb_sink import WandbSink
 from tracelift_ray.types import Group
-
-TRAINING, EVALUATION = "training", "evaluation"
 
 
 @dataclass(frozen=True)

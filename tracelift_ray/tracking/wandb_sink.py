@@ -142,7 +142,7 @@ class WandbSink:
     def run_id(self) -> str:
         return self._position.run_id
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the row of ``step``; the row before is sent when the step moves on."""
         if self._run is None or step <= self._sent_before:
             return

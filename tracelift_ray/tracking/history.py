@@ -1,0 +1,86 @@
+"""A finished or running run, read back from its directory: configuration snapshot and ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tracelift_ray.tracking.jsonl import read_records
+from tracelift_ray.tracking.run_dir import RunDirectoryError
+
+EVALUATION = "evaluation"
+TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The metrics of one step."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """What a run measured.
+
+    Attributes:
+        arm: ``reward.arm``, with the clip where the configuration sets one, since it changes the code reward.
+        training, evaluations: by step, ascending.
+    """
+
+    path: Path
+    name: str
+    arm: str
+    seed: int
+    training: tuple[Point, ...]
+    evaluations: tuple[Point, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that any metric speaks of, in alphabetical order reversed so that math comes first."""
+        names = {name for point in self.training + self.evaluations for name in point.metrics}
+        return tuple(sorted({n.split("/")[1] for n in names if n.count("/") == 2}, reverse=True))
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one metric; both empty where the run never had it."""
+        points = self.evaluations if name.startswith("evaluation/") else self.training
+        found = [(point.step, point.metrics[name]) for point in points if name in point.metrics]
+        return [step for step, _ in found], [value for _, value in found]
+
+
+def load_history(path: str | Path) -> RunHistory:
+    """Read a run directory.
+
+    Raises:
+        RunDirectoryError: the directory holds no run, or its configuration cannot be read.
+        DataError: ``metrics.jsonl`` is broken.
+    """
+    folder = Path(path).expanduser().absolute()
+    metrics, snapshot = folder / "metrics.jsonl", folder / "config.yaml"
+    missing = next((file.name for file in (metrics, snapshot) if not file.is_file()), None)
+    if missing is not None:
+        raise RunDirectoryError(
+            f"{folder} is no run directory: it has no {missing}; give the run_dir of a training run"
+        )
+    try:
+        config = yaml.safe_load(snapshot.read_text("utf-8"))
+        reward, seed, name = config["reward"], int(config["seed"]), str(config["name"])
+        arm, clip = str(reward["arm"]), reward.get("clip_max")
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunDirectoryError(f"{snapshot} is no configuration of a training run ({type(error).__name__})") from error
+    points: dict[str, dict[int, dict[str, float]]] = {TRAINING: {}, EVALUATION: {}}
+    for _, record in read_records(metrics):
+        values = {key: value for key, value in record.items() if "/" in key and isinstance(value, (int, float))}
+        points.setdefault(str(record.get("kind")), {}).setdefault(record["step"], {}).update(values)
+    return RunHistory(
+        path=folder,
+        name=name,
+        arm=arm if clip is None or arm == "exec_only" else f"{arm}, clip_max={clip:g}",
+        seed=seed,
+        training=tuple(Point(step, values) for step, values in sorted(points[TRAINING].items())),
+        evaluations=tuple(Point(step, values) for step, values in sorted(points[EVALUATION].items())),
+    )

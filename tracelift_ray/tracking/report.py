@@ -1,0 +1,78 @@
+"""The report of one run, or of several side by side: a table for the terminal, the same as Markdown, and a picture.
+
+Everything is read from the configuration snapshot and ``metrics.jsonl``, so a run can be reported while it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from tracelift_ray.tracking.figures import draw_comparison, draw_run
+from tracelift_ray.tracking.history import RunHistory, load_history
+from tracelift_ray.tracking.run_dir import RunDirectoryError
+from tracelift_ray.tracking.tables import Cells, before_after, comparison
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made.
+
+    Attributes:
+        table: None for a run that has no evaluation yet.
+        picture: the PNG with the curves.
+        markdown: the file with the table and a link to the picture.
+    """
+
+    table: Cells | None
+    picture: Path
+    markdown: Path
+
+    def show(self, console: Console) -> None:
+        """Print the table and where the files are."""
+        if self.table is not None:
+            console.print(self.table.rich())
+        else:
+            console.print("no evaluation yet, so there is no table; the picture shows the training reward")
+        console.print(f"picture: {self.picture}\ntable:   {self.markdown}", soft_wrap=True, highlight=False)
+
+
+def write_report(paths: Sequence[str | Path], out: Path | None = None) -> Report:
+    """Report one run, or compare several by arm and seed.
+
+    Args:
+        paths: run directories, at least one.
+        out: where ``report.png`` and ``report.md`` go (``comparison.*`` for several runs); the run directory of a
+            single run, or the folder that holds the first of several, by default.
+
+    Raises:
+        RunDirectoryError: a directory is no run, or has measured nothing.
+        DataError: a ``metrics.jsonl`` is broken.
+    """
+    runs = [load_history(path) for path in paths]
+    single = len(runs) == 1
+    folder = out or (runs[0].path if single else runs[0].path.parent)
+    for run in runs:
+        _check_measured(run, needs_evaluation=not single)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "report" if single else "comparison"
+    picture, markdown = folder / f"{stem}.png", folder / f"{stem}.md"
+    if single:
+        table = before_after(runs[0])
+        draw_run(runs[0], picture)
+    else:
+        table = comparison(runs)
+        draw_comparison(runs, picture)
+    text = table.markdown() if table is not None else "No evaluation yet.\n"
+    markdown.write_text(f"{text}\n![curves]({picture.name})\n", "utf-8")
+    return Report(table, picture, markdown)
+
+
+def _check_measured(run: RunHistory, *, needs_evaluation: bool) -> None:
+    if needs_evaluation and not run.evaluations:
+        raise RunDirectoryError(f"{run.path} holds no evaluation yet, so it cannot be compared")
+    if not run.evaluations and not run.training:
+        raise RunDirectoryError(f"{run.path} holds no metrics yet; report it after its first step")

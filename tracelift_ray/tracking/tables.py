@@ -1,0 +1,133 @@
+"""The tables of a report: before and after for one run, arms side by side for several.
+
+A table is plain cells, so that the terminal and Markdown show the same. Figures are those of the held-out
+evaluations; a dash stands where a run has none.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from tracelift_ray.tracking.history import Point, RunHistory
+
+MISSING = "–"
+#: Held-out metrics in the order of the tables: name, label, decimals.
+ROWS = (
+    ("accuracy", "accuracy with trace", 3),
+    ("baseline", "accuracy without trace", 3),
+    ("uplift", "uplift", 3),
+    ("trace_validity", "trace validity", 3),
+    ("rm_score", "RM score", 3),
+    ("leak", "answer leaks", 3),
+    ("malformed", "malformed traces", 3),
+    ("trace_tokens", "trace tokens", 1),
+)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as text; the first ``labels`` columns are names, the others figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int = 1
+
+    def rich(self) -> Table:
+        """For the terminal."""
+        table = Table(title=Text(self.title), title_justify="left", title_style="bold")
+        for index, column in enumerate(self.columns):
+            table.add_column(Text(column), justify="left" if index < self.labels else "right")
+        for position, row in enumerate(self.rows):
+            last_of_block = position + 1 < len(self.rows) and self.rows[position + 1][0] != row[0] and self.labels > 1
+            table.add_row(*map(Text, row), end_section=last_of_block)
+        return table
+
+    def markdown(self) -> str:
+        """For a file."""
+        rule = ["---" if index < self.labels else "--:" for index in range(len(self.columns))]
+        lines = [self.columns, tuple(rule), *self.rows]
+        return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _figure(point: Point, task: str, name: str, decimals: int) -> str:
+    value = point.metrics.get(f"evaluation/{task}/{name}")
+    if value is None:
+        return MISSING
+    error = point.metrics.get(f"evaluation/{task}/{name}_stderr")
+    return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
+
+
+def _change(first: Point, last: Point, task: str, name: str, decimals: int) -> str:
+    before, after = (point.metrics.get(f"evaluation/{task}/{name}") for point in (first, last))
+    return MISSING if before is None or after is None else f"{after - before:+.{decimals}f}"
+
+
+def before_after(run: RunHistory) -> Cells | None:
+    """First against last evaluation, every metric of every task; None before there is an evaluation."""
+    if not run.evaluations:
+        return None
+    first, last = run.evaluations[0], run.evaluations[-1]
+    title = f"Held-out problems, {run.name}: {run.arm}, seed {run.seed}"
+    measured = [(task, row) for task in run.tasks for row in ROWS if f"evaluation/{task}/{row[0]}" in last.metrics]
+    if first is last:
+        single = tuple((task, label, _figure(last, task, name, places)) for task, (name, label, places) in measured)
+        return Cells(title, ("task", "measure", f"step {last.step}"), single, labels=2)
+    rows = tuple(
+        (
+            task,
+            label,
+            _figure(first, task, name, places),
+            _figure(last, task, name, places),
+            _change(first, last, task, name, places),
+        )
+        for task, (name, label, places) in measured
+    )
+    columns = ("task", "measure", f"before (step {first.step})", f"after (step {last.step})", "change")
+    return Cells(title, columns, rows, labels=2)
+
+
+def by_arm(runs: Iterable[RunHistory]) -> dict[str, list[RunHistory]]:
+    """Runs of each arm, in order of their seeds; arms in the order of first appearance."""
+    arms: dict[str, list[RunHistory]] = defaultdict(list)
+    for run in runs:
+        arms[run.arm].append(run)
+    return {arm: sorted(members, key=lambda run: run.seed) for arm, members in arms.items()}
+
+
+def _over_seeds(values: Sequence[float], decimals: int) -> str:
+    """Mean, and the range where there is one."""
+    if not values:
+        return MISSING
+    mean, low, high = (f"{f(values):.{decimals}f}" for f in (statistics.fmean, min, max))
+    return mean if low == high else f"{mean} [{low}, {high}]"
+
+
+def comparison(runs: Sequence[RunHistory]) -> Cells:
+    """Arms side by side: the start, and the last evaluation of every arm, mean and range over its seeds."""
+    evaluated = [run for run in runs if run.evaluations]
+    arms = by_arm(evaluated)
+    heads = [f"{arm} (seeds {', '.join(str(run.seed) for run in members)})" for arm, members in arms.items()]
+    rows = []
+    for task in sorted({task for run in evaluated for task in run.tasks}, reverse=True):
+        for name, label, decimals in ROWS:
+            metric = f"evaluation/{task}/{name}"
+            if not any(metric in run.evaluations[-1].metrics for run in evaluated):
+                continue
+            at_start = [p.metrics[metric] for r in evaluated if metric in (p := r.evaluations[0]).metrics]
+            after = [
+                _over_seeds(
+                    [p.metrics[metric] for r in members if metric in (p := r.evaluations[-1]).metrics], decimals
+                )
+                for members in arms.values()
+            ]
+            rows.append((task, label, _over_seeds(at_start, decimals), *after))
+    steps = sorted({run.evaluations[-1].step for run in evaluated})
+    title = f"Held-out problems after step {' / '.join(map(str, steps))}: mean [lowest, highest] over seeds"
+    return Cells(title, ("task", "measure", "start", *heads), tuple(rows), labels=2)
