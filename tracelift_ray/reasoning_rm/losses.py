@@ -13,17 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tracelift_ray.reasoning_rm.model import RubricOutput
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """The weight of each term, and the margin of the last."""
-
-    classification: float = 1.0
-    regression: float = 0.5
-    ranking: float = 0.7
-    negative_ranking: float = 0.0
-    negative_margin: float = 0.15
+from tracelift_ray.reasoning_rm.settings import LossSettings
 
 
 @dataclass(frozen=True)
@@ -53,7 +43,7 @@ class LossTerms:
 
 
 def rubric_loss(
-    output: RubricOutput, targets: RubricTargets, weights: LossWeights, *, num_traces: int, num_groups: int
+    output: RubricOutput, targets: RubricTargets, weights: LossSettings, *, num_traces: int, num_groups: int
 ) -> LossTerms:
     """The loss of some groups of a batch.
 

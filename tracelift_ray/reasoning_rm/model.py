@@ -24,13 +24,14 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tracelift_ray.reasoning_rm.second_input import LOGPROB_INPUT, LogprobEmbedding
+from tracelift_ray.types import DataError
 
 ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
 NUM_DIMENSIONS = 5
 DERIVED_WEIGHT = 0.5  # share of the rubric-derived score in q; the rest is the total head's (paper, arXiv 2605.03862)
 
 
-class RewardModelError(ValueError):
+class RewardModelError(DataError):
     """A directory that is no usable reward model or backbone: what is wrong, where, what to do, in one line."""
 
 

@@ -54,11 +54,11 @@ class RubricScorer:
         Raises:
             InfrastructureError: the model could not compute, or computed something that is no number.
         """
-        first: dict[tuple[str, str], int] = {}
+        first: dict[tuple[Problem, str], int] = {}
         distinct: list[tuple[Problem, str]] = []
         places: list[int] = []
         for problem, reasoning in items:
-            place = first.setdefault((problem.id, reasoning), len(distinct))
+            place = first.setdefault((problem, reasoning), len(distinct))
             if place == len(distinct):
                 distinct.append((problem, reasoning))
             places.append(place)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tracelift_ray.reasoning_rm.budget import budget_batches
-from tracelift_ray.types import Problem
+from tracelift_ray.types import DataError, Problem
 
 LOGPROB_INPUT = "lm_logprob"  # the value of rm_second_input
 CLAMP = 8.0  # log-probs below -8 count as -8
@@ -79,13 +79,16 @@ class FrozenLogprobs:
         path: its Hugging Face directory, with a fast tokenizer.
         device: where it runs, in float32.
         max_batch_tokens: padded tokens of one forward pass.
+
+    Raises:
+        DataError: there is no model in ``path``.
     """
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu", max_batch_tokens: int = 8192) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if not (Path(path) / "config.json").is_file():
-            raise ValueError(f"the second input's model {path} is no model directory; put the frozen model there")
+            raise DataError(f"the second input's model {path} is no model directory; put the frozen model there")
         self._tokenizer: Any = AutoTokenizer.from_pretrained(str(path))
         self._model: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).to(device).eval()
         self._context: int = self._model.config.max_position_embeddings

@@ -1,0 +1,94 @@
+"""How well a reasoning RM ranks and labels groups that it was not trained on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ScoredTrace:
+    """A judged trace and what the model says of it.
+
+    Attributes:
+        labels: the judge's, each 0..4.
+        predicted: the likeliest label of each head.
+        total, predicted_total: the judge's total and the total head's, in [0, 1].
+        score: q in [0, 1].
+        kind: how a negative is flawed, where that is known.
+    """
+
+    labels: tuple[int, ...]
+    predicted: tuple[int, ...]
+    total: float
+    predicted_total: float
+    score: float
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """A group's traces, at least one of each."""
+
+    positives: tuple[ScoredTrace, ...]
+    negatives: tuple[ScoredTrace, ...]
+
+
+@dataclass(frozen=True)
+class RmMetrics:
+    """Quality on some groups; shares lie in [0, 1].
+
+    Attributes:
+        pair_accuracy: share of (positive, negative) pairs of a group with the positive's score strictly higher.
+        group_accuracy: share of groups whose every positive scores higher than every negative.
+        mean_margin: mean of q_positive - q_negative over the pairs, in [-1, 1].
+        total_mae: mean |predicted - judged| total over all traces.
+        dimension_accuracy: share of traces with the judge's label, by dimension.
+        kind_accuracy: pair accuracy by kind of flaw, and the number of its pairs.
+    """
+
+    groups: int
+    traces: int
+    pair_accuracy: float
+    group_accuracy: float
+    mean_margin: float
+    total_mae: float
+    dimension_accuracy: dict[str, float]
+    kind_accuracy: dict[str, tuple[float, int]]
+
+
+def measure(groups: Sequence[ScoredGroup], dimension_names: Sequence[str]) -> RmMetrics:
+    """The metrics of at least one group; equal scores count as wrong."""
+    margins: list[float] = []
+    by_kind: defaultdict[str, list[bool]] = defaultdict(list)
+    for group in groups:
+        for negative in group.negatives:
+            for positive in group.positives:
+                margins.append(positive.score - negative.score)
+                by_kind[negative.kind or "unnamed"].append(positive.score > negative.score)
+    traces = [trace for group in groups for trace in (*group.positives, *group.negatives)]
+    right = [[a == b for a, b in zip(trace.predicted, trace.labels, strict=True)] for trace in traces]
+    return RmMetrics(
+        groups=len(groups),
+        traces=len(traces),
+        pair_accuracy=_mean(margin > 0 for margin in margins),
+        group_accuracy=_mean(_lowest(group.positives) > _highest(group.negatives) for group in groups),
+        mean_margin=_mean(margins),
+        total_mae=_mean(abs(trace.predicted_total - trace.total) for trace in traces),
+        dimension_accuracy={name: _mean(row[i] for row in right) for i, name in enumerate(dimension_names)},
+        kind_accuracy={kind: (_mean(hits), len(hits)) for kind, hits in sorted(by_kind.items())},
+    )
+
+
+def _lowest(traces: Iterable[ScoredTrace]) -> float:
+    return min(trace.score for trace in traces)
+
+
+def _highest(traces: Iterable[ScoredTrace]) -> float:
+    return max(trace.score for trace in traces)
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)
