@@ -124,14 +124,14 @@ class Scheduler:
         while self.ledger.outstanding < self.capacity:
             epoch, problem = self._again.popleft() if self._again else self.sampler.next()
             ticket = Ticket(self.ledger.submit(), epoch, problem, self.version)
-            task = asyncio.create_task(self.rollout.run(ticket), name=f"group-{ticket.serial}")
+            task = asyncio.create_task(self._run(ticket), name=f"group-{ticket.serial}")
             self._tickets[ticket.serial] = ticket
             self._tasks[ticket.serial] = task
-            task.add_done_callback(lambda done, serial=ticket.serial: self._on_done(serial, done))
 
-    def _on_done(self, serial: int, task: asyncio.Task[Group]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            self.ledger.ready(serial)
+    async def _run(self, ticket: Ticket) -> Group:
+        group = await self.rollout.run(ticket)
+        self.ledger.ready(ticket.serial)
+        return group
 
     async def _consume_one(self, forming: _Forming) -> None:
         serial = await self._next_serial()
