@@ -75,9 +75,8 @@ def parse_gsm8k(record: Record) -> Problem:
 def parse_mbpp(record: Record) -> Problem:
     """MBPP (Austin et al. 2021), full (``text``) or sanitized (``prompt``) form.
 
-    The statement ends with the first test, since nothing else names the function or shows its arguments.
+    The statement does not name the function; prompts show the first test, which does.
     """
-    statement = required_text(record, "text" if record.get("text") is not None else "prompt")
     raw = items(record.get("test_list") or [], "test_list")
     asserts = tuple(as_text(text, f"test_list[{i}]") for i, text in enumerate(raw))
     imports = items(record.get("test_imports") or [], "test_imports")
@@ -87,7 +86,7 @@ def parse_mbpp(record: Record) -> Problem:
     return Problem(
         id=f"mbpp-{identifier(record, 'task_id')}",
         task="code",
-        statement=f"{statement}\nFor example:\n{tests.asserts[0]}",
+        statement=required_text(record, "text" if record.get("text") is not None else "prompt"),
         task_type="code",
         tests=tests,
         solution=optional_text(record, "code"),

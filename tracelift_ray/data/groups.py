@@ -182,7 +182,7 @@ def parse_rubric(value: Any, where: str, task: Task) -> RubricLabels:
 
 def _task(record: Record) -> Task:
     """The task whose dimensions the first rubric has."""
-    traces = items(record.get("positive_pool"), "positive_pool")
+    traces = items(record.get("positive_pool") or [], "positive_pool")
     if not traces:
         raise RecordError("no_positives", "positive_pool", "must hold at least one trace")
     first = mapping(traces[0], "positive_pool[0]")
@@ -209,7 +209,7 @@ def _refuse_unknown(rubric: Mapping[str, Any], where: str, task: Task) -> None:
 
 
 def _traces(record: Record, name: str, task: Task) -> tuple[GroupTrace, ...]:
-    raw = items(record.get(name) if record.get(name) is not None else [], name)
+    raw = items(record.get(name) or [], name)
     if not raw:
         missing = "no_negatives" if name == "negative_bank" else "no_positives"
         raise RecordError(missing, name, "must hold at least one trace")

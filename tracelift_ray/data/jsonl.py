@@ -131,7 +131,7 @@ class FaultLog:
     def fail(self, headline: str) -> NoReturn:
         """Raise a DataError: ``headline``, the counts, and the listed faults one a line."""
         if self.total == 1:
-            raise DataError(f"{headline}: {self.listed[0]}")
+            raise DataError(f"{self.listed[0]} ({headline.removeprefix(f'{self.path} ')})")
         shown = "" if self.total <= len(self.listed) else f", the first {len(self.listed)}"
         lines = [f"{headline}: {self.total:,} faults ({_by_kind(self.counts)}){shown}:"]
         raise DataError("\n  ".join([*lines, *(str(fault) for fault in self.listed)]))
@@ -172,11 +172,11 @@ def load_records(
             except RecordError as error:
                 log.add(line, error)
                 if on_error == "strict" and log.total >= MAX_STRICT_FAULTS:
-                    log.fail(f"{path}: reading stopped at record {log.records:,}")
+                    log.fail(f"{path} is refused; reading stopped at record {log.records:,}")
             if limit and len(loaded) >= limit:
                 break
     if on_error == "strict" and log.total:
-        log.fail(f"{path} has faulty records (on_error=skip leaves them out)")
+        log.fail(f"{path} is refused; on_error=skip leaves faulty records out")
     if not loaded:
         if log.total:
             log.fail(f"{path} holds no usable {what}")
@@ -215,7 +215,8 @@ def write_lines(path: str | Path, records: Iterable[Record]) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     count = 0
-    with open(partial, "w", encoding="utf-8", newline="\n") as stream:
+    # A lone surrogate in a passed-through field has no UTF-8 form; its backslash form is the JSON escape it came from.
+    with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
         for record in records:
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
             count += 1
