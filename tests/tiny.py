@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from tracelift_ray.config.schema import EngineConfig
+
 # fmt: off
 WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "plus", "minus",
@@ -95,3 +97,20 @@ def make_tiny_llama(
     model.save_pretrained(target)
     words.save_pretrained(target)
     return str(target)
+
+
+def engine_config(kind: str = "vllm", **changes: object) -> EngineConfig:
+    """An ``EngineConfig`` fit for tiny models on a CPU, with ``changes``."""
+    defaults: dict[str, object] = {
+        "kind": kind,
+        "dtype": "float32",
+        "max_model_len": 512,
+        "tensor_parallel_size": 1,
+        "gpu_memory_utilization": 0.5,
+        "kv_cache_gib": 0.25,
+        "max_num_seqs": 64,
+        "enforce_eager": True,
+        "prefix_caching": True,
+        "startup_s": 120.0,
+    }
+    return EngineConfig(**{**defaults, **changes})  # type: ignore[arg-type]

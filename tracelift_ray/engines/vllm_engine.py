@@ -144,7 +144,8 @@ class VllmEngine:
             raise ValueError(f"weights sent by {manifest.backend} to an engine built for {self._transfer}")
         async with self._updating:
             llm = self._running()
-            touched = False
+            # Shared memory is opened and checked first; the other backends have no way back once they have begun.
+            touched = manifest.backend != "shared_memory"
             try:
                 async with asyncio.timeout(manifest.deadline_s):
                     await self._prepare(llm, manifest)
@@ -207,14 +208,15 @@ class VllmEngine:
 
 def set_environment(config: EngineConfig) -> None:
     """Settings that vLLM reads from the environment when it is imported or starts its processes."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # At WARNING every start on a CPU prints a page about what this build leaves out.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.update(VLLM_NO_USAGE_STATS="1", VLLM_DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(max(1, int(config.startup_s)))
     # CPU build: one thread per core that the pool was given (Ray sets OMP_NUM_THREADS), not pinned to cores that
     # other actors share.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = ""  # the cache is sized in bytes by engine_arguments
+    os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
 
 
 def engine_arguments(config: EngineConfig, model: str, transfer: str | None, seed: int) -> dict[str, Any]:
@@ -234,6 +236,7 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
         # log-probs of the distribution that was sampled from: after temperature
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
+        "use_tqdm_on_load": False,
         "seed": seed,
     }
     if current_platform.is_cpu():

@@ -1,8 +1,9 @@
 """What runs inside vLLM's worker processes: our weight-transfer backends, and the checksum of what arrived.
 
-vLLM imports this module in every worker because ``worker_extension_cls`` names ``WeightUpdates``; importing it registers
-the backends. In each of them the weights are loaded only through ``self.model.load_weights``, and what passes there is
-what the checksum is taken of.
+vLLM imports this module in every worker because ``worker_extension_cls`` names ``WeightUpdates``; importing it
+registers the backends. On nccl and ipc the weights are loaded only through ``self.model.load_weights``, and what passes
+there is what the checksum is taken of; on shared memory it is taken of the whole file before the served weights are
+touched.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""Time of one weight broadcast from a learner to a vLLM engine through /dev/shm, for a model of 135 M parameters.
+
+    python -m benchmarks.weight_broadcast [--dtype float32] [--rounds 5] [--layers 30]
+
+Prints, for each round, how long the sender wrote, how long the engine took to check and load what was written (with
+its generation paused for only part of that), and the sum. The model is random and has the shape of SmolLM2-135M.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from tests.tiny import engine_config, make_tokenizer
+from tracelift_ray.engines.base import build_engine
+from tracelift_ray.policy.weight_source import build_weight_sender, parameter_specs
+from tracelift_ray.types import Prompt, SamplingParams
+
+
+def random_smollm2(path: Path, layers: int, dtype: str):
+    """A random Llama in the shape of SmolLM2-135M, saved under ``path`` and returned."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=layers,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        dtype=dtype,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).to(getattr(torch, dtype))
+    model.save_pretrained(path)
+    make_tokenizer("byte").save_pretrained(path)
+    return model
+
+
+async def measure(dtype: str, rounds: int, layers: int) -> list[tuple[float, float]]:
+    """(seconds to send, seconds to receive) of each round; requests are in flight throughout."""
+    with tempfile.TemporaryDirectory() as directory:
+        model = random_smollm2(Path(directory), layers, dtype)
+        parameters = list(model.named_parameters())
+        count = sum(parameter.numel() for _, parameter in parameters)
+        print(f"{count / 1e6:.1f} M parameters in {dtype}, {len(parameters)} tensors", flush=True)
+        engine = build_engine(engine_config("vllm", dtype=dtype), directory, trainable=True)
+        sender = build_weight_sender("shared_memory", "benchmark", 64, deadline_s=60.0)
+        times = []
+        try:
+            await engine.start()
+            for version in range(1, rounds + 1):
+                request = asyncio.create_task(
+                    engine.generate(Prompt((5, 6, 7), ""), SamplingParams(max_new_tokens=64, temperature=1.0))
+                )
+                await asyncio.sleep(0.2)
+                manifest = sender.describe(parameter_specs(parameters, dtype), version)
+                began = time.perf_counter()
+                checksum = await asyncio.to_thread(sender.send, manifest, parameters)
+                sent = time.perf_counter()
+                receipt = await engine.receive_weights(manifest)
+                received = time.perf_counter()
+                sender.release(version)
+                assert receipt.checksum == checksum and receipt.version == version
+                times.append((sent - began, received - sent))
+                print(
+                    f"round {version}: send {sent - began:.3f} s, receive {received - sent:.3f} s, "
+                    f"together {received - began:.3f} s",
+                    flush=True,
+                )
+                await request
+        finally:
+            sender.close()
+            await engine.close()
+    return times
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--layers", type=int, default=30)
+    options = parser.parse_args()
+    times = asyncio.run(measure(options.dtype, options.rounds, options.layers))
+    together = [send + receive for send, receive in times]
+    print(f"median {statistics.median(together):.3f} s, best {min(together):.3f} s, worst {max(together):.3f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""An engine without vLLM: one thread runs a transformers model over a continuously changing batch.
+
+For very small models it is the faster one, because a request costs almost nothing besides its tokens. Requests that
+come while the thread is between two tokens join the batch together; whatever ends the thread fails every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tracelift_ray.engines.base import check_context
+from tracelift_ray.engines.transfer import SharedMemoryReader, WeightManifest, WeightReceipt
+from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
+
+if TYPE_CHECKING:
+    from tracelift_ray.config.schema import EngineConfig
+    from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
+
+COMPONENT = "transformers engine"
+#: Seconds that an idle thread waits for company after a first request.
+WINDOW_S = 0.003
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Something to do between two tokens, and where its result goes."""
+
+    work: Callable[[BatchDecoder], Any]
+    answer: asyncio.Future[Any]
+
+
+class TransformersEngine:
+    """See the module and ``Engine``.
+
+    Args:
+        seed: of requests without a seed.
+    """
+
+    def __init__(self, config: EngineConfig, model: str, *, trainable: bool, seed: int) -> None:
+        self.version = 0
+        self._config = config
+        self._path = model
+        self._trainable = trainable
+        self._seed = seed
+        self._inbox: queue.SimpleQueue[Request | _Call | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failure: InfrastructureError | None = None
+        self._waiting: set[asyncio.Future[Any]] = set()
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.add(ready)
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="transformers-engine", daemon=True)
+        self._thread.start()
+        try:
+            async with asyncio.timeout(self._config.startup_s):
+                await ready
+        except TimeoutError as error:
+            raise InfrastructureError(
+                COMPONENT,
+                f"{self._path} was not loaded within {self._config.startup_s:g} s: check the disk and engine.startup_s",
+            ) from error
+        finally:
+            self._waiting.discard(ready)
+
+    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+        from tracelift_ray.engines.batch_decoder import Request
+
+        check_context(prompt, params, self._config.max_model_len)
+        answer: asyncio.Future[list[Completion]] = self._answer()
+        request = Request(prompt.token_ids, params, answer)
+        self._inbox.put(request)
+        try:
+            return await answer
+        finally:
+            request.cancelled = not answer.done() or answer.cancelled()
+            self._waiting.discard(answer)
+
+    async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
+        if not self._trainable:
+            raise TypeError("this engine serves a frozen model: build it trainable to send it weights")
+        if manifest.backend != "shared_memory":
+            raise ValueError(f"weights sent by {manifest.backend}: a transformers engine takes shared_memory only")
+        reader = await asyncio.to_thread(SharedMemoryReader, manifest, COMPONENT)
+        answer: asyncio.Future[None] = self._answer()
+        self._inbox.put(_Call(lambda decoder: decoder.load(reader.buckets(), manifest.version), answer))
+        try:
+            async with asyncio.timeout(manifest.deadline_s):
+                await answer
+        except TimeoutError as error:
+            failure = InfrastructureError(
+                COMPONENT,
+                f"waited {manifest.deadline_s:g} s for the token in progress and for version {manifest.version} to load",
+            )
+            self._fail(failure)
+            raise failure from error
+        finally:
+            self._waiting.discard(answer)
+        self.version = manifest.version
+        return WeightReceipt(manifest.version, reader.checksum, (reader.checksum,))
+
+    async def close(self) -> None:
+        self._fail(InfrastructureError(COMPONENT, "the engine was closed"))
+        self._inbox.put(None)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 30.0)
+
+    def _answer(self) -> asyncio.Future[Any]:
+        if self._failure is not None:
+            raise self._failure
+        if self._loop is None:
+            raise InfrastructureError(COMPONENT, "the engine is not running")
+        answer = self._loop.create_future()
+        self._waiting.add(answer)
+        return answer
+
+    def _fail(self, failure: InfrastructureError) -> None:
+        """Answer everybody who waits, and everybody who will ask, with a failure."""
+        self._failure = self._failure or failure
+        for answer in list(self._waiting):
+            if not answer.done():
+                answer.set_exception(failure)
+
+    # --- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self, ready: asyncio.Future[None]) -> None:
+        assert self._loop is not None
+        try:
+            decoder = load_decoder(self._config, self._path, self._seed)
+            self._post(_resolve, ready, None)
+            while self._turn(decoder):
+                pass
+        except Exception as error:  # whatever ends the thread must reach those who wait for it
+            message = f"{self._path}: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
+            self._post(self._fail, InfrastructureError(COMPONENT, message))
+
+    def _turn(self, decoder: BatchDecoder) -> bool:
+        """Take in what has come, then write one token of everything; False when the engine is closed."""
+        for item in self._arrivals(wait=not decoder.busy):
+            if item is None:
+                return False
+            if isinstance(item, _Call):
+                self._post(_resolve, item.answer, item.work(decoder))
+            else:
+                decoder.add([item])
+        for request in decoder.step():
+            completions = [request.finished[index] for index in range(request.params.n)]
+            self._post(_resolve, request.tag, completions)
+        return True
+
+    def _arrivals(self, wait: bool) -> list[Request | _Call | None]:
+        items: list[Request | _Call | None] = []
+        if wait:
+            items.append(self._inbox.get())
+            time.sleep(WINDOW_S)
+        while True:
+            try:
+                items.append(self._inbox.get_nowait())
+            except queue.Empty:
+                return items
+
+    def _post(self, call: Callable[..., None], *args: Any) -> None:
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+def _resolve(answer: asyncio.Future[Any], value: Any) -> None:
+    if not answer.done():
+        answer.set_result(value)
+
+
+def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
+    """Load model and tokenizer; on a GPU where there is one."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tracelift_ray.engines.batch_decoder import BatchDecoder
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=config.dtype, attn_implementation="sdpa", local_files_only=True
+    )
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    return BatchDecoder(model.to(device).eval(), tokenizer, max_rows=config.max_num_seqs, seed=seed)
