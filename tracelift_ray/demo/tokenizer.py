@@ -3,7 +3,8 @@
 Words are split at white space, newlines included, so prompts and the reasoning RM's input need no special care. Tags
 are tokens wherever they stand, and they survive ``skip_special_tokens``, unlike ``<bos>``, ``<eos>``, ``<pad>`` and
 ``<unk>``. Encoding puts one ``<bos>`` in front. Numbers from 0 to 99 are one token each, others are ``<unk>``.
-Decoding joins the words with single spaces.
+Decoding puts a space behind every word and none before the first, however much of a text was decoded earlier: a
+program that begins with a space would not be Python.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ def vocabulary() -> dict[str, int]:
 
 def build_tokenizer() -> Any:
     """The tokenizer as a ``transformers.PreTrainedTokenizerFast``; ``save_pretrained`` makes an ordinary directory."""
-    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     ids = vocabulary()
     core = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.decoder = decoders.Replace(Regex("$"), " ")
     core.add_special_tokens([AddedToken(token, special=True) for token in (PAD, BOS, EOS, UNKNOWN)])
     core.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in (*PROMPT_TAGS, *INPUT_TAGS)])
     core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, ids[BOS])])
