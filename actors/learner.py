@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.placement import Placement, WorkerShape
-from actors.pool import result_of
+from actors.pool import reason_of, result_of
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import LearnerConfig, RunConfig
 from tracelift_ray.engines.transfer import WeightManifest
@@ -57,7 +58,7 @@ class LearnerActor:
     def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on a batch; the metrics, which are the same on every rank."""
         metrics = self.learner.update(batch)
-        return {} if metrics is None else metrics.flat()
+        return {} if metrics is None else {f"learner/{name}": float(value) for name, value in asdict(metrics).items()}
 
     def describe_weights(self, receivers: int) -> WeightManifest:
         """The manifest of the present version."""
@@ -116,9 +117,7 @@ class RayLearnerGroup:
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         """Free what the transfer held."""
-        await self._call(
-            self.ranks, self.run.stream.broadcast_deadline_s, "release_weights", manifest.version
-        )
+        await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "release_weights", manifest.version)
 
     async def save(self, planner_dir: str, state_dir: str) -> None:
         """Write the planner and the optimizer's state."""
@@ -146,7 +145,7 @@ class RayLearnerGroup:
         except RayActorError as error:
             raise InfrastructureError(
                 "learner",
-                f"a rank died during {method} ({str(error).splitlines()[0]}); "
+                f"a rank died during {method} ({reason_of(error)}); "
                 "the run goes on from its newest checkpoint when started again with resume=auto",
             ) from None
         finally:

@@ -77,9 +77,7 @@ class Placement:
         self._groups.clear()
 
     def _shortfall(self, waiting: list[str], timeout_s: float) -> str:
-        asked = "; ".join(
-            f"{name}: {self._shapes[name].workers} x {self._shapes[name].bundle()}" for name in waiting
-        )
+        asked = "; ".join(f"{name}: {self._shapes[name].workers} x {self._shapes[name].bundle()}" for name in waiting)
         free = {key: ray.available_resources().get(key, 0.0) for key in ("CPU", "GPU")}
         return (
             f"no room after {timeout_s:g} s (cluster.placement_timeout_s) for {asked}; free now: {free}. "

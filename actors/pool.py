@@ -80,7 +80,7 @@ class ActorPool:
         except (TimeoutError, GetTimeoutError):
             cause = f"member {member.index} did not answer {method} in {deadline_s:g} s; check its log and its load"
         except (RayActorError, TaskUnschedulableError) as error:
-            cause = f"member {member.index} died during {method} ({_first_line(error)})"
+            cause = f"member {member.index} died during {method} ({reason_of(error)})"
             self._lose(member)
         except InfrastructureError as error:
             cause = error.cause
@@ -151,5 +151,6 @@ async def result_of(ref: Any) -> Any:
         raise
 
 
-def _first_line(error: RayError) -> str:
-    return str(error).strip().splitlines()[0]
+def reason_of(error: RayError) -> str:
+    """Ray's words for why an actor died, on one line: the last one, where the actual exception stands."""
+    return str(error).strip().splitlines()[-1].strip()

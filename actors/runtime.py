@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tracelift_ray.config.resources import ClusterResources
 from tracelift_ray.config.schema import ClusterConfig
+from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 from tracelift_ray.types import InfrastructureError
 
 MIB = 2**20
+PROBE_S = 60.0
 
 
 def worker_environment(cpus: float) -> dict[str, object]:
@@ -50,32 +53,19 @@ def resources() -> ClusterResources:
     return ClusterResources(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0), nodes=nodes)
 
 
-def probe_run_dir(run_dir: str) -> None:
-    """Write and read a file in the run directory from every node. Raises ``InfrastructureError`` naming the node."""
-    probe = ray.remote(num_cpus=0)(_touch)
+def probe_run_dir(directory: RunDirectory) -> None:
+    """Check that every node sees the driver's run directory and can write in it.
+
+    Raises:
+        RunDirectoryError: names the node and what is wrong there.
+    """
+    probe = ray.remote(num_cpus=0)(check_shared)
     for node in ray.nodes():
-        if not node["Alive"]:
-            continue
-        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        problem = ray.get(probe.options(scheduling_strategy=strategy).remote(run_dir), timeout=60)
-        if problem is not None:
-            raise InfrastructureError(
-                "cluster",
-                f"node {node['NodeManagerAddress']} cannot use run_dir={run_dir} ({problem}); "
-                "choose a directory on storage that all nodes share",
-            )
+        if node["Alive"]:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ray.get(probe.options(scheduling_strategy=there).remote(directory.path, directory.run_id), timeout=PROBE_S)
 
 
 def log_directory() -> str:
     """Where this node's actors write their logs."""
     return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs")
-
-
-def _touch(run_dir: str) -> str | None:
-    try:
-        probe = Path(run_dir) / ".probe"
-        probe.write_text("ok")
-        probe.unlink()
-    except OSError as error:
-        return str(error)
-    return None

@@ -63,7 +63,7 @@ async def _train(run: RunConfig, plain: dict[str, Any]) -> int:
         if train.too_long or heldout.too_long:
             tracker.message(f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems")
         connect(run.cluster, total_cpus(run))
-        probe_run_dir(run.run_dir)
+        probe_run_dir(directory)
         tracker.message(f"starting actors; their logs are in {log_directory()}")
         actors = RaySystem(run)
         await actors.start(str(resumed.learner_dir) if resumed else None)
@@ -73,7 +73,13 @@ async def _train(run: RunConfig, plain: dict[str, Any]) -> int:
             scheduler = build_scheduler(run, rollout, train.problems)
             evaluation = HeldOutEvaluation(run, system, heldout.problems, trace_checks(run.data))
             loop = TrainingLoop(
-                run, actors.learner, actors.planner, scheduler, evaluation, rollout.faults, tracker,
+                run,
+                actors.learner,
+                actors.planner,
+                scheduler,
+                evaluation,
+                rollout.faults,
+                tracker,
                 directory.checkpoints_path,
             )
             if resumed is not None:

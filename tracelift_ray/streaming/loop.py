@@ -165,8 +165,8 @@ class TrainingLoop:
         broadcast: Broadcast | None,
         clock: PhaseClock,
     ) -> None:
-        step = self.progress.step
-        metrics = batch_metrics(batch.seen, version) | update | self.scheduler.ledger.metrics() | clock.read()
+        step, timing = self.progress.step, clock.read()
+        metrics = batch_metrics(batch.seen, version) | update | self.scheduler.ledger.metrics() | timing
         metrics |= {
             "stream/version": float(self.progress.version),
             "stream/groups_trained": float(len(batch.groups)),
@@ -177,6 +177,8 @@ class TrainingLoop:
             "stream/refill_cap_reached": float(batch.refill_cap_reached),
         }
         metrics |= {f"faults/{component}": float(count) for component, count in self.faults.items()}
+        tokens = sum(len(t.trace.completion.token_ids) for group in batch.seen for t in group.trajectories)
+        metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
         self.tracker.log_step(step, metrics)

@@ -253,4 +253,3 @@ class Rollout:
 
     async def _score(self, problem: Problem, reasoning: str) -> RubricScore | None:
         return await self.system.score(problem, reasoning) if self.needs.rubric else None
-

@@ -41,10 +41,10 @@ class Run:
         self.learner, self.engines = FakeLearner(), FakeReceivers()
         self.evaluations = 0
         found = newest_complete(self.directory.checkpoints_path) if resume else None
-        self.tracker = Tracker(self.config.tracking, self.directory, steps, {"name": "t"}, found.step if found else None)
-        scheduler = Scheduler(
-            self.rollout, ProblemSampler(PROBLEMS, 0), self.config.stream, self.config.algorithm
+        self.tracker = Tracker(
+            self.config.tracking, self.directory, steps, {"name": "t"}, found.step if found else None
         )
+        scheduler = Scheduler(self.rollout, ProblemSampler(PROBLEMS, 0), self.config.stream, self.config.algorithm)
         self.loop = TrainingLoop(
             self.config,
             self.learner,

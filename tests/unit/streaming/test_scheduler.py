@@ -18,7 +18,9 @@ from tracelift_ray.streaming.scheduler import GroupBatch, Scheduler, StreamError
 RUN = run_config("reward=exec_only", "reasoning_rm.model=''")
 
 
-def scheduler(rollout: FakeRollout, *, staleness: int = 0, groups: int = 3, updates: int = 1, **stream: int) -> Scheduler:
+def scheduler(
+    rollout: FakeRollout, *, staleness: int = 0, groups: int = 3, updates: int = 1, **stream: int
+) -> Scheduler:
     return Scheduler(
         rollout,
         ProblemSampler(problems(50), seed=1),

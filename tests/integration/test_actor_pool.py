@@ -1,0 +1,109 @@
+"""Pools of real Ray actors: who gets work, what happens to a member that dies, hangs or fails, and where it is placed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from actors.placement import Placement, WorkerShape
+from actors.pool import ActorPool, Member
+from tests.integration.workers import Worker
+from tracelift_ray.config.schema import PoolConfig
+from tracelift_ray.types import InfrastructureError
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def pool_of(workers: int, *, retries: int = 1, deadline_s: float = 20.0) -> ActorPool:
+    config = PoolConfig(workers, 0.5, 0.0, 8, deadline_s, retries)
+    actor = ray.remote(Worker)
+    return ActorPool("worker", config, lambda index: actor.options(max_concurrency=8).remote(index), 30.0)
+
+
+async def test_work_goes_to_the_least_busy_member() -> None:
+    pool = pool_of(2)
+    await pool.start()
+    slow = [asyncio.create_task(pool.call("who", 0.5)) for _ in range(4)]
+    await asyncio.sleep(0.1)
+    assert sorted(member.busy for member in pool.members) == [2, 2]
+    assert sorted(await asyncio.gather(*slow)) == [0, 0, 1, 1]
+    await pool.close()
+
+
+async def test_an_infrastructure_error_is_tried_on_another_member_then_raised_with_its_cause() -> None:
+    pool = pool_of(2)
+    await pool.start()
+    assert [await pool.call("fail_on", 0) for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(InfrastructureError, match="worker: no room for the cache"):
+        await pool.call("fail")
+    await pool.close()
+
+
+async def test_an_error_that_is_no_infrastructure_error_is_not_retried() -> None:
+    pool = pool_of(2)
+    await pool.start()
+    with pytest.raises(KeyError, match="a bug"):
+        await pool.call("bug")
+    await pool.close()
+
+
+async def test_a_member_that_hangs_gives_way_at_the_deadline_which_the_message_names() -> None:
+    pool = pool_of(1, retries=0, deadline_s=0.3)
+    await pool.start()
+    with pytest.raises(InfrastructureError, match="member 0 did not answer who in 0.3 s; check its log"):
+        await pool.call("who", 30)
+    await pool.close()
+
+
+async def test_a_member_that_dies_is_replaced_and_prepared_while_another_takes_its_work() -> None:
+    pool = pool_of(2)
+    prepared: list[int] = []
+
+    async def prepare(member: Member) -> None:
+        prepared.append(member.index)
+
+    pool.prepare = prepare
+    await pool.start()
+    assert await pool.call("die_on", 0) == 1
+    ends = time.monotonic() + 30
+    while len(pool.members) < 2 and time.monotonic() < ends:
+        await asyncio.sleep(0.1)
+    assert prepared == [0] and pool.restarts == 1
+    assert sorted([await asyncio.gather(*(pool.call("who", 0.2) for _ in range(2)))][0]) == [0, 1]
+    await pool.close()
+
+
+async def test_a_pool_of_one_waits_for_its_replacement() -> None:
+    pool = pool_of(1)
+    await pool.start()
+    pid = await pool.call("start")
+    os.kill(pid, signal.SIGKILL)
+    assert await pool.call("who") == 0
+    assert await pool.call("start") != pid
+    await pool.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_what_cannot_be_placed_is_refused_in_time_with_what_was_asked_and_what_is_free() -> None:
+    placement = Placement()
+    shapes = [WorkerShape("planner", 1, 1.0, 0.0), WorkerShape("executor", 3, 4.0, 0.0)]
+    with pytest.raises(InfrastructureError, match=r"no room after 1 s.*executor: 3 x {'CPU': 4.0}.*free now"):
+        await placement.reserve(shapes, timeout_s=1.0)
+
+
+async def test_placed_workers_hold_their_share_and_give_it_back() -> None:
+    placement = Placement()
+    await placement.reserve([WorkerShape("worker", 2, 1.5, 0.0)], timeout_s=20.0)
+    actor = ray.remote(Worker)
+    handles = [actor.options(**placement.options("worker", index)).remote(index) for index in range(2)]
+    assert await asyncio.gather(*(handle.who.remote() for handle in handles)) == [0, 1]
+    assert ray.available_resources()["CPU"] == 5.0
+    for handle in handles:
+        ray.kill(handle)
+    placement.release()

@@ -1,0 +1,42 @@
+"""An actor class for tests of pools; in a module of its own, so that Ray's workers can import it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+from tracelift_ray.types import InfrastructureError
+
+
+class Worker:
+    """Answers with its index; can hang, die, and fail in the two ways an actor can fail."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    async def start(self) -> int:
+        return os.getpid()
+
+    async def who(self, seconds: float = 0.0) -> int:
+        await asyncio.sleep(seconds)
+        return self.index
+
+    async def fail_on(self, index: int) -> int:
+        if self.index == index:
+            raise InfrastructureError("engine", "no room for the cache")
+        return self.index
+
+    async def fail(self) -> None:
+        raise InfrastructureError("engine", "no room for the cache")
+
+    async def bug(self) -> None:
+        raise KeyError("a bug")
+
+    async def die_on(self, index: int) -> int:
+        if self.index == index:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.index
+
+    async def close(self) -> None:
+        pass
