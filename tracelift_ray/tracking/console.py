@@ -72,7 +72,7 @@ class ConsoleReporter:
     """
 
     def __init__(self, total_steps: int, done_steps: int = 0, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or Console()
         self._total = total_steps
         self._first: tuple[int, float] | None = None  # the first step of this start, and when it ended
         self._progress: Progress | None = None
@@ -107,7 +107,7 @@ class ConsoleReporter:
 
     def message(self, text: str) -> None:
         """Print one line as it is, above the bar where there is one."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar down; closing twice is harmless."""

@@ -2,7 +2,8 @@
 
 It promises three things. Nothing about W&B stops a run: a service that does not start or dies is reported in one
 line and left alone. No step is ever written twice, however often the run is killed and resumed: the last row's step is
-kept in ``wandb_run.json`` before the row is sent (a kill may cost that one row). Offline, nothing touches the network.
+kept in ``wandb_run.json`` before the row is sent (a kill may cost the rows of the last second). Offline, nothing
+touches the network.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 GROUPS = ("reward", "system", "rubric", "stream", "learner", "time", "engine", "evaluation")
 _DEFAULT_SERVER = "https://api.wandb.ai"
 _INIT_TIMEOUT_S = 30.0
+#: W&B's own process dies with ours and buffers for 15 s unless told otherwise.
+_FLUSH_INTERVAL_S = 1.0
 _TABLE_COLUMNS = (
     "step",
     "group",
@@ -184,7 +187,7 @@ class WandbSink:
         try:
             self._position.last_step = self._step
             self._store_position()
-            self._run.log({"step": self._step, **row}, step=self._step)
+            self._run.log({"step": self._step, **row}, step=self._step, commit=True)
         except _failures() as error:
             self._run = None
             self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
@@ -210,7 +213,12 @@ def _init(
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
-    settings = wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_S)
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=_INIT_TIMEOUT_S,
+        x_transaction_log_flush_interval=_FLUSH_INTERVAL_S,
+    )
     run = wandb.init(
         mode=mode,  # type: ignore[arg-type]
         dir=str(folder),

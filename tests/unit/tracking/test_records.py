@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from tests.unit.tracking.worlds import group, trajectory
+from tracelift_ray.tracking.records import MAX_STATEMENT_CHARS, MAX_TEXT_CHARS, trajectory_record
+from tracelift_ray.types import Baseline
+
+
+def test_a_record_holds_everything_known_of_the_trace() -> None:
+    one = trajectory(
+        2,
+        outcomes=("passed", "wrong_answer"),
+        fresh="passed",
+        rubric=0.6,
+        uplift=0.25,
+        reward=0.7,
+        leaked=True,
+        version=4,
+    )
+    record = trajectory_record(9, group(one, serial=31, baseline=Baseline(1, 4)), one, 1.5)
+    assert json.loads(json.dumps(record)) == record
+    assert (record["step"], record["group"], record["index"], record["oldest_version"]) == (9, 31, 2, 4)
+    assert record["successes"] == [1, 0]
+    assert [verdict["outcome"] for verdict in record["verdicts"]] == ["passed", "wrong_answer"]
+    assert record["fresh"]["artifact"] == "7"
+    assert (record["baseline"], record["baseline_successes"], record["baseline_samples"]) == (0.25, 1, 4)
+    assert record["rubric"]["labels"]["calculation_correctness"] == 1.0 and record["rubric"]["score"] == 0.6
+    assert (record["uplift"], record["reward"], record["advantage"], record["leaked"]) == (0.25, 0.7, 1.5, True)
+
+
+def test_what_is_missing_is_null() -> None:
+    one = trajectory(malformed="length", masked="executor: died")
+    record = trajectory_record(1, group(one), one, None)
+    for name in ("reasoning", "fresh", "rubric", "uplift", "reward", "advantage", "baseline"):
+        assert record[name] is None, name
+    assert (record["malformed"], record["masked"]) == ("length", "executor: died")
+
+
+def test_huge_texts_are_cut_and_say_so() -> None:
+    one = trajectory(reasoning="r" * 50_000, reward=0.0)
+    record = trajectory_record(1, group(one, statement="s" * 200_000), one, 0.0)
+    assert len(record["statement"]) < MAX_STATEMENT_CHARS + 50 and "198000 more" in record["statement"]
+    assert len(record["reasoning"]) < MAX_TEXT_CHARS + 50
+
+
+def test_a_rubric_of_the_wrong_width_is_refused() -> None:
+    one = trajectory(rubric=0.5, reward=0.0)
+    assert one.rubric is not None
+    object.__setattr__(one.rubric, "labels", (1.0, 2.0))
+    with pytest.raises(ValueError):
+        trajectory_record(1, group(one), one, 0.0)

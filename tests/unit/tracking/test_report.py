@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+
+from launch.report import main
+from tracelift_ray.config.schema import TrackingConfig
+from tracelift_ray.tracking.history import load_history
+from tracelift_ray.tracking.report import write_report
+from tracelift_ray.tracking.run_dir import RunDirectory, RunDirectoryError
+from tracelift_ray.tracking.tables import before_after, comparison
+from tracelift_ray.tracking.tracker import Tracker
+
+
+def make_run(
+    path: Path,
+    arm: str,
+    seed: int,
+    final: float,
+    *,
+    clip_max: float | None = None,
+    evaluated: tuple[int, ...] = (0, 10),
+) -> Path:
+    """A run of ten steps whose math accuracy rises from 0.5 to ``final``."""
+    config = {"name": "tiny", "seed": seed, "reward": {"arm": arm, "clip_max": clip_max}}
+    tracker = Tracker(TrackingConfig("disabled", "p", None, 0, 0, False), RunDirectory.create(path), 10, config)
+    for step in range(11):
+        if step:
+            tracker.log_step(step, {"reward/mean": 0.1 * step, "reward/math/mean": 0.1 * step})
+        if step in evaluated:
+            accuracy = 0.5 + (final - 0.5) * step / 10
+            tracker.log_evaluation(
+                step,
+                {
+                    "evaluation/math/accuracy": accuracy,
+                    "evaluation/math/accuracy_stderr": 0.04,
+                    "evaluation/math/baseline": 0.25,
+                    "evaluation/math/uplift": accuracy - 0.25,
+                },
+            )
+    tracker.close()
+    return path
+
+
+def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
+    table = before_after(load_history(make_run(tmp_path / "a", "tracelift", 3, 0.75)))
+    assert table is not None and "tracelift, seed 3" in table.title
+    assert table.columns[2:] == ("before (step 0)", "after (step 10)", "change")
+    assert ("math", "accuracy with trace", "0.500 ± 0.040", "0.750 ± 0.040", "+0.250") in table.rows
+    assert ("math", "uplift", "0.250", "0.500", "+0.250") in table.rows
+    assert not any(row[1] == "trace validity" for row in table.rows)
+
+
+def test_a_single_evaluation_is_not_compared_with_itself(tmp_path: Path) -> None:
+    table = before_after(load_history(make_run(tmp_path / "a", "tracelift", 0, 0.75, evaluated=(10,))))
+    assert table is not None and table.columns == ("task", "measure", "step 10")
+
+
+def test_arms_are_means_over_their_seeds(tmp_path: Path) -> None:
+    runs = [
+        load_history(make_run(tmp_path / f"{arm}{seed}", arm, seed, final))
+        for arm, seed, final in (("tracelift", 1, 0.8), ("tracelift", 0, 0.7), ("exec_only", 0, 0.6))
+    ]
+    table = comparison(runs)
+    assert table.columns == ("task", "measure", "start", "tracelift (seeds 0, 1)", "exec_only (seeds 0)")
+    assert table.rows[0] == ("math", "accuracy with trace", "0.500", "0.750 [0.700, 0.800]", "0.600")
+
+
+def test_a_run_with_another_clip_is_another_arm(tmp_path: Path) -> None:
+    released = load_history(make_run(tmp_path / "a", "tracelift", 0, 0.7, clip_max=1.0))
+    assert released.arm == "tracelift, clip_max=1"
+
+
+def test_reports_leave_a_picture_and_markdown(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", "tracelift", 0, 0.7)
+    other = make_run(tmp_path / "other", "exec_only", 0, 0.6)
+    for report in (write_report([one]), write_report([one, other], tmp_path / "out")):
+        assert report.picture.read_bytes().startswith(b"\x89PNG") and report.picture.stat().st_size > 20_000
+        assert "| math | accuracy with trace |" in report.markdown.read_text()
+    assert (one / "report.png").exists() and (tmp_path / "out" / "comparison.png").exists()
+
+
+def test_a_run_under_way_without_evaluation_is_still_drawn(tmp_path: Path) -> None:
+    report = write_report([make_run(tmp_path / "a", "tracelift", 0, 0.7, evaluated=())])
+    assert report.table is None and report.picture.exists()
+    with pytest.raises(RunDirectoryError, match="cannot be compared"):
+        write_report([tmp_path / "a", tmp_path / "a"])
+
+
+@pytest.mark.parametrize("content", [{}, {"metrics.jsonl": ""}, {"metrics.jsonl": "", "config.yaml": "[1"}])
+def test_a_directory_that_is_no_run_gets_one_line(
+    tmp_path: Path, content: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    assert main([str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("report: ") and error.count("\n") == 1 and str(tmp_path) in error

@@ -1,0 +1,169 @@
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.tracking.worlds import group, trajectory
+from tracelift_ray.config.schema import TrackingConfig
+from tracelift_ray.tracking.records import trajectory_record
+from tracelift_ray.tracking.run_dir import RunDirectory
+from tracelift_ray.tracking.wandb_sink import WandbSink, has_credentials, resolve_mode
+from tracelift_ray.types import Baseline
+
+OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, False)
+ROOT = Path(__file__).resolve().parents[3]
+KEY = {"WANDB_API_KEY": "k"}
+
+
+@pytest.fixture
+def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """W&B's own caches inside the test's directory, and its background service ended afterwards."""
+    for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    import wandb
+
+    wandb.teardown()
+
+
+def log_records(data: bytes) -> Iterator[bytes]:
+    """The records of a W&B file: after 7 bytes, blocks of 32 KiB with chunks of checksum, length, kind and content."""
+    offset, whole = 7, b""
+    while offset + 7 <= len(data):
+        left = 32768 - offset % 32768
+        if left < 7:
+            offset += left
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, offset)
+        whole += data[offset + 7 : offset + 7 + length]
+        offset += 7 + length
+        if kind in (1, 4):  # a full record, or the last chunk of one
+            yield whole
+            whole = b""
+
+
+def rows(run: RunDirectory) -> list[dict[str, Any]]:
+    """Every history row of every offline segment of a run, read back from W&B's own files, oldest segment first."""
+    import wandb
+    from wandb.proto import wandb_internal_pb2
+
+    wandb.teardown()  # W&B's process ends, and with it the last write
+    record_type: Any = wandb_internal_pb2
+    found = []
+    for file in sorted((run.path / "wandb").glob("offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime):
+        for content in log_records(file.read_bytes()):
+            record = record_type.Record.FromString(content)
+            if record.HasField("history"):
+                found.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
+    return found
+
+
+def start(run: RunDirectory, said: list[str], *, resumed: bool, config: TrackingConfig = OFFLINE) -> WandbSink:
+    sink = WandbSink.start(config, run, {"seed": 1}, "test", resumed=resumed, say=said.append)
+    assert sink is not None
+    return sink
+
+
+@pytest.mark.parametrize(
+    ("wanted", "environment", "mode"),
+    [
+        ("auto", {}, "offline"),
+        ("auto", KEY, "online"),
+        ("auto", KEY | {"WANDB_MODE": "offline"}, "offline"),
+        ("offline", KEY, "offline"),
+        ("disabled", KEY, "disabled"),
+        ("online", {}, "online"),
+    ],
+)
+def test_the_mode_follows_the_configuration_then_the_key(
+    tmp_path: Path, wanted: str, environment: dict[str, str], mode: str
+) -> None:
+    resolved, reason = resolve_mode(wanted, {"HOME": str(tmp_path)} | environment)
+    assert resolved == mode and reason
+
+
+def test_a_netrc_entry_counts_only_for_the_server_in_use(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password x\n")
+    home = {"HOME": str(tmp_path)}
+    assert has_credentials(home)
+    assert not has_credentials(home | {"WANDB_BASE_URL": "http://other.example:8080"})
+    (tmp_path / ".netrc").write_text("machine {{{ broken")
+    assert not has_credentials(home)
+
+
+def test_rows_are_whole_and_carry_their_step(tmp_path: Path, wandb_home: None) -> None:
+    run, said = RunDirectory.create(tmp_path / "run"), list[str]()
+    sink = start(run, said, resumed=False)
+    one = trajectory(outcomes=("passed",), rubric=0.5, uplift=0.5, reward=0.6)
+    sink.log(1, {"reward/mean": 0.25})
+    sink.log(1, {"evaluation/math/accuracy": 0.5})
+    sink.log_traces(1, [trajectory_record(1, group(one, baseline=Baseline(1, 2)), one, 1.0)])
+    sink.log(2, {"reward/mean": 0.75})
+    sink.close()
+    sink.close()
+    first, second = rows(run)
+    assert (first["step"], first["reward/mean"], first["evaluation/math/accuracy"]) == (1, 0.25, 0.5)
+    assert (second["step"], second["reward/mean"]) == (2, 0.75)
+    assert first["traces/nrows"] == 1
+    assert len(said) == 1 and said[0].startswith("W&B: offline (tracking.wandb=offline)")
+    tables = list(run.path.glob("wandb/offline-run-*/files/media/table/*.json"))
+    assert json.loads(tables[0].read_text())["data"][0][7] == "passed"
+
+
+def test_a_killed_and_resumed_run_goes_on_as_the_same_run_without_a_step_twice(
+    tmp_path: Path, wandb_home: None
+) -> None:
+    run, said = RunDirectory.create(tmp_path / "run"), list[str]()
+    program = (
+        "import os, signal, sys, time; from tests.unit.tracking.test_wandb_sink import RunDirectory, start\n"
+        "sink = start(RunDirectory.create(sys.argv[1]), [], resumed=False)\n"
+        "for step in (1, 2, 3, 4): sink.log(step, {'reward/mean': float(step)})\n"
+        "time.sleep(2.5)  # W&B writes once a second\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(run.path)], cwd=ROOT, timeout=60, check=False)
+    killed_id = json.loads(run.wandb_state_path.read_text())["id"]
+    # The row of step 4 was never sent, and the newest checkpoint is of step 2.
+    resumed = start(run, said, resumed=True)
+    assert resumed.run_id == killed_id
+    for step in (3, 4, 5):
+        resumed.log(step, {"reward/mean": float(step)})
+    resumed.close()
+    assert [row["step"] for row in rows(run)] == [1, 2, 3, 4, 5]
+
+
+def test_a_rewound_run_sends_no_step_twice(tmp_path: Path, wandb_home: None) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    sink = start(run, [], resumed=False)
+    for step in (1, 2, 3):
+        sink.log(step, {"reward/mean": float(step)})
+    sink.rewind(1)
+    for step in (2, 3, 4):
+        sink.log(step, {"reward/mean": float(step)})
+    sink.close()
+    assert [row["step"] for row in rows(run)] == [1, 2, 3, 4]
+
+
+def test_a_fresh_start_in_an_old_directory_is_another_run(tmp_path: Path, wandb_home: None) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    first = start(run, [], resumed=False)
+    first.close()
+    second = start(run, [], resumed=False)
+    second.close()
+    assert second.run_id != first.run_id
+
+
+def test_a_refusal_is_one_line_and_no_error(tmp_path: Path, wandb_home: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "too-short")
+    said: list[str] = []
+    config = TrackingConfig("auto", "p", None, 1, 4, False)
+    run = RunDirectory.create(tmp_path / "run")
+    assert WandbSink.start(config, run, {}, "test", resumed=False, say=said.append) is None
+    assert len(said) == 1 and "did not start" in said[0] and "\n" not in said[0]
