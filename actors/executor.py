@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ray
 
 from actors.generator import GeneratorActor
@@ -18,7 +20,7 @@ class RayExecutorPool:
     def __init__(self, config: ExecutorConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(GeneratorActor)
 
-        def spawn(index: int) -> ray.actor.ActorHandle:
+        def spawn(index: int) -> Any:
             options = placement.options("executor", index) | worker_environment(config.pool.cpus_per_worker)
             return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(
                 config.engine, config.model, remote=config.remote, seed=seed

@@ -140,7 +140,7 @@ class RayLearnerGroup:
             late = [rank for rank, call in enumerate(calls) if not call.done() or call.cancelled()]
             raise InfrastructureError(
                 "learner",
-                f"ranks {late} did not finish {method} in {deadline_s:g} s; check their logs and the load of their nodes",
+                f"ranks {late} did not finish {method} in {deadline_s:g} s; check their logs and their nodes' load",
             ) from None
         except RayActorError as error:
             raise InfrastructureError(

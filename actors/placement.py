@@ -10,6 +10,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
@@ -60,10 +61,10 @@ class Placement:
             if waiting:
                 logger.info("waiting for resources for: %s", ", ".join(waiting))
 
-    def options(self, name: str, index: int) -> dict[str, object]:
+    def options(self, name: str, index: int) -> dict[str, Any]:
         """The Ray options that put worker ``index`` of pool ``name`` into its bundle."""
         shape = self._shapes[name]
-        options: dict[str, object] = {"num_cpus": shape.cpus, "num_gpus": shape.gpus}
+        options: dict[str, Any] = {"num_cpus": shape.cpus, "num_gpus": shape.gpus}
         if name in self._groups:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
                 self._groups[name], placement_group_bundle_index=index, placement_group_capture_child_tasks=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import ray
 
@@ -29,7 +30,7 @@ class RayPlannerPool:
     def __init__(self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(PlannerActor)
 
-        def spawn(index: int) -> ray.actor.ActorHandle:
+        def spawn(index: int) -> Any:
             options = placement.options("planner", index) | worker_environment(config.pool.cpus_per_worker)
             return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(
                 config.engine, config.model, trainable=True, weight_transfer=stream.weight_transfer, seed=seed

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskUnschedulableError
 
 from tracelift_ray.config.schema import PoolConfig
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 class Member:
     """One actor, the calls it holds, and whether it is up."""
 
-    def __init__(self, index: int, handle: ActorHandle) -> None:
+    def __init__(self, index: int, handle: Any) -> None:
         self.index = index
         self.handle = handle
         self.busy = 0
@@ -38,7 +37,7 @@ class ActorPool:
     ``prepare`` is awaited for a member that was started anew, before it gets work (a planner takes weights there).
     """
 
-    def __init__(self, name: str, config: PoolConfig, spawn: Callable[[int], ActorHandle], startup_s: float) -> None:
+    def __init__(self, name: str, config: PoolConfig, spawn: Callable[[int], Any], startup_s: float) -> None:
         self.name = name
         self.config = config
         self.startup_s = startup_s

@@ -7,6 +7,7 @@ themselves and no trace waits for others.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import ray
 
@@ -66,7 +67,7 @@ class RayReasoningRmPool:
     def __init__(self, config: ReasoningRmConfig, placement: Placement) -> None:
         actor = ray.remote(ReasoningRmActor)
 
-        def spawn(index: int) -> ray.actor.ActorHandle:
+        def spawn(index: int) -> Any:
             options = placement.options("reasoning_rm", index) | worker_environment(config.pool.cpus_per_worker)
             return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(config)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -16,7 +17,7 @@ MIB = 2**20
 PROBE_S = 60.0
 
 
-def worker_environment(cpus: float) -> dict[str, object]:
+def worker_environment(cpus: float) -> dict[str, Any]:
     """Ray options that give a worker as many threads as it has CPUs, so that pools on one machine do not collide."""
     threads = str(max(1, int(cpus)))
     variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
@@ -25,7 +26,7 @@ def worker_environment(cpus: float) -> dict[str, object]:
 
 def connect(config: ClusterConfig, cpus_needed: float) -> None:
     """Start Ray here (``local``) or join a cluster. Raises ``InfrastructureError`` with what to check."""
-    quiet: dict[str, object] = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
     if config.address == "local":
         ray.init(
             address="local",
@@ -68,4 +69,4 @@ def probe_run_dir(directory: RunDirectory) -> None:
 
 def log_directory() -> str:
     """Where this node's actors write their logs."""
-    return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs")
+    return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs")  # type: ignore[attr-defined]

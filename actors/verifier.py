@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import ray
+from tracelift_ray.verification.verifier import Verifier
 
 from actors.placement import Placement, WorkerShape
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import VerifierConfig
 from tracelift_ray.types import Artifact, Problem, Verdict
-from tracelift_ray.verification.verifier import Verifier
 
 STARTUP_S = 60.0
 
@@ -46,7 +47,7 @@ class RayVerifierPool:
     def __init__(self, config: VerifierConfig, placement: Placement) -> None:
         actor = ray.remote(VerifierActor)
 
-        def spawn(index: int) -> ray.actor.ActorHandle:
+        def spawn(index: int) -> Any:
             options = placement.options("verifier", index) | worker_environment(config.pool.cpus_per_worker)
             return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(config)
 

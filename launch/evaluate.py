@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> int:
         raise ConfigError(KEY, str(checkpoint), "is no directory")
     planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
     base = _run_configuration(checkpoint) or cfg
-    base = OmegaConf.merge(base, {"planner": {"model": str(planner)}, "resume": "never"})
+    OmegaConf.update(base, "planner.model", str(planner))
     run = to_run_config(base, extra=(KEY,))
     asyncio.run(_evaluate(run, planner))
     return 0
@@ -49,7 +49,7 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
         raise ConfigError(
             groups[0].partition("=")[0],
             groups[0].partition("=")[2],
-            f"cannot be chosen anew for a run's checkpoint; its configuration is {snapshot}, change single fields of it",
+            f"cannot be chosen anew for a run's checkpoint: change single fields of {snapshot}",
         )
     config = OmegaConf.merge(OmegaConf.load(snapshot), OmegaConf.from_dotlist(overrides))
     assert isinstance(config, DictConfig)

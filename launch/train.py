@@ -72,6 +72,7 @@ async def _train(run: RunConfig, plain: dict[str, Any]) -> int:
             rollout = build_rollout(run, system)
             scheduler = build_scheduler(run, rollout, train.problems)
             evaluation = HeldOutEvaluation(run, system, heldout.problems, trace_checks(run.data))
+            assert actors.learner is not None
             loop = TrainingLoop(
                 run,
                 actors.learner,

@@ -1,4 +1,4 @@
-"""Pools of real Ray actors: who gets work, what happens to a member that dies, hangs or fails, and where it is placed."""
+"""Pools of real Ray actors: who gets work, what becomes of a member that dies, hangs or fails, and placement."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_an_error_that_is_no_infrastructure_error_is_not_retried() -> None
 async def test_a_member_that_hangs_gives_way_at_the_deadline_which_the_message_names() -> None:
     pool = pool_of(1, retries=0, deadline_s=0.3)
     await pool.start()
-    with pytest.raises(InfrastructureError, match="member 0 did not answer who in 0.3 s; check its log"):
+    with pytest.raises(InfrastructureError, match=r"member 0 did not answer who in 0.3 s; check its log"):
         await pool.call("who", 30)
     await pool.close()
 

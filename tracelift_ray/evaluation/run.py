@@ -30,12 +30,12 @@ class EvaluatedSystem(Protocol):
     """What is evaluated: ``streaming.rollout.PlannerExecutorSystem`` has this shape."""
 
     async def trace(
-        self, problem: Problem, index: int, key: Sequence[object], *, greedy: bool = False, whole_text: bool = False
+        self, problem: Problem, index: int, key: Sequence[int | str], *, greedy: bool = False, whole_text: bool = False
     ) -> Trace:
         """One trace of ``problem``."""
 
     async def execute(
-        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[object]
+        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
     ) -> tuple[Execution, ...]:
         """``count`` verified executor samples; ``reasoning`` None is the baseline."""
 

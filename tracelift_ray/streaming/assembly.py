@@ -16,7 +16,7 @@ from tracelift_ray.evaluation.run import Evaluator
 from tracelift_ray.evaluation.summary import TraceChecks, summarise
 from tracelift_ray.streaming.baseline_cache import BaselineCache, BaselineIdentity, executor_fingerprint
 from tracelift_ray.streaming.baselines import Baselines
-from tracelift_ray.streaming.rollout import PlannerExecutorSystem, Rollout, SystemPools, SystemSettings
+from tracelift_ray.streaming.rollout import PlannerExecutorSystem, Rollout, SystemSettings
 from tracelift_ray.streaming.scheduler import Scheduler
 from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
@@ -60,8 +60,8 @@ def fitting_problems(problems: Sequence[Problem], settings: SystemSettings, run:
     )
     if problems and not fitting:
         raise DataError(
-            f"the prompt of every one of the {len(problems)} problems is longer than planner.max_prompt_tokens="
-            f"{run.planner.max_prompt_tokens} or executor.max_prompt_tokens={run.executor.max_prompt_tokens}: raise them"
+            f"the prompts of all {len(problems)} problems are longer than planner.max_prompt_tokens="
+            f"{run.planner.max_prompt_tokens} or executor.max_prompt_tokens={run.executor.max_prompt_tokens}; raise them"
         )
     return Fitting(fitting, len(problems) - len(fitting))
 

@@ -8,6 +8,7 @@ sampling, prompt, tests or verifier, because all of them are in its key.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from tracelift_ray.streaming.baseline_cache import BaselineCache
@@ -18,7 +19,7 @@ class Executes(Protocol):
     """What a baseline needs of the system: executor samples without a trace."""
 
     async def execute(
-        self, problem: Problem, reasoning: str | None, count: int, key: tuple[object, ...]
+        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
     ) -> tuple[Execution, ...]:
         """``count`` verified executor samples."""
 
@@ -49,6 +50,6 @@ class Baselines:
             cache.put(problem, stored)
         return stored
 
-    async def _execute(self, problem: Problem, key: tuple[object, ...], count: int) -> Baseline:
+    async def _execute(self, problem: Problem, key: tuple[int | str, ...], count: int) -> Baseline:
         executions = await self.system.execute(problem, None, count, key)
         return Baseline(sum(e.verdict.success for e in executions), len(executions))

@@ -93,7 +93,7 @@ class PlannerExecutorSystem:
         self.settings = settings
 
     async def trace(
-        self, problem: Problem, index: int, key: Sequence[object], *, greedy: bool = False, whole_text: bool = False
+        self, problem: Problem, index: int, key: Sequence[int | str], *, greedy: bool = False, whole_text: bool = False
     ) -> Trace:
         """One trace of ``problem``; ``key`` seeds it. ``whole_text`` as in ``reward.malformed``."""
         sampling, prompts = self.settings.planner_sampling, self.settings.planner_prompts
@@ -110,7 +110,7 @@ class PlannerExecutorSystem:
         return read_trace(problem, index, prompt, completion, prompts.opens_tag, whole_text)
 
     async def execute(
-        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[object]
+        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
     ) -> tuple[Execution, ...]:
         """``count`` verified executor samples from one request; ``reasoning`` None is the baseline."""
         prompt, params = self.executor_request(problem, reasoning, count, key)
@@ -120,7 +120,7 @@ class PlannerExecutorSystem:
         return tuple(map(Execution, artifacts, verdicts))
 
     def executor_request(
-        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[object]
+        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
     ) -> tuple[Prompt, SamplingParams]:
         """What the executor is asked; a trace too long for its prompt is cut at the end."""
         sampling, prompts = self.settings.executor_sampling, self.settings.executor_prompts
@@ -145,7 +145,7 @@ class PlannerExecutorSystem:
             raise RuntimeError("this run has no reasoning RM pool, yet a rubric score was asked for")
         return await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])
 
-    def _seed(self, sampling: SamplingConfig, *parts: object) -> int | None:
+    def _seed(self, sampling: SamplingConfig, *parts: int | str) -> int | None:
         return request_seed(self.settings.seed, *parts) if sampling.seeded else None
 
 
@@ -247,7 +247,7 @@ class Rollout:
         return Trajectory(trace, with_trace, fresh, rubric, result.uplift, result.reward, leaked=leaked)
 
     async def _execute(
-        self, problem: Problem, reasoning: str, count: int, key: Sequence[object]
+        self, problem: Problem, reasoning: str, count: int, key: Sequence[int | str]
     ) -> tuple[Execution, ...]:
         return await self.system.execute(problem, reasoning, count, key) if count else ()
 

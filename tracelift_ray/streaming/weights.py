@@ -1,7 +1,7 @@
 """One weight broadcast: the learner's weights to every planner engine, versioned and checksummed.
 
-After it each planner engine serves exactly the learner's weights under the learner's version, or the broadcast raises and the
-run does not go on with an engine that serves others.
+After it each planner engine serves exactly the learner's weights under the learner's version, or the broadcast raises
+and the run does not go on with an engine that serves others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Broadcast:
 
 
 async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers, deadline_s: float) -> Broadcast:
-    """Broadcast the learner's weights. Raises ``InfrastructureError`` naming the engine that differs or the deadline."""
+    """Broadcast the learner's weights. Raises ``InfrastructureError`` naming the deviating engine or the deadline."""
     started = monotonic()
     try:
         async with asyncio.timeout(deadline_s):

@@ -72,6 +72,15 @@ async def test_with_staleness_generation_runs_on_while_the_learner_works() -> No
     await stream.stop()
 
 
+def random_rollout(seed: int) -> FakeRollout:
+    """Groups with signal, without, or failing; at once or straggling."""
+
+    def rewards(ticket: Ticket) -> tuple[float, float] | None:
+        return Random(f"fate/{seed}/{ticket.serial}").choices([(0.0, 1.0), (1.0, 1.0), None], (8, 3, 1))[0]
+
+    return FakeRollout(rewards, lambda ticket: Random(f"delay/{seed}/{ticket.serial}").choice((0, 1, 3, 60)))
+
+
 @pytest.mark.parametrize("staleness", [0, 1, 2, 5])
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("updates", [1, 2])
@@ -80,9 +89,7 @@ async def test_no_trace_older_than_the_bound_is_trained_and_every_group_ends_onc
 ) -> None:
     for seed in range(8):
         rng = Random(seed)
-        fate = {"signal": (0.0, 1.0), "silent": (1.0, 1.0), "failed": None}
-        draw = lambda t: fate[Random(f"{seed}/{t.serial}").choices(list(fate), (8, 3, 1))[0]]  # noqa: E731
-        rollout = FakeRollout(draw, delay=lambda t: Random(f"delay/{seed}/{t.serial}").choice((0, 1, 3, 60)))
+        rollout = random_rollout(seed)
         stream = scheduler(rollout, staleness=staleness, groups=groups, updates=updates, max_failed_groups=100)
         batches = await train(stream, 12, rng, updates)
         await asyncio.sleep(0)  # what was just submitted starts
@@ -132,7 +139,7 @@ async def test_groups_without_signal_are_replaced_up_to_the_cap_which_is_reporte
 
 async def test_too_many_failed_groups_stop_the_run_with_their_causes() -> None:
     stream = scheduler(FakeRollout(lambda _: None), max_failed_groups=4)
-    with pytest.raises(StreamError, match="5 groups failed in one step.*max_failed_groups=4(.|\n)*executor: gone"):
+    with pytest.raises(StreamError, match=r"5 groups failed in one step.*max_failed_groups=4(.|\n)*executor: gone"):
         await stream.next_batch(0)
     await stream.stop()
 

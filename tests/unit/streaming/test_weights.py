@@ -23,7 +23,7 @@ async def test_a_broadcast_says_what_is_served_and_frees_what_it_held() -> None:
 async def test_an_engine_with_other_weights_fails_the_broadcast_by_name() -> None:
     engines = FakeReceivers(checksum=lambda engine, v: "stale" if engine == 1 else f"sum-{v}")
     learner = FakeLearner()
-    with pytest.raises(InfrastructureError, match="planner engine 1 serves version 0 .stale."):
+    with pytest.raises(InfrastructureError, match=r"planner engine 1 serves version 0 \(stale\)"):
         await broadcast_weights(learner, engines, 1.0)
     assert learner.released == [0]
 
@@ -35,7 +35,7 @@ async def test_a_broadcast_that_hangs_ends_at_its_deadline_and_says_what_to_chec
             return []
 
     learner = FakeLearner()
-    with pytest.raises(InfrastructureError, match="0.05 s .stream.broadcast_deadline_s.; check"):
+    with pytest.raises(InfrastructureError, match=r"0.05 s \(stream.broadcast_deadline_s\); check"):
         await broadcast_weights(learner, Hanging(), 0.05)
     assert learner.released == [0]
 
