@@ -31,6 +31,7 @@ class BuildGroupsConfig:
     seed: int
     max_problem_chars: int
     max_trace_chars: int
+    withhold_answer: bool
 
 
 def check(config: BuildGroupsConfig) -> None:
@@ -67,6 +68,7 @@ def main(cfg: DictConfig) -> None:
         negatives=config.negatives,
         seed=config.seed,
         max_trace_chars=config.max_trace_chars,
+        withhold_answer=config.withhold_answer,
     )
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in report.left_out.items())
     if not groups:

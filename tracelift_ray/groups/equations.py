@@ -1,6 +1,7 @@
 """Finds and changes the arithmetic written in a worked solution, such as ``48/2 = 24`` or ``0.2 x 50 = $10``.
 
-Only equations that hold are found: an expression of plain numbers, an equals sign, and the expression's value.
+Only equations that hold are found: an expression of plain numbers, an equals sign, and the expression's value, or
+``?`` where the result is withheld.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\d])")
-_EQUATION = re.compile(r"(?P<left>[($]*\d[\d.,$()\s+*/x\u00d7\u00f7-]*)=\s*\$?(?P<result>\d[\d,]*(?:\.\d+)?)")
+_EQUATION = re.compile(r"(?P<left>[($]*\d[\d.,$()\s+*/x\u00d7\u00f7-]*)=\s*\$?(?P<result>\d[\d,]*(?:\.\d+)?|\?)")
+WITHHELD = "?"
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -26,20 +28,21 @@ _MAX_DIGITS = 12
 
 @dataclass(frozen=True)
 class Equation:
-    """One equation of a line: the characters ``[start, end)`` of its left side, and of its result."""
+    """One equation of a line: the characters ``[start, end)`` of its left side and of its result, and its value."""
 
     left: tuple[int, int]
     result: tuple[int, int]
     value: Fraction
+    withheld: bool  # ``?`` stands for the result
 
 
 def find_equations(line: str) -> list[Equation]:
     """The equations of a line that hold, from left to right."""
     found = []
     for match in _EQUATION.finditer(line):
-        value, written = evaluate(match["left"]), read_number(match["result"])
-        if value is not None and value == written:
-            found.append(Equation(match.span("left"), match.span("result"), value))
+        value, withheld = evaluate(match["left"]), match["result"] == WITHHELD
+        if value is not None and (withheld or value == read_number(match["result"])):
+            found.append(Equation(match.span("left"), match.span("result"), value, withheld))
     return found
 
 

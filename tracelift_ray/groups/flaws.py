@@ -1,8 +1,8 @@
 """Flaws that are put into a worked math solution by rule, each with the rubric that follows from what was done.
 
-A solution is a list of lines, one step each. Every flaw returns changed lines, or None where the solution offers no
-place for it. What a flaw changes is wrong for certain: it changes a correct equation, or the order or presence of a
-step that a later one builds on.
+A solution is a list of lines, one step each; ``?`` may stand for its last result. Every flaw returns changed lines,
+or None where the solution offers no place for it. What a flaw changes is wrong for certain: it changes a correct
+equation, or the order or presence of a step that a later one builds on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tracelift_ray.groups.equations import (
+    WITHHELD,
     Equation,
     evaluate,
     find_equations,
@@ -42,7 +43,7 @@ class Flaw:
 
 def arithmetic_slip(lines: Lines, statement: str, rng: random.Random) -> Lines | None:
     """One result is written wrong; the steps after it go on from the right one."""
-    place = _pick_equation(lines, rng)
+    place = _pick_equation(lines, rng, written=True)
     if place is None:
         return None
     index, equation = place
@@ -52,7 +53,7 @@ def arithmetic_slip(lines: Lines, statement: str, rng: random.Random) -> Lines |
 
 def carried_slip(lines: Lines, statement: str, rng: random.Random) -> Lines | None:
     """One result is wrong, and every later step builds on it correctly."""
-    place = _pick_equation(lines[:-1], rng)
+    place = _pick_equation(lines[:-1], rng, written=True)
     if place is None:
         return None
     index, equation = place
@@ -79,8 +80,9 @@ def wrong_operation(lines: Lines, statement: str, rng: random.Random) -> Lines |
     written = None if value is None or value == equation.value else write_number(value)
     if written is None:
         return None
-    changed = _with_line(lines, index, _splice(_splice(line, equation.result, written), equation.left, other))
-    if equation.value in numbers_of(statement):
+    result = WITHHELD if equation.withheld else written
+    changed = _with_line(lines, index, _splice(_splice(line, equation.result, result), equation.left, other))
+    if equation.withheld or equation.value in numbers_of(statement):
         return changed
     return _carry(changed, index + 1, {equation.value: written}, statement)
 
@@ -116,9 +118,10 @@ FLAWS: tuple[Flaw, ...] = (
 )
 
 
-def _pick_equation(lines: Sequence[str], rng: random.Random) -> tuple[int, Equation] | None:
-    """A random equation and its line."""
-    places = [(index, equation) for index, line in enumerate(lines) for equation in find_equations(line)]
+def _pick_equation(lines: Sequence[str], rng: random.Random, *, written: bool = False) -> tuple[int, Equation] | None:
+    """A random equation, of those whose result is ``written`` or of all, and its line's index."""
+    found = [(index, equation) for index, line in enumerate(lines) for equation in find_equations(line)]
+    places = [place for place in found if not (written and place[1].withheld)]
     return rng.choice(places) if places else None
 
 
@@ -136,11 +139,8 @@ def _carry(lines: Lines, start: int, changes: dict[Fraction, str], statement: st
     known = numbers_of(statement)
     result = list(lines)
     for index in range(start, len(lines)):
-        line = lines[index]
-        equations = find_equations(line)
-        if not equations:  # a closing sentence, say
-            line = replace_numbers(line, changes)
-        for equation in reversed(equations):
+        line, done, end = lines[index], "", 0
+        for equation in find_equations(line):
             left = replace_numbers(line[slice(*equation.left)], changes)
             value = evaluate(left)
             written = None if value is None else write_number(value)
@@ -148,8 +148,11 @@ def _carry(lines: Lines, start: int, changes: dict[Fraction, str], statement: st
                 return None
             if value != equation.value and equation.value not in known:
                 changes = {**changes, equation.value: written}
-            line = _splice(_splice(line, equation.result, written), equation.left, left)
-        result[index] = line
+            between = line[equation.left[1] : equation.result[0]]
+            shown = WITHHELD if equation.withheld else written
+            done += replace_numbers(line[end : equation.left[0]], changes) + left + between + shown
+            end = equation.result[1]
+        result[index] = done + replace_numbers(line[end:], changes)
     return tuple(result)
 
 
@@ -160,7 +163,8 @@ def _is_used_later(lines: Lines, index: int, statement: str) -> bool:
 
 def _results(line: str, statement: str) -> set[Fraction]:
     """The results of a line's equations that the statement does not give."""
-    return {equation.value for equation in find_equations(line)} - numbers_of(statement)
+    written = {equation.value for equation in find_equations(line) if not equation.withheld}
+    return written - numbers_of(statement)
 
 
 def _with_line(lines: Lines, index: int, line: str) -> Lines:

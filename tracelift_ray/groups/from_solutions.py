@@ -7,15 +7,18 @@ problem's group depends on nothing but the problem and the seed.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.groups import MAX_LABEL, GroupTrace, TraceGroup
-from tracelift_ray.groups.flaws import FLAWS
+from tracelift_ray.groups.equations import NUMBER, WITHHELD, read_number, replace_numbers
+from tracelift_ray.groups.flaws import FLAWS, Lines
 from tracelift_ray.types import Problem
 
 BEST_LABELS = (MAX_LABEL,) * 5
+_RESULT = re.compile(rf"=\s*\$?(?P<result>{NUMBER.pattern})")
 _TRIES_PER_NEGATIVE = 6
 
 
@@ -29,7 +32,13 @@ class BuildReport:
 
 
 def build_groups(
-    problems: Sequence[Problem], *, source: str, negatives: int, seed: int, max_trace_chars: int
+    problems: Sequence[Problem],
+    *,
+    source: str,
+    negatives: int,
+    seed: int,
+    max_trace_chars: int,
+    withhold_answer: bool,
 ) -> tuple[list[TraceGroup], BuildReport]:
     """One group for every math problem whose solution can be spoiled.
 
@@ -37,27 +46,28 @@ def build_groups(
         source: what the groups say of where they come from.
         negatives: at most this many bad traces a group, all different; fewer where the solution offers fewer.
         max_trace_chars: longer solutions make no group.
+        withhold_answer: every trace, good or bad, has ``?`` for the result of its last equation.
     """
     groups: list[TraceGroup] = []
     left_out: Counter[str] = Counter()
     for problem in problems:
         reason = _unusable(problem, max_trace_chars)
-        bad = () if reason else spoil(problem, negatives, seed)
+        lines = solution_lines(problem, withhold_answer)
+        rng = random.Random(f"groups {seed} {problem.id}")
+        bad = () if reason else spoil(lines, problem.statement, negatives, rng)
         if reason is None and not bad:
             reason = "nothing to spoil"
         if reason is not None:
             left_out[reason] += 1
             continue
-        good = GroupTrace((problem.solution or "").strip(), BEST_LABELS, rubric_total(BEST_LABELS))
+        good = GroupTrace("\n".join(lines), BEST_LABELS, rubric_total(BEST_LABELS))
         groups.append(TraceGroup(problem, (good,), bad, source, {"negatives": "by rule"}))
     kinds = Counter(trace.negative_kind or "" for group in groups for trace in group.negatives)
     return groups, BuildReport(len(groups), dict(kinds.most_common()), dict(left_out.most_common()))
 
 
-def spoil(problem: Problem, count: int, seed: int) -> tuple[GroupTrace, ...]:
-    """Up to ``count`` different flawed copies of the problem's solution, the kinds as even as they can be."""
-    rng = random.Random(f"groups {seed} {problem.id}")
-    lines = tuple(line.strip() for line in (problem.solution or "").splitlines() if line.strip())
+def spoil(lines: Lines, statement: str, count: int, rng: random.Random) -> tuple[GroupTrace, ...]:
+    """Up to ``count`` different flawed copies of a solution, the kinds as even as they can be."""
     seen = {lines}
     traces: list[GroupTrace] = []
     order = rng.sample(FLAWS, len(FLAWS))
@@ -65,11 +75,29 @@ def spoil(problem: Problem, count: int, seed: int) -> tuple[GroupTrace, ...]:
         if len(traces) == count:
             break
         flaw = order[attempt % len(order)]
-        spoiled = flaw.apply(lines, problem.statement, rng)
+        spoiled = flaw.apply(lines, statement, rng)
         if spoiled is not None and spoiled not in seen:
             seen.add(spoiled)
             traces.append(GroupTrace("\n".join(spoiled), flaw.labels, rubric_total(flaw.labels), flaw.kind))
     return tuple(traces)
+
+
+def solution_lines(problem: Problem, withhold_answer: bool) -> Lines:
+    """The steps of a problem's solution, without empty lines."""
+    text = problem.solution or ""
+    if withhold_answer:
+        text = without_last_result(text)
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def without_last_result(text: str) -> str:
+    """The text with ``?`` for the result of its last equation, there and wherever it is mentioned after that."""
+    results = list(_RESULT.finditer(text))
+    value = read_number(results[-1]["result"]) if results else None
+    if value is None:
+        return text
+    start = results[-1].start("result")
+    return text[:start] + replace_numbers(text[start:], {value: WITHHELD})
 
 
 def rubric_total(labels: Sequence[int]) -> float:

@@ -1,18 +1,17 @@
 """TraceLift-Groups as the reward model's training sees them: split by problem, tokenized, sampled by epoch.
 
-Promises: a problem is held out or trained on by its id alone, whatever else is in the file; what an epoch shows
-follows from seed and epoch alone.
+Promises: problems are held out by a hash of their ids, as in runs; what an epoch shows follows from seed and epoch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.groups import GroupTrace, TraceGroup
+from tracelift_ray.data.split import split_heldout
 from tracelift_ray.reasoning_rm.batching import EncodedInput, InputEncoder
 from tracelift_ray.types import DataError, Problem, Task, rubric_dimensions
 
@@ -39,26 +38,21 @@ class EncodedGroup:
         return (*self.positives, *self.negatives)
 
 
-def is_held_out(problem_id: str, fraction: float) -> bool:
-    """Whether a problem is kept for measuring: its id's hash falls into the first ``fraction`` of all hashes."""
-    digest = hashlib.sha256(problem_id.encode()).digest()
-    return int.from_bytes(digest[:8], "big") < fraction * 2**64
-
-
 def split_groups(groups: Sequence[TraceGroup], fraction: float) -> tuple[list[TraceGroup], list[TraceGroup]]:
-    """(trained on, held out), in order.
+    """(trained on, held out), in order; the same problems are held out as in a run with this fraction.
 
     Raises:
         DataError: one of the two is empty.
     """
-    held = [group for group in groups if is_held_out(group.problem.id, fraction)]
-    kept = [group for group in groups if not is_held_out(group.problem.id, fraction)]
-    if not held or not kept:
+    train, heldout = split_heldout([group.problem for group in groups], fraction)
+    if not train or not heldout:
         raise DataError(
-            f"of {len(groups)} groups, {len(held)} are held out at heldout_fraction={fraction:g}; "
-            "both parts need at least one: give more groups or another fraction"
+            f"{len(groups)} groups at heldout_fraction={fraction:g} leave {len(train)} to train on and "
+            f"{len(heldout)} held out; give at least two groups of a task"
         )
-    return kept, held
+    held = {problem.id for problem in heldout}
+    kept = [group for group in groups if group.problem.id not in held]
+    return kept, [group for group in groups if group.problem.id in held]
 
 
 def dimension_names(tasks: set[Task]) -> tuple[str, ...]:
