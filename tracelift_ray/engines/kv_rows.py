@@ -55,7 +55,7 @@ class RowCache:
     """
 
     def __init__(self, layers: list[ReservedLayer], mask: torch.Tensor) -> None:
-        self.cache = Cache(layers=layers)
+        self.cache = Cache(layers=[*layers])
         self.layers = layers
         self.mask = mask
 

@@ -46,7 +46,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class NcclChannel:
-    """Where the sender (rank 0) and all workers of all receivers meet. A new port means a new group."""
+    """Where the sender (rank 0) and all workers of all receivers meet, for one version."""
 
     address: str
     port: int
@@ -110,7 +110,7 @@ def tensor_bytes(tensor: torch.Tensor) -> memoryview:
     """The bytes of a contiguous CPU tensor, without a copy."""
     import torch
 
-    return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
+    return tensor.detach().reshape(-1).view(torch.uint8).numpy().data
 
 
 class HostChecksum:

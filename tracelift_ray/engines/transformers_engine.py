@@ -98,7 +98,7 @@ class TransformersEngine:
         except TimeoutError as error:
             failure = InfrastructureError(
                 COMPONENT,
-                f"waited {manifest.deadline_s:g} s for the token in progress and for version {manifest.version} to load",
+                f"waited {manifest.deadline_s:g} s for version {manifest.version} to load: check this machine's load",
             )
             self._fail(failure)
             raise failure from error
@@ -186,7 +186,7 @@ def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
     from tracelift_ray.engines.batch_decoder import BatchDecoder
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         path, dtype=config.dtype, attn_implementation="sdpa", local_files_only=True
     )
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

@@ -47,7 +47,6 @@ class VllmEngine:
         self._seed = seed
         self._llm: AsyncLLM | None = None
         self._failure: asyncio.Future[InfrastructureError] | None = None
-        self._channel: object = None
         self._ids = itertools.count()
         self._updating = asyncio.Lock()
 
@@ -97,7 +96,8 @@ class VllmEngine:
         specials = special_stops(llm.get_tokenizer(), params.stop)
         request = asyncio.ensure_future(self._request(llm, prompt, to_vllm(params, tuple(specials))))
         try:
-            await asyncio.wait({request, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {request, self._failure}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not request.done():
                 raise self._failure.result()
             outputs = request.result()
@@ -126,7 +126,7 @@ class VllmEngine:
         if params.logprobs:
             if output.logprobs is None or len(output.logprobs) != len(ids):
                 raise InfrastructureError(COMPONENT, "the log-probs of a sample do not match its tokens")
-            logprobs = tuple(entry[token].logprob for token, entry in zip(ids, output.logprobs, strict=True))
+            logprobs = tuple(entry[token].logprob for token, entry in zip(ids, output.logprobs, strict=True) if entry)
         spans = output.weight_versions if self._transfer is not None else None
         return Completion(
             token_ids=ids,
@@ -169,14 +169,10 @@ class VllmEngine:
 
         if manifest.backend == "shared_memory":
             await llm.collective_rpc("open_weights", args=(manifest_fields(manifest),))
-        elif manifest.backend == "ipc" and self._channel is None:
+        elif manifest.backend == "ipc":
             await llm.init_weight_transfer_engine(WeightTransferInitRequest({"packed": False}))
-            self._channel = "ipc"
-        elif manifest.backend == "nccl" and self._channel != manifest.channel:
-            if self._channel is not None:
-                await llm.shutdown_weight_transfer_engine()
+        else:
             await llm.init_weight_transfer_engine(WeightTransferInitRequest(nccl_init(manifest)))
-            self._channel = manifest.channel
 
     async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:
         """Freeze, load, check, go on. The checksum that each worker took."""
@@ -192,6 +188,8 @@ class VllmEngine:
         if len(set(workers)) != 1:
             raise InfrastructureError(COMPONENT, f"its workers hold different weights: {', '.join(workers)}")
         await llm.resume_generation()
+        if manifest.backend == "nccl":
+            await llm.shutdown_weight_transfer_engine()  # leaves the group, which was this version's only
         return workers
 
     def _fail(self, failure: InfrastructureError) -> None:

@@ -113,7 +113,7 @@ class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo
         if self._reader is None:
             raise InfrastructureError(COMPONENT, "update_weights before open_weights")
         for bucket in self._reader.buckets():
-            self.model.load_weights(bucket)
+            self.model.load_weights(bucket)  # type: ignore[operator]
 
     def finish_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
@@ -223,7 +223,11 @@ class WeightUpdates:
 
 def register() -> None:
     """Make the backends known to vLLM in this process; does nothing the second time."""
-    engines = {"shared_memory": SharedMemoryWeightTransferEngine, "nccl": CheckedNcclEngine, "ipc": CheckedIpcEngine}
+    engines: dict[str, Any] = {
+        "shared_memory": SharedMemoryWeightTransferEngine,
+        "nccl": CheckedNcclEngine,
+        "ipc": CheckedIpcEngine,
+    }
     for backend, name in REGISTERED.items():
         if name not in WeightTransferEngineFactory._registry:
             WeightTransferEngineFactory.register_engine(name, engines[backend])

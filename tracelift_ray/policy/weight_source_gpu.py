@@ -5,13 +5,11 @@ Importable only where torch is; needs CUDA when used.
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,9 +23,6 @@ from tracelift_ray.engines.transfer import (
 )
 from tracelift_ray.policy.weight_source import COMPONENT, NamedTensors, VersionedFiles, checked
 from tracelift_ray.types import InfrastructureError
-
-if TYPE_CHECKING:
-    from vllm.distributed.device_communicators.pynccl import PyNcclCommunicator
 
 
 class IpcSender:
@@ -78,8 +73,8 @@ class IpcSender:
 class NcclSender:
     """Broadcasts over an NCCL group of rank 0 and all workers. Sender and receivers must run at the same time.
 
-    The group is opened by the first ``send`` and whenever the number of receivers changed or a transfer failed: one
-    dead member kills an NCCL communicator, and those that live meet again on a new port.
+    Each version has a group of its own: one dead member kills an NCCL communicator, and an engine that was started
+    anew knows nothing of the old one, so those that live now meet on a new port.
     """
 
     def __init__(self, bucket_mib: int, deadline_s: float, workers_per_receiver: int, address: str) -> None:
@@ -87,29 +82,21 @@ class NcclSender:
         self._deadline_s = deadline_s
         self._workers = workers_per_receiver
         self._address = address
-        self._channel: NcclChannel | None = None
-        self._joined: NcclChannel | None = None
-        self._group: PyNcclCommunicator | None = None
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
-        if self._channel is None or self._channel.receivers != receivers:
-            self._channel = NcclChannel(self._address, _free_port(), receivers, self._workers)
+        channel = NcclChannel(self._address, _free_port(), receivers, self._workers)
         return WeightManifest(
-            version, "nccl", tuple(specs), "", self._bucket_mib, True, self._deadline_s, channel=self._channel
+            version, "nccl", tuple(specs), "", self._bucket_mib, True, self._deadline_s, channel=channel
         )
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
         device = torch.device("cuda", torch.cuda.current_device())
-        try:
-            return run_with_deadline(
-                lambda: self._broadcast(manifest, tensors, device),
-                manifest.deadline_s,
-                f"rank 0 waited {manifest.deadline_s:g} s for {manifest.channel} to take version {manifest.version}: "
-                "check that every planner engine is alive and reaches this address",
-            )
-        except BaseException:
-            self._channel = self._joined = self._group = None
-            raise
+        return run_with_deadline(
+            lambda: self._broadcast(manifest, tensors, device),
+            manifest.deadline_s,
+            f"rank 0 waited {manifest.deadline_s:g} s for {manifest.channel} to take version {manifest.version}: "
+            "check that every planner engine is alive and reaches this address",
+        )
 
     def _broadcast(self, manifest: WeightManifest, tensors: NamedTensors, device: torch.device) -> str:
         from vllm.distributed.weight_transfer.nccl_common import trainer_init
@@ -119,13 +106,9 @@ class NcclSender:
         if channel is None:
             raise ValueError("an nccl manifest without a channel")
         torch.cuda.set_device(device)  # the current device belongs to the thread
-        if self._joined != channel:
-            if self._group is not None:
-                self._group.destroy()
-            self._group = trainer_init(
-                {"master_address": channel.address, "master_port": channel.port, "world_size": channel.world_size}
-            )
-            self._joined = channel
+        group = trainer_init(
+            {"master_address": channel.address, "master_port": channel.port, "world_size": channel.world_size}
+        )
         checksum = DeviceChecksum(device)
 
         def stream() -> Iterator[tuple[str, torch.Tensor]]:
@@ -135,24 +118,24 @@ class NcclSender:
                 yield spec.name, held
             yield CHECKSUM_NAME, checksum.tensor()
 
-        packed_nccl_broadcast_producer(
-            iterator=stream(),
-            group=self._group,
-            src=0,
-            post_iter_func=lambda item: item[1],
-            buffer_size_bytes=manifest.bucket_mib << 20,
-        )
-        torch.cuda.synchronize(device)
+        try:
+            packed_nccl_broadcast_producer(
+                iterator=stream(),
+                group=group,
+                src=0,
+                post_iter_func=lambda item: item[1],
+                buffer_size_bytes=manifest.bucket_mib << 20,
+            )
+            torch.cuda.synchronize(device)
+        finally:
+            group.destroy()
         return hex_checksum(int(checksum.tensor().item()))
 
     def release(self, version: int) -> None:
         pass
 
     def close(self) -> None:
-        if self._group is not None:
-            with contextlib.suppress(RuntimeError):  # a group with a dead member cannot say goodbye
-                self._group.destroy()
-        self._channel = self._joined = self._group = None
+        pass
 
 
 def _free_port() -> int:
