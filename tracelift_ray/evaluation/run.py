@@ -79,10 +79,9 @@ class Evaluator:
         return [task.result() for task in running]
 
     async def _record(self, problem: Problem) -> EvaluationRecord:
-        async with self._places:
-            async with asyncio.TaskGroup() as tasks:
-                trajectory = tasks.create_task(self._trajectory(problem))
-                baseline = tasks.create_task(self._baseline(problem))
+        async with self._places, asyncio.TaskGroup() as tasks:
+            trajectory = tasks.create_task(self._trajectory(problem))
+            baseline = tasks.create_task(self._baseline(problem))
         return EvaluationRecord(problem, trajectory.result(), baseline.result())
 
     async def _baseline(self, problem: Problem) -> Baseline | None:

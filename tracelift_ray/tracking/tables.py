@@ -1,7 +1,7 @@
 """The tables of a report: before and after for one run, arms side by side for several.
 
 A table is plain cells, so that the terminal and Markdown show the same. Figures are those of the held-out
-evaluations; a dash stands where a run has none.
+evaluations; a hyphen stands where a run has none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tracelift_ray.tracking.history import Point, RunHistory
 
-MISSING = "–"
+MISSING = "-"
 #: Held-out metrics in the order of the tables: name, label, decimals.
 ROWS = (
     ("accuracy", "accuracy with trace", 3),

@@ -76,7 +76,7 @@ def test_going_back_needs_a_rewind(tmp_path: Path) -> None:
 def test_a_broken_line_in_the_middle_is_reported_with_its_number(tmp_path: Path, middle: str) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text(f'{{"step":1}}\n{middle}\n{{"step":2}}\n')
-    with pytest.raises(DataError, match="m.jsonl:2"):
+    with pytest.raises(DataError, match=r"m\.jsonl:2"):
         JsonlWriter(path)
     assert path.read_text().count("\n") == 3
 

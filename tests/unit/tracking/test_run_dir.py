@@ -40,12 +40,12 @@ def test_the_snapshot_is_the_configuration_in_force_and_the_old_one_is_kept(tmp_
 
 def test_a_path_that_is_a_file_gets_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunDirectoryError, match="cannot create .*file"):
+    with pytest.raises(RunDirectoryError, match=r"cannot create .*file"):
         RunDirectory.create(tmp_path / "file")
 
 
 def test_an_unwritable_directory_is_found_by_the_probe(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="cannot write to .*gone"):
+    with pytest.raises(RunDirectoryError, match=r"cannot write to .*gone"):
         probe_writable(tmp_path / "gone")
     probe_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
