@@ -116,6 +116,7 @@ def _explain(error: Exception) -> str:
 
 def _unknown_key(key: str, cause: BaseException | None) -> str:
     """The full key as far as it exists, and what its last part may have meant."""
-    if not isinstance(cause, OmegaConfBaseException) or not isinstance(cause.parent_node, DictConfig):
-        return f"{key}: no such key"
-    return f"{cause.full_key or key}: no such key; {nearest(str(cause.key), map(str, cause.parent_node))}"
+    names = list(map(str, getattr(cause, "parent_node", None) or ()))
+    if not isinstance(cause, OmegaConfBaseException) or not names:
+        return f"{key}: no such key; what is before the last dot holds a single value"
+    return f"{cause.full_key or key}: no such key; {nearest(str(cause.key), names)}"

@@ -76,7 +76,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(cfg, resolve=True)
     except InterpolationToMissingValueError as error:
-        wanted = re.search(r"'([^']+)'", str(error.msg or error))
+        wanted = re.search(r"Missing mandatory value: (\S+)", str(error))
         raise ConfigError(wanted.group(1) if wanted else str(error.full_key), ConfigError.MISSING, _NEEDED) from error
     except OmegaConfBaseException as error:
         reason = str(error.msg or error).splitlines()[0]
