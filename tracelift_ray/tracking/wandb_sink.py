@@ -20,7 +20,19 @@ from urllib.parse import urlsplit
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
-GROUPS = ("reward", "system", "rubric", "stream", "learner", "time", "engine", "weights", "faults", "evaluation")
+GROUPS = (
+    "reward",
+    "system",
+    "rubric",
+    "stream",
+    "groups",
+    "learner",
+    "time",
+    "engine",
+    "weights",
+    "faults",
+    "evaluation",
+)
 _DEFAULT_SERVER = "https://api.wandb.ai"
 _INIT_TIMEOUT_S = 30.0
 #: W&B's own process dies with ours and buffers for 15 s unless told otherwise.
