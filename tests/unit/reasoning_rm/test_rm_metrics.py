@@ -1,0 +1,36 @@
+"""Held-out metrics on groups small enough to count by hand."""
+
+import pytest
+
+from tracelift_ray.reasoning_rm.metrics import ScoredGroup, ScoredTrace, measure
+from tracelift_ray.types import MATH_DIMENSIONS
+
+
+def trace(score, *, kind=None, labels=(4, 4, 4, 4, 4), predicted=(4, 4, 4, 4, 4), total=1.0, predicted_total=1.0):
+    return ScoredTrace(labels, predicted, total, predicted_total, score, kind)
+
+
+def test_pairs_and_groups_are_counted_over_all_traces():
+    groups = [
+        ScoredGroup((trace(0.9), trace(0.6)), (trace(0.5, kind="slip"), trace(0.7, kind="drop"))),
+        ScoredGroup((trace(0.8),), (trace(0.1, kind="slip"),)),
+    ]
+    metrics = measure(groups, MATH_DIMENSIONS)
+    assert metrics.pair_accuracy == pytest.approx(4 / 5)  # only 0.6 against 0.7 is wrong
+    assert metrics.group_accuracy == pytest.approx(1 / 2)
+    assert metrics.mean_margin == pytest.approx((0.4 + 0.2 + 0.1 - 0.1 + 0.7) / 5)
+    assert metrics.kind_accuracy == {"drop": (0.5, 2), "slip": (1.0, 3)}
+    assert (metrics.groups, metrics.traces) == (2, 6)
+
+
+def test_equal_scores_count_as_wrong():
+    metrics = measure([ScoredGroup((trace(0.5),), (trace(0.5),))], MATH_DIMENSIONS)
+    assert metrics.pair_accuracy == 0 and metrics.group_accuracy == 0
+
+
+def test_labels_and_totals_are_measured_over_good_and_bad_traces():
+    good = trace(0.9, predicted=(4, 3, 4, 4, 4), total=1.0, predicted_total=0.8)
+    bad = trace(0.1, labels=(0, 0, 0, 0, 0), predicted=(0, 0, 0, 0, 1), total=0.0, predicted_total=0.4)
+    metrics = measure([ScoredGroup((good,), (bad,))], MATH_DIMENSIONS)
+    assert metrics.total_mae == pytest.approx(0.3)
+    assert list(metrics.dimension_accuracy.values()) == [1.0, 0.5, 1.0, 1.0, 0.5]
