@@ -140,15 +140,16 @@ def _tuple(arguments: tuple[Any, ...], value: object, key: str) -> tuple[Any, ..
 
 
 def _scalar(hint: Any, value: object, key: str) -> Any:
-    if hint is bool and isinstance(value, bool):
+    if isinstance(value, bool):
+        if hint is bool:
+            return value
+    elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        if hint in (float, str):
+            return hint(value)
+        if hint is int and value == int(value):
+            return int(value)
+    elif isinstance(value, str) and hint is str:
         return value
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int and number and value == value // 1:  # type: ignore[operator]
-        return int(value)  # type: ignore[call-overload]
-    if hint is float and number and math.isfinite(value):  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
-    if hint is str and (isinstance(value, str) or number):
-        return str(value)
     words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
     raise ConfigError(key, value, f"must be {words[hint]}")
 
