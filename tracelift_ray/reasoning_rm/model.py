@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
@@ -138,18 +139,20 @@ class ReasoningRewardModel(PreTrainedModel):
         config.classifier_dropout = dropout
         _check_config(config, path)
         backbone = AutoModel.from_pretrained(str(path), dtype=dtype)
-        model = model_class(config)(config).to(dtype)
+        model: Any = model_class(config)(config)
+        model.to(dtype)
         model.model.load_state_dict(backbone.state_dict())
         return model
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, **kwargs: Any) -> ReasoningRewardModel:  # type: ignore[override]
-        """Loads a saved reward model, in evaluation mode; ``dtype`` defaults to float32.
+    def from_pretrained(  # type: ignore[override]
+        cls, path: str | Path, *, dtype: torch.dtype | str = torch.float32, device: str | torch.device = "cpu"
+    ) -> ReasoningRewardModel:
+        """Loads a saved reward model, in evaluation mode. ``dtype`` may be ``auto``: as saved.
 
         Raises:
-            RewardModelError: no such directory, no weights, not a reward model, or heads missing from the weights.
+            RewardModelError: no such directory, no weights, not a reward model, or weights that do not fit.
         """
-        kwargs.setdefault("dtype", torch.float32)
         config = _read_config(path)
         architecture = (getattr(config, "architectures", None) or ["none"])[0]
         if not architecture.endswith(ARCHITECTURE_SUFFIX):
@@ -158,20 +161,24 @@ class ReasoningRewardModel(PreTrainedModel):
                 "make one with python -m launch.train_rm"
             )
         _check_config(config, path)
-        loader = super(ReasoningRewardModel, model_class(config)).from_pretrained
-        model, info = loader(str(path), config=config, output_loading_info=True, **kwargs)
-        if info["missing_keys"] or info["mismatched_keys"]:
-            wrong = sorted(info["missing_keys"]) or [str(key[0]) for key in info["mismatched_keys"]]
+        load: Any = super(ReasoningRewardModel, model_class(config)).from_pretrained
+        options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        try:
+            model, info = load(str(path), config=config, dtype=dtype, **options)
+        except SafetensorError as error:
+            raise RewardModelError(f"{path} has weights that cannot be read ({error}); copy them again") from error
+        wrong = [*sorted(info["missing_keys"]), *(str(key[0]) for key in info["mismatched_keys"])]
+        if wrong:
             raise RewardModelError(
-                f"{path} lacks or misshapes the weights {', '.join(wrong[:3])}; save the model again"
+                f"{path}: the weights lack {', '.join(wrong[:3])}, or their shapes differ; save the model again"
             )
-        return model.eval()
+        return model.to(device).eval()
 
 
 def model_class(config: Any) -> type[ReasoningRewardModel]:
     """The reward model's class for a backbone configuration: the shared heads over the backbone's own base class."""
     try:
-        backbone = MODEL_MAPPING[type(config)]
+        backbone: Any = MODEL_MAPPING[type(config)]
     except KeyError:
         raise RewardModelError(f"no Hugging Face backbone is known for model_type {config.model_type!r}") from None
     base = next(c for c in backbone.__mro__[1:] if issubclass(c, PreTrainedModel))

@@ -45,7 +45,7 @@ class RubricScorer:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._max_batch_tokens = config.max_batch_tokens
         dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-        self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype).to(device)
+        self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype, device=device)
         self._encoder = load_encoder(config.model, self._model, config.max_length, config.max_batch_tokens)
 
     def score(self, items: Sequence[tuple[Problem, str]]) -> list[RubricScore]:

@@ -90,7 +90,8 @@ class FrozenLogprobs:
         if not (Path(path) / "config.json").is_file():
             raise DataError(f"the second input's model {path} is no model directory; put the frozen model there")
         self._tokenizer: Any = AutoTokenizer.from_pretrained(str(path))
-        self._model: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32).to(device).eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(str(path), dtype=torch.float32)
+        self._model = model.to(device).eval()
         self._context: int = self._model.config.max_position_embeddings
         self._max_batch_tokens = max_batch_tokens
         self._device = device

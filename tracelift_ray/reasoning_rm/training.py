@@ -98,7 +98,7 @@ class RmTrainer:
         if config.gradient_checkpointing:
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._adapters = add_adapters(self.model, config) if config.lora.rank else None
-        self.model.to(self._device)
+        nn.Module.to(self.model, self._device)
         frozen = None
         if config.second_input_model is not None:
             path = (Path(config.output) / config.second_input_model).resolve()

@@ -1,6 +1,7 @@
 """Groups made from worked solutions: what each flaw does, and that the file that comes out is valid."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,13 @@ STATEMENT = "A shop has 3 boxes of 12 pens and sells 10. How many shillings do t
 LINES = ("There are 3*12 = 36 pens.", "After the sale 36-10 = 26 are left.", "They bring 26*2 = 52 shillings.")
 PROBLEM = Problem(id="p", task="math", statement=STATEMENT, task_type="math", answer="52", solution="\n".join(LINES))
 SEEDS = range(40)
-OPTIONS = {"source": "shop", "negatives": 6, "seed": 0, "max_trace_chars": 2500, "withhold_answer": False}
+OPTIONS: dict[str, Any] = {
+    "source": "shop",
+    "negatives": 6,
+    "seed": 0,
+    "max_trace_chars": 2500,
+    "withhold_answer": False,
+}
 
 
 def each(flaw, lines=LINES):

@@ -69,6 +69,7 @@ def test_scores_follow_the_formula(reward_model):
     for head in model.dimension_heads:
         chances = torch.softmax(head.weight @ hidden + head.bias, 0).tolist()
         labels.append(sum(label * chance for label, chance in enumerate(chances)))
+    assert model.total_head is not None
     total = torch.sigmoid(model.total_head.weight[0] @ hidden + model.total_head.bias[0]).item()
     derived = sum(0.2 * label / 4 for label in labels)
     output = model(ids, mask)
@@ -95,7 +96,9 @@ def test_without_a_total_head_the_derived_score_is_the_score(backbone, tmp_path)
     torch.testing.assert_close(output.score, output.derived)
 
 
-@pytest.mark.parametrize("spoil", ["missing", "no_config", "no_weights", "backbone", "no_heads", "broken", "four"])
+@pytest.mark.parametrize(
+    "spoil", ["missing", "no_config", "no_weights", "backbone", "no_heads", "misshapen", "torn", "broken", "four"]
+)
 def test_a_directory_that_is_no_reward_model_is_refused_in_one_line(spoil, backbone, reward_model, tmp_path):
     path = tmp_path / "rm"
     if spoil != "missing":
@@ -106,6 +109,10 @@ def test_a_directory_that_is_no_reward_model_is_refused_in_one_line(spoil, backb
     elif spoil == "no_heads":
         kept = {name: value for name, value in load_file(weights).items() if "heads.2" not in name}
         save_file(kept, weights, metadata={"format": "pt"})
+    elif spoil == "misshapen":
+        save_file({**load_file(weights), "total_head.weight": torch.zeros(1, 7)}, weights, metadata={"format": "pt"})
+    elif spoil == "torn":
+        weights.write_bytes(weights.read_bytes()[:1000])
     elif spoil == "broken":
         config.write_text("{")
     elif spoil == "four":
@@ -118,6 +125,8 @@ def test_a_directory_that_is_no_reward_model_is_refused_in_one_line(spoil, backb
         "no_weights": "no weights",
         "backbone": "is a LlamaForCausalLM, not a reasoning reward model",
         "no_heads": "dimension_heads.2",
+        "misshapen": "total_head.weight",
+        "torn": "weights that cannot be read",
         "broken": "cannot be read",
         "four": "five names",
     }

@@ -140,10 +140,12 @@ def test_the_second_inputs_vectors_are_trained_and_saved(config, words, tmp_path
     (tmp_path / "lm").symlink_to(words)
     config = dataclasses.replace(config, second_input_model="../lm", max_steps=2)
     trainer = trainer_of(config)
+    assert trainer.model.second_input is not None
     start = trainer.model.second_input.logprob.detach().clone()
     train(config, say=lambda line: None)
     saved = ReasoningRewardModel.from_pretrained(config.output)
     assert saved.config.rm_second_input == "lm_logprob" and saved.config.rm_second_input_model == "../lm"
+    assert saved.second_input is not None
     assert (saved.second_input.logprob - start).abs().min() > 0
 
 
