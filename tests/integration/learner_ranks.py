@@ -90,7 +90,7 @@ def _run_case(case: Case, place: Any) -> Outcome:
             outcome.sent = _send(learner, place)
         outcome.weights = {name: tensor.clone() for name, tensor in learner.named_tensors(bucket_mib=1)}
         outcome.specs, outcome.version = learner.parameter_specs(), learner.version
-    except Exception as error:  # noqa: BLE001 - the test reads it
+    except Exception as error:  # the test reads it
         outcome.error = f"{type(error).__name__}: {error}"
     finally:
         learner.close()

@@ -30,6 +30,7 @@ _DISK_WORDS = {
     "no space left on device": "the disk is full",
     "disk quota exceeded": "the disk quota is used up",
     "pytorchstreamwriter failed": "a file could not be written in full",
+    "inline_container.cc": "a file could not be written in full",
 }
 
 

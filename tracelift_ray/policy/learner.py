@@ -8,19 +8,19 @@ Every public method but the constructor is a collective: all ranks call it, in t
 from __future__ import annotations
 
 import json
-import random
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
 from tracelift_ray.engines.transfer import TensorSpec, WeightManifest
 from tracelift_ray.policy.checkpoint import CheckpointError, disk_errors
 from tracelift_ray.policy.export import named_tensors, save_pretrained
+from tracelift_ray.policy.generators import generator_states, restore_generators, seed_generators
 from tracelift_ray.policy.losses import policy_loss, token_entropy, token_logprobs
 from tracelift_ray.policy.metrics import MetricSums, UpdateMetrics
 from tracelift_ray.policy.microbatches import MicroBatch, check_batch, collate, completion_logits
@@ -75,8 +75,6 @@ class Learner:
         self._sender: WeightSender | None = None
         self._joined = False
 
-    # --- life ---------------------------------------------------------------------------------------------------
-
     def start(self) -> None:
         """Join the other ranks and load the model. Blocks at most ``startup_s`` seconds for the others.
 
@@ -87,7 +85,7 @@ class Learner:
             InfrastructureError: the other ranks did not come.
             ValueError: the model directory cannot be loaded.
         """
-        _seed_everything(self._seed)
+        seed_generators(self._seed)
         if not torch.distributed.is_initialized():
             join(self._place, self._config)
             self._joined = True
@@ -129,9 +127,9 @@ class Learner:
         if self._config.zero_stage < 3:
             return reference.to(self._device)
         settings = {**deepspeed_config(self._config), "gradient_clipping": 0.0}
-        return deepspeed.initialize(model=reference, config=settings, dist_init_required=False)[0].eval()
-
-    # --- training -----------------------------------------------------------------------------------------------
+        engine = deepspeed.initialize(model=reference, config=settings, dist_init_required=False)[0]
+        engine.eval()  # returns nothing, unlike a module's
+        return engine
 
     def update(self, batch: TrainBatch) -> UpdateMetrics | None:
         """Take ``updates_per_batch`` optimizer steps on a batch that every rank is given whole.
@@ -149,28 +147,12 @@ class Learner:
         micro_batches = self._cut(batch)
         passes = self._algorithm.updates_per_batch
         old = [self._logprobs(self._engine, m) if passes > 1 else None for m in micro_batches]
-        reference = [self._logprobs(self._reference, m) if self._reference else None for m in micro_batches]
+        reference = [None if self._reference is None else self._logprobs(self._reference, m) for m in micro_batches]
         steps = [self._step(micro_batches, old, reference) for _ in range(passes)]
-        mean = {key: sum(step[key] for step in steps) / passes for key in steps[0]}
-        mean["mismatch_max"], mean["ratio_max"] = (max(s[key] for s in steps) for key in ("mismatch_max", "ratio_max"))
-        mean["lr"] = steps[-1]["lr"]
-        return UpdateMetrics(
-            loss=mean["loss"],
-            grad_norm=mean["grad_norm"],
-            lr=mean["lr"],
-            mismatch_mean=mean["mismatch"],
-            mismatch_max=mean["mismatch_max"],
-            truncated_fraction=mean["truncated"],
-            clip_fraction=mean["clipped"],
-            ratio_mean=mean["ratio"],
-            ratio_max=mean["ratio_max"],
-            behaviour_kl=mean["behaviour_kl"],
-            reference_kl=mean["reference_kl"],
-            entropy=mean["entropy"],
+        return UpdateMetrics.of_steps(
+            steps,
             samples=len(batch.samples),
-            tokens=int(steps[0]["tokens"]),
             micro_batches=len(micro_batches),
-            steps=passes,
             seconds=time.monotonic() - started,
         )
 
@@ -230,13 +212,11 @@ class Learner:
         return float(self._engine.get_global_grad_norm() if norm is None else norm)
 
     def _require_finite(self, what: str, value: float) -> None:
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             raise FloatingPointError(
                 f"the {what} of optimizer step {self.version + 1} is {value}; the last checkpoint is from before it. "
                 "Lower learner.lr or learner.grad_clip, or check the logged mismatch of log-probs"
             )
-
-    # --- weights out --------------------------------------------------------------------------------------------
 
     def parameter_specs(self) -> tuple[TensorSpec, ...]:
         """Name, full shape and dtype of every parameter, in the order of ``named_tensors``."""
@@ -286,8 +266,6 @@ class Learner:
             raise RuntimeError("the weight channel is not open; call open_weights first")
         return self._sender
 
-    # --- save and restore ---------------------------------------------------------------------------------------
-
     def save_pretrained(self, directory: str | Path) -> None:
         """Save the policy as a Hugging Face directory, tokenizer included. CheckpointError where the disk is full."""
         path = Path(directory)
@@ -301,7 +279,7 @@ class Learner:
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             self._engine.save_checkpoint(str(path), tag=_TAG)
-            torch.save(_generator_states(), path / f"rng-{self._place.rank}.pt")
+            torch.save(generator_states(), path / f"rng-{self._place.rank}.pt")
             if self._place.rank == 0:
                 (path / _SETTINGS).write_text(json.dumps(self._settings() | {"version": self.version}) + "\n")
         torch.distributed.barrier()
@@ -326,7 +304,7 @@ class Learner:
                 )
         self._engine.load_checkpoint(str(path), tag=_TAG, load_lr_scheduler_states=False)
         self.version = saved["version"]
-        _restore_generators(generators)
+        restore_generators(generators)
 
     def _settings(self) -> dict[str, Any]:
         """What decides how DeepSpeed lays its state out on disk."""
@@ -341,22 +319,3 @@ def _partition_while_loading(settings: dict[str, Any]) -> Any:
     from transformers.integrations import HfDeepSpeedConfig
 
     return HfDeepSpeedConfig(settings)
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def _generator_states() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
-
-
-def _restore_generators(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None:
-        torch.cuda.set_rng_state(states["cuda"])

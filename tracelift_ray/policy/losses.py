@@ -28,7 +28,7 @@ def token_logprobs(logits: torch.Tensor, targets: torch.Tensor, temperature: flo
 
 @torch.no_grad()
 def token_entropy(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Entropy in nats [...] of the distribution that ``logits`` [..., V] give at ``temperature``; carries no gradient."""
+    """Entropy in nats [...] of the distribution of ``logits`` [..., V] at ``temperature``; carries no gradient."""
     logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
     return -(logprobs.exp() * logprobs).sum(-1)
 

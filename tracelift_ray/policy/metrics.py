@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,35 @@ class UpdateMetrics:
     steps: int
     seconds: float
 
+    @classmethod
+    def of_steps(
+        cls, steps: Sequence[Mapping[str, float]], *, samples: int, micro_batches: int, seconds: float
+    ) -> UpdateMetrics:
+        """From what ``MetricSums.reduce``, ``grad_norm`` and ``lr`` gave for each optimizer step of the update."""
+
+        def mean(key: str) -> float:
+            return sum(step[key] for step in steps) / len(steps)
+
+        return cls(
+            loss=mean("loss"),
+            grad_norm=mean("grad_norm"),
+            lr=steps[-1]["lr"],
+            mismatch_mean=mean("mismatch"),
+            mismatch_max=max(step["mismatch_max"] for step in steps),
+            truncated_fraction=mean("truncated"),
+            clip_fraction=mean("clipped"),
+            ratio_mean=mean("ratio"),
+            ratio_max=max(step["ratio_max"] for step in steps),
+            behaviour_kl=mean("behaviour_kl"),
+            reference_kl=mean("reference_kl"),
+            entropy=mean("entropy"),
+            samples=samples,
+            tokens=int(steps[0]["tokens"]),
+            micro_batches=micro_batches,
+            steps=len(steps),
+            seconds=seconds,
+        )
+
 
 class MetricSums:
     """Adds up one optimizer step's tokens on this rank; ``reduce`` makes the sums global."""
@@ -92,8 +122,8 @@ class MetricSums:
 
         dist.all_reduce(self._sums, dist.ReduceOp.SUM)
         dist.all_reduce(self._maxima, dist.ReduceOp.MAX)
-        values = dict(zip(self._SUMS, self._sums.tolist()))
+        values = dict(zip(self._SUMS, self._sums.tolist(), strict=True))
         tokens = values["tokens"]
         means = {key: value / tokens for key, value in values.items() if key not in ("loss", "tokens")}
-        largest = dict(zip(("mismatch_max", "ratio_max"), self._maxima.tolist()))
+        largest = dict(zip(("mismatch_max", "ratio_max"), self._maxima.tolist(), strict=True))
         return {"loss": values["loss"], "tokens": tokens, **means, **largest}

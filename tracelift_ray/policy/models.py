@@ -47,4 +47,4 @@ def _disable_dropout(model: torch.nn.Module) -> None:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
         if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0  # read by the attention functions themselves
+            module.attention_dropout = 0.0  # type: ignore[assignment]  # read by the attention functions themselves

@@ -97,7 +97,7 @@ def deepspeed_config(config: LearnerConfig) -> dict[str, Any]:
         # Micro-batches add up in float32, so that their number does not show in bfloat16 runs.
         "data_types": {"grad_accum_dtype": "fp32"},
         "zero_optimization": {
-            "stage": config.zero_stage,
+            "stage": zero_stage(config),
             "overlap_comm": gpu,
             "reduce_bucket_size": 50_000_000,
             "allgather_bucket_size": 50_000_000,
@@ -107,9 +107,15 @@ def deepspeed_config(config: LearnerConfig) -> dict[str, Any]:
     }
 
 
+def zero_stage(config: LearnerConfig) -> int:
+    """The stage that DeepSpeed is told. In bfloat16 without ZeRO it would keep no float32 master weights, and small
+    updates would round to nothing; stage 1 keeps them and computes the same."""
+    return max(config.zero_stage, 1) if config.dtype == "bfloat16" else config.zero_stage
+
+
 def clipped_by_deepspeed(config: LearnerConfig) -> bool:
-    """Whether DeepSpeed measures and clips the gradient: with ZeRO, and with its bfloat16 optimizer."""
-    return config.zero_stage > 0 or config.dtype == "bfloat16"
+    """Whether DeepSpeed measures and clips the gradient, as it does with ZeRO."""
+    return zero_stage(config) > 0
 
 
 def _quieten() -> None:

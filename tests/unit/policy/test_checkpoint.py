@@ -41,11 +41,10 @@ def test_a_directory_without_checkpoints_has_no_newest(tmp_path):
 
 def test_a_draft_is_not_a_checkpoint_and_a_failed_one_leaves_nothing(tmp_path):
     save(tmp_path, 1)
-    with pytest.raises(KeyError):
-        with cp.writing(tmp_path, 2) as draft:
-            (draft.planner_dir / "model.safetensors").write_text("half")
-            assert cp.newest_complete(tmp_path).step == 1
-            raise KeyError("the learner died")
+    with pytest.raises(KeyError), cp.writing(tmp_path, 2) as draft:
+        (draft.planner_dir / "model.safetensors").write_text("half")
+        assert cp.newest_complete(tmp_path).step == 1
+        raise KeyError("the learner died")
     assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
 
 
@@ -74,10 +73,9 @@ def test_a_full_disk_at_any_point_keeps_the_previous_checkpoint_and_says_so(tmp_
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     target = {"write": (Path, "write_text"), "fsync": (os, "fsync"), "rename": (os, "rename")}[failing]
-    with pytest.raises(cp.CheckpointError) as caught:
-        with cp.writing(tmp_path, 2) as draft:
-            monkeypatch.setattr(*target, full)
-            cp.publish(draft, {})
+    with pytest.raises(cp.CheckpointError) as caught, cp.writing(tmp_path, 2) as draft:
+        monkeypatch.setattr(*target, full)
+        cp.publish(draft, {})
     monkeypatch.undo()
     assert "the disk is full" in str(caught.value) and "\n" not in str(caught.value)
     assert cp.newest_complete(tmp_path).step == 1
@@ -85,18 +83,15 @@ def test_a_full_disk_at_any_point_keeps_the_previous_checkpoint_and_says_so(tmp_
 
 
 def test_a_full_disk_hidden_in_another_error_is_recognised_and_other_errors_pass(tmp_path):
-    with pytest.raises(cp.CheckpointError, match="disk is full"):
-        with cp.disk_errors(tmp_path):
-            try:
-                raise OSError(errno.ENOSPC, "no space")
-            except OSError as error:
-                raise RuntimeError("serialisation failed") from error
-    with pytest.raises(cp.CheckpointError, match="disk is full"):
-        with cp.disk_errors(tmp_path):
-            raise RuntimeError("Error while serializing: IoError(Os { message: No space left on device })")
-    with pytest.raises(PermissionError):
-        with cp.disk_errors(tmp_path):
-            raise PermissionError(errno.EACCES, "denied")
+    with pytest.raises(cp.CheckpointError, match="disk is full"), cp.disk_errors(tmp_path):
+        try:
+            raise OSError(errno.ENOSPC, "no space")
+        except OSError as error:
+            raise RuntimeError("serialisation failed") from error
+    with pytest.raises(cp.CheckpointError, match="disk is full"), cp.disk_errors(tmp_path):
+        raise RuntimeError("Error while serializing: IoError(Os { message: No space left on device })")
+    with pytest.raises(PermissionError), cp.disk_errors(tmp_path):
+        raise PermissionError(errno.EACCES, "denied")
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):
@@ -112,9 +107,9 @@ def test_a_copy_that_lost_or_cut_a_file_is_passed_over_and_named(tmp_path):
     lost = save(tmp_path, 3)
     (lost.learner_dir / "rank-0.pt").unlink()
     assert cp.newest_complete(tmp_path).step == 1
-    with pytest.raises(cp.CheckpointError, match="model.safetensors has 1 bytes of 7"):
+    with pytest.raises(cp.CheckpointError, match=r"model\.safetensors has 1 bytes of 7"):
         cp.open_checkpoint(cut.path)
-    with pytest.raises(cp.CheckpointError, match="rank-0.pt is missing"):
+    with pytest.raises(cp.CheckpointError, match=r"rank-0\.pt is missing"):
         cp.open_checkpoint(lost.path)
     assert cp.open_checkpoint(tmp_path / "step-000001").step == 1
 
@@ -124,14 +119,14 @@ def test_things_that_are_no_checkpoints_are_refused_by_name(tmp_path):
         cp.open_checkpoint(tmp_path)
     bare = tmp_path / "step-000009"
     bare.mkdir()
-    with pytest.raises(cp.CheckpointError, match="manifest.json is missing"):
+    with pytest.raises(cp.CheckpointError, match=r"manifest\.json is missing"):
         cp.open_checkpoint(bare)
 
 
 def test_unreadable_state_is_reported(tmp_path):
     saved = save(tmp_path, 1)
     (saved.path / "state.json").write_text("{")
-    with pytest.raises(cp.CheckpointError, match="state.json cannot be read"):
+    with pytest.raises(cp.CheckpointError, match=r"state\.json cannot be read"):
         saved.state()
 
 

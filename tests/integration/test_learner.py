@@ -1,0 +1,276 @@
+"""The learner on real DeepSpeed ranks: the update against plain torch, and its independence of how a batch is cut."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.integration.learner_ranks import Case, Outcome, run_ranks
+from tests.learner_configs import algorithm, learner
+from tests.tiny import make_tiny_llama
+from tracelift_ray.policy.ranks import free_port
+from tracelift_ray.types import TrainBatch, TrainSample
+
+TEMPERATURE = 0.8
+KL = algorithm(kl_coef=0.3, updates_per_batch=2, normalisation="sequence")
+
+
+def make_batch(seed: int, size: int) -> TrainBatch:
+    """Random samples; the counts include one trace of 5 tokens that carries no gradient."""
+    rng = random.Random(seed)
+    samples = []
+    for _ in range(size):
+        prompt = tuple(rng.randrange(3, 250) for _ in range(rng.randint(2, 12)))
+        completion = tuple(rng.randrange(3, 250) for _ in range(rng.randint(1, 20)))
+        behaviour = tuple(rng.uniform(-7.0, -4.0) for _ in completion)
+        samples.append(TrainSample(prompt, completion, behaviour, rng.gauss(0.0, 1.0)))
+    return TrainBatch(tuple(samples), size + 1, sum(len(s.completion_ids) for s in samples) + 5)
+
+
+BATCHES = (make_batch(1, 7), make_batch(2, 5))
+SINGLE = (make_batch(3, 1),)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("learner")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return make_tiny_llama(folder / "model", seed=3, tied=True, spread=0.05)
+
+
+@pytest.fixture(scope="module")
+def one_rank(folder, model) -> dict[str, Outcome]:
+    def case(name, batches=BATCHES, algorithm=algorithm(), **changes) -> Case:  # noqa: B008 - a frozen value
+        extra = {k: changes.pop(k) for k in ("load_from", "save_to", "save_planner_to", "send") if k in changes}
+        return Case(name, learner(**changes), algorithm, extra.pop("model", model), batches, TEMPERATURE, **extra)
+
+    cases = [
+        case("zero 0"),
+        case("zero 0, small", micro_batch_tokens=40),
+        case("zero 0, recomputed", gradient_checkpointing=True),
+        case("zero 2, small", zero_stage=2, micro_batch_tokens=40),
+        case("zero 3, small", zero_stage=3, micro_batch_tokens=40, save_planner_to=str(folder / "planner-1")),
+        case("sequence", algorithm=algorithm(normalisation="sequence")),
+        case("constant", algorithm=algorithm(normalisation="constant"), micro_batch_tokens=40),
+        case("unclipped", grad_clip=0.0),
+        case("kl", algorithm=KL),
+        case("single", SINGLE),
+        case("empty", (TrainBatch((), 4, 60), *BATCHES)),
+        case("bfloat16", dtype="bfloat16", zero_stage=2),
+        case("bfloat16, small", dtype="bfloat16", zero_stage=2, micro_batch_tokens=40),
+        case("bfloat16, zero 0", dtype="bfloat16", zero_stage=0, micro_batch_tokens=40),
+        case("bfloat16, zero 3", dtype="bfloat16", zero_stage=3, micro_batch_tokens=40),
+        case("first half", BATCHES[:1], zero_stage=1, save_to=str(folder / "state-1")),
+        case("second half", BATCHES[1:], zero_stage=1, load_from=str(folder / "state-1")),
+        case("other stage", BATCHES[1:], zero_stage=2, load_from=str(folder / "state-1")),
+        case("no state", BATCHES[1:], load_from=str(folder / "nothing")),
+    ]
+    return run_ranks(1, cases, folder / "one")
+
+
+@pytest.fixture(scope="module")
+def two_ranks(folder, model, one_rank) -> dict[str, Outcome]:
+    def case(name, batches=BATCHES, algorithm=algorithm(), **changes) -> Case:  # noqa: B008 - a frozen value
+        extra = {k: changes.pop(k) for k in ("load_from", "save_to", "save_planner_to", "send") if k in changes}
+        return Case(name, learner(**changes), algorithm, model, batches, TEMPERATURE, **extra)
+
+    cases = [
+        case("zero 0"),
+        case("zero 1, small", zero_stage=1, micro_batch_tokens=40),
+        case("zero 2, small", zero_stage=2, micro_batch_tokens=40),
+        case("zero 3", zero_stage=3, save_planner_to=str(folder / "planner-2"), send=True),
+        case("kl, zero 3", algorithm=KL, zero_stage=3),
+        case("single, zero 3", SINGLE, zero_stage=3),
+        case("first half", BATCHES[:1], zero_stage=3, save_to=str(folder / "state-2")),
+        case("second half", BATCHES[1:], zero_stage=3, load_from=str(folder / "state-2")),
+        case("other ranks", BATCHES[1:], zero_stage=1, load_from=str(folder / "state-1")),
+    ]
+    return run_ranks(2, cases, folder / "two")
+
+
+def difference(left: Outcome, right: Outcome, start: str) -> float:
+    """How far apart two learners ended, relative to how far they moved. Not by element: where a gradient is close to
+    zero AdamW turns its rounding error into a step."""
+    assert left.error is None and right.error is None, (left.error, right.error)
+    before = dict(AutoModelForCausalLM.from_pretrained(start).named_parameters())
+    assert left.weights.keys() == right.weights.keys() == before.keys()
+    apart = sum((left.weights[name].float() - right.weights[name].float()).square().sum() for name in before)
+    moved = sum((left.weights[name].float() - before[name].detach()).square().sum() for name in before)
+    return float((apart / moved).sqrt())
+
+
+def sample_logprobs(model, sample: TrainSample) -> torch.Tensor:
+    ids = torch.tensor([sample.prompt_ids + sample.completion_ids])
+    logits = model(input_ids=ids).logits[0, len(sample.prompt_ids) - 1 : -1] / TEMPERATURE
+    return torch.log_softmax(logits, -1)[range(len(sample.completion_ids)), list(sample.completion_ids)]
+
+
+def plain_training(model_path: str, token_scale) -> tuple[dict[str, torch.Tensor], list[float], list[float]]:
+    """Both batches in plain torch, one unpadded sample at a time: weights, losses and gradient norms."""
+    model = AutoModelForCausalLM.from_pretrained(model_path)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
+    losses, norms = [], []
+    for batch in BATCHES:
+        loss = torch.zeros(())
+        for sample in batch.samples:
+            current = sample_logprobs(model, sample)
+            weight = (current.detach() - torch.tensor(sample.behaviour_logprobs)).exp().clamp(max=2.0)
+            ratio = (current - current.detach()).exp()
+            loss = loss - (weight * sample.advantage * ratio).sum() * token_scale(sample, batch)
+        loss.backward()
+        losses.append(loss.item())
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
+        optimizer.step()
+        optimizer.zero_grad()
+    return {name: tensor.detach() for name, tensor in model.named_parameters()}, losses, norms
+
+
+@pytest.mark.parametrize(
+    ("case", "token_scale"),
+    [
+        ("zero 0", lambda sample, batch: 1 / batch.num_tokens),
+        ("sequence", lambda sample, batch: 1 / (batch.num_traces * len(sample.completion_ids))),
+        ("constant", lambda sample, batch: 1 / (batch.num_traces * 16)),
+    ],
+)
+def test_two_updates_are_those_of_plain_torch(one_rank, model, case, token_scale):
+    weights, losses, norms = plain_training(model, token_scale)
+    assert [m.grad_norm for m in one_rank[case].metrics] == pytest.approx(norms, rel=1e-4)
+    assert [m.loss for m in one_rank[case].metrics] == pytest.approx(losses, rel=1e-4)
+    assert difference(Outcome(weights=weights), one_rank[case], model) < 1e-3
+
+
+@pytest.mark.parametrize("case", ["zero 0, small", "zero 0, recomputed", "zero 2, small", "zero 3, small"])
+def test_one_rank_updates_alike_under_every_cut(one_rank, case, model):
+    assert difference(one_rank[case], one_rank["zero 0"], model) < 1e-3
+    for here, there in zip(one_rank[case].metrics, one_rank["zero 0"].metrics, strict=True):
+        assert here.loss == pytest.approx(there.loss, rel=1e-4)
+        assert here.grad_norm == pytest.approx(there.grad_norm, rel=1e-4)
+        assert here.mismatch_mean == pytest.approx(there.mismatch_mean, rel=1e-4)
+    if "small" in case:
+        assert one_rank[case].metrics[0].micro_batches > 2
+
+
+@pytest.mark.parametrize(
+    ("case", "alone"),
+    [
+        ("zero 0", "zero 0"),
+        ("zero 1, small", "zero 0"),
+        ("zero 2, small", "zero 0"),
+        ("zero 3", "zero 0"),
+        ("kl, zero 3", "kl"),
+        ("single, zero 3", "single"),
+    ],
+)
+def test_two_ranks_update_like_one(one_rank, two_ranks, case, alone, model):
+    assert difference(two_ranks[case], one_rank[alone], model) < 1e-3
+    for here, there in zip(two_ranks[case].metrics, one_rank[alone].metrics, strict=True):
+        for key in ("loss", "grad_norm", "entropy", "mismatch_max", "reference_kl", "ratio_max", "tokens"):
+            assert getattr(here, key) == pytest.approx(getattr(there, key), rel=1e-4, abs=1e-9), key
+
+
+def test_metrics_describe_the_tokens_of_the_batch(one_rank, model):
+    fresh = AutoModelForCausalLM.from_pretrained(model)
+    gaps = [(sample_logprobs(fresh, s).detach() - torch.tensor(s.behaviour_logprobs)).abs() for s in BATCHES[0].samples]
+    first = one_rank["zero 0"].metrics[0]
+    assert first.mismatch_mean == pytest.approx(torch.cat(gaps).mean().item(), rel=1e-4)
+    assert first.mismatch_max == pytest.approx(torch.cat(gaps).max().item(), rel=1e-4)
+    assert first.tokens == sum(len(s.completion_ids) for s in BATCHES[0].samples)
+    assert (first.samples, first.steps, first.clip_fraction) == (7, 1, 0.0)
+    assert first.ratio_mean == pytest.approx(1.0) and first.reference_kl == 0.0
+    assert 0 < first.entropy < 5.6  # below the log of the vocabulary
+
+
+def test_clipping_bounds_the_update_and_reports_the_norm_before_it(one_rank, model):
+    clipped, free = one_rank["zero 0"], one_rank["unclipped"]
+    assert clipped.metrics[0].grad_norm == pytest.approx(free.metrics[0].grad_norm, rel=1e-6)
+    assert clipped.metrics[0].grad_norm > 1.0
+    assert difference(clipped, free, model) > 0.01
+
+
+def test_several_steps_on_a_batch_move_the_ratio_and_the_reference_stays_put(one_rank):
+    first = one_rank["kl"].metrics[0]
+    assert first.steps == 2 and one_rank["kl"].version == 4
+    assert first.ratio_max > 1.0 and first.reference_kl > 0.0
+
+
+def test_a_batch_without_samples_makes_no_step_and_no_version(one_rank, model):
+    empty = one_rank["empty"]
+    assert empty.metrics[0] is None and empty.version == 2
+    assert difference(empty, one_rank["zero 0"], model) == 0.0
+
+
+def test_bfloat16_updates_agree_to_its_precision(one_rank, model):
+    reference = one_rank["bfloat16"]
+    assert all(tensor.dtype == torch.bfloat16 for tensor in reference.weights.values())
+    for case in ("bfloat16, small", "bfloat16, zero 0", "bfloat16, zero 3"):
+        assert difference(one_rank[case], reference, model) < 0.2
+        assert one_rank[case].metrics[0].grad_norm == pytest.approx(reference.metrics[0].grad_norm, rel=0.02)
+
+
+@pytest.mark.parametrize("ranks", ["one_rank", "two_ranks"])
+def test_a_learner_that_saves_and_loads_goes_on_as_if_it_had_not(request, one_rank, ranks, model):
+    outcomes = request.getfixturevalue(ranks)
+    assert outcomes["second half"].version == 2
+    assert difference(outcomes["second half"], one_rank["zero 0"], model) < 1e-3
+    assert outcomes["second half"].metrics[0].loss == pytest.approx(one_rank["zero 0"].metrics[1].loss, rel=1e-4)
+
+
+def test_state_of_another_layout_is_refused_by_key_and_value(one_rank, two_ranks):
+    assert "learner.zero_stage=1, but this run has 2" in one_rank["other stage"].error
+    assert "learner.num_workers=1, but this run has 2" in two_ranks["other ranks"].error
+    assert "holds no learner state" in one_rank["no state"].error
+
+
+@pytest.mark.parametrize(("ranks", "case", "saved"), [(1, "zero 3, small", "planner-1"), (2, "zero 3", "planner-2")])
+def test_the_saved_planner_is_an_ordinary_directory(one_rank, two_ranks, folder, model, ranks, case, saved):
+    outcome = (one_rank if ranks == 1 else two_ranks)[case]
+    loaded = AutoModelForCausalLM.from_pretrained(folder / saved)
+    for name, parameter in loaded.named_parameters():
+        assert torch.equal(parameter, outcome.weights[name]), name
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    text = "one <reasoning> two </reasoning>"
+    tokenizers = [AutoTokenizer.from_pretrained(path) for path in (folder / saved, model)]
+    assert tokenizers[0](text).input_ids == tokenizers[1](text).input_ids
+
+
+def test_specs_name_every_tensor_once_with_its_full_shape(two_ranks):
+    outcome = two_ranks["zero 3"]
+    assert [spec.name for spec in outcome.specs] == list(outcome.weights)
+    assert all(spec.shape == tuple(outcome.weights[spec.name].shape) for spec in outcome.specs)
+    assert "lm_head.weight" not in outcome.weights  # tied
+    assert {spec.dtype for spec in outcome.specs} == {"float32"}
+
+
+def test_weights_sent_from_zero_3_arrive_whole(two_ranks):
+    checksum, received, tensors = two_ranks["zero 3"].sent
+    assert checksum == received
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in two_ranks["zero 3"].weights.items())
+    assert not list(Path("/dev/shm").glob("tracelift-learner-test*"))
+
+
+def test_a_rank_that_waits_in_vain_says_for_whom():
+    code = (
+        "import sys\n"
+        "from tests.learner_configs import learner\n"
+        "from tracelift_ray.policy.ranks import RankPlace, join\n"
+        "from tracelift_ray.types import InfrastructureError\n"
+        "try:\n"
+        f"    join(RankPlace(0, 2, '127.0.0.1', {free_port()}), learner(startup_s=2.0))\n"
+        "except InfrastructureError as error:\n"
+        "    print(error)\n"
+        "    sys.exit(7)\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 7, done.stderr[-2000:]
+    assert "learner: rank 0 waited 2 s for 2 ranks at 127.0.0.1" in done.stdout
+    assert time.monotonic() - started < 50
