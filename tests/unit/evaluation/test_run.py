@@ -12,6 +12,8 @@ from tracelift_ray.types import (
     Completion,
     Execution,
     InfrastructureError,
+    Malformed,
+    Outcome,
     Problem,
     RubricScore,
     Trace,
@@ -43,14 +45,15 @@ class System:
         await asyncio.sleep(0)
         self.running -= 1
         self._note("planner", problem, key)
-        malformed = None if self.reasoning else "empty"
+        malformed: Malformed | None = None if self.reasoning else "empty"
         return Trace(problem.id, index, (1,), Completion((2,), "text", "stop"), self.reasoning, malformed)
 
     async def execute(
         self, problem: Problem, reasoning: str | None, count: int, key: Sequence[object]
     ) -> tuple[Execution, ...]:
         self._note("executor" if reasoning is not None else "baseline", problem, reasoning or key)
-        return executed(*["wrong_answer" if reasoning is None else "passed"] * count)
+        outcome: Outcome = "wrong_answer" if reasoning is None else "passed"
+        return executed(*[outcome] * count)
 
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:
         self._note("reasoning_rm", problem, reasoning)
