@@ -151,9 +151,6 @@ def _check_batch(config: RunConfig) -> None:
     if config.stream.min_traces > algorithm.group_size:
         right = f"must be at most algorithm.group_size={algorithm.group_size}, or every group fails"
         raise ConfigError("stream.min_traces", config.stream.min_traces, right)
-    if config.learner.warmup_steps > config.total_steps:
-        right = f"must be at most total_steps={config.total_steps}, or the learning rate is never reached"
-        raise ConfigError("learner.warmup_steps", config.learner.warmup_steps, right)
 
 
 def _check_context(pool: str, model: PlannerConfig | ExecutorConfig) -> None:
