@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.data.groups import TraceGroup, load_groups
 from tracelift_ray.reasoning_rm.batching import InputEncoder, collate
 from tracelift_ray.reasoning_rm.budget import budget_batches
@@ -67,6 +68,7 @@ def train(config: TrainRmConfig, say: Callable[[str], None] = print) -> Training
 
     Raises:
         DataError: the groups cannot be read or split, or ``output`` exists already.
+        ConfigError: the learning rate is so high that the gradient is no number any more.
         RewardModelError: ``model`` is no backbone.
     """
     output = Path(config.output)
@@ -164,7 +166,9 @@ class RmTrainer:
             losses.append(self._accumulate(batch))
             norm = float(nn.utils.clip_grad_norm_(trained, self.config.grad_clip))
             if not math.isfinite(norm):
-                raise DataError(f"step {step}: the gradient is not a number; lower lr={self.config.lr:g}")
+                raise ConfigError(
+                    "lr", self.config.lr, f"gave a gradient that is not a number in step {step}; lower it"
+                )
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
@@ -215,6 +219,8 @@ def add_adapters(model: ReasoningRewardModel, config: TrainRmConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
     targets = [f"model.{name}" for name, module in model.model.named_modules() if isinstance(module, nn.Linear)]
+    if not targets:
+        raise ConfigError("lora.rank", config.lora.rank, "must be 0: the backbone has no linear layers to adapt")
     lora = config.lora
     settings = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
     wrapped = get_peft_model(model, settings)

@@ -74,7 +74,7 @@ def test_the_second_input_is_found_beside_the_model_and_changes_the_score(backbo
     assert [scorer.score([item])[0].score for item in ITEMS] == pytest.approx(before, abs=1e-5)
     assert scorer._model.second_input is not None
     with torch.no_grad():
-        scorer._model.second_input.logprob += 1.0
+        scorer._model.second_input.logprob.add_(1.0)
     assert max(abs(a - b.score) for a, b in zip(before, scorer.score(ITEMS), strict=True)) > 1e-3
 
 
