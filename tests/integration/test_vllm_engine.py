@@ -1,0 +1,121 @@
+"""The vLLM engine on the CPU build: what it samples, where it stops, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.tiny import engine_config, make_tiny_llama
+from tracelift_ray.engines.base import build_engine
+from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> str:
+    return make_tiny_llama(tmp_path_factory.mktemp("model"), seed=0, tokenizer="word", tied=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(path):
+    built = build_engine(engine_config("vllm"), path, trainable=False, seed=1)
+    await built.start()
+    yield built
+    await built.close()
+
+
+def prompt(length: int, start: int = 0) -> Prompt:
+    return Prompt(tuple(10 + (start + 7 * index) % 130 for index in range(length)), "")
+
+
+async def test_logprobs_match_a_transformers_forward_after_temperature(engine, path):
+    model = AutoModelForCausalLM.from_pretrained(path)
+    params = SamplingParams(max_new_tokens=20, temperature=0.7, n=3, seed=64, logprobs=True)
+    prompts = [prompt(length, length) for length in (1, 33, 150)]
+    answers = await asyncio.gather(*(engine.generate(each, params) for each in prompts))
+    for each, completions in zip(prompts, answers, strict=True):
+        assert len({completion.token_ids for completion in completions}) == 3
+        for completion in completions:
+            ids = torch.tensor([each.token_ids + completion.token_ids])
+            with torch.no_grad():
+                logits = model(ids).logits[0, len(each.token_ids) - 1 : -1] / 0.7
+            expected = torch.log_softmax(logits, dim=-1).gather(1, ids[0, len(each.token_ids) :, None]).squeeze(1)
+            assert (torch.tensor(completion.logprobs) - expected).abs().max() < 1e-4
+
+
+async def test_seeded_samples_do_not_depend_on_the_company(engine):
+    params = [SamplingParams(max_new_tokens=16, n=2, seed=32 * index) for index in range(12)]
+    together = await asyncio.gather(*(engine.generate(prompt(20, index), each) for index, each in enumerate(params)))
+    alone = [await engine.generate(prompt(20, index), each) for index, each in enumerate(params)]
+    assert together == alone
+
+
+async def test_a_stop_string_ends_the_sample_and_stays_in_ids_and_text(engine, path):
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    params = SamplingParams(max_new_tokens=60, temperature=0.0)
+    (free,) = await engine.generate(prompt(12), params)
+    assert free.finish_reason == "length" and len(free.token_ids) == 60
+    word = tokenizer.decode([free.token_ids[9]])
+    stop = SamplingParams(max_new_tokens=60, temperature=0.0, stop=("never written", word), logprobs=True)
+    (stopped,) = await engine.generate(prompt(12), stop)
+    end = free.token_ids.index(free.token_ids[9]) + 1
+    assert stopped.finish_reason == "stop"
+    assert stopped.token_ids == free.token_ids[:end] and len(stopped.logprobs) == end
+    assert stopped.text.endswith(word) and stopped.text.strip() == tokenizer.decode(stopped.token_ids)
+
+
+async def test_both_engines_of_ours_write_the_same_greedy_text(engine, path):
+    other = build_engine(engine_config("transformers"), path, trainable=False)
+    await other.start()
+    params = SamplingParams(max_new_tokens=24, temperature=0.0, logprobs=True, stop=("seven",))
+    for length in (3, 40):
+        (one,), (two,) = await engine.generate(prompt(length), params), await other.generate(prompt(length), params)
+        assert (one.token_ids, one.text, one.finish_reason) == (two.token_ids, two.text, two.finish_reason)
+        assert one.logprobs == pytest.approx(two.logprobs, abs=1e-4)
+    await other.close()
+
+
+async def test_a_prompt_that_does_not_fit_is_bad_input_and_harms_nobody(engine):
+    with pytest.raises(ValueError, match="exceed the context of 512"):
+        await engine.generate(prompt(500), SamplingParams(max_new_tokens=13))
+    (completion,) = await engine.generate(prompt(500), SamplingParams(max_new_tokens=12, temperature=0.0))
+    assert completion.token_ids
+
+
+async def test_a_cancelled_request_is_aborted(engine):
+    request = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
+    await asyncio.sleep(0.1)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert engine._llm.get_num_unfinished_requests() == 0
+
+
+async def test_a_frozen_engine_takes_no_weights(engine):
+    with pytest.raises(TypeError, match="frozen"):
+        await engine.receive_weights(None)
+
+
+async def test_a_dead_engine_is_an_infrastructure_error_for_waiting_and_new_requests(engine):
+    """Runs last: it kills the module's engine."""
+    import psutil
+
+    waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
+    await asyncio.sleep(0.1)
+    for child in psutil.Process().children(recursive=True):
+        if "Engine" in " ".join(child.cmdline()) or "Engine" in child.name():
+            child.kill()
+    for request in (waiting, engine.generate(prompt(5), SamplingParams(max_new_tokens=4))):
+        with pytest.raises(InfrastructureError, match="vllm engine"):
+            await asyncio.wait_for(request, 30)
+
+
+async def test_a_directory_without_weights_is_named(tmp_path):
+    engine = build_engine(engine_config("vllm"), str(tmp_path), trainable=False)
+    with pytest.raises((InfrastructureError, ValueError), match=str(tmp_path)):
+        await engine.start()

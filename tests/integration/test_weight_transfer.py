@@ -1,0 +1,133 @@
+"""A weight broadcast through shared memory into a vLLM engine that is generating: invariant 5."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.tiny import engine_config, make_tiny_llama
+from tracelift_ray.engines.base import build_engine
+from tracelift_ray.policy.weight_source import build_weight_sender, parameter_specs
+from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+#: Longer than a cache block of the CPU build (128 tokens), so that the prefix cache does hold it.
+PROMPT = Prompt(tuple(5 + (7 * index) % 240 for index in range(300)), "")
+GREEDY = SamplingParams(max_new_tokens=12, temperature=0.0, logprobs=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(tmp_path_factory):
+    path = make_tiny_llama(tmp_path_factory.mktemp("served"), seed=0, tied=True)
+    built = build_engine(engine_config("vllm"), path, trainable=True)
+    await built.start()
+    yield built
+    await built.close()
+
+
+@pytest.fixture
+def sender():
+    built = build_weight_sender("shared_memory", f"test {os.getpid()}", 1, deadline_s=60.0)
+    yield built
+    built.close()
+    assert not list(Path("/dev/shm").glob(f"tracelift-test_{os.getpid()}-*"))
+
+
+def other_model(tmp_path: Path, seed: int):
+    return AutoModelForCausalLM.from_pretrained(make_tiny_llama(tmp_path, seed=seed, tied=True)).eval()
+
+
+def describe(sender, model, version: int, dtype: str = "float32"):
+    return sender.describe(parameter_specs(model.named_parameters(), dtype), version)
+
+
+def forward_logprobs(model, token_ids: tuple[int, ...]) -> torch.Tensor:
+    """Log-probs (places, vocabulary) of what follows the prompt at each place of a sample."""
+    with torch.no_grad():
+        logits = model(torch.tensor([PROMPT.token_ids + token_ids])).logits[0, len(PROMPT.token_ids) - 1 : -1]
+    return torch.log_softmax(logits, dim=-1)
+
+
+async def test_after_a_broadcast_exactly_the_new_weights_are_served(engine, sender, tmp_path):
+    before = (await engine.generate(PROMPT, GREEDY))[0]  # fills the prefix cache under the old weights
+    model = other_model(tmp_path, seed=1)
+    manifest = describe(sender, model, version=3)
+    checksum = sender.send(manifest, model.named_parameters())
+    receipt = await engine.receive_weights(manifest)
+    assert (receipt.version, receipt.checksum, set(receipt.workers)) == (3, checksum, {checksum})
+    assert engine.version == 3
+    after = (await engine.generate(PROMPT, GREEDY))[0]
+    expected = forward_logprobs(model, after.token_ids)
+    assert after.token_ids == tuple(expected.argmax(dim=-1).tolist()) != before.token_ids
+    chosen = expected.gather(1, torch.tensor(after.token_ids).unsqueeze(1)).squeeze(1)
+    assert (torch.tensor(after.logprobs) - chosen).abs().max() < 1e-4
+    assert (after.oldest_version, after.newest_version) == (3, 3)
+
+
+async def test_a_running_request_goes_on_under_the_new_weights_with_its_cache_recomputed(engine, sender, tmp_path):
+    model = other_model(tmp_path, seed=2)
+    manifest = describe(sender, model, version=4)
+    sender.send(manifest, model.named_parameters())
+    params = SamplingParams(max_new_tokens=200, temperature=0.0, logprobs=True)
+    running = [asyncio.create_task(engine.generate(PROMPT, params)) for _ in range(2)]
+    await asyncio.sleep(0.25)
+    await engine.receive_weights(manifest)
+    for task in running:
+        (completion,) = await task
+        assert (completion.oldest_version, completion.newest_version) == (3, 4)
+        # The last tokens are what a forward pass of the new weights over everything gives: nothing old is left.
+        tail = forward_logprobs(model, completion.token_ids)[-5:]
+        chosen = tail.gather(1, torch.tensor(completion.token_ids[-5:]).unsqueeze(1)).squeeze(1)
+        assert (torch.tensor(completion.logprobs[-5:]) - chosen).abs().max() < 1e-4
+
+
+async def test_weights_that_do_not_match_their_checksum_never_replace_the_served_ones(engine, sender, tmp_path):
+    before = await engine.generate(PROMPT, GREEDY)
+    model = other_model(tmp_path, seed=5)
+    manifest = describe(sender, model, version=9)
+    sender.send(manifest, model.named_parameters())
+    with open(manifest.location, "r+b") as file:
+        file.write(b"\x00\x01\x02")
+    with pytest.raises(InfrastructureError, match="arrived with checksum"):
+        await engine.receive_weights(manifest)
+    assert engine.version == 4 and await engine.generate(PROMPT, GREEDY) == before
+
+
+async def test_weights_sent_another_way_are_refused(engine, sender, tmp_path):
+    manifest = describe(sender, other_model(tmp_path, seed=1), version=5)
+    with pytest.raises(ValueError, match="sent by nccl to an engine built for shared_memory"):
+        await engine.receive_weights(replace(manifest, backend="nccl"))
+
+
+async def test_a_bfloat16_learner_can_feed_a_float32_engine(engine, sender, tmp_path):
+    model = other_model(tmp_path, seed=6)
+    manifest = describe(sender, model, version=6, dtype="bfloat16")
+    sender.send(manifest, model.named_parameters())
+    await engine.receive_weights(manifest)
+    (completion,) = await engine.generate(PROMPT, GREEDY)
+    rounded = model.to(torch.bfloat16).float()
+    assert completion.token_ids == tuple(forward_logprobs(rounded, completion.token_ids).argmax(dim=-1).tolist())
+
+
+async def test_half_replaced_weights_are_never_served(engine, sender, tmp_path):
+    """Runs last: it leaves the module's engine unhealthy, as it must."""
+    model = other_model(tmp_path, seed=1)
+    manifest = sender.describe(
+        parameter_specs([("no.such.weight", torch.zeros(3)), *model.named_parameters()], "float32"), 8
+    )
+    sender.send(manifest, [("no.such.weight", torch.zeros(3)), *model.named_parameters()])
+    waiting = asyncio.create_task(engine.generate(PROMPT, SamplingParams(max_new_tokens=200, temperature=0.0)))
+    await asyncio.sleep(0.1)
+    with pytest.raises(InfrastructureError, match="version 8 by shared_memory did not arrive"):
+        await engine.receive_weights(manifest)
+    for request in (waiting, engine.generate(PROMPT, GREEDY)):
+        with pytest.raises(InfrastructureError, match="version 8 by shared_memory did not arrive"):
+            await asyncio.wait_for(request, 10)
+    assert engine.version == 6
