@@ -166,9 +166,7 @@ class RmTrainer:
             losses.append(self._accumulate(batch))
             norm = float(nn.utils.clip_grad_norm_(trained, self.config.grad_clip))
             if not math.isfinite(norm):
-                raise ConfigError(
-                    "lr", self.config.lr, f"gave a gradient that is not a number in step {step}; lower it"
-                )
+                raise ConfigError("lr", self.config.lr, f"gives a gradient that is not a number (step {step})")
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)

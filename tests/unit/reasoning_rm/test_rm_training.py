@@ -172,7 +172,7 @@ def test_nothing_is_overwritten(config, tmp_path):
 
 
 def test_a_gradient_that_is_no_number_ends_the_run_and_leaves_nothing(config, tmp_path):
-    with pytest.raises(ConfigError, match="^lr=.*not a number"):
+    with pytest.raises(ConfigError, match=r"^lr=.*not a number"):
         train(dataclasses.replace(config, lr=1e30, head_lr=1e30, max_steps=20), say=lambda line: None)
     assert not (tmp_path / "rm").exists()
 
