@@ -1,8 +1,9 @@
 """A pool of Ray actors of one kind: work goes to the least busy member, with a deadline and retries elsewhere.
 
 A call that ends in an infrastructure error (the member died, did not answer in time, or said so itself) is tried on
-another member, up to ``retries`` more times, then raised as ``InfrastructureError``. A member that died is started
-anew in the background, so that a pool heals while its other members work.
+another member, up to ``retries`` more times, then raised as ``InfrastructureError``. A member that died, said that it
+is dead, or answered nobody for a whole deadline is started anew in the background, so that a pool heals while its
+other members work.
 """
 
 from __future__ import annotations
@@ -10,24 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskUnschedulableError
 
 from tracelift_ray.config.schema import PoolConfig
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.types import ComponentDead, InfrastructureError
 
 logger = logging.getLogger(__name__)
 
 
 class Member:
-    """One actor, the calls it holds, and whether it is up."""
+    """One actor, the calls it holds, when it last answered one (monotonic seconds), and whether it is up."""
 
     def __init__(self, index: int, handle: Any) -> None:
         self.index = index
         self.handle = handle
         self.busy = 0
+        self.answered = 0.0
         self.alive = True
 
 
@@ -68,18 +71,28 @@ class ActorPool:
                 return await self.call_member(member, self.config.deadline_s, method, *args)
             except InfrastructureError as error:
                 tried.append(error)
-                logger.warning("%s; trying again", error)
+                logger.warning("%s", error)
         raise InfrastructureError(self.name, tried[-1].cause)
 
     async def call_member(self, member: Member, deadline_s: float, method: str, *args: Any) -> Any:
         """``method(*args)`` on one member. Raises ``InfrastructureError``; a member that died is started anew."""
         member.busy += 1
+        began = monotonic()
         try:
-            return await asyncio.wait_for(result_of(getattr(member.handle, method).remote(*args)), deadline_s)
+            result = await asyncio.wait_for(result_of(getattr(member.handle, method).remote(*args)), deadline_s)
+            member.answered = monotonic()
+            return result
         except (TimeoutError, GetTimeoutError):
+            if member.answered < began:
+                ray.kill(member.handle)
+                self._lose(member)
             cause = f"member {member.index} did not answer {method} in {deadline_s:g} s; check its log and its load"
         except (RayActorError, TaskUnschedulableError) as error:
             cause = f"member {member.index} died during {method} ({reason_of(error)})"
+            self._lose(member)
+        except ComponentDead as error:
+            cause = error.cause
+            ray.kill(member.handle)
             self._lose(member)
         except InfrastructureError as error:
             cause = error.cause

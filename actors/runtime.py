@@ -26,7 +26,7 @@ def worker_environment(cpus: float) -> dict[str, Any]:
 
 def connect(config: ClusterConfig, cpus_needed: float) -> None:
     """Start Ray here (``local``) or join a cluster. Raises ``InfrastructureError`` with what to check."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if config.address == "local":
         ray.init(
             address="local",

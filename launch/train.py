@@ -11,10 +11,10 @@ import asyncio
 import signal
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from launch.entry import INTERRUPTED, entry_point
-from tracelift_ray.config.load import to_run_config
+from tracelift_ray.config.load import plain_config, to_run_config
 from tracelift_ray.config.schema import RunConfig
 
 
@@ -26,11 +26,10 @@ def main(cfg: DictConfig) -> int:
         from launch.plan import show_plan
 
         return show_plan(run)
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    return asyncio.run(_train(run, plain))
+    return asyncio.run(_train(run))
 
 
-async def _train(run: RunConfig, plain: dict[str, Any]) -> int:
+async def _train(run: RunConfig) -> int:
     from actors.runtime import connect, log_directory, probe_run_dir
     from actors.system import RaySystem, shutdown
     from launch.resume import checkpoint_to_resume
@@ -55,7 +54,7 @@ async def _train(run: RunConfig, plain: dict[str, Any]) -> int:
     settings = system_settings(run)
     train = fitting_problems(sources.train, settings, run)
     heldout = fitting_problems(sources.heldout, settings, run)
-    tracker = Tracker(run.tracking, directory, run.total_steps, plain, resumed.step if resumed else None)
+    tracker = Tracker(run.tracking, directory, run.total_steps, plain_config(run), resumed.step if resumed else None)
     exit_code = 1
     try:
         for line in sources.report.lines():

@@ -63,6 +63,10 @@ class InfrastructureError(Exception):
         return f"{self.component}: {self.cause}"
 
 
+class ComponentDead(InfrastructureError):
+    """The component will not answer again: whoever owns it has to start another one in its place."""
+
+
 class DataError(ValueError):
     """An input file or one of its records is unusable. The message names file, line, field and rule."""
 

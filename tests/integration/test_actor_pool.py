@@ -79,6 +79,32 @@ async def test_a_member_that_dies_is_replaced_and_prepared_while_another_takes_i
     await pool.close()
 
 
+async def test_a_member_that_says_it_is_dead_is_replaced() -> None:
+    pool = pool_of(1, retries=0)
+    await pool.start()
+    pid = await pool.call("start")
+    with pytest.raises(InfrastructureError, match="the engine core is gone"):
+        await pool.call("dead_on", 0)
+    assert await pool.call("start") != pid
+    await pool.close()
+
+
+async def test_a_member_is_replaced_only_if_it_answered_nobody_for_a_whole_deadline() -> None:
+    pool = pool_of(1, retries=0, deadline_s=1.0)
+    await pool.start()
+    slow = asyncio.create_task(pool.call("who", 30))
+    await asyncio.sleep(0.5)
+    assert await pool.call("who") == 0
+    with pytest.raises(InfrastructureError, match="did not answer who"):
+        await slow
+    assert pool.members and pool.restarts == 0
+    with pytest.raises(InfrastructureError, match="did not answer block"):
+        await pool.call("block", 600)
+    assert pool.members == []
+    assert await pool.call("who") == 0 and pool.restarts == 1
+    await pool.close()
+
+
 async def test_a_pool_of_one_waits_for_its_replacement() -> None:
     pool = pool_of(1)
     await pool.start()

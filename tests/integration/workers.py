@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.types import ComponentDead, InfrastructureError
 
 
 class Worker:
@@ -29,6 +30,14 @@ class Worker:
 
     async def fail(self) -> None:
         raise InfrastructureError("engine", "no room for the cache")
+
+    async def block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def dead_on(self, index: int) -> int:
+        if self.index == index:
+            raise ComponentDead("engine", "the engine core is gone")
+        return self.index
 
     async def bug(self) -> None:
         raise KeyError("a bug")

@@ -26,7 +26,7 @@ from tracelift_ray.config.checks import check_run
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
 
-__all__ = ["ConfigError", "to_dataclass", "to_run_config"]
+__all__ = ["ConfigError", "plain_config", "to_dataclass", "to_run_config"]
 
 T = TypeVar("T")
 #: Keys of ``conf/config.yaml`` that other values are made from and that are no fields of a run.
@@ -70,6 +70,17 @@ def to_dataclass(cls: type[T], cfg: DictConfig, *, key: str = "") -> T:
         ConfigError: an unknown key, a missing value or a wrong type.
     """
     return _dataclass(cls, _resolved(cfg), key)
+
+
+def plain_config(config: RunConfig) -> dict[str, Any]:
+    """A configuration in force as plain containers, from which ``to_run_config`` makes it again."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(each) for key, each in value.items()}
+        return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+    return plain(dataclasses.asdict(config))
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def fitting_problems(problems: Sequence[Problem], settings: SystemSettings, run:
     if problems and not fitting:
         raise DataError(
             f"the prompts of all {len(problems)} problems are longer than planner.max_prompt_tokens="
-            f"{run.planner.max_prompt_tokens} or executor.max_prompt_tokens={run.executor.max_prompt_tokens}; raise them"
+            f"{run.planner.max_prompt_tokens} or executor.max_prompt_tokens={run.executor.max_prompt_tokens}: raise one"
         )
     return Fitting(fitting, len(problems) - len(fitting))
 

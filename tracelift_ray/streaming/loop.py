@@ -119,9 +119,11 @@ class TrainingLoop:
         self.progress.step += 1
         self._log(batch, version, update, broadcast, clock)
         if self._due(self.run.evaluation.every):
-            await self._evaluate()
+            with clock.phase("evaluate"):
+                await self._evaluate()
         if self._due(self.run.learner.save_every):
-            await self.save()
+            with clock.phase("save"):
+                await self.save()
 
     async def _finish(self) -> None:
         if not self._due(self.run.evaluation.every) or self.run.total_steps == 0:

@@ -31,7 +31,6 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"algorithm.group_size": 1}, "algorithm.group_size", "2 or more"),
     ({"algorithm.groups_per_step": 1, "learner.num_workers": 9}, "learner.num_workers", "at most 8"),
     ({"stream.min_traces": 9}, "stream.min_traces", "algorithm.group_size=8"),
-    ({"learner.warmup_steps": 200}, "learner.warmup_steps", "total_steps=100"),
     ({"planner.engine.max_model_len": 1535}, "planner.engine.max_model_len", "1536 or more"),
     ({"executor.sampling.max_new_tokens": 513}, "executor.engine.max_model_len", "2049 or more"),
     ({"executor.engine.kind": "openai"}, "executor.remote.base_url", "http://"),

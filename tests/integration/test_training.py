@@ -1,0 +1,173 @@
+"""Whole runs on the real stack: Ray, vLLM, DeepSpeed, the tiny models of the demo world; nothing is replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    "experiment=quickstart",
+    "tracking.wandb=disabled",
+    "algorithm.groups_per_step=4",
+    "algorithm.group_size=4",
+    "evaluation.problems=4",
+    "data.limit=200",
+)
+TIMEOUT_S = 240
+
+
+def command(module: str, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", f"launch.{module}", *overrides]
+
+
+def train(run_dir: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command("train", *SMALL, f"run_dir={run_dir}", *overrides),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def records(run_dir: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three steps of the quickstart, math and code together."""
+    run_dir = tmp_path_factory.mktemp("trained")
+    train(run_dir, "total_steps=3", "learner.save_every=2")
+    return run_dir
+
+
+def test_a_run_trains_evaluates_and_saves(trained: Path) -> None:
+    steps = records(trained, "training")
+    assert [record["step"] for record in steps] == [1, 2, 3]
+    assert steps[-1]["stream/version"] >= 2  # a step of so few groups may hold no signal
+    assert all(record["stream/staleness_max"] == 0 for record in steps)
+    assert all(record["weights/engines"] == 1 for record in steps if "weights/engines" in record)
+    assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < 1e-3
+    assert [record["step"] for record in records(trained, "evaluation")] == [0, 3]
+    for record in records(trained, "evaluation"):
+        for task in ("math", "code"):
+            assert 0 <= record[f"evaluation/{task}/trace_validity"] <= 1
+            assert record[f"evaluation/{task}/rm_score"] > 0
+    assert sorted(p.name for p in (trained / "checkpoints").iterdir()) == ["step-000002", "step-000003"]
+
+
+def test_the_saved_planner_is_changed_and_loads_as_an_ordinary_model(trained: Path) -> None:
+    saved = load_file(trained / "checkpoints/step-000003/planner/model.safetensors")
+    start = load_file(ROOT / "tracelift_ray/demo/checkpoints/planner/model.safetensors")
+    assert saved.keys() == start.keys()
+    assert any(not saved[name].equal(start[name]) for name in start)
+
+
+def test_every_trace_is_on_record_with_what_became_of_it(trained: Path) -> None:
+    traces = [json.loads(line) for line in (trained / "trajectories.jsonl").read_text().splitlines()]
+    assert len(traces) == 3 * 4 * 4
+    assert {trace["task"] for trace in traces} == {"math", "code"}
+    executed = [trace for trace in traces if trace["malformed"] is None]
+    assert executed and all(trace["reward"] is not None and trace["rubric"] is not None for trace in executed)
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(trained: Path) -> None:
+    train(trained, "total_steps=4")
+    assert [record["step"] for record in records(trained, "training")] == [1, 2, 3, 4]
+    account = records(trained, "training")[-1]
+    ended = sum(account[f"groups/{end}"] for end in ("trained", "filtered", "dropped", "failed"))
+    assert account["groups/submitted"] == 16 == ended
+
+
+def test_a_checkpoint_is_evaluated_on_its_own(trained: Path) -> None:
+    checkpoint = trained / "checkpoints" / "step-000003"
+    done = subprocess.run(
+        command("evaluate", f"checkpoint={checkpoint}", "evaluation.num_samples=2"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "accuracy" in done.stdout and "trace_validity" in done.stdout
+    metrics = json.loads((checkpoint / "planner" / "evaluation.json").read_text())
+    assert metrics["evaluation/code/problems"] == 4
+
+
+def test_asynchronous_training_over_two_zero_ranks_stays_within_its_bound(tmp_path: Path) -> None:
+    train(
+        tmp_path,
+        "total_steps=5",
+        "stream.max_staleness=2",
+        "reward=exec_only",
+        "learner.num_workers=2",
+        "learner.zero_stage=3",
+        "evaluation.at_start=false",
+        "evaluation.problems=2",
+    )
+    steps = records(tmp_path, "training")
+    assert 0 < max(record["stream/staleness_max"] for record in steps) <= 2
+
+
+def test_an_interrupt_saves_the_planner_and_leaves_no_process(tmp_path: Path) -> None:
+    marker = f"tracelift-test-{os.getpid()}"
+    environment = os.environ | {"TRACELIFT_TEST_MARKER": marker}
+    process = subprocess.Popen(
+        command("train", *SMALL, f"run_dir={tmp_path}", "total_steps=1000", "evaluation.at_start=false"),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        ends = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < ends and not _has_steps(tmp_path):
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole foreground group
+        output, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output, output
+    steps = records(tmp_path, "training")
+    assert (tmp_path / "checkpoints" / f"step-{len(steps):06d}" / "planner" / "model.safetensors").is_file()
+    assert _marked(marker) == []
+
+
+def _has_steps(run_dir: Path) -> bool:
+    metrics = run_dir / "metrics.jsonl"
+    return metrics.exists() and '"training"' in metrics.read_text()
+
+
+def _marked(marker: str) -> list[str]:
+    """Command lines of processes that inherited the marker, after those that are ending have had time to."""
+    for _ in range(50):
+        found = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if marker.encode() in environ.read_bytes():
+                    found.append((environ.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+        if not found:
+            break
+        time.sleep(0.2)
+    return found
