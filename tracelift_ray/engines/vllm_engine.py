@@ -122,17 +122,12 @@ class VllmEngine:
         if output.finish_reason not in ("stop", "length"):
             raise InfrastructureError(COMPONENT, f"a request ended as {output.finish_reason!r}")
         ids = tuple(output.token_ids)
-        logprobs = None
-        if params.logprobs:
-            if output.logprobs is None or len(output.logprobs) != len(ids):
-                raise InfrastructureError(COMPONENT, "the log-probs of a sample do not match its tokens")
-            logprobs = tuple(entry[token].logprob for token, entry in zip(ids, output.logprobs, strict=True) if entry)
         spans = output.weight_versions if self._transfer is not None else None
         return Completion(
             token_ids=ids,
             text=with_special_stop(output.text, ids, specials),
             finish_reason="length" if output.finish_reason == "length" else "stop",
-            logprobs=logprobs,
+            logprobs=_logprobs(output, ids) if params.logprobs else None,
             oldest_version=int(spans[0].version) if spans else self.version,
             newest_version=int(spans[-1].version) if spans else self.version,
         )
@@ -283,6 +278,14 @@ def nccl_init(manifest: WeightManifest) -> dict[str, Any]:
         "packed": True,
         "packed_buffer_size_bytes": manifest.bucket_mib << 20,
     }
+
+
+def _logprobs(output: CompletionOutput, ids: tuple[int, ...]) -> tuple[float, ...]:
+    """The log-probs of exactly the emitted tokens."""
+    entries = [entry or {} for entry in output.logprobs or ()]
+    if len(entries) != len(ids) or any(token not in entry for token, entry in zip(ids, entries, strict=True)):
+        raise InfrastructureError(COMPONENT, "the log-probs of a sample do not match its tokens")
+    return tuple(entry[token].logprob for token, entry in zip(ids, entries, strict=True))
 
 
 def _transfer_failure(manifest: WeightManifest, error: BaseException) -> str:

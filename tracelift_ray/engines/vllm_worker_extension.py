@@ -119,10 +119,27 @@ class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
         finalize_layerwise_reload(self.model, self.model_config)
+        repack_tied_layers(self.model)
         self._reader = None
 
     def shutdown(self) -> None:
         self._reader = None
+
+
+def repack_tied_layers(model: nn.Module) -> None:
+    """Bring up to date what layers on CPU have made of weights that belong to another layer.
+
+    The CPU build multiplies by a packed copy of a layer's weight. A layerwise reload packs anew only the layers that
+    weights were loaded into, so a tied output layer would go on with the copy of the old embedding.
+    """
+    owned: set[int] = set()
+    for layer in model.modules():
+        weight = layer._parameters.get("weight")
+        if weight is None or weight.numel() == 0:
+            continue
+        if weight.data_ptr() in owned and hasattr(layer, "cpu_linear"):
+            layer.quant_method.process_weights_after_loading(layer)  # type: ignore[union-attr, operator]
+        owned.add(weight.data_ptr())
 
 
 class _Tap:
