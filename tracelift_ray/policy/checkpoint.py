@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracelift_ray.types import InfrastructureError
+
 STATE = "state.json"
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"^step-(\d{6,})$")
@@ -34,8 +36,12 @@ _DISK_WORDS = {
 }
 
 
-class CheckpointError(Exception):
+class CheckpointError(InfrastructureError):
     """A checkpoint cannot be written or read. The message says which, why, and what to do; older ones are untouched."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("checkpoint", cause)
+        self.args = (cause,)  # what pickle gives the constructor
 
 
 @dataclass(frozen=True)

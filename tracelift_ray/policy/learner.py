@@ -7,7 +7,6 @@ Every public method but the constructor is a collective: all ranks call it, in t
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -18,10 +17,10 @@ import torch
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
 from tracelift_ray.engines.transfer import TensorSpec, WeightManifest
-from tracelift_ray.policy.checkpoint import CheckpointError, disk_errors
+from tracelift_ray.policy import learner_state
+from tracelift_ray.policy.checkpoint import disk_errors
 from tracelift_ray.policy.export import named_tensors, save_pretrained
-from tracelift_ray.policy.generators import generator_states, restore_generators, seed_generators
-from tracelift_ray.policy.losses import policy_loss, token_entropy, token_logprobs
+from tracelift_ray.policy.losses import policy_loss, sample_weight, token_entropy, token_logprobs
 from tracelift_ray.policy.metrics import MetricSums, UpdateMetrics
 from tracelift_ray.policy.microbatches import MicroBatch, check_batch, collate, completion_logits
 from tracelift_ray.policy.models import load_causal_lm
@@ -29,10 +28,8 @@ from tracelift_ray.policy.packing import plan_micro_batches
 from tracelift_ray.policy.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
 from tracelift_ray.policy.schedule import learning_rate
 from tracelift_ray.policy.weight_source import WeightSender, build_weight_sender, parameter_specs
-from tracelift_ray.types import TrainBatch
+from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
 
-_TAG = "state"
-_SETTINGS = "learner.json"
 _BUCKET_MIB = 256
 
 
@@ -83,9 +80,9 @@ class Learner:
 
         Raises:
             InfrastructureError: the other ranks did not come.
-            ValueError: the model directory cannot be loaded.
+            DataError: the model directory cannot be loaded.
         """
-        seed_generators(self._seed)
+        learner_state.seed_generators(self._seed)
         if not torch.distributed.is_initialized():
             join(self._place, self._config)
             self._joined = True
@@ -138,7 +135,7 @@ class Learner:
             The global metrics, the same on every rank; None where the batch has no samples, which makes no step.
         Raises:
             ValueError: the batch is malformed.
-            FloatingPointError: loss or gradient is not finite.
+            InfrastructureError: loss or gradient is not finite.
         """
         check_batch(batch)
         if not batch.samples:
@@ -160,10 +157,11 @@ class Learner:
         """This rank's micro-batches."""
         lengths = [len(sample) for sample in batch.samples]
         plan = plan_micro_batches(lengths, self._place.world_size, self._config.micro_batch_tokens)
-        return [
-            collate([batch.samples[i] for i in indices], batch, self._algorithm, self._device)
-            for indices in plan.ranks[self._place.rank]
-        ]
+        return [self._collate(batch, [batch.samples[i] for i in indices]) for indices in plan.ranks[self._place.rank]]
+
+    def _collate(self, batch: TrainBatch, samples: list[TrainSample]) -> MicroBatch:
+        weights = [sample_weight(len(sample.completion_ids), batch, self._algorithm) for sample in samples]
+        return collate(samples, weights, self._device)
 
     @torch.no_grad()
     def _logprobs(self, model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
@@ -181,7 +179,7 @@ class Learner:
             self._engine.backward(loss * self._place.world_size)
         metrics = sums.reduce()
         self._require_finite("loss", metrics["loss"])
-        metrics["lr"] = learning_rate(self._config, self.version, self._optimizer_steps)
+        metrics["lr"] = self._learning_rate()
         metrics["grad_norm"] = self._apply_gradient(metrics["lr"])
         self._require_finite("gradient norm", metrics["grad_norm"])
         self.version += 1
@@ -211,11 +209,22 @@ class Learner:
         self._engine.step()
         return float(self._engine.get_global_grad_norm() if norm is None else norm)
 
+    def _learning_rate(self) -> float:
+        """Of the next optimizer step."""
+        return learning_rate(
+            self.version,
+            self._optimizer_steps,
+            peak=self._config.lr,
+            schedule=self._config.schedule,
+            warmup_steps=self._config.warmup_steps,
+        )
+
     def _require_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
-            raise FloatingPointError(
+            raise InfrastructureError(
+                "learner",
                 f"the {what} of optimizer step {self.version + 1} is {value}; the last checkpoint is from before it. "
-                "Lower learner.lr or learner.grad_clip, or check the logged mismatch of log-probs"
+                "Lower learner.lr or learner.grad_clip, or check the logged mismatch of log-probs",
             )
 
     def parameter_specs(self) -> tuple[TensorSpec, ...]:
@@ -275,14 +284,7 @@ class Learner:
 
     def save_state(self, directory: str | Path) -> None:
         """Save what ``load_state`` needs: weights, optimizer, version and every rank's generators."""
-        path = Path(directory)
-        with disk_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
-            self._engine.save_checkpoint(str(path), tag=_TAG)
-            torch.save(generator_states(), path / f"rng-{self._place.rank}.pt")
-            if self._place.rank == 0:
-                (path / _SETTINGS).write_text(json.dumps(self._settings() | {"version": self.version}) + "\n")
-        torch.distributed.barrier()
+        learner_state.save(self._engine, Path(directory), self._place.rank, self._layout(), self.version)
 
     def load_state(self, directory: str | Path) -> None:
         """Go on from ``save_state``: afterwards this rank is as the one that saved.
@@ -290,23 +292,9 @@ class Learner:
         Raises:
             CheckpointError: saved under another number of ranks, ZeRO stage or dtype, or unreadable.
         """
-        path = Path(directory)
-        try:
-            saved = json.loads((path / _SETTINGS).read_text())
-            generators = torch.load(path / f"rng-{self._place.rank}.pt", weights_only=False)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} holds no learner state ({error}); resume from another checkpoint") from error
-        for key, now in self._settings().items():
-            if saved[key] != now:
-                raise CheckpointError(
-                    f"{path} was saved with learner.{key}={saved[key]}, but this run has {now}; resume with the saved "
-                    "value, or start anew with planner.model set to the checkpoint's planner directory"
-                )
-        self._engine.load_checkpoint(str(path), tag=_TAG, load_lr_scheduler_states=False)
-        self.version = saved["version"]
-        restore_generators(generators)
+        self.version = learner_state.load(self._engine, Path(directory), self._place.rank, self._layout())
 
-    def _settings(self) -> dict[str, Any]:
+    def _layout(self) -> dict[str, Any]:
         """What decides how DeepSpeed lays its state out on disk."""
         config = self._config
         return {"num_workers": self._place.world_size, "zero_stage": config.zero_stage, "dtype": config.dtype}

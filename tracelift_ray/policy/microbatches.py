@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import torch
 
-from tracelift_ray.config.schema import AlgorithmConfig
-from tracelift_ray.policy.losses import sample_weight
 from tracelift_ray.types import TrainBatch, TrainSample
 
 
@@ -25,7 +23,7 @@ class MicroBatch:
         input_ids, attention_mask: [B, T].
         kept: only the last ``kept`` positions of each row need logits.
         chosen: [B, kept], true where a position's logits predict a completion token; N are true, in row order.
-        targets, behaviour, advantages, weights: [N]; ``weights`` as in ``losses.sample_weight``.
+        targets, behaviour, advantages, weights: [N]; the loss is the sum of per-token terms times ``weights``.
     """
 
     input_ids: torch.Tensor
@@ -58,10 +56,8 @@ def check_batch(batch: TrainBatch) -> None:
         )
 
 
-def collate(
-    samples: Sequence[TrainSample], batch: TrainBatch, config: AlgorithmConfig, device: torch.device
-) -> MicroBatch:
-    """Tensors of ``samples``, a part of ``batch``. No samples: one dummy row without completion tokens."""
+def collate(samples: Sequence[TrainSample], token_weights: Sequence[float], device: torch.device) -> MicroBatch:
+    """Tensors of ``samples``, each with the weight of its tokens. No samples: one row without completion tokens."""
     width = max((len(sample) for sample in samples), default=1)
     first = min((len(sample.prompt_ids) for sample in samples), default=1) - 1
     rows = max(1, len(samples))
@@ -78,11 +74,7 @@ def collate(
     targets = [token for sample in samples for token in sample.completion_ids]
     behaviour = [value for sample in samples for value in sample.behaviour_logprobs]
     advantages = [sample.advantage for sample in samples for _ in sample.completion_ids]
-    weights = [
-        weight
-        for sample in samples
-        for weight in [sample_weight(len(sample.completion_ids), batch, config)] * len(sample.completion_ids)
-    ]
+    weights = [w for sample, w in zip(samples, token_weights, strict=True) for _ in sample.completion_ids]
     return MicroBatch(
         input_ids.to(device),
         attention_mask.to(device),

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
+from tracelift_ray.types import DataError
+
 
 def load_causal_lm(model: str, dtype: str, *, gradient_checkpointing: bool = False) -> Any:
     """The causal language model in the local directory ``model``, on the CPU, in ``dtype`` (``float32``, …).
 
     Raises:
-        ValueError: the directory is missing or lacks a config or weights.
+        DataError: the directory is missing or lacks a config or weights.
     """
     from transformers import AutoModelForCausalLM
 
@@ -24,7 +26,7 @@ def load_causal_lm(model: str, dtype: str, *, gradient_checkpointing: bool = Fal
     try:
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), local_files_only=True)
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"the model {model} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise DataError(f"the model {model} cannot be loaded: {str(error).splitlines()[0]}") from error
     _disable_dropout(loaded)
     if gradient_checkpointing:
         loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -32,14 +34,14 @@ def load_causal_lm(model: str, dtype: str, *, gradient_checkpointing: bool = Fal
 
 
 def check_model_directory(model: str) -> None:
-    """Raise ValueError, saying what is missing, where ``model`` is not a local directory with config and weights."""
+    """Raise DataError, saying what is missing, where ``model`` is not a local directory with config and weights."""
     path = Path(model)
     if not path.is_dir():
-        raise ValueError(f"the model directory {model} does not exist; give a local Hugging Face directory")
+        raise DataError(f"the model directory {model} does not exist; give a local Hugging Face directory")
     if not (path / "config.json").is_file():
-        raise ValueError(f"{model} is not a Hugging Face model directory: config.json is missing")
+        raise DataError(f"{model} is not a Hugging Face model directory: config.json is missing")
     if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
-        raise ValueError(f"{model} holds no weights (*.safetensors or *.bin); was it downloaded in full?")
+        raise DataError(f"{model} holds no weights (*.safetensors or *.bin); was it downloaded in full?")
 
 
 def _disable_dropout(model: torch.nn.Module) -> None:

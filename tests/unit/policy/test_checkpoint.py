@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -92,6 +93,11 @@ def test_a_full_disk_hidden_in_another_error_is_recognised_and_other_errors_pass
         raise RuntimeError("Error while serializing: IoError(Os { message: No space left on device })")
     with pytest.raises(PermissionError), cp.disk_errors(tmp_path):
         raise PermissionError(errno.EACCES, "denied")
+
+
+def test_the_error_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(cp.CheckpointError("the disk is full")))
+    assert isinstance(error, cp.CheckpointError) and str(error) == "checkpoint: the disk is full"
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):

@@ -1,12 +1,10 @@
 import pytest
 
-from tests.learner_configs import learner
 from tracelift_ray.policy.schedule import learning_rate
 
 
 def rates(schedule: str, warmup: int, total: int) -> list[float]:
-    config = learner(lr=1.0, schedule=schedule, warmup_steps=warmup)
-    return [learning_rate(config, step, total) for step in range(total)]
+    return [learning_rate(step, total, peak=1.0, schedule=schedule, warmup_steps=warmup) for step in range(total)]
 
 
 def test_warm_up_rises_in_equal_steps_and_reaches_the_rate():
@@ -22,12 +20,12 @@ def test_cosine_is_half_way_down_in_the_middle_of_its_fall():
 
 
 def test_steps_beyond_the_end_keep_the_last_rate():
-    config = learner(lr=1.0, schedule="linear", warmup_steps=0)
-    assert learning_rate(config, 9, 4) == learning_rate(config, 3, 4) > 0
+    late, last = (learning_rate(step, 4, peak=1.0, schedule="linear", warmup_steps=0) for step in (9, 3))
+    assert late == last > 0
 
 
 def test_unknown_schedules_and_empty_runs_are_refused():
     with pytest.raises(ValueError, match="constant, linear or cosine"):
-        learning_rate(learner(schedule="step"), 0, 4)
+        learning_rate(0, 4, peak=1.0, schedule="step", warmup_steps=0)
     with pytest.raises(ValueError, match="at least one step"):
-        learning_rate(learner(), 0, 0)
+        learning_rate(0, 0, peak=1.0, schedule="constant", warmup_steps=0)
