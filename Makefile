@@ -30,7 +30,7 @@ $(STAMP):
 	@touch $@
 
 demo: $(STAMP)  ## train in the built-in world, then a table and a picture (NAME=..., ARGS="key=value ...")
-	@$(RUN) launch.train experiment=quickstart name=$(NAME) $(ARGS)
+	@$(RUN) launch.train experiment=quickstart name=$(NAME) resume=never $(ARGS)
 	@$(RUN) launch.report $${TRACELIFT_RUNS:-runs}/$(NAME)
 
 test: test-unit test-integration  ## every test that needs no GPU

@@ -56,6 +56,12 @@ async def _train(run: RunConfig) -> int:
     heldout = fitting_problems(sources.heldout, settings, run)
     tracker = Tracker(run.tracking, directory, run.total_steps, plain_config(run), resumed.step if resumed else None)
     exit_code = 1
+    if resumed is not None and resumed.step >= run.total_steps:
+        tracker.message(
+            f"{resumed.path} is the end of this run (total_steps={run.total_steps}); resume=never starts anew"
+        )
+        tracker.close(0)
+        return 0
     try:
         for line in sources.report.lines():
             tracker.message(line)
