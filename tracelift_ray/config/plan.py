@@ -154,13 +154,15 @@ def _code_form(reward: RewardConfig) -> str:
 
 def _meanings(reward: RewardConfig) -> dict[str, str]:
     count = reward.num_samples
-    one = "one more sample, apart from the K" if reward.e2e == "fresh" else "the mean of the K samples"
+    one = f"one more sample, apart from the K = {count}" if reward.e2e == "fresh" else f"the K = {count} samples, mean"
+    if reward_needs(reward).samples == 1:
+        one = "one sample"
     draws = f"{count} samples a group" if reward.baseline == "per_group" else f"{reward.cached_samples} cached samples"
     ties = ", ".join(f"{n} of {count}: {c:g}" for n, c in sorted(reward.tie_table.items()))
     ties = f"{ties}, else n / {count}" if ties else f"n / {count}"
     return {
-        "e2e": f"success of {one} (K = {count})",
-        "e": f"execution reward, {reward.execution_style}, of {one} (K = {count})",
+        "e2e": f"success of {one}",
+        "e": f"execution reward, {reward.execution_style}, of {one}",
         "u": f"uplift, mean success of {count} samples with the trace minus without (baseline: {draws})",
         "c": f"+1 where the trace helps, -1 where it hurts, on a tie by successes n ({ties}; baseline: {draws})",
         "q": "the reasoning RM's score of the trace, 0 to 1",
