@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from actors.generator import GeneratorActor
-from actors.placement import Placement, WorkerShape
+from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import ExecutorConfig
@@ -31,8 +31,3 @@ class RayExecutorPool:
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         """``params.n`` completions of ``prompt``, in order."""
         return await self.pool.call("generate", prompt, params)
-
-
-def shape(config: ExecutorConfig) -> WorkerShape:
-    """What the pool asks of the cluster."""
-    return WorkerShape("executor", config.pool.workers, config.pool.cpus_per_worker, config.pool.gpus_per_worker)

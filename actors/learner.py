@@ -9,10 +9,10 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from actors.placement import Placement, WorkerShape
+from actors.placement import Placement
 from actors.pool import reason_of, result_of
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import LearnerConfig, RunConfig
+from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.engines.transfer import WeightManifest
 from tracelift_ray.policy.learner import Learner
 from tracelift_ray.policy.ranks import RankPlace, free_port
@@ -151,8 +151,3 @@ class RayLearnerGroup:
         finally:
             for call in calls:
                 call.cancel()
-
-
-def shape(config: LearnerConfig) -> WorkerShape:
-    """What the learner asks of the cluster."""
-    return WorkerShape("learner", config.num_workers, config.cpus_per_worker, config.gpus_per_worker, together=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
@@ -16,24 +16,13 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from tracelift_ray.config.resources import PoolDemand
 from tracelift_ray.types import InfrastructureError
 
 logger = logging.getLogger(__name__)
 PROGRESS_S = 15.0
-
-
-@dataclass(frozen=True)
-class WorkerShape:
-    """What one worker of a pool holds. ``together`` asks for all workers on as few nodes as possible."""
-
-    name: str
-    workers: int
-    cpus: float
-    gpus: float
-    together: bool = False
-
-    def bundle(self) -> dict[str, float]:
-        return {key: value for key, value in (("CPU", self.cpus), ("GPU", self.gpus)) if value > 0}
+#: The pool whose workers talk to each other all the time.
+TOGETHER = "learner"
 
 
 class Placement:
@@ -41,15 +30,19 @@ class Placement:
 
     def __init__(self) -> None:
         self._groups: dict[str, PlacementGroup] = {}
-        self._shapes: dict[str, WorkerShape] = {}
+        self._asked: dict[str, PoolDemand] = {}
 
-    async def reserve(self, shapes: list[WorkerShape], timeout_s: float) -> None:
-        """Reserve all of ``shapes``. Raises ``InfrastructureError`` naming what could not be placed in time."""
-        for shape in shapes:
-            self._shapes[shape.name] = shape
-            if shape.bundle():
-                strategy = "PACK" if shape.together else "SPREAD"
-                self._groups[shape.name] = placement_group([shape.bundle()] * shape.workers, strategy=strategy)
+    async def reserve(self, asked: Iterable[PoolDemand], timeout_s: float) -> None:
+        """Reserve all of ``asked``; the learner's ranks go on as few nodes as possible, other pools are spread.
+
+        Raises:
+            InfrastructureError: names what could not be placed in time, and what is free.
+        """
+        for demand in asked:
+            self._asked[demand.name] = demand
+            if demand.bundle:
+                strategy = "PACK" if demand.name == TOGETHER else "SPREAD"
+                self._groups[demand.name] = placement_group([demand.bundle] * demand.workers, strategy=strategy)
         waiting = {name: asyncio.ensure_future(_ready(group)) for name, group in self._groups.items()}
         deadline = monotonic() + timeout_s
         while waiting:
@@ -63,8 +56,8 @@ class Placement:
 
     def options(self, name: str, index: int) -> dict[str, Any]:
         """The Ray options that put worker ``index`` of pool ``name`` into its bundle."""
-        shape = self._shapes[name]
-        options: dict[str, Any] = {"num_cpus": shape.cpus, "num_gpus": shape.gpus}
+        demand = self._asked[name]
+        options: dict[str, Any] = {"num_cpus": demand.cpus, "num_gpus": demand.gpus}
         if name in self._groups:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
                 self._groups[name], placement_group_bundle_index=index, placement_group_capture_child_tasks=True
@@ -78,7 +71,7 @@ class Placement:
         self._groups.clear()
 
     def _shortfall(self, waiting: list[str], timeout_s: float) -> str:
-        asked = "; ".join(f"{name}: {self._shapes[name].workers} x {self._shapes[name].bundle()}" for name in waiting)
+        asked = "; ".join(f"{name}: {self._asked[name].workers} x {self._asked[name].bundle}" for name in waiting)
         free = {key: ray.available_resources().get(key, 0.0) for key in ("CPU", "GPU")}
         return (
             f"no room after {timeout_s:g} s (cluster.placement_timeout_s) for {asked}; free now: {free}. "

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from actors.generator import GeneratorActor
-from actors.placement import Placement, WorkerShape
+from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import PlannerConfig, StreamConfig
@@ -77,8 +77,3 @@ class OneMember:
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """The one receipt."""
         return await self._planner._receive(manifest, [self._member])
-
-
-def shape(config: PlannerConfig) -> WorkerShape:
-    """What the pool asks of the cluster."""
-    return WorkerShape("planner", config.pool.workers, config.pool.cpus_per_worker, config.pool.gpus_per_worker)

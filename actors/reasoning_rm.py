@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from actors.placement import Placement, WorkerShape
+from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import ReasoningRmConfig
@@ -76,8 +76,3 @@ class RayReasoningRmPool:
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:
         """The rubric score of one trace."""
         return await self.pool.call("score", problem, reasoning)
-
-
-def shape(config: ReasoningRmConfig) -> WorkerShape:
-    """What the pool asks of the cluster."""
-    return WorkerShape("reasoning_rm", config.pool.workers, config.pool.cpus_per_worker, config.pool.gpus_per_worker)

@@ -10,6 +10,7 @@ import ray
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
 from actors.pool import ActorPool, Member
+from tracelift_ray.config.resources import demands
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.reward.needs import reward_needs
 from tracelift_ray.streaming.rollout import SystemPools
@@ -42,7 +43,8 @@ class RaySystem:
     async def start(self, checkpoint: str | None = None) -> None:
         """Place and start everything at once; the learner goes on from ``checkpoint`` (its ``learner/`` directory)."""
         try:
-            await self.placement.reserve(self._shapes(), self.run.cluster.placement_timeout_s)
+            asked = [each for each in demands(self.run) if each.name != "learner" or self.learner is not None]
+            await self.placement.reserve(asked, self.run.cluster.placement_timeout_s)
             starting = [pool.start() for pool in self._actor_pools()]
             if self.learner is not None:
                 starting.append(self.learner.start(checkpoint))
@@ -68,14 +70,6 @@ class RaySystem:
     def _actor_pools(self) -> list[ActorPool]:
         pools = [self.planner.pool, self.executor.pool, self.verifier.pool]
         return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
-
-    def _shapes(self) -> list[executor.WorkerShape]:
-        shapes = [planner.shape(self.run.planner), executor.shape(self.run.executor), verifier.shape(self.run.verifier)]
-        if self.reasoning_rm is not None:
-            shapes.append(reasoning_rm.shape(self.run.reasoning_rm))
-        if self.learner is not None:
-            shapes.append(learner.shape(self.run.learner))
-        return shapes
 
 
 def shutdown() -> None:

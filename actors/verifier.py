@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
-from tracelift_ray.verification.verifier import Verifier
 
-from actors.placement import Placement, WorkerShape
+from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import VerifierConfig
 from tracelift_ray.types import Artifact, Problem, Verdict
+from tracelift_ray.verification.verifier import Verifier
 
 STARTUP_S = 60.0
 
@@ -56,8 +56,3 @@ class RayVerifierPool:
     async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
         """One verdict for each artifact, in order."""
         return await self.pool.call("verify", problem, artifacts)
-
-
-def shape(config: VerifierConfig) -> WorkerShape:
-    """What the pool asks of the cluster."""
-    return WorkerShape("verifier", config.pool.workers, config.pool.cpus_per_worker, config.pool.gpus_per_worker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracelift_ray.config.plan import render_plan
-from tracelift_ray.config.resources import ClusterResources, demands, shortfalls, total_cpus, visible_gpus
+from tracelift_ray.config.resources import ClusterResources, demands, local_resources, shortfalls, total_cpus
 from tracelift_ray.config.schema import RunConfig
 
 
@@ -17,8 +17,7 @@ def show_plan(run: RunConfig) -> int:
 def _resources(run: RunConfig) -> ClusterResources:
     """What there is: of this machine without starting Ray, or of the cluster that is running."""
     if run.cluster.address == "local":
-        cpus = float(run.cluster.num_cpus) or total_cpus(run)
-        return ClusterResources(cpus, float(run.cluster.num_gpus or visible_gpus() or 0))
+        return local_resources(run)
     from actors.runtime import connect, resources
     from actors.system import shutdown
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors.placement import Placement, WorkerShape
+from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from tests.integration.workers import Worker
+from tracelift_ray.config.resources import PoolDemand
 from tracelift_ray.config.schema import PoolConfig
 from tracelift_ray.types import InfrastructureError
 
@@ -118,14 +119,14 @@ async def test_a_pool_of_one_waits_for_its_replacement() -> None:
 
 async def test_what_cannot_be_placed_is_refused_in_time_with_what_was_asked_and_what_is_free() -> None:
     placement = Placement()
-    shapes = [WorkerShape("planner", 1, 1.0, 0.0), WorkerShape("executor", 3, 4.0, 0.0)]
+    asked = [PoolDemand("planner", "planner.pool", 1, 1.0, 0.0), PoolDemand("executor", "executor.pool", 3, 4.0, 0.0)]
     with pytest.raises(InfrastructureError, match=r"no room after 1 s.*executor: 3 x {'CPU': 4.0}.*free now"):
-        await placement.reserve(shapes, timeout_s=1.0)
+        await placement.reserve(asked, timeout_s=1.0)
 
 
 async def test_placed_workers_hold_their_share_and_give_it_back() -> None:
     placement = Placement()
-    await placement.reserve([WorkerShape("worker", 2, 1.5, 0.0)], timeout_s=20.0)
+    await placement.reserve([PoolDemand("worker", "worker.pool", 2, 1.5, 0.0)], timeout_s=20.0)
     actor = ray.remote(Worker)
     handles = [actor.options(**placement.options("worker", index)).remote(index) for index in range(2)]
     assert await asyncio.gather(*(handle.who.remote() for handle in handles)) == [0, 1]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.reward.needs import reward_needs
 
 _ROUNDING = 1e-6
 
@@ -44,11 +45,16 @@ class PoolDemand:
     def total_gpus(self) -> float:
         return self.workers * self.gpus
 
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What one worker reserves, in Ray's words."""
+        return {key: amount for key, amount in (("CPU", self.cpus), ("GPU", self.gpus)) if amount > 0}
+
 
 def demands(config: RunConfig) -> tuple[PoolDemand, ...]:
-    """Every pool of the run with its demand; no reasoning RM pool where ``reasoning_rm.model`` is empty."""
+    """Every pool of a training run with its demand; a reasoning RM pool only where the reward needs a rubric score."""
     pools = {"planner": config.planner.pool, "executor": config.executor.pool, "verifier": config.verifier.pool}
-    if config.reasoning_rm.model:
+    if reward_needs(config.reward).rubric:
         pools["reasoning_rm"] = config.reasoning_rm.pool
     asked = [
         PoolDemand(name, f"{name}.pool", pool.workers, pool.cpus_per_worker, pool.gpus_per_worker)
