@@ -24,10 +24,10 @@ _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 _HASH_ANSWER = re.compile(r"[-+]?\s*(?:[$€£¥₹.(\[\\{*]|[0-9])")
 _STATED = re.compile(
     r"\b(?:final\s+answer|answer)(?:\s+to\s+(?:the|this)\s+(?:problem|question))?(?:\*\*)?\s*(?P<verb>is|are|=|:)(?:\s*:)?(?:\*\*)?"
-    r"[ \t]*(?P<rest>[^\n]*)",
+    r"[ \t]*(?=(?P<rest>[^\n]{0,400}))",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|;|,\s(?=[A-Za-z]{2})|\s(?:because|since|as|so)\s")
+_SENTENCE_END = re.compile(r"[.!?:](?=\s|$)|;|,\s(?=[A-Za-z]{2})|\s(?:because|since|as|so)\s")
 _BOX_OPENING = re.compile(r"\\f?boxed\s*\{")
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}\b")
 #: Longer answers are cut; no answer that a reference could equal is as long.
@@ -86,8 +86,8 @@ def _after_hashes(text: str) -> str | None:
 
 def _stated(text: str) -> str | None:
     """The last stated answer."""
-    found = [answer for match in _STATED.finditer(text) if (answer := _from_statement(match))]
-    return found[-1] if found else None
+    said = (_from_statement(match) for match in reversed(list(_STATED.finditer(text))))
+    return next((answer for answer in said if answer), None)
 
 
 def _from_statement(match: re.Match[str]) -> str | None:
@@ -95,7 +95,7 @@ def _from_statement(match: re.Match[str]) -> str | None:
 
     A colon also stands before whole solutions ("Answer: Tom has 3 + 4 = 7, so …"); prose after it states nothing.
     """
-    statement = match["rest"][:MAX_ANSWER_CHARS]
+    statement = match["rest"]
     box = last_box(statement)
     if box is not None:
         return box

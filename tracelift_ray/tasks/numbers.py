@@ -16,7 +16,11 @@ MAX_NUMBER_CHARS = 200
 #: the precision at which math-verify compares, so 0.333333 is 1/3.
 PRECISION = Fraction(1, 10**6)
 
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?!\w)(?!,[0-9]{3})"
+#: Digits, and with them all digits there are; a unit may be attached, but ``3rd`` and ``2x`` are no numbers.
+_DIGITS = (
+    r"(?>(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?)"
+    r"(?!,[0-9]{3})(?!_|(?:st|nd|rd|th|(?![gmlLC])[A-Za-z])\b)"
+)
 #: A number inside running text: not part of a longer number or of a word.
 NUMBER_IN_TEXT = re.compile(rf"(?<![\w.]){_DIGITS}")
 #: The same with sign, currency, denominator and per cent sign. The minus of ``20-2`` and ``20 - 2`` is no sign.

@@ -31,14 +31,17 @@ _PLANNER_REQUEST: dict[Task, str] = {
     ),
 }
 _EXECUTOR_REQUEST: dict[Task, tuple[str, str]] = {  # without and with the reasoning
-    "math": (
-        "Solve the problem. End with the final answer on a line of its own, after ####.",
-        "Solve the problem by following the reasoning. End with the final answer on a line of its own, after ####.",
-    ),
+    "math": ("Solve the problem.", "Solve the problem by following the reasoning."),
     "code": (
         "Write the program in one fenced Python code block.",
         "Write the program in one fenced Python code block, by following the reasoning.",
     ),
+}
+#: How a math answer is asked for. SmolLM2-135M-Instruct goes on to count when it is asked for ``####`` in a chat: with
+#: worked solutions as traces it then solves 4 of 16 GSM8K problems, and 12 of 16 with these words.
+_ANSWER_REQUEST = {
+    "plain": " End with the final answer on a line of its own, after ####.",
+    "chat": ' End with "The answer is" and the final answer.',
 }
 #: What a base model writes when it goes on to a problem of its own.
 _PLAIN_EXECUTOR_STOP: dict[Task, tuple[str, ...]] = {
@@ -115,7 +118,10 @@ class PromptRenderer:
         if self.preset == "demo":
             trace = "" if shown is None else f"{OPENING_TAG} {shown} {CLOSING_TAG} "
             return self._encoded(f"<{problem.task}> {self._defused(problem.statement)} {trace}<answer>")
-        request = f"{_EXECUTOR_REQUEST[problem.task][shown is not None]}\n\n{self._described(problem)}"
+        request = _EXECUTOR_REQUEST[problem.task][shown is not None]
+        if problem.task == "math":
+            request += _ANSWER_REQUEST[self.preset]
+        request += f"\n\n{self._described(problem)}"
         if shown is not None:
             request += f"\n\nReasoning: {shown}"
         if self.preset == "plain":

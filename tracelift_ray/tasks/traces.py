@@ -14,6 +14,7 @@ print.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from tracelift_ray.tasks.artifacts import stated_answers
@@ -25,8 +26,8 @@ from tracelift_ray.types import Completion, Malformed, Problem, Prompt, Trace
 MASK = "?"
 
 _RESULT_MARKS = r"=|->|\u2192|\u2248|\b(?:is|are|equals|gives|makes|leaves|yields|gets?|totals?|becomes)"
-_RESULT = re.compile(rf"(?:{_RESULT_MARKS})[ \t]*(?=[-\u2212$€£¥₹]*[0-9.])")
-_OPERATION = re.compile(r"[0-9)][ \t]*[-+*/x\u00d7\u00f7\u2212^][ \t]*[(0-9]")
+_RESULT = re.compile(rf"(?:{_RESULT_MARKS})[ \t]*(?=[-\u2212$€£¥₹]*\.?[0-9])")
+_OPERATION = re.compile(r"[0-9)?][ \t]*[-+*/x\u00d7\u00f7\u2212^][ \t]*(?=[(0-9?])")
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _PROGRAM_PARTS = re.compile(
     r"\bdef\s+\w+\s*\(|^\s*class\s+\w+\s*(?:\([\w., ]*\))?:\s*$|=\s*(?:\w+\()*input\(|(?:^|;)\s*print\s*\(|=\s*lambda\b"
@@ -79,22 +80,24 @@ def mask_answer(problem: Problem, reasoning: str) -> str:
     """``reasoning`` with ``?`` for what it gives away; unchanged where it does not leak.
 
     In math every mention of the answer from the first leak on is masked, in code every fenced block and program line.
+    What is returned does not leak by the same rules.
     """
     if problem.task == "code":
         return _mask_program(_FENCED.sub(MASK, reasoning))
-    if problem.answer is None:
+    if problem.answer is None or problem.answer.strip() == MASK:
         return reasoning
     leaks = sorted(_leaks(problem.answer, reasoning))
     if not leaks:
         return reasoning
     mentions = list(_mentions(problem.answer, reasoning, leaks[0][0]))
-    unnamed = [(start, end) for start, end in leaks if not any(start <= at < end for at, _ in mentions)]
-    masked, position = "", 0
+    starts = [start for start, _ in mentions]
+    unnamed = [(start, end) for start, end in leaks if bisect_left(starts, start) == bisect_left(starts, end)]
+    masked, position = [], 0
     for start, end in sorted({*mentions, *unnamed}):
         if start >= position:
-            masked += reasoning[position:start] + MASK
+            masked += [reasoning[position:start], MASK]
             position = end
-    return masked + reasoning[position:]
+    return "".join([*masked, reasoning[position:]])
 
 
 def _mask_program(reasoning: str) -> str:
@@ -111,20 +114,17 @@ def _mask_program(reasoning: str) -> str:
 
 
 def _leaks(answer: str, reasoning: str) -> Iterator[tuple[int, int]]:
-    """Places at which the answer is stated as the result."""
+    """Places at which the answer is stated, outright or as the result; of results repeated at the end, every one."""
     wanted = plain_number(answer)
     for start, end, stated in stated_answers(reasoning):
         if _same(stated, answer, wanted):
             yield start, end
-    last = None
-    for match in _RESULT.finditer(reasoning):
-        last = match
-    if last is None:
-        return
-    number = SIGNED_NUMBER_IN_TEXT.match(reasoning, last.end())
-    if number is None or not _same(number[0], answer, wanted) or _OPERATION.search(reasoning, number.end() - 1):
-        return
-    yield number.start(), number.end()
+    last_operation = max((match.start() for match in _OPERATION.finditer(reasoning)), default=-1)
+    for mark in reversed(list(_RESULT.finditer(reasoning))):
+        number = SIGNED_NUMBER_IN_TEXT.match(reasoning, mark.end())
+        if number is None or number.end() - 1 <= last_operation or not _same(number[0], answer, wanted):
+            return
+        yield number.start(), number.end()
 
 
 def _mentions(answer: str, reasoning: str, start: int) -> Iterator[tuple[int, int]]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from tracelift_ray.types import InfrastructureError
+from tracelift_ray.verification.code_server import STARTED
 
 SERVER_STARTUP_S = 60.0
 #: How long after its wall limit a job's end may be reported; where it is not, the host is overloaded.
@@ -67,7 +68,7 @@ class Ending:
         cpu_s: CPU seconds used, by waited-for children too.
         timed_out: ended at the wall limit.
         flooded: ended because it wrote more than the output limit.
-        report: what the process said of itself; see ``code_server``.
+        report: what the process said of itself once it had started; see ``code_server``.
         stdout, stderr: what it wrote, up to the output limit.
     """
 
@@ -129,7 +130,8 @@ class ProcessServer:
     def _watch(self, out: _Output, err: _Output, control: socket.socket) -> Ending:
         """Reads the outputs until the supervisor reports the job's end."""
         limit = self.limits.output_kib * 1024
-        deadline = time.monotonic() + self.limits.wall_s + REPORT_GRACE_S
+        waiting_s = self.limits.wall_s + REPORT_GRACE_S
+        deadline = time.monotonic() + waiting_s
         flooded = False
         with selectors.DefaultSelector() as selector:
             for source in (out, err, control):
@@ -143,26 +145,35 @@ class ProcessServer:
                     flooded = True
                     control.shutdown(socket.SHUT_WR)  # The supervisor ends the job, then reports as ever.
                 if control in ready:
-                    exit_code, cpu_s, timed_out, report = self._report(control)
-                    out.read_rest(limit)
-                    err.read_rest(limit)
-                    flooded = flooded or out.size + err.size > limit
-                    return Ending(exit_code, cpu_s, timed_out, flooded, report, out.content(limit), err.content(limit))
+                    return self._ending(out, err, control)
                 if self._closed:
                     raise InfrastructureError("verifier", "closed while a program was running")
                 if time.monotonic() > deadline:
-                    waited = self.limits.wall_s + REPORT_GRACE_S
                     raise InfrastructureError(
-                        "verifier", f"a program's end was not reported in {waited:g} s; check the load of its host"
+                        "verifier", f"a program's end was not reported in {waiting_s:g} s; check the load of its host"
                     )
 
-    @staticmethod
-    def _report(control: socket.socket) -> tuple[int, float, bool, bytes]:
+    def _ending(self, out: _Output, err: _Output, control: socket.socket) -> Ending:
+        """The job's end as its supervisor reports it, with what is left to read of its outputs."""
         message = control.recv(_CHUNK)
         if not message:
             raise InfrastructureError("verifier", "a program's supervisor died; check the memory of its host")
         exit_code, cpu_s, timed_out, report = marshal.loads(message)
-        return exit_code, cpu_s, timed_out, report
+        limit = self.limits.output_kib * 1024
+        out.read_rest(limit)
+        err.read_rest(limit)
+        if not report.startswith(STARTED):
+            words = err.content(limit).decode(errors="replace").strip().rpartition("\n")[2]
+            raise InfrastructureError("verifier", f"a program's process did not start ({words or 'it was killed'})")
+        return Ending(
+            exit_code=exit_code,
+            cpu_s=cpu_s,
+            timed_out=timed_out,
+            flooded=out.size + err.size > limit,
+            report=report.removeprefix(STARTED),
+            stdout=out.content(limit),
+            stderr=err.content(limit),
+        )
 
     def _send(self, directory: str, descriptors: list[int]) -> None:
         """Hands a job to the server; a server that died since the last job is replaced once."""

@@ -26,7 +26,9 @@ from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from types import CodeType, TracebackType
 from typing import Any
 
-#: What a program's process reports of itself, before it ends; a pass is reported by the job's secret.
+#: What a program's process reports first, once its limits are set.
+STARTED = b"S"
+#: What it reports then, before it ends; a pass is reported by the job's secret.
 DOES_NOT_COMPILE, WRONG_ANSWER, OUT_OF_MEMORY = b"C", b"W", b"M"
 #: How often a supervisor looks whether it was told to stop.
 POLL_S = 0.05
@@ -47,6 +49,7 @@ def main() -> None:
         if os.fork() == 0:
             server.close()
             report = supervise(marshal.loads(message), list(descriptors))
+            os.write(report, STARTED)
             run(descriptors[0], report)
             return
         for descriptor in descriptors:
@@ -94,6 +97,8 @@ def _told_to_stop(control: socket.socket) -> bool:
         return not control.recv(1)
     except BlockingIOError:
         return False
+    except ConnectionResetError:
+        return True
 
 
 def _end_group(program: int) -> None:

@@ -24,6 +24,7 @@ from tracelift_ray.types import InfrastructureError, Verdict
 
 #: Longer answers are wrong unread.
 MAX_ANSWER_CHARS = 1000
+WORKER_FILE = Path(__file__).with_name("math_worker.py")
 WORKER_STARTUP_S = 120.0
 #: How long an answer may wait for the worker to finish the answers before it.
 WORKER_QUEUE_S = 120.0
@@ -115,7 +116,7 @@ class MathWorker:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("math_worker.py"))],
+                [sys.executable, str(WORKER_FILE)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
 """The process that runs math-verify: reads one question a line on standard input, writes one answer a line.
 
 Run as a file by ``math_answers.MathWorker``, which kills it when an answer takes too long; it imports nothing of this
-project. A question is ``{"answer": LaTeX, "reference": LaTeX, "timeout_s": seconds}``, its answer ``{"equal": bool}``. A
-text that does not parse equals nothing. Memory is limited, so that ``10**10**10`` ends here and not on the host. An
+project. A question is ``{"answer": LaTeX, "reference": LaTeX, "timeout_s": seconds}``, its answer ``{"equal": bool}``.
+A text that does not parse equals nothing. Memory is limited, so that ``10**10**10`` ends here and not on the host. An
 alarm ends the process some time after the deadline of an answer: where the one who asked has died, nobody else would.
 """
 
