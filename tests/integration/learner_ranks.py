@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ class Case:
     save_to: str | None = None
     save_planner_to: str | None = None
     send: bool = False
+    file_limit: int = 0  # bytes that any file saved may have; 0: no limit
 
 
 @dataclass
@@ -82,10 +86,11 @@ def _run_case(case: Case, place: Any) -> Outcome:
             learner.load_state(case.load_from)
         for batch in case.batches:
             outcome.metrics.append(learner.update(batch))
-        if case.save_to:
-            learner.save_state(case.save_to)
-        if case.save_planner_to:
-            learner.save_pretrained(case.save_planner_to)
+        with _file_limit(case.file_limit):
+            if case.save_to:
+                learner.save_state(case.save_to)
+            if case.save_planner_to:
+                learner.save_pretrained(case.save_planner_to)
         if case.send:
             outcome.sent = _send(learner, place)
         outcome.weights = {name: tensor.clone() for name, tensor in learner.named_tensors(bucket_mib=1)}
@@ -95,6 +100,18 @@ def _run_case(case: Case, place: Any) -> Outcome:
     finally:
         learner.close()
     return outcome
+
+
+@contextmanager
+def _file_limit(limit: int) -> Iterator[None]:
+    """Make every write beyond ``limit`` bytes of a file fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _send(learner: Any, place: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.integration.learner_ranks import Case, Outcome, run_ranks
-from tests.learner_configs import algorithm, learner
+from tests.learner_configs import ALGORITHM, algorithm, learner
 from tests.tiny import make_tiny_llama
 from tracelift_ray.policy.ranks import free_port
 from tracelift_ray.types import TrainBatch, TrainSample
@@ -32,6 +33,7 @@ def make_batch(seed: int, size: int) -> TrainBatch:
     return TrainBatch(tuple(samples), size + 1, sum(len(s.completion_ids) for s in samples) + 5)
 
 
+EXTRA = ("load_from", "save_to", "save_planner_to", "send", "file_limit")
 BATCHES = (make_batch(1, 7), make_batch(2, 5))
 SINGLE = (make_batch(3, 1),)
 
@@ -46,12 +48,15 @@ def model(folder):
     return make_tiny_llama(folder / "model", seed=3, tied=True, spread=0.05)
 
 
+def make_case(model: str, name: str, batches=BATCHES, algorithm=ALGORITHM, **changes) -> Case:
+    """A case of the test settings; ``changes`` are fields of the case (``EXTRA``) or of the learner."""
+    extra = {key: changes.pop(key) for key in EXTRA if key in changes}
+    return Case(name, learner(**changes), algorithm, model, batches, TEMPERATURE, **extra)
+
+
 @pytest.fixture(scope="module")
 def one_rank(folder, model) -> dict[str, Outcome]:
-    def case(name, batches=BATCHES, algorithm=algorithm(), **changes) -> Case:  # noqa: B008 - a frozen value
-        extra = {k: changes.pop(k) for k in ("load_from", "save_to", "save_planner_to", "send") if k in changes}
-        return Case(name, learner(**changes), algorithm, extra.pop("model", model), batches, TEMPERATURE, **extra)
-
+    case = partial(make_case, model)
     cases = [
         case("zero 0"),
         case("zero 0, small", micro_batch_tokens=40),
@@ -71,6 +76,8 @@ def one_rank(folder, model) -> dict[str, Outcome]:
         case("first half", BATCHES[:1], zero_stage=1, save_to=str(folder / "state-1")),
         case("second half", BATCHES[1:], zero_stage=1, load_from=str(folder / "state-1")),
         case("other stage", BATCHES[1:], zero_stage=2, load_from=str(folder / "state-1")),
+        case("no room for state", SINGLE, save_to=str(folder / "no-state"), file_limit=50_000),
+        case("no room for planner", SINGLE, save_planner_to=str(folder / "no-planner"), file_limit=50_000),
         case("no state", BATCHES[1:], load_from=str(folder / "nothing")),
     ]
     return run_ranks(1, cases, folder / "one")
@@ -78,10 +85,7 @@ def one_rank(folder, model) -> dict[str, Outcome]:
 
 @pytest.fixture(scope="module")
 def two_ranks(folder, model, one_rank) -> dict[str, Outcome]:
-    def case(name, batches=BATCHES, algorithm=algorithm(), **changes) -> Case:  # noqa: B008 - a frozen value
-        extra = {k: changes.pop(k) for k in ("load_from", "save_to", "save_planner_to", "send") if k in changes}
-        return Case(name, learner(**changes), algorithm, model, batches, TEMPERATURE, **extra)
-
+    case = partial(make_case, model)
     cases = [
         case("zero 0"),
         case("zero 1, small", zero_stage=1, micro_batch_tokens=40),
@@ -228,6 +232,12 @@ def test_state_of_another_layout_is_refused_by_key_and_value(one_rank, two_ranks
     assert "learner.zero_stage=1, but this run has 2" in one_rank["other stage"].error
     assert "learner.num_workers=1, but this run has 2" in two_ranks["other ranks"].error
     assert "holds no learner state" in one_rank["no state"].error
+
+
+@pytest.mark.parametrize("what", ["state", "planner"])
+def test_a_save_that_does_not_fit_is_one_clear_line(one_rank, what):
+    error = one_rank[f"no room for {what}"].error
+    assert error.startswith("CheckpointError: checkpoint: cannot write") and "\n" not in error
 
 
 @pytest.mark.parametrize(("ranks", "case", "saved"), [(1, "zero 3, small", "planner-1"), (2, "zero 3", "planner-2")])

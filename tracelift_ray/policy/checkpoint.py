@@ -26,11 +26,16 @@ STATE = "state.json"
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"^step-(\d{6,})$")
 _TEMPORARY = ".tmp-"
-_DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the limit on the size of files is reached (ulimit -f)",
+}
 # What libraries that hide the errno say instead (safetensors, torch's zip writer).
 _DISK_WORDS = {
     "no space left on device": "the disk is full",
     "disk quota exceeded": "the disk quota is used up",
+    "file too large": "the limit on the size of files is reached (ulimit -f)",
     "pytorchstreamwriter failed": "a file could not be written in full",
     "inline_container.cc": "a file could not be written in full",
 }
