@@ -143,7 +143,10 @@ def _stream(descriptor: int, mode: str, errors: str) -> TextIOWrapper:
 
 
 def run(job_descriptor: int, report: int) -> None:
-    """Runs a job: a whole program (stdio), or a program and one test on it (function)."""
+    """Runs a job: a whole program (stdio), or a program and one test on it (function).
+
+    A test's set-up runs before the program, which may use its imports, and after it, because it may use the program.
+    """
     with open(job_descriptor, "rb") as file:
         job = marshal.load(file)
     module = type(sys)("__main__" if job["test"] is None else "program")
@@ -158,6 +161,9 @@ def run(job_descriptor: int, report: int) -> None:
         sys.stderr.flush()
         leave(1)
     try:
+        if job["test"] is not None:
+            with suppress(Exception):  # Set-up that needs the program, which is not there yet, runs after it only.
+                exec(_compiled(job["setup"], "<setup>"), module.__dict__)
         exec(code, module.__dict__)
         if job["test"] is not None:
             run_test(job, module.__dict__)

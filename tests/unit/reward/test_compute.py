@@ -102,9 +102,12 @@ def test_code_with_e2e_mean_averages_the_execution_rewards():
 
 
 def test_clip_max_is_the_arms_ceiling():
-    arguments = ("code", runs(3, 3), run("passed", total=4), Baseline(0, 3), rubric(0.9))
-    assert compute_reward(CONFIG, *arguments).reward == pytest.approx(1.18)
-    assert compute_reward(replace(CONFIG, clip_max=1.0), *arguments).reward == 1.0
+    def reward(clip_max: float | None) -> float:
+        config = replace(CONFIG, clip_max=clip_max)
+        return compute_reward(config, "code", runs(3, 3), run("passed", total=4), Baseline(0, 3), rubric(0.9)).reward
+
+    assert reward(None) == pytest.approx(1.18)
+    assert reward(1.0) == 1.0
 
 
 def test_exec_only_is_the_execution_alone():
@@ -116,18 +119,18 @@ def test_exec_only_is_the_execution_alone():
     assert compute_reward(coderl, "code", [], run("does_not_compile"), None, None).reward == -1.0
 
 
-def test_rm_only_is_the_rubric_alone():
+@pytest.mark.parametrize("task", ["math", "code"])
+def test_rm_only_is_the_rubric_alone(task):
     config = replace(CONFIG, arm="rm_only")
-    for task in ("math", "code"):
-        assert compute_reward(config, task, [], None, None, rubric(0.37)) == RewardResult(0.37, None)
+    assert compute_reward(config, task, [], None, None, rubric(0.37)) == RewardResult(0.37, None)
 
 
-def test_uplift_only_is_tracelift_with_a_perfect_rubric():
-    config = replace(CONFIG, arm="uplift_only")
-    for task in ("math", "code"):
-        for successes in range(4):
-            pieces = (task, runs(successes, 3), run("wrong_answer"), Baseline(2, 3))
-            assert compute_reward(config, *pieces, None) == compute_reward(CONFIG, *pieces, rubric(1.0))
+@pytest.mark.parametrize("task", ["math", "code"])
+@pytest.mark.parametrize("successes", range(4))
+def test_uplift_only_is_tracelift_with_a_perfect_rubric(task, successes):
+    given, fresh, base = runs(successes, 3), run("wrong_answer"), Baseline(2, 3)
+    bare = compute_reward(replace(CONFIG, arm="uplift_only"), task, given, fresh, base, None)
+    assert bare == compute_reward(CONFIG, task, given, fresh, base, rubric(1.0))
 
 
 def test_a_larger_cached_baseline_is_used_whole():

@@ -81,6 +81,13 @@ def test_the_humaneval_form_checks_the_entry_point(runner):
     assert missing.outcome == "runtime_error" and "add" in missing.detail
 
 
+def test_set_up_serves_programs_that_need_it_and_may_need_the_program(runner):
+    imports = function(CHECK, setup="from typing import List\nONE = 1", entry_point="add")
+    assert runner.run("def add(a: List, b: int = ONE):\n    return a + b", imports).passed
+    helper = function("assert twice(2) == 4 and f(1) == 2", setup="def twice(x): return 2 * x")
+    assert runner.run("def f(x): return twice(x)\ndef twice(x): return 0", helper).passed
+
+
 def test_stdio_programs_are_compared_by_tokens(runner):
     tests = stdio(("3\r\n4\r\n", "7\n"), ("1\n1", "  2  "))
     assert runner.run("a = int(input())\r\nb = int(input())\r\nprint(a + b)\r\n", tests).passed
