@@ -123,11 +123,15 @@ async def test_half_replaced_weights_are_never_served(engine, sender, tmp_path):
         parameter_specs([("no.such.weight", torch.zeros(3)), *model.named_parameters()], "float32"), 8
     )
     sender.send(manifest, [("no.such.weight", torch.zeros(3)), *model.named_parameters()])
-    waiting = asyncio.create_task(engine.generate(PROMPT, SamplingParams(max_new_tokens=200, temperature=0.0)))
-    await asyncio.sleep(0.1)
+    served = engine.version
+    waiting = [asyncio.create_task(engine.generate(PROMPT, SamplingParams(max_new_tokens=200))) for _ in range(8)]
+    await asyncio.sleep(0.05)
     with pytest.raises(InfrastructureError, match="version 8 by shared_memory did not arrive"):
         await engine.receive_weights(manifest)
-    for request in (waiting, engine.generate(PROMPT, GREEDY)):
-        with pytest.raises(InfrastructureError, match="version 8 by shared_memory did not arrive"):
-            await asyncio.wait_for(request, 10)
-    assert engine.version == 6
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+    failures = [answer for answer in answers if isinstance(answer, InfrastructureError)]
+    assert failures and all("did not arrive" in str(failure) for failure in failures)
+    with pytest.raises(InfrastructureError, match="did not arrive"):
+        await engine.generate(PROMPT, GREEDY)
+    assert engine.version == served

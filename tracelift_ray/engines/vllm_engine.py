@@ -8,6 +8,7 @@ request, waiting or new, gets an ``InfrastructureError``.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 from typing import TYPE_CHECKING, Any
@@ -55,9 +56,9 @@ class VllmEngine:
         self._failure = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._config.startup_s):
-                self._llm = await asyncio.to_thread(self._build)
+                await asyncio.to_thread(self._build)
                 if self._transfer is not None:
-                    await self._llm.update_weight_version(str(self.version))
+                    await self._running().update_weight_version(str(self.version))
                 await self.generate(Prompt((self._first_token(),), ""), SamplingParams(max_new_tokens=1))
         except TimeoutError as error:
             await self.close()
@@ -70,13 +71,16 @@ class VllmEngine:
             await self.close()
             raise InfrastructureError(COMPONENT, f"{self._model} did not start: {_one_line(error)}") from error
 
-    def _build(self) -> AsyncLLM:
+    def _build(self) -> None:
+        """Start vLLM's engine; in a thread, because it blocks until the engine's processes are up."""
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        return AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**engine_arguments(self._config, self._model, self._transfer, self._seed))
-        )
+        arguments = engine_arguments(self._config, self._model, self._transfer, self._seed)
+        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        if self._failure is not None and self._failure.done():  # given up on in the meantime
+            self._llm.shutdown()
+            self._llm = None
 
     def _first_token(self) -> int:
         tokenizer = self._running().get_tokenizer()
@@ -197,6 +201,7 @@ class VllmEngine:
 
     async def close(self) -> None:
         self._fail(InfrastructureError(COMPONENT, "the engine was closed"))
+        gc.collect()  # vLLM's engine complains when it is collected as late as at the interpreter's end
 
 
 def set_environment(config: EngineConfig) -> None:
