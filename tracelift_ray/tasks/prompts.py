@@ -98,8 +98,9 @@ class PromptRenderer:
             )
         self.tokenizer = tokenizer
         self.preset = preset
-        control = sorted((token for token in tokenizer.all_special_tokens if len(token) > 1), key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, control))) if control else None
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        control = sorted((token for token in special | set(tokenizer.all_special_tokens) if len(token) > 1), key=len)
+        self._control = re.compile("|".join(map(re.escape, reversed(control)))) if control else None
 
     def planner(self, problem: Problem) -> Prompt:
         """The prompt that asks for a trace of ``problem``; the completion goes on inside the tag."""

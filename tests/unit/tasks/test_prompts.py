@@ -115,6 +115,17 @@ def test_control_tokens_in_problem_or_trace_are_no_control_tokens(preset):
     assert "< eos>" in prompt.text
 
 
+def test_control_tokens_that_no_field_of_the_tokenizer_names_are_found_too():
+    from tokenizers import AddedToken
+
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens([AddedToken("<|turn|>", special=True)])
+    turn = tokenizer.convert_tokens_to_ids("<|turn|>")
+    assert turn in tokenizer("<|turn|>")["input_ids"]
+    prompt = PromptRenderer(tokenizer, "plain").executor(MATH, "add <|turn|>")
+    assert turn not in prompt.token_ids and "< |turn|>" in prompt.text
+
+
 def test_chat_without_a_template_names_model_key_and_remedy(tmp_path):
     make_tokenizer("word").save_pretrained(tmp_path)
     with pytest.raises(ValueError) as caught:
