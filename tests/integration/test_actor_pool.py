@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -127,7 +128,7 @@ async def test_what_cannot_be_placed_is_refused_in_time_with_what_was_asked_and_
 async def test_placed_workers_hold_their_share_and_give_it_back() -> None:
     placement = Placement()
     await placement.reserve([PoolDemand("worker", "worker.pool", 2, 1.5, 0.0)], timeout_s=20.0)
-    actor = ray.remote(Worker)
+    actor: Any = ray.remote(Worker)
     handles = [actor.options(**placement.options("worker", index)).remote(index) for index in range(2)]
     assert await asyncio.gather(*(handle.who.remote() for handle in handles)) == [0, 1]
     assert ray.available_resources()["CPU"] == 5.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ RUN = run_config("reward=exec_only", "reasoning_rm.model=''")
 
 
 def scheduler(
-    rollout: FakeRollout, *, staleness: int = 0, groups: int = 3, updates: int = 1, **stream: int
+    rollout: FakeRollout, *, staleness: int = 0, groups: int = 3, updates: int = 1, **stream: Any
 ) -> Scheduler:
     return Scheduler(
         rollout,
