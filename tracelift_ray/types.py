@@ -152,7 +152,8 @@ class Trace:
     Attributes:
         prompt_ids: the token ids the planner was given.
         completion: the sample; the learner trains on its ids and behaviour log-probs (token in, token out).
-        reasoning: the text inside the tag, stripped; None where the trace is malformed.
+        reasoning: the text inside the tag, stripped; None where the trace is malformed, unless ``malformed:
+            whole_text`` takes its whole text instead.
         malformed: the kind of malformation, or None.
     """
 
