@@ -38,6 +38,7 @@ LEARNER = LearnerConfig(
     warmup_steps=0,
     grad_clip=1.0,
     micro_batch_tokens=4096,
+    layout="padded",
     gradient_checkpointing=False,
     update_deadline_s=60.0,
     startup_s=60.0,

@@ -61,6 +61,8 @@ def one_rank(folder, model) -> dict[str, Outcome]:
         case("zero 0"),
         case("zero 0, small", micro_batch_tokens=40),
         case("zero 0, recomputed", gradient_checkpointing=True),
+        case("zero 0, packed", layout="packed"),
+        case("zero 3, packed, small", layout="packed", zero_stage=3, micro_batch_tokens=60),
         case("zero 2, small", zero_stage=2, micro_batch_tokens=40),
         case("zero 3, small", zero_stage=3, micro_batch_tokens=40, save_planner_to=str(folder / "planner-1")),
         case("sequence", algorithm=algorithm(normalisation="sequence")),
@@ -89,7 +91,7 @@ def two_ranks(folder, model, one_rank) -> dict[str, Outcome]:
     cases = [
         case("zero 0"),
         case("zero 1, small", zero_stage=1, micro_batch_tokens=40),
-        case("zero 2, small", zero_stage=2, micro_batch_tokens=40),
+        case("zero 2, packed, small", zero_stage=2, micro_batch_tokens=60, layout="packed"),
         case("zero 3", zero_stage=3, save_planner_to=str(folder / "planner-2"), send=True),
         case("kl, zero 3", algorithm=KL, zero_stage=3),
         case("single, zero 3", SINGLE, zero_stage=3),
@@ -152,7 +154,17 @@ def test_two_updates_are_those_of_plain_torch(one_rank, model, case, token_scale
     assert difference(Outcome(weights=weights), one_rank[case], model) < 1e-3
 
 
-@pytest.mark.parametrize("case", ["zero 0, small", "zero 0, recomputed", "zero 2, small", "zero 3, small"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "zero 0, small",
+        "zero 0, recomputed",
+        "zero 0, packed",
+        "zero 2, small",
+        "zero 3, small",
+        "zero 3, packed, small",
+    ],
+)
 def test_one_rank_updates_alike_under_every_cut(one_rank, case, model):
     assert difference(one_rank[case], one_rank["zero 0"], model) < 1e-3
     for here, there in zip(one_rank[case].metrics, one_rank["zero 0"].metrics, strict=True):
@@ -168,7 +180,7 @@ def test_one_rank_updates_alike_under_every_cut(one_rank, case, model):
     [
         ("zero 0", "zero 0"),
         ("zero 1, small", "zero 0"),
-        ("zero 2, small", "zero 0"),
+        ("zero 2, packed, small", "zero 0"),
         ("zero 3", "zero 0"),
         ("kl, zero 3", "kl"),
         ("single, zero 3", "single"),

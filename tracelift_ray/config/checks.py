@@ -28,6 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "verifier.backend": ("subprocess",),
     "reasoning_rm.dtype": ("float32", "bfloat16", "float16"),
     "learner.collective": ("gloo", "nccl"),
+    "learner.layout": ("padded", "packed"),
     "learner.dtype": ("float32", "bfloat16"),
     "learner.schedule": ("constant", "linear", "cosine"),
     "reward.arm": ("tracelift", "exec_only", "rm_only", "uplift_only"),

@@ -126,6 +126,7 @@ class LearnerConfig:
     warmup_steps: int
     grad_clip: float
     micro_batch_tokens: int
+    layout: str  # padded | packed
     gradient_checkpointing: bool
     update_deadline_s: float
     startup_s: float

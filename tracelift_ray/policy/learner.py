@@ -22,7 +22,7 @@ from tracelift_ray.policy.checkpoint import disk_errors
 from tracelift_ray.policy.export import named_tensors, save_pretrained
 from tracelift_ray.policy.losses import policy_loss, sample_weight, token_entropy, token_logprobs
 from tracelift_ray.policy.metrics import MetricSums, UpdateMetrics
-from tracelift_ray.policy.microbatches import MicroBatch, check_batch, collate, completion_logits
+from tracelift_ray.policy.microbatches import MicroBatch, check_batch, check_packing, collate, completion_logits
 from tracelift_ray.policy.models import load_causal_lm
 from tracelift_ray.policy.packing import plan_micro_batches
 from tracelift_ray.policy.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
@@ -71,6 +71,7 @@ class Learner:
         self._reference: torch.nn.Module | None = None
         self._sender: WeightSender | None = None
         self._joined = False
+        self._packed = learner.layout == "packed"
 
     def start(self) -> None:
         """Join the other ranks and load the model. Blocks at most ``startup_s`` seconds for the others.
@@ -80,7 +81,7 @@ class Learner:
 
         Raises:
             InfrastructureError: the other ranks did not come.
-            DataError: the model directory cannot be loaded.
+            DataError: the model directory cannot be loaded, or its model cannot train on packed rows.
         """
         learner_state.seed_generators(self._seed)
         if not torch.distributed.is_initialized():
@@ -100,6 +101,8 @@ class Learner:
             model=model, optimizer=optimizer, config=settings, dist_init_required=False
         )[0]
         self._engine.train()
+        if self._packed:
+            check_packing(self._engine, self._device)
         if self._algorithm.kl_coef > 0:
             self._reference = self._load_reference()
         del keep_alive
@@ -156,12 +159,12 @@ class Learner:
     def _cut(self, batch: TrainBatch) -> list[MicroBatch]:
         """This rank's micro-batches."""
         lengths = [len(sample) for sample in batch.samples]
-        plan = plan_micro_batches(lengths, self._place.world_size, self._config.micro_batch_tokens)
+        plan = plan_micro_batches(lengths, self._place.world_size, self._config.micro_batch_tokens, packed=self._packed)
         return [self._collate(batch, [batch.samples[i] for i in indices]) for indices in plan.ranks[self._place.rank]]
 
     def _collate(self, batch: TrainBatch, samples: list[TrainSample]) -> MicroBatch:
         weights = [sample_weight(len(sample.completion_ids), batch, self._algorithm) for sample in samples]
-        return collate(samples, weights, self._device)
+        return collate(samples, weights, self._device, packed=self._packed)
 
     @torch.no_grad()
     def _logprobs(self, model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:

@@ -1,7 +1,9 @@
-"""Samples as tensors: right-padded rows, and one flat vector over all completion tokens for everything else.
+"""Samples as tensors: padded or packed rows, and one flat vector over all completion tokens for everything else.
 
-Promises: the tensors hold the very token ids and log-probs of the samples (nothing is decoded or encoded again), and
-the flat vectors list completion tokens sample by sample, whatever the padding.
+``padded``: one sample a row, padding on the right. ``packed``: all samples end to end in one row, each with positions
+from 0, which tells the attention of transformers models where a sample begins. Promises: the tensors hold the very
+token ids and log-probs of the samples (nothing is decoded or encoded again), and the flat vectors list completion
+tokens sample by sample, in either layout.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tracelift_ray.types import TrainBatch, TrainSample
+from tracelift_ray.types import DataError, TrainBatch, TrainSample
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,17 @@ class MicroBatch:
     """One forward pass of B rows, T tokens wide, with N completion tokens in all.
 
     Attributes:
-        input_ids, attention_mask: [B, T].
+        input_ids: [B, T].
+        attention_mask: [B, T]; None when packed.
+        position_ids: [B, T] when packed; else None, positions count from 0 in each row.
         kept: only the last ``kept`` positions of each row need logits.
         chosen: [B, kept], true where a position's logits predict a completion token; N are true, in row order.
         targets, behaviour, advantages, weights: [N]; the loss is the sum of per-token terms times ``weights``.
     """
 
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    attention_mask: torch.Tensor | None
+    position_ids: torch.Tensor | None
     kept: int
     chosen: torch.Tensor
     targets: torch.Tensor
@@ -56,8 +61,34 @@ def check_batch(batch: TrainBatch) -> None:
         )
 
 
-def collate(samples: Sequence[TrainSample], token_weights: Sequence[float], device: torch.device) -> MicroBatch:
+def collate(
+    samples: Sequence[TrainSample], token_weights: Sequence[float], device: torch.device, *, packed: bool = False
+) -> MicroBatch:
     """Tensors of ``samples``, each with the weight of its tokens. No samples: one row without completion tokens."""
+    rows = _packed_rows(samples) if packed and samples else _padded_rows(samples)
+    input_ids, attention_mask, position_ids, chosen = rows
+    targets = [token for sample in samples for token in sample.completion_ids]
+    behaviour = [value for sample in samples for value in sample.behaviour_logprobs]
+    advantages = [sample.advantage for sample in samples for _ in sample.completion_ids]
+    weights = [w for sample, w in zip(samples, token_weights, strict=True) for _ in sample.completion_ids]
+    return MicroBatch(
+        input_ids.to(device),
+        None if attention_mask is None else attention_mask.to(device),
+        None if position_ids is None else position_ids.to(device),
+        chosen.shape[1],
+        chosen.to(device),
+        torch.tensor(targets, dtype=torch.long, device=device),
+        torch.tensor(behaviour, dtype=torch.float32, device=device),
+        torch.tensor(advantages, dtype=torch.float32, device=device),
+        torch.tensor(weights, dtype=torch.float32, device=device),
+    )
+
+
+_Rows = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor]
+
+
+def _padded_rows(samples: Sequence[TrainSample]) -> _Rows:
+    """Ids, mask, positions (none) and chosen positions; logits start before the shortest prompt's last token."""
     width = max((len(sample) for sample in samples), default=1)
     first = min((len(sample.prompt_ids) for sample in samples), default=1) - 1
     rows = max(1, len(samples))
@@ -71,20 +102,19 @@ def collate(samples: Sequence[TrainSample], token_weights: Sequence[float], devi
         attention_mask[row, : len(sample)] = 1
         start = len(sample.prompt_ids) - 1 - first
         chosen[row, start : start + len(sample.completion_ids)] = True
-    targets = [token for sample in samples for token in sample.completion_ids]
-    behaviour = [value for sample in samples for value in sample.behaviour_logprobs]
-    advantages = [sample.advantage for sample in samples for _ in sample.completion_ids]
-    weights = [w for sample, w in zip(samples, token_weights, strict=True) for _ in sample.completion_ids]
-    return MicroBatch(
-        input_ids.to(device),
-        attention_mask.to(device),
-        width - first,
-        chosen.to(device),
-        torch.tensor(targets, dtype=torch.long, device=device),
-        torch.tensor(behaviour, dtype=torch.float32, device=device),
-        torch.tensor(advantages, dtype=torch.float32, device=device),
-        torch.tensor(weights, dtype=torch.float32, device=device),
-    )
+    return input_ids, attention_mask, None, chosen
+
+
+def _packed_rows(samples: Sequence[TrainSample]) -> _Rows:
+    """Ids, mask (none), positions and chosen positions of one row."""
+    input_ids = torch.tensor([[token for s in samples for token in s.prompt_ids + s.completion_ids]])
+    position_ids = torch.cat([torch.arange(len(sample)) for sample in samples]).unsqueeze(0)
+    chosen = torch.zeros(input_ids.shape, dtype=torch.bool)
+    end = 0
+    for sample in samples:
+        end += len(sample)
+        chosen[0, end - 1 - len(sample.completion_ids) : end - 1] = True
+    return input_ids, None, position_ids, chosen
 
 
 def completion_logits(model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
@@ -92,7 +122,24 @@ def completion_logits(model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor
     output = model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
         use_cache=False,
         logits_to_keep=batch.kept,
     )
     return output.logits[batch.chosen]
+
+
+@torch.no_grad()
+def check_packing(model: torch.nn.Module, device: torch.device) -> None:
+    """Raise DataError where ``model`` does not keep packed samples apart: attention that ignores positions, say.
+
+    Two short samples go through it padded and packed; the second one's logits must not depend on the first.
+    """
+    samples = [TrainSample((0, 1, 2), (3, 4), (0.0, 0.0), 0.0), TrainSample((2,), (1, 0, 1), (0.0,) * 3, 0.0)]
+    padded, packed = (completion_logits(model, collate(samples, (1.0, 1.0), device, packed=p)) for p in (False, True))
+    apart, scale = (padded - packed).abs().max().item(), padded.abs().max().item()
+    if apart > 0.05 * scale:
+        raise DataError(
+            f"learner.layout=packed: this model's attention does not keep packed traces apart (logits differ by "
+            f"{apart:.3g} of {scale:.3g}); use learner.layout=padded"
+        )

@@ -23,12 +23,14 @@ class MicroBatchPlan:
         return len(self.ranks[0])
 
 
-def plan_micro_batches(lengths: Sequence[int], world_size: int, token_budget: int) -> MicroBatchPlan:
+def plan_micro_batches(
+    lengths: Sequence[int], world_size: int, token_budget: int, *, packed: bool = False
+) -> MicroBatchPlan:
     """Plan for samples of ``lengths`` tokens (prompt and completion) over ``world_size`` ranks.
 
     Samples go longest first (ties by index) to the rank with the fewest tokens so far. Each rank cuts its samples, in
-    that order, into micro-batches of at most ``token_budget`` tokens as padded: rows times the longest row. A sample
-    longer than the budget gets a micro-batch of its own. No samples: no micro-batches.
+    that order, into micro-batches of at most ``token_budget`` tokens: padded, rows times the longest row; ``packed``,
+    the sum of lengths. A sample longer than the budget gets a micro-batch of its own. No samples: no micro-batches.
     """
     if world_size < 1 or token_budget < 1:
         raise ValueError(f"world_size ({world_size}) and token_budget ({token_budget}) must be at least 1")
@@ -40,17 +42,20 @@ def plan_micro_batches(lengths: Sequence[int], world_size: int, token_budget: in
         rank = min(range(world_size), key=lambda r: (load[r], r))
         assigned[rank].append(index)
         load[rank] += lengths[index]
-    cut = [_cut(indices, lengths, token_budget) for indices in assigned]
+    cut = [_cut(indices, lengths, token_budget, packed) for indices in assigned]
     count = max(len(batches) for batches in cut)
     return MicroBatchPlan(tuple(tuple(batches + [()] * (count - len(batches))) for batches in cut))
 
 
-def _cut(indices: list[int], lengths: Sequence[int], token_budget: int) -> list[tuple[int, ...]]:
-    """Cut samples, longest first, into micro-batches whose padded size stays within the budget."""
+def _cut(indices: list[int], lengths: Sequence[int], token_budget: int, packed: bool) -> list[tuple[int, ...]]:
+    """Cut samples, longest first, into micro-batches whose size stays within the budget."""
     batches: list[tuple[int, ...]] = []
-    start = 0
-    while start < len(indices):
-        rows = max(1, token_budget // lengths[indices[start]])
-        batches.append(tuple(indices[start : start + rows]))
-        start += rows
-    return batches
+    batch: list[int] = []
+    for index in indices:
+        tokens = sum(lengths[i] for i in batch) if packed else len(batch) * lengths[batch[0]] if batch else 0
+        added = lengths[index] if packed or not batch else lengths[batch[0]]
+        if batch and tokens + added > token_budget:
+            batches.append(tuple(batch))
+            batch = []
+        batch.append(index)
+    return [*batches, tuple(batch)] if batch else batches

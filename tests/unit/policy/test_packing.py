@@ -5,23 +5,25 @@ import pytest
 from tracelift_ray.policy.packing import plan_micro_batches
 
 
-def padded_tokens(lengths, indices):
-    return len(indices) * max(lengths[i] for i in indices)
+def cost(lengths, indices, packed):
+    chosen = [lengths[i] for i in indices]
+    return sum(chosen) if packed else len(chosen) * max(chosen)
 
 
-def test_random_batches_are_covered_once_in_equal_counts_within_the_budget():
+@pytest.mark.parametrize("packed", [False, True])
+def test_random_batches_are_covered_once_in_equal_counts_within_the_budget(packed):
     rng = random.Random(0)
     for _ in range(300):
         lengths = [rng.randint(1, 60) for _ in range(rng.randint(0, 24))]
         world, budget = rng.randint(1, 5), rng.randint(1, 150)
-        plan = plan_micro_batches(lengths, world, budget)
+        plan = plan_micro_batches(lengths, world, budget, packed=packed)
         assert len(plan.ranks) == world
         assert {len(rank) for rank in plan.ranks} == {plan.num_micro_batches}
         chosen = [i for rank in plan.ranks for batch in rank for i in batch]
         assert sorted(chosen) == list(range(len(lengths)))
         for rank in plan.ranks:
             for batch in rank:
-                assert len(batch) <= 1 or padded_tokens(lengths, batch) <= budget
+                assert len(batch) <= 1 or cost(lengths, batch, packed) <= budget
 
 
 def test_every_micro_batch_index_is_busy_on_some_rank():
@@ -42,6 +44,12 @@ def test_ranks_are_balanced_to_within_the_longest_sample():
 
 def test_longest_first_with_ties_by_index():
     assert plan_micro_batches([3, 9, 3, 9], 1, 18).ranks == (((1, 3), (0, 2)),)
+
+
+def test_packing_holds_what_padding_would_waste():
+    lengths = [50, 10, 10, 10, 10, 10]
+    assert plan_micro_batches(lengths, 1, 100).num_micro_batches == 2
+    assert plan_micro_batches(lengths, 1, 100, packed=True).num_micro_batches == 1
 
 
 def test_a_sample_longer_than_the_budget_is_alone():
