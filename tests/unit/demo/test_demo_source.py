@@ -7,9 +7,9 @@ import pytest
 
 from tracelift_ray.data.groups import load_groups, write_groups
 from tracelift_ray.demo.source import demo_groups, demo_problems, trace_is_valid
-from tracelift_ray.types import Problem
+from tracelift_ray.types import Problem, Task
 
-TASKS = ("math", "code")
+TASKS: tuple[Task, ...] = ("math", "code")
 
 
 @pytest.mark.parametrize("task", TASKS)

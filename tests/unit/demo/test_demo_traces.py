@@ -88,7 +88,7 @@ def test_each_dimension_sees_its_own_fault():
 @pytest.mark.parametrize(("kind", "misleads"), [("slip", False), ("extra", False), ("drop", True), ("operand", True)])
 def test_benign_flaws_leave_the_artifact_right_and_the_others_mostly_do_not(kind, misleads):
     rng = Random(8)
-    right = Counter()
+    right: Counter[bool] = Counter()
     for _ in range(300):
         problem = draw_problem(rng, "math", "train")
         lines = perturb(problem, kind, rng)

@@ -4,9 +4,10 @@ from random import Random
 
 import pytest
 
-from tracelift_ray.demo.world import LARGEST_VALUE, draw_problem, read_statement, split_of
+from tracelift_ray.demo.world import LARGEST_VALUE, Split, draw_problem, read_statement, split_of
+from tracelift_ray.types import Task
 
-TASKS = ("math", "code")
+TASKS: tuple[Task, ...] = ("math", "code")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -29,7 +30,8 @@ def test_every_value_of_a_problem_has_a_token_and_every_step_follows_from_the_on
 
 def test_a_problem_is_drawn_only_in_the_split_its_text_belongs_to():
     rng = Random(5)
-    for split in ("train", "heldout"):
+    splits: tuple[Split, ...] = ("train", "heldout")
+    for split in splits:
         assert {split_of(draw_problem(rng, "math", split).statement) for _ in range(100)} == {split}
 
 
