@@ -34,23 +34,23 @@ def main(cfg: DictConfig) -> None:
 
 
 def print_result(result: TrainingResult, output: str) -> None:
-    """A table of the held-out metrics, and where the model is."""
+    """A table of the held-out metrics beside those of a model that reads nothing, and where the model is."""
     from rich.console import Console
     from rich.table import Table
 
-    heldout = result.heldout
+    heldout, reference = result.heldout, result.heldout.reference
     table = Table(title=f"held out: {heldout.groups} groups, {heldout.traces} traces")
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    table.add_row("pair accuracy", f"{heldout.pair_accuracy:.3f}")
-    table.add_row("group accuracy", f"{heldout.group_accuracy:.3f}")
-    table.add_row("mean margin of q", f"{heldout.mean_margin:+.3f}")
-    table.add_row("total, mean error", f"{heldout.total_mae:.3f}", end_section=True)
+    for column in ("measure", "model", "reads nothing"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    table.add_row("pair accuracy", f"{heldout.pair_accuracy:.3f}", f"{reference.pair_accuracy:.3f}")
+    table.add_row("group accuracy", f"{heldout.group_accuracy:.3f}", f"{reference.group_accuracy:.3f}")
+    table.add_row("mean margin of q", f"{heldout.mean_margin:+.3f}", "+0.000")
+    table.add_row("total, mean error", f"{heldout.total_mae:.3f}", f"{reference.total_mae:.3f}", end_section=True)
     for name, share in heldout.dimension_accuracy.items():
-        table.add_row(f"label of {name}", f"{share:.3f}")
+        table.add_row(f"label of {name}", f"{share:.3f}", f"{reference.dimension_accuracy[name]:.3f}")
     table.add_section()
     for kind, (share, pairs) in heldout.kind_accuracy.items():
-        table.add_row(f"pairs against {kind} ({pairs})", f"{share:.3f}")
+        table.add_row(f"pairs against {kind} ({pairs})", f"{share:.3f}", f"{reference.pair_accuracy:.3f}")
     console = Console()
     console.print(table)
     console.print(f"{result.steps} steps in {result.seconds:.0f} s; the model is in {output}", soft_wrap=True)

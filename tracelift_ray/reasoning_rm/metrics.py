@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+import statistics
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +38,22 @@ class ScoredGroup:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a model that reads nothing would reach on the same groups: the figures that others have to beat.
+
+    Attributes:
+        group_accuracy: of scores at random, the mean over groups of the chance that every positive comes first.
+        total_mae: of the best constant total, the median.
+        dimension_accuracy: of each dimension's most frequent label.
+    """
+
+    group_accuracy: float
+    total_mae: float
+    dimension_accuracy: dict[str, float]
+    pair_accuracy: float = 0.5
+
+
+@dataclass(frozen=True)
 class RmMetrics:
     """Quality on some groups; shares lie in [0, 1].
 
@@ -46,6 +64,7 @@ class RmMetrics:
         total_mae: mean |predicted - judged| total over all traces.
         dimension_accuracy: share of traces with the judge's label, by dimension.
         kind_accuracy: pair accuracy by kind of flaw, and the number of its pairs.
+        reference: the same measures of a model that reads nothing.
     """
 
     groups: int
@@ -56,6 +75,7 @@ class RmMetrics:
     total_mae: float
     dimension_accuracy: dict[str, float]
     kind_accuracy: dict[str, tuple[float, int]]
+    reference: Reference
 
 
 def measure(groups: Sequence[ScoredGroup], dimension_names: Sequence[str]) -> RmMetrics:
@@ -78,6 +98,21 @@ def measure(groups: Sequence[ScoredGroup], dimension_names: Sequence[str]) -> Rm
         total_mae=_mean(abs(trace.predicted_total - trace.total) for trace in traces),
         dimension_accuracy={name: _mean(row[i] for row in right) for i, name in enumerate(dimension_names)},
         kind_accuracy={kind: (_mean(hits), len(hits)) for kind, hits in sorted(by_kind.items())},
+        reference=_reference(groups, traces, dimension_names),
+    )
+
+
+def _reference(
+    groups: Sequence[ScoredGroup], traces: Sequence[ScoredTrace], dimension_names: Sequence[str]
+) -> Reference:
+    middle = statistics.median(trace.total for trace in traces)
+    columns = zip(dimension_names, zip(*(trace.labels for trace in traces), strict=True), strict=True)
+    return Reference(
+        group_accuracy=_mean(
+            1 / math.comb(len(group.positives) + len(group.negatives), len(group.positives)) for group in groups
+        ),
+        total_mae=_mean(abs(trace.total - middle) for trace in traces),
+        dimension_accuracy={name: max(Counter(labels).values()) / len(labels) for name, labels in columns},
     )
 
 

@@ -34,3 +34,15 @@ def test_labels_and_totals_are_measured_over_good_and_bad_traces():
     metrics = measure([ScoredGroup((good,), (bad,))], MATH_DIMENSIONS)
     assert metrics.total_mae == pytest.approx(0.3)
     assert list(metrics.dimension_accuracy.values()) == [1.0, 0.5, 1.0, 1.0, 0.5]
+
+
+def test_the_reference_is_the_best_that_can_be_had_without_reading():
+    good = trace(0.9)
+    bad = [trace(0.1, labels=(4, 0, 1, 2, 3), total=total) for total in (0.5, 0.4, 0.3)]
+    reference = measure([ScoredGroup((good,), tuple(bad))], MATH_DIMENSIONS).reference
+    assert reference.pair_accuracy == 0.5
+    assert reference.group_accuracy == pytest.approx(1 / 4)
+    assert reference.total_mae == pytest.approx((0.55 + 0.05 + 0.05 + 0.15) / 4)
+    assert list(reference.dimension_accuracy.values()) == [1.0, 0.75, 0.75, 0.75, 0.75]
+    two = measure([ScoredGroup((good, good), tuple(bad[:2]))], MATH_DIMENSIONS).reference
+    assert two.group_accuracy == pytest.approx(1 / 6)  # two of four traces, in one of six places
