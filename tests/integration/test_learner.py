@@ -93,7 +93,7 @@ def two_ranks(folder, model, one_rank) -> dict[str, Outcome]:
         case("zero 1, small", zero_stage=1, micro_batch_tokens=40),
         case("zero 2, packed, small", zero_stage=2, micro_batch_tokens=60, layout="packed"),
         case("zero 3", zero_stage=3, save_planner_to=str(folder / "planner-2"), send=True),
-        case("kl, zero 3", algorithm=KL, zero_stage=3),
+        case("kl, zero 3", algorithm=KL, zero_stage=3, gradient_checkpointing=True),
         case("single, zero 3", SINGLE, zero_stage=3),
         case("first half", BATCHES[:1], zero_stage=3, save_to=str(folder / "state-2")),
         case("second half", BATCHES[1:], zero_stage=3, load_from=str(folder / "state-2")),

@@ -2,7 +2,7 @@
 
 Promises: an update depends on the batch alone and not on how it is cut (ranks, micro-batches, ZeRO stage); ``version``
 counts optimizer steps, and a batch without samples makes none; all ranks run the same sequence of collectives.
-Every public method but the constructor is a collective: all ranks call it, in the same order.
+Public methods that do not say otherwise are collectives: all ranks call them, in the same order.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class Learner:
         del keep_alive
 
     def close(self) -> None:
-        """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time."""
+        """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time, on any
+        rank alone."""
         if self._sender is not None:
             self._sender.close()
             self._sender = None
@@ -231,7 +232,7 @@ class Learner:
             )
 
     def parameter_specs(self) -> tuple[TensorSpec, ...]:
-        """Name, full shape and dtype of every parameter, in the order of ``named_tensors``."""
+        """Name, full shape and dtype of every parameter, in the order of ``named_tensors``. No collective."""
         return parameter_specs(self._engine.module.named_parameters(), self._config.dtype)
 
     def named_tensors(self, bucket_mib: int = _BUCKET_MIB) -> Iterator[tuple[str, torch.Tensor]]:
@@ -270,7 +271,7 @@ class Learner:
         return self._open_sender().send(manifest, self.named_tensors(manifest.bucket_mib))
 
     def release_weights(self, version: int) -> None:
-        """All engines have ``version``: free what was held for it."""
+        """All engines have ``version``: free what was held for it. No collective."""
         self._open_sender().release(version)
 
     def _open_sender(self) -> WeightSender:

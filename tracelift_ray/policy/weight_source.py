@@ -13,6 +13,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -215,17 +216,12 @@ class SharedMemorySender:
         )
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
-        offsets, end = layout(manifest.tensors)
-        checksum = HostChecksum()
+        _, end = layout(manifest.tensors)
         try:
             # Written, not mapped: a full /dev/shm is then an error that can be told instead of a SIGBUS.
             descriptor = os.open(manifest.location, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
-                for offset, (_, tensor) in zip(offsets, checked(manifest, tensors), strict=True):
-                    data = tensor_bytes(tensor.cpu())
-                    write_all(descriptor, data, offset)
-                    checksum.add(data)
-                write_all(descriptor, memoryview(checksum.value().to_bytes(CHECKSUM_BYTES, "little")), end)
+                return hex_checksum(self._write(descriptor, manifest, tensors))
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -234,7 +230,21 @@ class SharedMemorySender:
         except BaseException:
             self.release(manifest.version)
             raise
-        return hex_checksum(checksum.value())
+
+    @staticmethod
+    def _write(descriptor: int, manifest: WeightManifest, tensors: NamedTensors) -> int:
+        """Write all tensors and then their checksum, which a second thread takes meanwhile."""
+        offsets, end = layout(manifest.tensors)
+        checksum, hashing = HostChecksum(), []
+        with ThreadPoolExecutor(max_workers=1) as hasher:
+            for offset, (_, tensor) in zip(offsets, checked(manifest, tensors), strict=True):
+                data = tensor_bytes(tensor.cpu())
+                hashing.append(hasher.submit(checksum.add, data))
+                write_all(descriptor, data, offset)
+        for each in hashing:
+            each.result()
+        write_all(descriptor, memoryview(checksum.value().to_bytes(CHECKSUM_BYTES, "little")), end)
+        return checksum.value()
 
     def release(self, version: int) -> None:
         self._files.release(version)

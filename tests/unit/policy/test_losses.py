@@ -30,8 +30,22 @@ def test_log_probs_divide_the_logits_by_the_temperature():
     assert token_logprobs(logits, torch.tensor([0]), 1.0).item() == pytest.approx(math.log(1 / 5), abs=1e-6)
 
 
+def test_long_inputs_in_chunks_have_the_same_values_and_gradients():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2500, 7, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 7, (2500,), generator=generator)
+    weights = torch.randn(2500, generator=generator)
+    whole = torch.log_softmax(logits / 0.7, -1)[torch.arange(2500), targets]
+    chunked = token_logprobs(logits, targets, 0.7)
+    assert torch.allclose(chunked, whole, atol=1e-6)
+    gradients = [torch.autograd.grad((value * weights).sum(), logits)[0] for value in (whole, chunked)]
+    assert torch.allclose(*gradients, atol=1e-6)
+    assert torch.allclose(token_entropy(logits, 0.7)[:9], token_entropy(logits[:9], 0.7))
+    assert token_logprobs(logits[:0], targets[:0], 0.7).shape == token_entropy(logits[:0], 0.7).shape == (0,)
+
+
 def test_entropy_of_a_known_distribution():
-    logits = torch.log(torch.tensor([0.5, 0.25, 0.25]))
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
     assert token_entropy(logits, 1.0).item() == pytest.approx(1.5 * math.log(2), abs=1e-6)
 
 
