@@ -184,6 +184,8 @@ class TrainingLoop:
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
         self.tracker.log_step(step, metrics)
+        if broadcast is None:
+            self.tracker.message(_why_silent(step, metrics))
         silent = tuple(tuple(0.0 for _ in group.trajectories) for group in batch.silent + batch.replaced)
         self.tracker.log_trajectories(step, batch.seen, batch.advantages + silent)
 
@@ -200,3 +202,14 @@ class TrainingLoop:
             if not working.done():
                 working.cancel()
         raise Interrupted
+
+
+def _why_silent(step: int, metrics: dict[str, float]) -> str:
+    """One line for a step that held nothing to train on, with what it most likely comes from."""
+    line = f"step {step}: no group had signal, so the policy was not updated"
+    malformed = metrics.get("system/malformed", 0.0)
+    if malformed > 0.5:
+        return f"{line}; {malformed:.0%} of the traces are malformed (a warm start teaches a planner to close its tag)"
+    if metrics.get("system/success") == 0.0:
+        return f"{line}; the executor solved nothing: easier problems, or a stronger executor, would give signal"
+    return f"{line}; stream.max_refills draws other groups in place of such ones"
