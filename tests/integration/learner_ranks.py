@@ -127,7 +127,7 @@ def _send(learner: Any, place: Any) -> list[Any]:
     received = []
     if place.rank == 0:
         reader = SharedMemoryReader(box[0], "test")
-        received = [reader.checksum, {name: t.clone() for bucket in reader.buckets() for name, t in bucket}]
+        received = [reader.checksum, {name: tensor.clone() for name, tensor in reader.tensors()}]
     learner.release_weights(learner.version)
     return [checksum, *received]
 

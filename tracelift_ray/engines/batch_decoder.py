@@ -112,19 +112,18 @@ class BatchDecoder:
         return done if self._cache is None else done + self._write(self._cache)
 
     @torch.inference_mode()
-    def load(self, buckets: Iterable[list[tuple[str, torch.Tensor]]], version: int) -> None:
+    def load(self, tensors: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Replace the model's weights, and run everything written so far through the new ones.
 
         Raises:
             ValueError: a name or shape is not the model's, or a parameter is missing. The model may be half replaced.
         """
         parameters = dict(self._model.named_parameters())
-        for bucket in buckets:
-            for name, tensor in bucket:
-                parameter = parameters.pop(name, None)
-                if parameter is None or parameter.shape != tensor.shape:
-                    raise ValueError(f"the model has no parameter {name} of shape {list(tensor.shape)}")
-                parameter.copy_(tensor)
+        for name, tensor in tensors:
+            parameter = parameters.pop(name, None)
+            if parameter is None or parameter.shape != tensor.shape:
+                raise ValueError(f"the model has no parameter {name} of shape {list(tensor.shape)}")
+            parameter.copy_(tensor)
         if parameters:
             raise ValueError(f"no weights came for {', '.join(list(parameters)[:3])}")
         self.version = version

@@ -101,8 +101,8 @@ class RowCache:
             assert first.keys is not None and first.values is not None
             heads, width = first.keys.shape[1], first.keys.shape[3]
             layer.dtype, layer.device = first.keys.dtype, first.keys.device
-            layer.keys = first.keys.new_zeros(total, heads, capacity, width)
-            layer.values = first.values.new_zeros(total, heads, capacity, first.values.shape[3])
+            layer.keys = first.keys.new_empty(total, heads, capacity, width)
+            layer.values = first.values.new_empty(total, heads, capacity, first.values.shape[3])
             layer.is_initialized, layer.used = True, columns
             layers.append(layer)
         start = 0
@@ -113,6 +113,9 @@ class RowCache:
             for old, new in zip(cache.layers, layers, strict=True):
                 assert old.keys is not None and old.values is not None
                 assert new.keys is not None and new.values is not None
+                # Columns that are masked must hold numbers all the same: nothing times NaN is NaN.
+                new.keys[start:end, :, : target.start] = 0
+                new.values[start:end, :, : target.start] = 0
                 new.keys[start:end, :, target] = old.keys[:, :, source].index_select(0, rows)
                 new.values[start:end, :, target] = old.values[:, :, source].index_select(0, rows)
             start = end

@@ -67,7 +67,7 @@ class WeightManifest:
         backend: ``shared_memory``, ``nccl`` or ``ipc``.
         tensors: in the order in which they are sent.
         location: path of the shared-memory file, or of the IPC handles; empty for nccl.
-        bucket_mib: receivers load this many MiB at a time, and nccl packs this many.
+        bucket_mib: nccl packs tensors into buffers of this many MiB.
         simultaneous: whether receivers must be receiving while the sender sends (nccl); else they start after it.
         deadline_s: for the sender, and for each receiver.
         channel: the nccl group.
@@ -173,20 +173,8 @@ def layout(tensors: Sequence[TensorSpec]) -> tuple[tuple[int, ...], int]:
     return tuple(offsets), end
 
 
-def buckets(tensors: Sequence[TensorSpec], bucket_mib: int) -> Iterator[range]:
-    """Index ranges of consecutive tensors of at most ``bucket_mib`` MiB together; a larger tensor is alone."""
-    limit, start, size = bucket_mib << 20, 0, 0
-    for index, spec in enumerate(tensors):
-        if index > start and size + spec.num_bytes > limit:
-            yield range(start, index)
-            start, size = index, 0
-        size += spec.num_bytes
-    if start < len(tensors):
-        yield range(start, len(tensors))
-
-
 class SharedMemoryReader:
-    """The receiver's view of one version in shared memory: mapped, checked, then handed out bucket by bucket.
+    """The receiver's view of one version in shared memory: mapped, checked, then handed out.
 
     Raises:
         InfrastructureError: the file is missing, has another size, or its bytes do not have the sender's checksum.
@@ -231,21 +219,12 @@ class SharedMemoryReader:
             )
         return found
 
-    def buckets(self) -> Iterator[list[tuple[str, torch.Tensor]]]:
-        """Lists of (name, tensor), in order. The tensors are views of the mapping and must not be written to."""
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """(name, tensor), in order. The tensors are views of the mapping and must not be written to."""
         import torch
 
-        specs = self._manifest.tensors
-        for indices in buckets(specs, self._manifest.bucket_mib):
-            yield [
-                (
-                    specs[index].name,
-                    torch.frombuffer(
-                        self._map,
-                        dtype=getattr(torch, specs[index].dtype),
-                        count=math.prod(specs[index].shape),
-                        offset=self._offsets[index],
-                    ).reshape(specs[index].shape),
-                )
-                for index in indices
-            ]
+        for spec, offset in zip(self._manifest.tensors, self._offsets, strict=True):
+            flat = torch.frombuffer(
+                self._map, dtype=getattr(torch, spec.dtype), count=math.prod(spec.shape), offset=offset
+            )
+            yield spec.name, flat.reshape(spec.shape)

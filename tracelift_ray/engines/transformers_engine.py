@@ -91,7 +91,7 @@ class TransformersEngine:
             raise ValueError(f"weights sent by {manifest.backend}: a transformers engine takes shared_memory only")
         reader = await asyncio.to_thread(SharedMemoryReader, manifest, COMPONENT)
         answer: asyncio.Future[None] = self._answer()
-        self._inbox.put(_Call(lambda decoder: decoder.load(reader.buckets(), manifest.version), answer))
+        self._inbox.put(_Call(lambda decoder: decoder.load(reader.tensors(), manifest.version), answer))
         try:
             async with asyncio.timeout(manifest.deadline_s):
                 await answer

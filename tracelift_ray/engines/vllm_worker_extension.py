@@ -112,34 +112,33 @@ class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo
     def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
         if self._reader is None:
             raise InfrastructureError(COMPONENT, "update_weights before open_weights")
-        for bucket in self._reader.buckets():
-            self.model.load_weights(bucket)  # type: ignore[operator]
+        self.model.load_weights(self._reader.tensors())  # type: ignore[operator]
 
     def finish_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
         finalize_layerwise_reload(self.model, self.model_config)
-        repack_tied_layers(self.model)
+        update_tied_layers(self.model)
         self._reader = None
 
     def shutdown(self) -> None:
         self._reader = None
 
 
-def repack_tied_layers(model: nn.Module) -> None:
-    """Bring up to date what layers on CPU have made of weights that belong to another layer.
+def update_tied_layers(model: nn.Module) -> None:
+    """Let layers on CPU that share another layer's weight multiply by its new values.
 
-    The CPU build multiplies by a packed copy of a layer's weight. A layerwise reload packs anew only the layers that
-    weights were loaded into, so a tied output layer would go on with the copy of the old embedding.
+    The CPU build multiplies by a packed copy of the weight. A layerwise reload packs anew only the layers that weights
+    were loaded into, so a tied output layer would go on with the packed copy of the old embedding.
     """
-    owned: set[int] = set()
+    owners: dict[int, nn.Module] = {}
     for layer in model.modules():
         weight = layer._parameters.get("weight")
         if weight is None or weight.numel() == 0:
             continue
-        if weight.data_ptr() in owned and hasattr(layer, "cpu_linear"):
-            layer.quant_method.process_weights_after_loading(layer)  # type: ignore[union-attr, operator]
-        owned.add(weight.data_ptr())
+        owner = owners.setdefault(weight.data_ptr(), layer)
+        if owner is not layer and hasattr(layer, "cpu_linear"):
+            layer.cpu_linear = owner.cpu_linear
 
 
 class _Tap:

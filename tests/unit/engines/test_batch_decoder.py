@@ -157,7 +157,7 @@ def test_new_weights_go_on_with_running_requests_and_recompute_their_cache(decod
     decoder.add([long])
     for _ in range(10):
         decoder.step()
-    decoder.load([list(other_model.named_parameters())], version=7)
+    decoder.load(other_model.named_parameters(), version=7)
     (mixed,), (fresh,) = finish(decoder, long), run(decoder, new)[0]
     old, later = (likeliest(each, prompt(20), mixed.token_ids) for each in (model, other_model))
     written = next(index for index in range(30) if mixed.token_ids[index] != old[index])
@@ -177,9 +177,9 @@ def finish(decoder: BatchDecoder, request: Request) -> list[Completion]:
 def test_weights_of_another_model_are_refused(decoder, other_model):
     parameters = list(other_model.named_parameters())
     with pytest.raises(ValueError, match=r"no weights came for lm_head\.weight"):
-        decoder.load([parameters[:-1]], version=1)
+        decoder.load(parameters[:-1], version=1)
     with pytest.raises(ValueError, match=r"no parameter lm_head\.weight of shape \[3\]"):
-        decoder.load([[("lm_head.weight", torch.zeros(3))]], version=1)
+        decoder.load([("lm_head.weight", torch.zeros(3))], version=1)
 
 
 def test_a_cancelled_request_leaves_the_batch(decoder):

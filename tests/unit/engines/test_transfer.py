@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tracelift_ray.engines import transfer
-from tracelift_ray.engines.transfer import DeviceChecksum, SharedMemoryReader, TensorSpec, buckets, layout
+from tracelift_ray.engines.transfer import DeviceChecksum, SharedMemoryReader, TensorSpec, layout
 from tracelift_ray.policy import weight_source
 from tracelift_ray.policy.weight_source import SharedMemorySender, SilentSender, build_weight_sender, parameter_specs
 from tracelift_ray.types import InfrastructureError
@@ -40,18 +40,12 @@ def test_layout_aligns_every_tensor_and_ends_after_the_last():
     assert offsets == (0, 64) and end == 64 + 128
 
 
-def test_buckets_cover_all_tensors_in_order_within_the_limit():
-    specs = [TensorSpec(str(index), (1 << 17,), "float32") for index in range(5)]  # half a MiB each
-    specs.insert(2, TensorSpec("large", (1 << 20,), "float32"))
-    assert [list(each) for each in buckets(specs, 1)] == [[0, 1], [2], [3, 4], [5]]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_read_is_what_was_sent(sender, dtype):
     manifest, checksum = sent(sender, dtype)
     reader = SharedMemoryReader(manifest, "test")
     assert reader.checksum == checksum
-    read = dict(pair for bucket in reader.buckets() for pair in bucket)
+    read = dict(reader.tensors())
     assert list(read) == [name for name, _ in tensors()]
     for name, tensor in tensors():
         assert torch.equal(read[name], tensor.to(getattr(torch, dtype)))
