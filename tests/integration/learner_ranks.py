@@ -50,7 +50,7 @@ class Outcome:
     error: str | None = None
 
 
-def run_ranks(world_size: int, cases: list[Case], folder: Path, deadline_s: float = 150.0) -> dict[str, Outcome]:
+def run_ranks(world_size: int, cases: list[Case], folder: Path, deadline_s: float = 300.0) -> dict[str, Outcome]:
     """Run ``cases`` on ``world_size`` processes; outcomes by case name. Fails with the ranks' output."""
     from tracelift_ray.policy.ranks import free_port
 
