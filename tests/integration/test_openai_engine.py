@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -19,6 +20,7 @@ from aiohttp import web
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.schema import RemoteConfig
 from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.engines.transfer import WeightManifest
 from tracelift_ray.engines.vllm_engine import set_environment
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROMPT = Prompt(tuple(range(10, 40)), "one plus two is", (("user", "one plus two is"),))
 
 
-def remote(port: int, **changes: object) -> RemoteConfig:
+def remote(port: int, **changes: Any) -> RemoteConfig:
     config = RemoteConfig(f"http://127.0.0.1:{port}/v1", "tiny", "completions", "", 8, 30.0, 2)
     return replace(config, **changes)
 
@@ -268,4 +270,4 @@ async def test_logprobs_and_weights_are_not_for_remote_servers(serve):
     with pytest.raises(ValueError, match="log-probs"):
         await engine.generate(PROMPT, SamplingParams(max_new_tokens=4, logprobs=True))
     with pytest.raises(TypeError, match="takes no weights"):
-        await engine.receive_weights(None)
+        await engine.receive_weights(WeightManifest(1, "shared_memory", (), "", 1, False, 1.0))

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.transfer import WeightManifest
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,7 +61,7 @@ async def test_a_stop_string_ends_the_sample_and_stays_in_ids_and_text(engine, p
     params = SamplingParams(max_new_tokens=60, temperature=0.0)
     (free,) = await engine.generate(prompt(12), params)
     assert free.finish_reason == "length" and len(free.token_ids) == 60
-    word = tokenizer.decode([free.token_ids[9]])
+    word = str(tokenizer.decode([free.token_ids[9]]))
     stop = SamplingParams(max_new_tokens=60, temperature=0.0, stop=("never written", word), logprobs=True)
     (stopped,) = await engine.generate(prompt(12), stop)
     end = free.token_ids.index(free.token_ids[9]) + 1
@@ -98,7 +99,7 @@ async def test_a_cancelled_request_is_aborted(engine):
 
 async def test_a_frozen_engine_takes_no_weights(engine):
     with pytest.raises(TypeError, match="frozen"):
-        await engine.receive_weights(None)
+        await engine.receive_weights(WeightManifest(1, "shared_memory", (), "", 1, False, 1.0))
 
 
 async def test_a_dead_engine_is_an_infrastructure_error_for_waiting_and_new_requests(engine):

@@ -1,7 +1,4 @@
-"""Weight broadcast between GPUs: CUDA IPC on one GPU, NCCL across GPUs and machines, over vLLM's own receivers.
-
-Importable only where torch is; needs CUDA when used.
-"""
+"""Weight broadcast between GPUs: CUDA IPC on one GPU, NCCL across GPUs and machines, over vLLM's own receivers."""
 
 from __future__ import annotations
 
@@ -25,6 +22,17 @@ from tracelift_ray.policy.weight_source import COMPONENT, NamedTensors, Versione
 from tracelift_ray.types import InfrastructureError
 
 
+def own_gpu(backend: str) -> torch.device:
+    """The GPU that this process uses.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not torch.cuda.is_available():
+        raise ValueError(f"weight transfer {backend} needs a GPU in every learner rank: use shared_memory on CPUs")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 class IpcSender:
     """Offers GPU memory to engines on the same GPU: ``send`` leaves CUDA IPC handles in /dev/shm, one file per GPU,
     and keeps the tensors alive until ``release``."""
@@ -33,6 +41,7 @@ class IpcSender:
         self._files = VersionedFiles(run_name)
         self._bucket_mib = bucket_mib
         self._deadline_s = deadline_s
+        self._device = own_gpu("ipc")
         self._alive: dict[int, list[torch.Tensor]] = {}
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
@@ -42,7 +51,7 @@ class IpcSender:
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
         from torch.multiprocessing.reductions import reduce_tensor
 
-        device = torch.device("cuda", torch.cuda.current_device())
+        device = self._device
         checksum = DeviceChecksum(device)
         alive: list[torch.Tensor] = []
         self._alive[manifest.version] = alive
@@ -82,6 +91,7 @@ class NcclSender:
         self._deadline_s = deadline_s
         self._workers = workers_per_receiver
         self._address = address
+        self._device = own_gpu("nccl")
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
         channel = NcclChannel(self._address, _free_port(), receivers, self._workers)
@@ -90,21 +100,21 @@ class NcclSender:
         )
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
-        device = torch.device("cuda", torch.cuda.current_device())
         return run_with_deadline(
-            lambda: self._broadcast(manifest, tensors, device),
+            lambda: self._broadcast(manifest, tensors),
             manifest.deadline_s,
             f"rank 0 waited {manifest.deadline_s:g} s for {manifest.channel} to take version {manifest.version}: "
             "check that every planner engine is alive and reaches this address",
         )
 
-    def _broadcast(self, manifest: WeightManifest, tensors: NamedTensors, device: torch.device) -> str:
+    def _broadcast(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
         from vllm.distributed.weight_transfer.nccl_common import trainer_init
         from vllm.distributed.weight_transfer.packed_tensor import packed_nccl_broadcast_producer
 
         channel = manifest.channel
         if channel is None:
             raise ValueError("an nccl manifest without a channel")
+        device = self._device
         torch.cuda.set_device(device)  # the current device belongs to the thread
         group = trainer_init(
             {"master_address": channel.address, "master_port": channel.port, "world_size": channel.world_size}

@@ -123,9 +123,12 @@ def test_samples_of_a_request_differ_and_their_number_does_not_change_them(decod
 def test_equal_prompts_are_prefilled_once(decoder, monkeypatch):
     shapes = []
     forward = decoder._model.forward
-    monkeypatch.setattr(
-        decoder._model, "forward", lambda **inputs: shapes.append(tuple(inputs["input_ids"].shape)) or forward(**inputs)
-    )
+
+    def counted(**inputs):
+        shapes.append(tuple(inputs["input_ids"].shape))
+        return forward(**inputs)
+
+    monkeypatch.setattr(decoder._model, "forward", counted)
     run(decoder, *(sampled(prompt(40), seed=32 * index, tokens=2, n=4) for index in range(5)))
     assert shapes == [(1, 40), (20, 1)]
 

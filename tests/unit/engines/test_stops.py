@@ -52,9 +52,10 @@ def test_a_special_token_ends_the_sample_and_stays_in_the_text(kind):
     tokenizer = make_tokenizer(kind)
     tokenizer.add_special_tokens({"additional_special_tokens": ["</reasoning>"]})
     assert list(special_stops(tokenizer, ("</reasoning>", "one")).values()) == ["</reasoning>"]
-    length, text = first_ending(
-        tokenizer, "problem", "one</reasoning>two" if kind == "byte" else "one </reasoning> two", ("</reasoning>",)
-    )
+    sample = "one</reasoning>two" if kind == "byte" else "one </reasoning> two"
+    found = first_ending(tokenizer, "problem", sample, ("</reasoning>",))
+    assert found is not None
+    length, text = found
     assert text.strip() in ("one</reasoning>", "one </reasoning>") and text.endswith("</reasoning>")
     assert length == (4 if kind == "byte" else 2)
 
