@@ -36,7 +36,7 @@ demo: $(STAMP)  ## train in the built-in world, then a table and a picture (NAME
 test: test-unit test-integration  ## every test that needs no GPU
 
 test-unit: $(STAMP)  ## the tests that take seconds
-	@$(RUN) pytest -q tests/unit
+	@$(RUN) pytest -q -n 2 tests/unit
 
 test-integration: $(STAMP)  ## the tests on the real stack
 	@$(RUN) pytest -q tests/integration
