@@ -42,7 +42,8 @@ class Engine(Protocol):
 
         Raises:
             ValueError: prompt and completion do not fit the context.
-            InfrastructureError: the engine died, or is unhealthy after a failed weight update.
+            ComponentDead: the engine died, or serves nothing after a failed weight update.
+            InfrastructureError: this request failed.
         """
         ...
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.engines.base import check_context
 from tracelift_ray.engines.transfer import SharedMemoryReader, WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from tracelift_ray.config.schema import EngineConfig
@@ -96,7 +96,7 @@ class TransformersEngine:
             async with asyncio.timeout(manifest.deadline_s):
                 await answer
         except TimeoutError as error:
-            failure = InfrastructureError(
+            failure = ComponentDead(
                 COMPONENT,
                 f"waited {manifest.deadline_s:g} s for version {manifest.version} to load: check this machine's load",
             )
@@ -140,7 +140,7 @@ class TransformersEngine:
                 pass
         except Exception as error:  # whatever ends the thread must reach those who wait for it
             message = f"{self._path}: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
-            self._post(self._fail, InfrastructureError(COMPONENT, message))
+            self._post(self._fail, ComponentDead(COMPONENT, message))
 
     def _turn(self, decoder: BatchDecoder) -> bool:
         """Take in what has come, then write one token of everything; False when the engine is closed."""

@@ -2,7 +2,7 @@
 
 Requests in flight during a weight update are frozen, lose their cache, are prefilled again under the new weights and go
 on; their completions name both versions. After a failed update the engine serves nothing: it is shut down and every
-request, waiting or new, gets an ``InfrastructureError``.
+request, waiting or new, gets ``ComponentDead``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tracelift_ray.engines.base import check_context
 from tracelift_ray.engines.stops import special_stops, with_special_stop
 from tracelift_ray.engines.transfer import BACKENDS, WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from vllm import SamplingParams as VllmSamplingParams
@@ -118,7 +118,9 @@ class VllmEngine:
             stream = llm.generate(TokensPrompt(prompt_token_ids=list(prompt.token_ids)), params, f"r{next(self._ids)}")
             async for output in stream:
                 outputs.extend(output.outputs)
-        except (EngineDeadError, EngineGenerateError) as error:
+        except EngineDeadError as error:
+            raise ComponentDead(COMPONENT, f"the engine died: {_one_line(error)}") from error
+        except EngineGenerateError as error:
             raise InfrastructureError(COMPONENT, f"the engine failed: {_one_line(error)}") from error
         return outputs
 
@@ -151,8 +153,11 @@ class VllmEngine:
                     touched = True
                     workers = await self._replace(llm, manifest)
             except BaseException as error:  # whatever ended it, weights that may be half replaced are not served
-                failure = InfrastructureError(COMPONENT, _transfer_failure(manifest, error))
-                if touched or not isinstance(error, Exception):
+                gone = touched or not isinstance(error, Exception)
+                failure = (ComponentDead if gone else InfrastructureError)(
+                    COMPONENT, _transfer_failure(manifest, error)
+                )
+                if gone:
                     self._fail(failure)
                 if not isinstance(error, Exception):
                     raise
