@@ -246,6 +246,11 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
         arguments["kv_cache_memory_bytes"] = int(config.kv_cache_gib * 2**30)
         # With chunked prefill a large batch of seeded requests kills the CPU engine core.
         arguments["enable_chunked_prefill"] = False
+        if config.tensor_parallel_size == 1:
+            # A worker process of its own spins while it waits for the engine core, which takes a core from others.
+            from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+            arguments["distributed_executor_backend"] = UniProcExecutor
     if transfer is not None:
         from vllm.config.weight_transfer import WeightTransferConfig
 

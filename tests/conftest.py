@@ -1,0 +1,10 @@
+"""What every test process has in common."""
+
+from __future__ import annotations
+
+import os
+
+# One thread for each process, as the actors have: on two cores more of them only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Models are local directories; nothing asks a hub.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
