@@ -106,7 +106,9 @@ def _explain(error: Exception) -> str:
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown:
         return _unknown_key(unknown.group(1), error.__cause__)
-    missing = re.search(r"Could not find '([^']+)' Available options in '([^']*)': (.+)", text)
+    missing = re.search(
+        r"Could not find '([^']+)' Available options in '([^']*)': (.+?)(?: Config search path:.*)?$", text
+    )
     if missing:
         choice, group, options = missing.groups()
         name = choice.removeprefix(f"{group}/")

@@ -24,7 +24,7 @@ from tracelift_ray.types import DataError, Problem
 
 
 def system_settings(run: RunConfig) -> SystemSettings:
-    """Prompts and sampling of a run. Raises ``ValueError`` for a tokenizer that does not fit the preset."""
+    """Prompts and sampling of a run. Raises ``DataError`` for a tokenizer that does not fit the preset."""
     planner = load_tokenizer(run.planner.model)
     executor = planner if run.executor.model == run.planner.model else load_tokenizer(run.executor.model)
     return SystemSettings(

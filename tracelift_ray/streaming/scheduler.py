@@ -20,7 +20,7 @@ from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.streaming.batch import advantages_of, has_signal
 from tracelift_ray.streaming.ledger import Ledger
 from tracelift_ray.streaming.rollout import GroupFailed, Ticket
-from tracelift_ray.types import Group, Problem
+from tracelift_ray.types import Group, InfrastructureError, Problem
 
 
 class RunsGroups(Protocol):
@@ -30,7 +30,7 @@ class RunsGroups(Protocol):
         """The finished group. Raises ``GroupFailed``."""
 
 
-class StreamError(RuntimeError):
+class StreamError(InfrastructureError):
     """The stream cannot go on: too many groups failed in one step."""
 
 
@@ -172,8 +172,9 @@ class Scheduler:
         if forming.failed > self.stream.max_failed_groups:
             causes = "\n  ".join(forming.failures)
             raise StreamError(
+                "stream",
                 f"{forming.failed} groups failed in one step, more than stream.max_failed_groups="
-                f"{self.stream.max_failed_groups}; the causes:\n  {causes}"
+                f"{self.stream.max_failed_groups}; the causes:\n  {causes}",
             )
 
     def _end(self, serial: int) -> None:

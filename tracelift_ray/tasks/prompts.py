@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.types import Problem, Prompt, Task
+from tracelift_ray.types import DataError, Problem, Prompt, Task
 
 OPENING_TAG = "<reasoning>"
 CLOSING_TAG = "</reasoning>"
@@ -54,20 +54,20 @@ def load_tokenizer(model: str) -> Any:
     """The tokenizer in the model directory ``model``.
 
     Raises:
-        ValueError: there is no such directory, or no tokenizer that loads in it.
+        DataError: there is no such directory, or no tokenizer that loads in it.
     """
     from transformers import AutoTokenizer
 
     directory = Path(model)
     if not directory.is_dir():
-        raise ValueError(f"model {model}: no such directory; give the absolute path of a Hugging Face model directory")
+        raise DataError(f"model {model}: no such directory; give the absolute path of a Hugging Face model directory")
     if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
-        raise ValueError(f"model {model}: no tokenizer in it (tokenizer.json); save one with tokenizer.save_pretrained")
+        raise DataError(f"model {model}: no tokenizer in it (tokenizer.json); save one with tokenizer.save_pretrained")
     try:
         return AutoTokenizer.from_pretrained(model, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"model {model}: its tokenizer does not load ({cause}); save it again, whole") from error
+        raise DataError(f"model {model}: its tokenizer does not load ({cause}); save it again, whole") from error
 
 
 class PromptRenderer:
@@ -82,7 +82,7 @@ class PromptRenderer:
         planner_stop: strings that end a trace.
 
     Raises:
-        ValueError: an unknown preset, or ``chat`` for a tokenizer without a chat template.
+        DataError: an unknown preset, or ``chat`` for a tokenizer without a chat template.
     """
 
     opens_tag = True
@@ -90,9 +90,9 @@ class PromptRenderer:
 
     def __init__(self, tokenizer: Any, preset: str) -> None:
         if preset not in PRESETS:
-            raise ValueError(f"prompt preset {preset!r}: one of {', '.join(PRESETS)}")
+            raise DataError(f"prompt preset {preset!r}: one of {', '.join(PRESETS)}")
         if preset == "chat" and not getattr(tokenizer, "chat_template", None):
-            raise ValueError(
+            raise DataError(
                 f"model {tokenizer.name_or_path}: its tokenizer has no chat template, which planner.prompt=chat and "
                 "executor.prompt=chat need; choose prompt=plain, or save the tokenizer with a chat_template"
             )

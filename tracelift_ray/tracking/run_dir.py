@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from tracelift_ray.types import DataError
+
 #: Distributions whose versions a run depends on; the CPU and GPU builds of vLLM have different names.
 _DISTRIBUTIONS = (
     "torch",
@@ -39,7 +41,7 @@ _DISTRIBUTIONS = (
 _GIT_TIMEOUT_S = 10.0
 
 
-class RunDirectoryError(ValueError):
+class RunDirectoryError(DataError):
     """The run directory cannot be used. The message says which, why, and what to do."""
 
 

@@ -67,6 +67,7 @@ def _cpu_seconds() -> float:
         (["learner.zero_stag=1"], "error: learner.zero_stag: no such key; did you mean zero_stage?"),
         (["seed.x=1"], "error: seed.x: no such key; what is before the last dot holds a single value"),
         (["+learner.extra=1"], "error: learner.extra: no such key"),
+        (["experiment=nope"], "error: experiment=nope: no such choice; there are: gsm8k_smollm2_cpu, mbpp_smollm2_cpu"),
         (["reward=tracelit"], "error: reward=tracelit: no such choice; did you mean tracelift?"),
         (["a==b=="], "error: cannot read the override 'a==b=='"),
         (["planner.model=a,b"], "error: Ambiguous value for argument 'planner.model=a,b'"),
