@@ -1,4 +1,4 @@
-"""Imports go one way: launch, then actors, then the library; and a command that only reads its configuration is light."""
+"""Imports go one way: launch, then actors, then the library; and reading a configuration loads nothing heavy."""
 
 from __future__ import annotations
 
