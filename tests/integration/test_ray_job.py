@@ -1,0 +1,91 @@
+"""A training run as a Ray job: a head with token authentication, a working directory that is copied, absolute paths."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tracelift_ray.policy.ranks import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+RAY = str(Path(sys.executable).with_name("ray"))
+TIMEOUT_S = 240
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The job server's address of a head of the test's own, and the environment of its clients."""
+    dashboard = free_port()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an activated environment: jobs say `python`
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PATH": path}
+    address = (
+        "--node-ip-address=127.0.0.1",
+        f"--port={free_port()}",
+        f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={free_port()}",
+        f"--dashboard-agent-grpc-port={free_port()}",
+    )
+    sizes = ("--num-cpus=8", f"--object-store-memory={100 * 2**20}")
+    process = subprocess.Popen(
+        [RAY, "start", "--head", "--block", "--disable-usage-stats", *address, *sizes],
+        env=environment,
+        cwd=tmp_path,
+        stdout=(tmp_path / "head.log").open("w"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield f"http://127.0.0.1:{dashboard}", environment
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token(
+    head: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
+    server, environment = head
+    run_dir = tmp_path / "run"
+    overrides = (
+        "experiment=quickstart",
+        "cluster=ray",
+        "total_steps=1",
+        "tracking.wandb=disabled",
+        "algorithm.groups_per_step=4",
+        "algorithm.group_size=4",
+        "evaluation.problems=0",
+        "data.limit=100",
+        f"run_dir={run_dir}",
+    )
+    submit = [RAY, "job", "submit", "--address", server, "--working-dir", ".", "--", "python", "-m", "launch.train"]
+    ends = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            [*submit, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+        starting = any(words in done.stderr for words in ("Failed to connect", "No available agent"))
+        if not starting or time.monotonic() > ends:
+            break
+        time.sleep(1)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    kinds = [json.loads(line)["kind"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert kinds.count("training") == 1
+    assert (run_dir / "checkpoints" / "step-000001" / "planner" / "model.safetensors").is_file()
+
+    stranger = environment | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    refused = subprocess.run(
+        [RAY, "job", "list", "--address", server], env=stranger, capture_output=True, text=True, timeout=60
+    )
+    assert refused.returncode != 0
