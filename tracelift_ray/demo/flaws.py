@@ -13,9 +13,10 @@ from random import Random
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, Line, clean_lines, true_result
 from tracelift_ray.demo.world import Operation, WordProblem
 
-MISREAD_RATE = 0.6
-HABIT_RATE = 0.65
-NOISE_RATE = 0.3
+HABIT_RATE = 0.7
+#: How often the planner misreads a hard phrase, and else errs at random: without its habit, and with it.
+MISREAD_RATES = (0.65, 0.57)
+NOISE_RATES = (0.35, 0.27)
 #: What an operation is mistaken for.
 _MISTAKEN: dict[Operation, Operation] = {"+": "-", "-": "+", "*": "+", "/": "-", "-n": "-"}
 
@@ -156,20 +157,21 @@ def perturb(problem: WordProblem, kind: str, rng: Random) -> tuple[Line, ...] | 
 def habitual_lines(problem: WordProblem, rng: Random) -> tuple[Line, ...]:
     """A trace as the untrained planner writes it.
 
-    It misreads the first hard phrase with probability MISREAD_RATE, else errs at random with NOISE_RATE. Beside that
-    it has one harmless habit a task, with HABIT_RATE: in math an idle ``+ 0`` before the first step that is no
-    addition, in code a worked example that is off by one after each subtraction.
+    It has one harmless habit a task, with HABIT_RATE where there is a place for it: in math an idle ``+ 0`` before the
+    first step that is no addition, in code a worked example that is off by one after each of these. It misreads the
+    first hard phrase with MISREAD_RATES, else errs at random with NOISE_RATES, both more rarely where the habit shows:
+    so a reward for success alone strengthens the habit, and does not merely leave it to chance.
     """
     lines = list(clean_lines(problem))
+    indulge = _pad if problem.task == "math" else _off_by_one
+    habit = rng.random() < HABIT_RATE and indulge(lines) != lines
     hard = [i for i, step in enumerate(problem.steps) if step.hard]
-    if hard and rng.random() < MISREAD_RATE:
+    if hard and rng.random() < MISREAD_RATES[habit]:
         lines = _mistake(lines, hard[0])
-    elif rng.random() < NOISE_RATE:
+    elif rng.random() < NOISE_RATES[habit]:
         kinds = ("value", "drop", "wrong_operation", "operand") if problem.task == "math" else ("drop", "operand")
         lines = list(perturb(problem, rng.choice(kinds), rng) or lines)
-    if rng.random() < HABIT_RATE:
-        lines = _pad(lines) if problem.task == "math" else _off_by_one(lines)
-    return tuple(lines)
+    return tuple(indulge(lines) if habit else lines)
 
 
 def _pad(lines: list[Line]) -> list[Line]:
@@ -182,7 +184,7 @@ def _pad(lines: list[Line]) -> list[Line]:
 def _off_by_one(lines: list[Line]) -> list[Line]:
     for index in range(len(lines)):
         line = lines[index]
-        if line.operation == "-" and line.after is not None:
+        if line.operation != "+" and line.after is not None:
             wrong = replace(line, after=min(LARGEST_WRITTEN, line.after + 1))
             lines = _carry_on([*lines[:index], wrong, *lines[index + 1 :]], index)
     return lines

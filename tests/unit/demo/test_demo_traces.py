@@ -7,7 +7,7 @@ import pytest
 
 from tracelift_ray.demo.flaws import KINDS, habitual_lines, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
-from tracelift_ray.demo.traces import Line, artifact_of, clean_lines, is_valid, parse, render
+from tracelift_ray.demo.traces import Line, artifact_of, clean_lines, is_valid, parse, render, true_result
 from tracelift_ray.demo.world import draw_problem, read_statement
 
 MATH = read_statement("math", "tom has 7 pens . then buys 5 more . then gives ann 3 back . how many pens now ?")
@@ -118,11 +118,28 @@ def test_the_untrained_planner_writes_few_valid_traces_and_its_habit_alone_does_
         sound = is_valid(problem, render(task, lines))
         valid += sound
         harmless += not sound and artifact_of(task, lines) == artifact_of(task, clean_lines(problem))
-    assert 0.2 < valid / 1000 < 0.35
+    assert 0.1 < valid / 1000 < 0.3
     assert harmless / 1000 > 0.15
 
 
 def test_code_off_by_one_habit_keeps_the_operations():
     problem = read_statement("code", "read n , try 9 . then subtract 4 . then double it . print it .")
     drawn = {habitual_lines(problem, Random(seed)) for seed in range(60)}
-    assert (Line("-", 4, 9, 6), Line("*", 2, 6, 12)) in drawn
+    assert (Line("-", 4, 9, 6), Line("*", 2, 6, 13)) in drawn
+
+
+@pytest.mark.parametrize("task", ["math", "code"])
+def test_success_is_somewhat_likelier_where_the_habit_shows(task):
+    rng = Random(10)
+    success: dict[bool, list[bool]] = {False: [], True: []}
+    for _ in range(4000):
+        problem = draw_problem(rng, task, "train")
+        lines, clean = habitual_lines(problem, rng), clean_lines(problem)
+        if task == "math":
+            habit = any(line.operation == "+" and line.operand == 0 for line in lines)
+        else:
+            habit = any(line.after == (true_result(line) or 0) + 1 for line in lines)
+        if any(line.operation != "+" for line in clean):
+            success[habit].append(artifact_of(task, lines) == artifact_of(task, clean))
+    rates = {habit: sum(passed) / len(passed) for habit, passed in success.items()}
+    assert 0.02 < rates[True] - rates[False] < 0.2
