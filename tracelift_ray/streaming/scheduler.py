@@ -1,10 +1,11 @@
 """Which groups run, and which of them become a batch.
 
 Admission keeps ``running + ready + training`` at most ``(max_staleness // updates_per_batch + 1) * groups_per_step``,
-so a group that is consumed in turn is never older than ``max_staleness``; one that still is (it straggled) is dropped,
-not trained. With ``max_staleness = 0`` nothing runs while the learner works, and groups are consumed in the order of
-submission, since completion order favours short traces. Every group submitted ends once: trained, filtered (no
-signal), dropped (too stale) or failed; the ledger holds the account.
+where a group without signal that is part of a batch keeps its place until the batch is done. So a group that is
+consumed in turn is never older than ``max_staleness``; one that still is (it straggled) is dropped, not trained. With
+``max_staleness = 0`` nothing runs while the learner works, and groups are consumed in the order of submission, since
+completion order favours short traces. Every group submitted ends once: trained, filtered (no signal), dropped (too
+stale) or failed; the ledger holds the account.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Scheduler:
         self.ledger = ledger or Ledger()
         self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
         self.version = 0
+        self._silent = 0  # groups without signal in the batch that forms or is trained
         self._tasks: dict[int, asyncio.Task[Group]] = {}
         self._tickets: dict[int, Ticket] = {}
         self._again: deque[tuple[int, Problem]] = deque()
@@ -96,6 +98,7 @@ class Scheduler:
     def finished(self, batch: GroupBatch, version: int) -> None:
         """``batch`` was trained (or, holding no signal, passed over); the learner is at ``version``."""
         self.version = version
+        self._silent = 0
         for group in batch.groups:
             self._end(group.serial)
             self.ledger.trained(group.serial)
@@ -121,7 +124,7 @@ class Scheduler:
         self._again = deque((epoch, by_id[problem_id]) for epoch, problem_id in state["in_flight"])
 
     def _admit(self) -> None:
-        while self.ledger.outstanding < self.capacity:
+        while self.ledger.outstanding + self._silent < self.capacity:
             epoch, problem = self._again.popleft() if self._again else self.sampler.next()
             ticket = Ticket(self.ledger.submit(), epoch, problem, self.version)
             task = asyncio.create_task(self._run(ticket), name=f"group-{ticket.serial}")
@@ -156,6 +159,7 @@ class Scheduler:
             self._end(serial)
             self.ledger.filtered(serial)
             forming.pass_over(group, self.stream.max_refills)
+            self._silent = len(forming.silent)
 
     async def _next_serial(self) -> int:
         """The group to consume next: the oldest when on-policy, else the oldest of those that are done."""

@@ -126,6 +126,16 @@ async def test_a_batch_of_silent_groups_holds_nothing_to_train() -> None:
     await stream.stop()
 
 
+@pytest.mark.parametrize("max_refills", [0, 2])
+async def test_on_policy_no_group_is_submitted_in_vain(max_refills: int) -> None:
+    rollout = FakeRollout(lambda t: (0.5, 0.5) if t.serial % 3 else (0.0, 1.0), delay=lambda t: 1 + t.serial % 4)
+    stream = scheduler(rollout, groups=4, max_refills=max_refills)
+    batches = await train(stream, 6)
+    assert sum(len(batch.seen) for batch in batches) == stream.ledger.submitted - stream.ledger.outstanding
+    assert stream.ledger.count("dropped") == 0
+    await stream.stop()
+
+
 async def test_groups_without_signal_are_replaced_up_to_the_cap_which_is_reported() -> None:
     stream = scheduler(FakeRollout(lambda t: (0.5, 0.5) if t.serial < 4 else (0.0, 1.0)), groups=3, max_refills=10)
     batch = await stream.next_batch(0)
