@@ -8,6 +8,7 @@ sampling, prompt, tests or verifier, because all of them are in its key.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -30,24 +31,17 @@ class Baselines:
     def __init__(self, system: Executes, cache: BaselineCache | None = None) -> None:
         self.system = system
         self.cache = cache
-        self._running: dict[str, asyncio.Task[Baseline]] = {}
+        self._sampling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def sample(self, problem: Problem, epoch: int, count: int) -> Baseline:
         """The baseline of ``problem`` over ``count`` samples. Raises ``InfrastructureError``."""
         if self.cache is None:
             return await self._execute(problem, (problem.id, epoch, "baseline"), count)
-        running = self._running.get(problem.id)
-        if running is None:
-            running = asyncio.create_task(self._cached(self.cache, problem, count))
-            self._running[problem.id] = running
-            running.add_done_callback(lambda _: self._running.pop(problem.id, None))
-        return await asyncio.shield(running)
-
-    async def _cached(self, cache: BaselineCache, problem: Problem, count: int) -> Baseline:
-        stored = cache.get(problem)
-        if stored is None:
-            stored = await self._execute(problem, (problem.id, "baseline"), count)
-            cache.put(problem, stored)
+        async with self._sampling[problem.id]:
+            stored = self.cache.get(problem)
+            if stored is None:
+                stored = await self._execute(problem, (problem.id, "baseline"), count)
+                self.cache.put(problem, stored)
         return stored
 
     async def _execute(self, problem: Problem, key: tuple[int | str, ...], count: int) -> Baseline:

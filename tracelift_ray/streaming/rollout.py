@@ -198,7 +198,11 @@ class Rollout:
         if sum(t.masked is None for t in trajectories) < self.min_traces:
             baseline.cancel()
             raise GroupFailed(ticket, causes)
-        return Group(ticket.serial, ticket.problem, ticket.submitted_version, trajectories, await baseline)
+        try:
+            base = await baseline
+        except InfrastructureError as error:  # where no trace waited for it: all of them are malformed
+            raise GroupFailed(ticket, Counter([str(error)])) from None
+        return Group(ticket.serial, ticket.problem, ticket.submitted_version, trajectories, base)
 
     async def _baseline(self, ticket: Ticket) -> Baseline | None:
         if self.needs.baseline == 0:

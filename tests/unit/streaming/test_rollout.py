@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.configs import run_config
 from tests.unit.streaming.fakes import FakeGenerator, FakeReasoningRm, FakeVerifier, completion, problems
 from tracelift_ray.config.schema import RewardConfig
-from tracelift_ray.streaming.assembly import system_settings
+from tracelift_ray.streaming.assembly import build_rollout, system_settings
 from tracelift_ray.streaming.baselines import Baselines
 from tracelift_ray.streaming.rollout import GroupFailed, PlannerExecutorSystem, Rollout, SystemPools, Ticket
-from tracelift_ray.types import Completion, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
+from tracelift_ray.types import Baseline, Completion, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
 
 RUN = run_config()
 SETTINGS = system_settings(RUN)
@@ -162,6 +163,27 @@ async def test_a_lost_baseline_masks_every_trace_of_the_group() -> None:
 
     with pytest.raises(GroupFailed, match="no baseline"):
         await rollout(plans(*["4 + 1 </reasoning>"] * 2), Broken(answers().answer)).run(TICKET)
+
+
+async def test_a_group_of_malformed_traces_fails_with_its_baseline() -> None:
+    class Broken(FakeGenerator):
+        async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+            raise InfrastructureError("executor", "no baseline")
+
+    with pytest.raises(GroupFailed, match="no baseline"):
+        await rollout(plans("4 + 1", "4 + 1"), Broken(lambda *_: [])).run(TICKET)
+
+
+async def test_a_cached_baseline_is_sampled_once_for_groups_that_ask_together(tmp_path: Path) -> None:
+    executor = answers()
+    run = replace(RUN, reward=replace(RUN.reward, baseline="cached", baseline_cache=str(tmp_path), cached_samples=16))
+    system = PlannerExecutorSystem(SystemPools(plans(), executor, FakeVerifier(), None), SETTINGS)
+    baselines = build_rollout(run, system).baselines
+    found = await asyncio.gather(*(baselines.sample(PROBLEM, epoch, 16) for epoch in range(3)))
+    assert [params.n for _, params in executor.requests] == [16]
+    assert found == [Baseline(0, 16)] * 3
+    again = build_rollout(run, system).baselines
+    assert await again.sample(PROBLEM, 7, 16) == Baseline(0, 16) and len(executor.requests) == 1
 
 
 async def test_a_group_past_its_deadline_fails_and_says_what_it_waited_for() -> None:
