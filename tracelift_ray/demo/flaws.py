@@ -15,7 +15,7 @@ from tracelift_ray.demo.world import Operation, WordProblem
 
 HABIT_RATE = 0.7
 #: How often the planner misreads a hard phrase, and else errs at random: without its habit, and with it.
-MISREAD_RATES = (0.65, 0.57)
+MISREAD_RATES = (0.82, 0.76)
 NOISE_RATES = (0.35, 0.27)
 #: What an operation is mistaken for.
 _MISTAKEN: dict[Operation, Operation] = {"+": "-", "-": "+", "*": "+", "/": "-", "-n": "-"}
