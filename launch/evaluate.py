@@ -1,8 +1,8 @@
 """Evaluate a planner on held-out problems: ``python -m launch.evaluate checkpoint=DIR key=value …``.
 
 With a checkpoint of a run, the configuration that the run was started with is used, and overrides change single
-fields of it; with any other Hugging Face directory the configuration is composed as for training. Prints one table
-and writes ``evaluation.json`` beside the planner.
+fields of it; with any other Hugging Face directory the configuration is composed as for training. Prints one table,
+and for a run's checkpoint writes ``evaluation.json`` into it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -31,10 +30,14 @@ def main(cfg: DictConfig) -> int:
     if not checkpoint.is_dir():
         raise ConfigError(KEY, str(checkpoint), "is no directory")
     planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
-    base = _run_configuration(checkpoint) or cfg
+    own = _run_configuration(checkpoint)
+    base = cfg if own is None else own
     OmegaConf.update(base, "planner.model", str(planner))
     run = to_run_config(base, extra=(KEY,))
-    asyncio.run(_evaluate(run, planner))
+    metrics = asyncio.run(_evaluate(run))
+    if own is not None:
+        (checkpoint / "evaluation.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    _show(metrics)
     return 0
 
 
@@ -43,20 +46,18 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
     snapshot = checkpoint.parent.parent / "config.yaml"
     if not snapshot.is_file():
         return None
-    overrides = [o for o in HydraConfig.get().overrides.task if not o.lstrip("+").startswith(f"{KEY}=")]
-    groups = [o for o in overrides if "." not in o.partition("=")[0]]
-    if groups:
-        raise ConfigError(
-            groups[0].partition("=")[0],
-            groups[0].partition("=")[2],
-            f"cannot be chosen anew for a run's checkpoint: change single fields of {snapshot}",
-        )
-    config = OmegaConf.merge(OmegaConf.load(snapshot), OmegaConf.from_dotlist(overrides))
+    config = OmegaConf.load(snapshot)
     assert isinstance(config, DictConfig)
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith(f"{KEY}=")]
+    for key, _, value in (override.partition("=") for override in overrides):
+        if "." not in key and (key not in config or isinstance(config[key], DictConfig)):
+            right = f"cannot be chosen anew for a run's checkpoint; change single fields of {snapshot}"
+            raise ConfigError(key, value, right)
+    config.merge_with_dotlist(overrides)
     return config
 
 
-async def _evaluate(run: RunConfig, planner: Path) -> None:
+async def _evaluate(run: RunConfig) -> dict[str, float]:
     from actors.runtime import connect
     from actors.system import RaySystem, shutdown
     from tracelift_ray.config.resources import total_cpus
@@ -64,9 +65,12 @@ async def _evaluate(run: RunConfig, planner: Path) -> None:
     from tracelift_ray.demo.checks import trace_checks
     from tracelift_ray.streaming.assembly import HeldOutEvaluation, fitting_problems, system_settings
     from tracelift_ray.streaming.rollout import PlannerExecutorSystem
+    from tracelift_ray.types import DataError
 
     settings = system_settings(run)
     heldout = fitting_problems(resolve_sources(run.data, run.seed).heldout, settings, run)
+    if not heldout.problems or run.evaluation.problems == 0:
+        raise DataError("there is no held-out problem; give data.heldout, data.heldout_fraction, evaluation.problems")
     connect(run.cluster, total_cpus(run))
     try:
         actors = RaySystem(run, trains=False)
@@ -78,11 +82,10 @@ async def _evaluate(run: RunConfig, planner: Path) -> None:
             await actors.close()
     finally:
         shutdown()
-    (planner / "evaluation.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    _show(metrics)
+    return metrics
 
 
-def _show(metrics: dict[str, Any]) -> None:
+def _show(metrics: dict[str, float]) -> None:
     """One table: a row for each figure, a column for each task."""
     from rich.console import Console
     from rich.table import Table
