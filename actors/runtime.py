@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def connect(config: ClusterConfig, cpus_needed: float) -> None:
     """Start Ray here (``local``) or join a cluster. Raises ``InfrastructureError`` with what to check."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if config.address == "local":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
             address="local",
             num_cpus=config.num_cpus or max(1, int(cpus_needed + 0.999)),

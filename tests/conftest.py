@@ -6,5 +6,7 @@ import os
 
 # One thread for each process, as the actors have: on two cores more of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray reports nothing to its makers.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Models are local directories; nothing asks a hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
