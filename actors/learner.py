@@ -135,7 +135,8 @@ class RayLearnerGroup:
         """``method`` on ``ranks``; the answer of the first. One rank that fails or is late fails the call."""
         calls = [asyncio.ensure_future(result_of(getattr(rank, method).remote(*args))) for rank in ranks]
         try:
-            return (await asyncio.wait_for(asyncio.gather(*calls), deadline_s))[0]
+            async with asyncio.timeout(deadline_s):
+                return (await asyncio.gather(*calls))[0]
         except (TimeoutError, GetTimeoutError):
             late = [rank for rank, call in enumerate(calls) if not call.done() or call.cancelled()]
             raise InfrastructureError(
