@@ -49,7 +49,7 @@ class RaySystem:
             if self.learner is not None:
                 starting.append(self.learner.start(checkpoint))
             await asyncio.gather(*starting)
-        except BaseException:
+        except BaseException:  # a failure or Ctrl-C: nothing stays up, and it goes on
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date

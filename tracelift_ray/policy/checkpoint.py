@@ -156,7 +156,7 @@ def writing(directory: Path, step: int) -> Iterator[Checkpoint]:
     try:
         with disk_errors(draft.path):
             yield draft
-    except BaseException:
+    except BaseException:  # whatever ended it, half a draft is removed, and it goes on
         shutil.rmtree(draft.path, ignore_errors=True)
         raise
 

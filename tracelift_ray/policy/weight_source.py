@@ -227,7 +227,7 @@ class SharedMemorySender:
         except OSError as error:
             self.release(manifest.version)
             raise InfrastructureError(COMPONENT, _no_room(manifest, end, error)) from error
-        except BaseException:
+        except BaseException:  # whatever ended it, nothing stays in /dev/shm, and it goes on
             self.release(manifest.version)
             raise
 

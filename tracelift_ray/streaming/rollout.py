@@ -189,7 +189,7 @@ class Rollout:
         try:
             traces = (self._trajectory(ticket, index, baseline) for index in range(self.group_size))
             results = await asyncio.gather(*traces)
-        except BaseException:
+        except BaseException:  # cancelled or failed: what runs beside it ends too, and it goes on
             baseline.cancel()
             raise
         trajectories = tuple(result for result in results if isinstance(result, Trajectory))
@@ -240,7 +240,7 @@ class Rollout:
         try:
             executions = await executing
             rubric = await scoring
-        except BaseException:
+        except BaseException:  # cancelled or failed: what runs beside it ends too, and it goes on
             executing.cancel()
             scoring.cancel()
             raise
