@@ -6,7 +6,7 @@ and mean the same thing in the library, in Ray actors and in the files of a run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Task = Literal["math", "code"]
@@ -78,6 +78,9 @@ class CodeTests:
     ``stdio`` tests feed ``inputs[i]`` on stdin and compare stdout with ``outputs[i]``. ``function`` tests run
     ``setup`` and then each statement of ``asserts`` beside the program; with an ``entry_point`` and one
     ``check(candidate)`` body in ``asserts`` this is the HumanEval form.
+
+    ``exact``, ``abs_tol`` and ``rel_tol`` say how stdout is compared (``verification.comparison.OutputRule``); by
+    default the tokens between white space must be the same.
     """
 
     kind: TestKind
@@ -86,20 +89,16 @@ class CodeTests:
     asserts: tuple[str, ...] = ()
     setup: str = ""
     entry_point: str | None = None
+    exact: bool = False
+    abs_tol: float | None = None
+    rel_tol: float | None = None
 
     def __len__(self) -> int:
         return len(self.inputs) if self.kind == "stdio" else len(self.asserts)
 
     def limited(self, count: int) -> CodeTests:
         """The same problem with only its first ``count`` tests."""
-        return CodeTests(
-            self.kind,
-            self.inputs[:count],
-            self.outputs[:count],
-            self.asserts[:count],
-            self.setup,
-            self.entry_point,
-        )
+        return replace(self, inputs=self.inputs[:count], outputs=self.outputs[:count], asserts=self.asserts[:count])
 
 
 @dataclass(frozen=True)
