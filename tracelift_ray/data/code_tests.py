@@ -1,7 +1,8 @@
 """The tests of a code problem in a JSON record, read and checked; tests that could never run are refused here.
 
-The project's own form is an object: ``{"kind": "stdio", "inputs": […], "outputs": […]}`` or ``{"kind": "function",
-"asserts": […], "setup": "…", "entry_point": null}``; ``kind`` may be left out, since the keys tell it.
+The project's own form is an object: ``{"kind": "stdio", "inputs": […], "outputs": […]}``, where ``exact``, ``abs_tol``
+and ``rel_tol`` may say how outputs are compared, or ``{"kind": "function", "asserts": […], "setup": "…", "entry_point":
+null}``; ``kind`` may be left out, since the keys tell it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 from tracelift_ray.data.fields import as_text, exact_text, items, mapping, optional_text
 from tracelift_ray.data.jsonl import RecordError
 from tracelift_ray.types import CodeTests
+from tracelift_ray.verification.comparison import OutputRule
 
-_KEYS = {"stdio": {"inputs", "outputs"}, "function": {"asserts", "setup", "entry_point"}}
+_RULE_KEYS = ("exact", "abs_tol", "rel_tol")
+_KEYS = {"stdio": {"inputs", "outputs", *_RULE_KEYS}, "function": {"asserts", "setup", "entry_point"}}
 
 
 def read_tests(value: Any, field: str) -> CodeTests:
@@ -65,7 +68,8 @@ def asserts_in(text: str) -> tuple[str, ...]:
 def tests_record(tests: CodeTests) -> dict[str, Any]:
     """The project's own form of ``tests``; ``read_tests`` gives them back."""
     if tests.kind == "stdio":
-        return {"kind": "stdio", "inputs": list(tests.inputs), "outputs": list(tests.outputs)}
+        rule = {name: getattr(tests, name) for name in _RULE_KEYS if getattr(tests, name) not in (None, False)}
+        return {"kind": "stdio", "inputs": list(tests.inputs), "outputs": list(tests.outputs)} | rule
     record: dict[str, Any] = {"kind": "function", "asserts": list(tests.asserts), "setup": tests.setup}
     if tests.entry_point is not None:
         record["entry_point"] = tests.entry_point
@@ -83,7 +87,24 @@ def _stdio(record: Any, field: str) -> CodeTests:
         raise RecordError("bad_tests", field, rule)
     if not inputs:
         raise RecordError("no_tests", field, "a problem without tests is refused: its programs could never pass")
-    return CodeTests("stdio", inputs=inputs, outputs=outputs)
+    compared = _output_rule(record, field)
+    return CodeTests("stdio", inputs, outputs, exact=compared.exact, abs_tol=compared.abs_tol, rel_tol=compared.rel_tol)
+
+
+def _output_rule(record: Any, field: str) -> OutputRule:
+    exact = record.get("exact", False)
+    if not isinstance(exact, bool):
+        raise RecordError("wrong_type", f"{field}.exact", "must be true or false", exact)
+    tolerances = []
+    for name in ("abs_tol", "rel_tol"):
+        value = record.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise RecordError("wrong_type", f"{field}.{name}", "must be a number", value)
+        tolerances.append(value)
+    try:
+        return OutputRule(exact, *tolerances)
+    except ValueError as error:
+        raise RecordError("bad_tests", field, str(error)) from None
 
 
 def _must_parse(source: str, field: str) -> None:

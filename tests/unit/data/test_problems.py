@@ -79,6 +79,28 @@ def test_mbpp_keeps_tests_and_setup(tmp_path: Path) -> None:
     assert problem.solution == "def double(n):\n    return 2 * n"
 
 
+@pytest.mark.parametrize("rule", [{"exact": True}, {"abs_tol": 1e-6, "rel_tol": 0.5}, {"rel_tol": 1}])
+def test_stdio_tests_may_say_how_outputs_are_compared(tmp_path: Path, rule: dict[str, Any]) -> None:
+    (problem,) = load_problems(write(tmp_path / "f", STDIO | {"tests": STDIO["tests"] | rule}))
+    assert problem.tests == CodeTests("stdio", inputs=("1\n", " 2"), outputs=("1\n", " 2"), **rule)
+    write_problems(tmp_path / "again", [problem])
+    assert load_problems(tmp_path / "again").problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"exact": 1}, r"tests\.exact: must be true or false"),
+        ({"abs_tol": "1e-6"}, r"tests\.abs_tol: must be a number"),
+        ({"rel_tol": -1}, "rel_tol=-1: must be 0 or more"),
+        ({"exact": True, "rel_tol": 0.1}, "outputs that must be exact have no tolerance"),
+    ],
+)
+def test_an_unusable_comparison_is_refused(tmp_path: Path, rule: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_problems(write(tmp_path / "f", STDIO | {"tests": STDIO["tests"] | rule}))
+
+
 def test_sanitized_mbpp_loads_too(tmp_path: Path) -> None:
     record = without(without(MBPP, "text"), "test_setup_code")
     record |= {"prompt": "Write a function to double a number.", "test_imports": ["import math"]}
