@@ -99,13 +99,59 @@ class VerifierConfig:
 
 
 @dataclass(frozen=True)
-class ReasoningRmConfig:
-    """The reasoning reward model that scores traces."""
+class ScoringServiceConfig:
+    """A scoring service elsewhere (reasoning RM backend ``remote``)."""
+
+    url: str
+    api_key_env: str  # name of the environment variable that holds the key; empty: none
+    batch_size: int  # traces of one request, at most
+    concurrency: int  # requests under way at a time, per actor
+    timeout_s: float  # one request
+    deadline_s: float  # one trace, waiting and further tries included
+    retries: int
+    send_tests: bool
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """A language model that is asked for the rubric (reasoning RM backend ``judge``)."""
 
     model: str
+    prompt: str  # preset: plain | chat
+    sampling: SamplingConfig
+    engine: EngineConfig
+    remote: RemoteConfig
+
+
+@dataclass(frozen=True)
+class SandboxConfig:
+    """Where untrusted programs run, and what one run of one test may use."""
+
+    tier: str  # auto | userns | flat | unsafe_subprocess
+    slots: int | None  # runs at a time of one verifier actor; None: its CPUs
+    cores: tuple[int, ...]  # slot i is pinned to core i modulo their number; empty: not pinned
+    cpu_s: float
+    wall_s: float
+    memory_mib: int  # address space
+    output_kib: int  # stdout and stderr together
+    file_mib: int  # any one file
+    max_files: int  # open at a time
+    threads: int
+    preload: tuple[str, ...]  # modules imported once, before programs run
+    packages: str  # a directory of third-party packages that programs may import; empty: none
+
+
+@dataclass(frozen=True)
+class ReasoningRmConfig:
+    """What scores traces against the rubric; the parts of backends not chosen may be absent."""
+
+    backend: str  # model | remote | judge
+    model: str  # of backend model
     dtype: str
     max_length: int
     max_batch_tokens: int
+    remote: ScoringServiceConfig | None
+    judge: JudgeConfig | None
     pool: PoolConfig
 
 
