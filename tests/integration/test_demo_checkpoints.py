@@ -85,7 +85,7 @@ def test_the_planner_closes_its_traces_and_few_of_them_are_valid(task):
 def test_the_reasoning_rm_ranks_valid_traces_above_flawed_ones(task):
     pool = PoolConfig(workers=1, cpus_per_worker=1, gpus_per_worker=0, max_concurrency=1, deadline_s=60, retries=0)
     model = str(CHECKPOINTS / "reasoning_rm")
-    scorer = RubricScorer(ReasoningRmConfig(model, dtype="float32", max_length=256, max_batch_tokens=8192, pool=pool))
+    scorer = RubricScorer(ReasoningRmConfig("model", model, "float32", 256, 8192, remote=None, judge=None, pool=pool))
     right = valid = flawed = pairs = 0.0
     groups = list(demo_groups(task, 25, 13, "heldout"))
     for group in groups:

@@ -50,7 +50,9 @@ def test_a_reward_model_is_trained_to_tell_good_from_flawed_traces(tmp_path):
     assert record["heldout"]["total_mae"] < 0.2
 
     scorer = RubricScorer(
-        ReasoningRmConfig(str(tmp_path / "rm"), "float32", 512, 4096, PoolConfig(1, 1.0, 0.0, 8, 60.0, 0))
+        ReasoningRmConfig(
+            "model", str(tmp_path / "rm"), "float32", 512, 4096, None, None, PoolConfig(1, 1.0, 0.0, 8, 60.0, 0)
+        )
     )
     unseen = adding_groups(20, seed=99)
     for group in unseen:

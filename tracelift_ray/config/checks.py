@@ -15,6 +15,8 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.files import check_data, check_models, check_run_dir
 from tracelift_ray.config.resources import check_declared_resources
 from tracelift_ray.config.schema import ExecutorConfig, PlannerConfig, RunConfig
+from tracelift_ray.config.scoring import BACKENDS, check_reasoning_rm
+from tracelift_ray.reward.needs import reward_needs
 
 #: Allowed words of the fields that take one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -26,6 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "executor.engine.dtype": ("float32", "bfloat16", "float16", "auto"),
     "executor.remote.api": ("completions", "chat"),
     "verifier.backend": ("subprocess",),
+    "reasoning_rm.backend": BACKENDS,
     "reasoning_rm.dtype": ("float32", "bfloat16", "float16"),
     "learner.collective": ("gloo", "nccl"),
     "learner.layout": ("padded", "packed"),
@@ -129,6 +132,8 @@ def check_run(config: RunConfig) -> None:
     else:
         _check_context("executor", config.executor)
     _check_reward(config)
+    if reward_needs(config.reward).rubric:
+        check_reasoning_rm(config.reasoning_rm)
     _check_stream(config)
     _check_devices(config)
     check_declared_resources(config)

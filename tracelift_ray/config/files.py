@@ -25,14 +25,26 @@ def check_models(config: RunConfig) -> None:
     _check_model("planner.model", config.planner.model, config.planner.prompt)
     remote = config.executor.engine.kind == "openai"
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
-    if config.reasoning_rm.model:
-        _check_model("reasoning_rm.model", config.reasoning_rm.model)
-    elif config.reward.arm in RUBRIC_ARMS:
-        right = (
-            f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by "
-            "`python -m launch.train_rm`, or use reward=exec_only or reward=uplift_only"
-        )
-        raise ConfigError("reasoning_rm.model", config.reasoning_rm.model, right)
+    _check_scorer(config)
+
+
+def _check_scorer(config: RunConfig) -> None:
+    """The directory that the reasoning RM's backend reads, where the arm needs a rubric or one is given."""
+    rm, needed = config.reasoning_rm, config.reward.arm in RUBRIC_ARMS
+    if rm.backend == "model":
+        if rm.model:
+            _check_model("reasoning_rm.model", rm.model)
+        elif needed:
+            right = (
+                f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "
+                "launch.train_rm`, or use reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or "
+                "reward=uplift_only"
+            )
+            raise ConfigError("reasoning_rm.model", rm.model, right)
+    elif rm.backend == "judge" and rm.judge is not None and needed:
+        served = rm.judge.engine.kind == "openai"
+        if not (served and rm.judge.remote.api == "chat"):
+            _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=not served)
 
 
 def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:

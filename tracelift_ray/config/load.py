@@ -24,7 +24,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from tracelift_ray.config.checks import check_run
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.config.schema import ReasoningRmConfig, RunConfig
 
 __all__ = ["ConfigError", "plain_config", "to_dataclass", "to_run_config"]
 
@@ -176,7 +176,7 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
     """The same run with every path absolute: a Ray job runs in a temporary copy of the working directory."""
 
     def absolute(path: str) -> str:
-        return str((base / Path(path).expanduser()).resolve()) if path else path
+        return _absolute(path, base)
 
     def source(name: str) -> str:
         return name if name.startswith("demo:") else absolute(name)
@@ -188,7 +188,7 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
         resume=config.resume if config.resume in ("auto", "never") else absolute(config.resume),
         planner=replace(config.planner, model=absolute(config.planner.model)),
         executor=replace(config.executor, model=absolute(config.executor.model)),
-        reasoning_rm=replace(config.reasoning_rm, model=absolute(config.reasoning_rm.model)),
+        reasoning_rm=absolute_rm_paths(config.reasoning_rm, base),
         reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
         data=replace(
             config.data,
@@ -196,6 +196,18 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
             heldout=tuple(source(name) for name in config.data.heldout),
         ),
     )
+
+
+def absolute_rm_paths(config: ReasoningRmConfig, base: Path) -> ReasoningRmConfig:
+    """The same reasoning RM with every path absolute."""
+    judge = config.judge
+    if judge is not None:
+        judge = dataclasses.replace(judge, model=_absolute(judge.model, base))
+    return dataclasses.replace(config, model=_absolute(config.model, base), judge=judge)
+
+
+def _absolute(path: str, base: Path) -> str:
+    return str((base / Path(path).expanduser()).resolve()) if path else path
 
 
 def _join(key: str, name: object) -> str:

@@ -169,12 +169,25 @@ def _meanings(reward: RewardConfig) -> dict[str, str]:
     }
 
 
+def _scorer_line(config: RunConfig) -> str:
+    """Where rubric scores come from."""
+    rm = config.reasoning_rm
+    if not reward_needs(config.reward).rubric:
+        return "(none)"
+    if rm.remote is not None and rm.backend == "remote":
+        return f"service at {rm.remote.url}"
+    if rm.judge is not None and rm.backend == "judge":
+        served = f"{rm.judge.remote.model} at {rm.judge.remote.base_url}"
+        return f"judge {served if rm.judge.engine.kind == 'openai' else rm.judge.model}"
+    return rm.model
+
+
 def _path_lines(config: RunConfig) -> list[str]:
     paths = {
         "run_dir": config.run_dir,
         "planner": config.planner.model,
         "executor": config.executor.model,
-        "reasoning_rm": config.reasoning_rm.model or "(none)",
+        "reasoning_rm": _scorer_line(config),
         "train": " ".join(config.data.train),
         "heldout": " ".join(config.data.heldout) or f"{config.data.heldout_fraction:g} of train",
     }

@@ -83,7 +83,12 @@ def test_every_choice_of_every_group_makes_a_valid_run(group: str, choice: str, 
     for pool in ("planner", "executor"):
         (tmp_path / pool / "chat_template.jinja").write_text("{{ messages }}")
     server = ["executor.remote.base_url=http://127.0.0.1:1/v1", "executor.remote.model=m"]
-    overrides = [f"{group}={choice}", *models, *server, f"data.train=[{problems}]", "cluster.num_gpus=8"]
+    scorer = {
+        "remote": ["reasoning_rm.remote.url=http://127.0.0.1:1/score"],
+        "judge": [f"reasoning_rm.judge.model={tmp_path}/planner"],
+    }
+    own = scorer.get(choice, []) if group == "reasoning_rm" else []
+    overrides = [f"{group}={choice}", *models, *server, *own, f"data.train=[{problems}]", "cluster.num_gpus=8"]
     config = to_run_config(compose_config(*overrides))
     assert config.planner.model == str(tmp_path / "planner")
 

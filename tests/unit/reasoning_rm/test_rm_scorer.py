@@ -19,7 +19,7 @@ ITEMS = [(problem, "step " * count + problem.id) for problem in PROBLEMS for cou
 
 def config(model, **changes):
     pool = PoolConfig(1, 1.0, 0.0, 64, 60.0, 0)
-    return dataclasses.replace(ReasoningRmConfig(model, "float32", 512, 700, pool), **changes)
+    return dataclasses.replace(ReasoningRmConfig("model", model, "float32", 512, 700, None, None, pool), **changes)
 
 
 def test_scores_are_the_same_alone_and_in_any_batch_and_keep_their_order(reward_model):
