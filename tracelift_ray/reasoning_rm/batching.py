@@ -35,6 +35,13 @@ class EncodedInput:
     def __len__(self) -> int:
         return len(self.token_ids)
 
+    def cut(self, length: int) -> EncodedInput:
+        """The same input with at most ``length`` tokens, the rest cut from the right."""
+        if len(self) <= length:
+            return self
+        logprobs = None if self.logprobs is None else self.logprobs[:length]
+        return EncodedInput(self.token_ids[:length], logprobs, truncated=True)
+
 
 @dataclass(frozen=True)
 class InputBatch:

@@ -48,30 +48,31 @@ class RubricScorer:
         self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype, device=device)
         self._encoder = load_encoder(config.model, self._model, config.max_length, config.max_batch_tokens)
 
-    def score(self, items: Sequence[tuple[Problem, str]]) -> list[RubricScore]:
+    def score(
+        self, items: Sequence[tuple[Problem, str]], max_lengths: Sequence[int | None] | None = None
+    ) -> list[RubricScore]:
         """One score for each (problem, reasoning), in order.
+
+        Args:
+            max_lengths: where given, for each item a cut in tokens below the configured one; None: the configured one.
 
         Raises:
             InfrastructureError: the model could not compute, or computed something that is no number.
         """
-        first: dict[tuple[Problem, str], int] = {}
-        distinct: list[tuple[Problem, str]] = []
-        places: list[int] = []
-        for problem, reasoning in items:
-            place = first.setdefault((problem, reasoning), len(distinct))
-            if place == len(distinct):
-                distinct.append((problem, reasoning))
-            places.append(place)
+        asked = zip(items, max_lengths if max_lengths is not None else [None] * len(items), strict=True)
+        first: dict[tuple[Problem, str, int | None], int] = {}
+        places = [first.setdefault((*item, length), len(first)) for item, length in asked]
         try:
-            scores = self._score_distinct(distinct)
+            scores = self._score_distinct(list(first))
         except RuntimeError as error:  # torch's out-of-memory and device errors
             cause = str(error).strip().splitlines()[0]
             raise InfrastructureError("reasoning_rm", f"{type(error).__name__}: {cause}") from error
         return [scores[place] for place in places]
 
     @torch.inference_mode()
-    def _score_distinct(self, items: Sequence[tuple[Problem, str]]) -> list[RubricScore]:
-        encoded = self._encoder.encode(items)
+    def _score_distinct(self, items: Sequence[tuple[Problem, str, int | None]]) -> list[RubricScore]:
+        whole = self._encoder.encode([(problem, reasoning) for problem, reasoning, _ in items])
+        encoded = [row if item[2] is None else row.cut(item[2]) for row, item in zip(whole, items, strict=True)]
         scores: dict[int, RubricScore] = {}
         for positions in budget_batches([len(item) for item in encoded], self._max_batch_tokens):
             chosen = [encoded[position] for position in positions]

@@ -60,6 +60,16 @@ def test_an_input_that_is_cut_says_so(reward_model):
     assert same.score == pytest.approx(cut.score, abs=1e-6)  # what was cut had no influence
 
 
+def test_an_item_may_be_cut_shorter_than_the_others(reward_model):
+    scorer = RubricScorer(config(reward_model))
+    long = (PROBLEMS[0], "word " * 60)
+    whole, cut, also = scorer.score([long, long, ITEMS[0]], max_lengths=[None, 200, 10_000])
+    assert (whole.truncated, cut.truncated, also.truncated) == (False, True, False)
+    (same,) = RubricScorer(config(reward_model, max_length=200)).score([long])
+    assert cut.score == pytest.approx(same.score, abs=1e-6)
+    assert abs(cut.score - whole.score) > 1e-6
+
+
 def test_nothing_asked_is_nothing_answered(reward_model):
     assert RubricScorer(config(reward_model)).score([]) == []
 
