@@ -1,9 +1,10 @@
 """Whether a math answer equals the reference answer.
 
 An answer is hostile input. Plain numbers (``tasks.numbers``) are compared here, without evaluating anything; everything
-else is compared by math-verify in one worker process, with a deadline for each answer. An answer that makes the worker
-hang or die fails for it: the worker is killed and the next answer gets a new one. Only a worker that cannot be started
-is an infrastructure error.
+else is compared by math-verify in a process of its own, which a warm worker process forks (``math_worker.py``). An
+answer that hangs, eats memory or crashes fails for it, within a bound on CPU time. Where the machine is at fault (the
+worker does not start or dies, a comparison gets no CPU) there is no verdict but an infrastructure error, after a second
+try with a new worker.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tracelift_ray.tasks.artifacts import last_box
 from tracelift_ray.tasks.numbers import plain_number, same_number
-from tracelift_ray.types import InfrastructureError, Verdict
+from tracelift_ray.types import InfrastructureError, Outcome, Verdict
 
 #: Longer answers are wrong unread.
 MAX_ANSWER_CHARS = 1000
@@ -28,7 +30,18 @@ WORKER_FILE = Path(__file__).with_name("math_worker.py")
 WORKER_STARTUP_S = 120.0
 #: How long an answer may wait for the worker to finish the answers before it.
 WORKER_QUEUE_S = 120.0
+#: A comparison gets this many seconds of wall-clock time for each of CPU time before the machine is to blame.
+WALL_PER_CPU = 4.0
+#: How long after that the worker may take to say so.
+REPLY_GRACE_S = 10.0
+#: What of this process's environment the worker needs; the rest may hold secrets.
+WORKER_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
+_LIMITS: dict[str, tuple[Outcome, str]] = {
+    "time_limit": ("time_limit", "comparing the answer took more than {seconds:g} s of CPU time"),
+    "memory_limit": ("memory_limit", "comparing the answer took too much memory"),
+    "runtime_error": ("runtime_error", "comparing the answer ended its process"),
+}
 _ANSWER_MARK = re.compile(r"####\s*([^\n]*)")
 _DELIMITERS = re.compile(r"\$|\\[()\[\]]|\*\*\s*$|^\s*\*\*")
 _NAMED = re.compile(r"(?<![\\A-Za-z])(pi|infinity|inf)(?![A-Za-z])", re.IGNORECASE)
@@ -39,7 +52,7 @@ class MathAnswers:
     """Compares answers. Safe to use from several threads; ``close`` ends the worker process.
 
     Args:
-        timeout_s: time that math-verify may spend on one answer.
+        timeout_s: CPU time that math-verify may spend on one answer.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -49,10 +62,10 @@ class MathAnswers:
         self._closed = False
 
     def verify(self, answer: str, reference: str) -> Verdict:
-        """The verdict on ``answer``: ``passed``, ``wrong_answer``, or ``time_limit`` where comparing it did not end.
+        """The verdict on ``answer``: ``passed``, ``wrong_answer``, or the limit that comparing it ran into.
 
         Raises:
-            InfrastructureError: the worker process cannot be started, or is busy for longer than ``WORKER_QUEUE_S``.
+            InfrastructureError: no comparison was possible, twice; the worker was busy for ``WORKER_QUEUE_S``; closed.
         """
         if len(answer) > MAX_ANSWER_CHARS:
             return Verdict("wrong_answer", detail=f"an answer of {len(answer)} characters is not read")
@@ -86,19 +99,23 @@ class MathAnswers:
             )
         try:
             for _ in range(2):
-                worker = self._started()
-                equal = worker.ask(answer, reference, self.timeout_s)
-                if equal is not None and not self._closed:
-                    return _verdict(equal)
-                worker.kill()
-                self._worker = None
+                reply = self._started().ask(answer, reference, self.timeout_s)
+                if reply.outcome is not None and not self._closed:
+                    return self._verdict_of(reply.outcome)
+                if self._worker is not None:
+                    self._worker.kill()
+                    self._worker = None
                 if self._closed:
                     raise InfrastructureError("verifier", "closed while an answer was being compared")
-                if worker.timed_out:
-                    return Verdict("time_limit", detail=f"comparing the answer took more than {self.timeout_s:g} s")
-            return Verdict("runtime_error", detail="comparing the answer ended the math worker, twice")
+            raise InfrastructureError("verifier", f"an answer could not be compared: {reply.failure}")
         finally:
             self._lock.release()
+
+    def _verdict_of(self, outcome: str) -> Verdict:
+        if outcome in ("equal", "unequal"):
+            return _verdict(outcome == "equal")
+        failure, words = _LIMITS[outcome]
+        return Verdict(failure, detail=words.format(seconds=self.timeout_s))
 
     def _started(self) -> MathWorker:
         if self._closed:
@@ -108,40 +125,58 @@ class MathAnswers:
         return self._worker
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What the worker found out about an answer (``math_worker``'s outcome), or why it found out nothing."""
+
+    outcome: str | None = None
+    failure: str = ""
+
+
 class MathWorker:
     """One process of ``math_worker.py``, ready to be asked. Raises InfrastructureError where it does not start."""
 
     def __init__(self) -> None:
-        self.timed_out = False
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        path = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
+        kept = {name: os.environ[name] for name in WORKER_ENVIRONMENT if name in os.environ}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, str(WORKER_FILE)],
+                [sys.executable, "-P", str(WORKER_FILE)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=environment,
+                env=kept | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+                cwd="/",
                 bufsize=0,
                 start_new_session=True,
             )
         except OSError as error:
             raise InfrastructureError("verifier", f"the math worker does not start ({error})") from error
-        ready = self._read_line(WORKER_STARTUP_S)
+        try:
+            ready = self._read_line(WORKER_STARTUP_S)
+        except TimeoutError:
+            self.kill()
+            cause = f"gave no sign of life within {WORKER_STARTUP_S:g} s"
+            raise InfrastructureError("verifier", f"the math worker {cause}; check the machine's load") from None
         if ready is None:
             self.kill()
-            cause = f"gave no sign of life within {WORKER_STARTUP_S:g} s" if self.timed_out else "ended at once"
-            raise InfrastructureError("verifier", f"the math worker {cause}; check that math-verify imports")
+            raise InfrastructureError("verifier", "the math worker ended at once; check that math-verify imports")
 
-    def ask(self, answer: str, reference: str, timeout_s: float) -> bool | None:
-        """Whether the two are equal; None where the worker died or, as ``timed_out`` then says, took too long."""
-        assert self._process.stdin is not None
-        question = json.dumps({"answer": answer, "reference": reference, "timeout_s": timeout_s})
+    def ask(self, answer: str, reference: str, cpu_s: float) -> Reply:
+        """What comparing the two says of the answer."""
+        wall_s = WALL_PER_CPU * cpu_s
+        question = json.dumps({"answer": answer, "reference": reference, "cpu_s": cpu_s, "wall_s": wall_s})
         try:
-            self._process.stdin.write(question.encode() + b"\n")
+            self._write(question.encode() + b"\n")
+            line = self._read_line(wall_s + REPLY_GRACE_S)
         except BrokenPipeError:
-            return None
-        line = self._read_line(timeout_s)
-        return None if line is None else bool(json.loads(line)["equal"])
+            line = None
+        except TimeoutError:
+            return Reply(failure=f"the math worker gave no reply within {wall_s + REPLY_GRACE_S:g} s")
+        if line is None:
+            return Reply(failure="the math worker died")
+        reply = json.loads(line)
+        return Reply(reply.get("outcome"), reply.get("failure", ""))
 
     def kill(self) -> None:
         """End the process now. May be called more than once."""
@@ -151,8 +186,13 @@ class MathWorker:
             if pipe is not None:
                 pipe.close()
 
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        while data:
+            data = data[self._process.stdin.write(data) :]
+
     def _read_line(self, timeout_s: float) -> bytes | None:
-        """The next line of the worker; None where it ends first, or where the time passes (``timed_out``)."""
+        """The next line of the worker; None where it ends first. Raises TimeoutError."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout_s
@@ -161,8 +201,7 @@ class MathWorker:
             selector.register(descriptor, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    self.timed_out = True
-                    return None
+                    raise TimeoutError
                 chunk = os.read(descriptor, 65536)
                 if not chunk:
                     return None

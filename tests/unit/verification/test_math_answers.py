@@ -1,13 +1,21 @@
 """Math answers: equal or not, and hostile ones bounded in time, size and effect."""
 
+import os
+import resource
+import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tracelift_ray.types import InfrastructureError
 from tracelift_ray.verification import math_answers
 from tracelift_ray.verification.math_answers import MAX_ANSWER_CHARS, MathAnswers
+from tracelift_ray.verification.math_worker import MEMORY_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +76,37 @@ def test_nothing_is_no_artifact(answers):
     assert answers.verify(" $ $ ".replace("$", ""), "5").outcome == "no_artifact"
 
 
-@pytest.mark.parametrize("answer", ["10**10**10", "1e400000", "\\frac{" * 150, "x" * 900])
-def test_huge_and_twisted_answers_end_without_a_pass(answers, answer):
-    assert not answers.verify(answer, "5").passed
+HOSTILE = [
+    "10**10**10",
+    "9^9^9^9",
+    "1e400000",
+    "((9!)!)!",
+    "9^{9^{9^9}} - 9^{9^{9^9}} + 5",
+    "\\operatorname{ones}(99999,99999)",
+    "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}^{99999999}",
+    "\\frac{" * 150,
+    "{" * 480 + "5" + "}" * 480,
+    "[0,1]\\cup" * 99 + "[0,1]",
+    "\\input{/dev/zero}",
+    "\\" * 999,
+    "5" + "\u200b" * 900,
+    "5\x00",
+    "x" * 900,
+]
+
+
+def test_huge_and_twisted_answers_end_in_time_and_without_a_pass():
+    checker = MathAnswers(timeout_s=0.25)
+    try:
+        checker._started()
+        for answer in HOSTILE:
+            started = time.perf_counter()
+            verdict = checker.verify(answer, "5")
+            assert verdict.outcome in ("wrong_answer", "time_limit", "memory_limit", "runtime_error"), answer
+            assert time.perf_counter() - started < math_answers.WALL_PER_CPU * 0.25 + 1, answer
+        assert checker.verify("y+x", "x+y").passed
+    finally:
+        checker.close()
 
 
 def test_a_megabyte_is_wrong_unread(answers):
@@ -88,18 +124,98 @@ def test_plain_numbers_need_no_process():
     assert checker._worker is None
 
 
-def test_a_hanging_answer_times_out_and_the_next_gets_a_new_worker():
-    checker = MathAnswers(timeout_s=1.5)
+def test_an_answer_that_hangs_fails_and_leaves_the_worker_as_it_was():
+    checker = MathAnswers(timeout_s=0.5)
     try:
-        checker._started()
-        first = checker._worker
-        started = time.perf_counter()
+        worker = checker._started()
         verdict = checker.verify("2^{1000000000000}", "5")
-        assert time.perf_counter() - started < 10
-        assert verdict.outcome == "time_limit" and verdict.success == 0 and "1.5 s" in verdict.detail
-        assert first is not None and first._process.poll() is not None
-        checker.timeout_s = 20.0
-        assert checker.verify("y+x", "x+y").passed
+        assert verdict.outcome == "time_limit" and verdict.success == 0 and "0.5 s of CPU" in verdict.detail
+        assert checker._worker is worker and not children(worker._process.pid)
+    finally:
+        checker.close()
+
+
+def test_memory_is_bounded():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    checker = MathAnswers(timeout_s=20.0)
+    try:
+        assert not checker.verify("\\operatorname{zeros}(20000,20000)", "5").passed
+    finally:
+        checker.close()
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert peak <= max(before, MEMORY_BYTES // 1024), "the matrix alone would take 3 GiB"
+
+
+def children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_comparison_that_the_machine_ends_or_starves_is_no_verdict(fault):
+    """Kills or stops every comparison from outside; the answer would otherwise reach its time limit."""
+    checker = MathAnswers(timeout_s=0.25)
+    stopped = threading.Event()
+
+    def disturb() -> None:
+        while not stopped.wait(0.02):
+            worker = checker._worker
+            for child in children(worker._process.pid) if worker is not None and not worker._process.poll() else ():
+                os.kill(child, fault)
+
+    checker._started()
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        cause = "killed from outside" if fault == signal.SIGKILL else "s of CPU in"
+        with pytest.raises(InfrastructureError, match=f"could not be compared: .*{cause}"):
+            checker.verify("2^{1000000000000}", "5")
+    finally:
+        stopped.set()
+        thread.join()
+        checker.close()
+
+
+OWNER = """
+import sys
+from tracelift_ray.verification.math_answers import MathAnswers
+checker = MathAnswers(60.0)
+print(checker._started()._process.pid, flush=True)
+checker.verify("2^{1000000000000}", "5")
+"""
+
+
+def test_nothing_outlives_an_owner_that_is_killed():
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout is not None
+        worker = int(owner.stdout.readline())
+        comparing = next(iter(_eventually(lambda: children(worker))))
+    finally:
+        owner.kill()
+        owner.wait()
+    _eventually(lambda: [gone for gone in [not _runs(worker) and not _runs(comparing)] if gone])
+
+
+def _eventually(found) -> Iterator[int]:
+    deadline = time.monotonic() + 20
+    while not (result := found()):
+        assert time.monotonic() < deadline, "waited 20 s for the worker's processes to start or to end"
+        time.sleep(0.02)
+    return result
+
+
+def _runs(process: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_the_worker_knows_no_secret_of_its_owner(monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "hush")
+    checker = MathAnswers(timeout_s=5.0)
+    try:
+        assert b"hush" not in Path(f"/proc/{checker._started()._process.pid}/environ").read_bytes()
     finally:
         checker.close()
 
@@ -115,12 +231,12 @@ def test_a_worker_that_dies_idle_is_replaced():
         checker.close()
 
 
-def test_an_answer_that_kills_the_worker_twice_fails_for_it(monkeypatch, tmp_path):
+def test_a_worker_that_dies_when_asked_is_an_infrastructure_error(monkeypatch, tmp_path):
     fatal = tmp_path / "math_worker.py"
     fatal.write_text("print('ready', flush=True)\ninput()\n")
     monkeypatch.setattr(math_answers, "WORKER_FILE", fatal)
-    verdict = MathAnswers(timeout_s=5.0).verify("y+x", "x+y")
-    assert verdict.outcome == "runtime_error" and verdict.success == 0
+    with pytest.raises(InfrastructureError, match="the math worker died"):
+        MathAnswers(timeout_s=5.0).verify("y+x", "x+y")
 
 
 def test_a_worker_that_cannot_start_is_an_infrastructure_error(monkeypatch, tmp_path):
