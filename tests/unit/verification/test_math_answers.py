@@ -19,10 +19,18 @@ from tracelift_ray.verification.math_worker import MEMORY_BYTES
 
 
 @pytest.fixture(scope="module")
-def answers():
+def checker_of_all():
     checker = MathAnswers(timeout_s=20.0)
     yield checker
     checker.close()
+
+
+@pytest.fixture
+def answers(checker_of_all):
+    """One checker for all tests, since starting its worker takes most of a second."""
+    checker_of_all.timeout_s = 20.0
+    checker_of_all._started()
+    return checker_of_all
 
 
 @pytest.mark.parametrize(
@@ -95,18 +103,15 @@ HOSTILE = [
 ]
 
 
-def test_huge_and_twisted_answers_end_in_time_and_without_a_pass():
-    checker = MathAnswers(timeout_s=0.25)
-    try:
-        checker._started()
-        for answer in HOSTILE:
-            started = time.perf_counter()
-            verdict = checker.verify(answer, "5")
-            assert verdict.outcome in ("wrong_answer", "time_limit", "memory_limit", "runtime_error"), answer
-            assert time.perf_counter() - started < math_answers.WALL_PER_CPU * 0.25 + 1, answer
-        assert checker.verify("y+x", "x+y").passed
-    finally:
-        checker.close()
+def test_huge_and_twisted_answers_end_in_time_and_without_a_pass(answers):
+    answers.timeout_s = 0.25
+    for answer in HOSTILE:
+        started = time.perf_counter()
+        verdict = answers.verify(answer, "5")
+        assert verdict.outcome in ("wrong_answer", "time_limit", "memory_limit", "runtime_error"), answer
+        assert time.perf_counter() - started < math_answers.WALL_PER_CPU * 0.25 + 1, answer
+    answers.timeout_s = 20.0
+    assert answers.verify("y+x", "x+y").passed
 
 
 def test_a_megabyte_is_wrong_unread(answers):
@@ -124,24 +129,19 @@ def test_plain_numbers_need_no_process():
     assert checker._worker is None
 
 
-def test_an_answer_that_hangs_fails_and_leaves_the_worker_as_it_was():
-    checker = MathAnswers(timeout_s=0.5)
-    try:
-        worker = checker._started()
-        verdict = checker.verify("2^{1000000000000}", "5")
-        assert verdict.outcome == "time_limit" and verdict.success == 0 and "0.5 s of CPU" in verdict.detail
-        assert checker._worker is worker and not children(worker._process.pid)
-    finally:
-        checker.close()
+def test_an_answer_that_hangs_fails_and_leaves_the_worker_as_it_was(answers):
+    worker = answers._worker
+    answers.timeout_s = 0.5
+    verdict = answers.verify("2^{1000000000000}", "5")
+    assert verdict.outcome == "time_limit" and verdict.success == 0 and "0.5 s of CPU" in verdict.detail
+    assert answers._worker is worker and not children(worker._process.pid)
 
 
-def test_memory_is_bounded():
+def test_memory_is_bounded(answers):
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    checker = MathAnswers(timeout_s=20.0)
-    try:
-        assert not checker.verify("\\operatorname{zeros}(20000,20000)", "5").passed
-    finally:
-        checker.close()
+    assert not answers.verify("\\operatorname{zeros}(20000,20000)", "5").passed
+    answers._worker.kill()  # Only then are its children counted among those of this process.
+    answers._worker = None
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert peak <= max(before, MEMORY_BYTES // 1024), "the matrix alone would take 3 GiB"
 
@@ -151,28 +151,26 @@ def children(process: int) -> list[int]:
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_comparison_that_the_machine_ends_or_starves_is_no_verdict(fault):
+def test_a_comparison_that_the_machine_ends_or_starves_is_no_verdict(fault, answers):
     """Kills or stops every comparison from outside; the answer would otherwise reach its time limit."""
-    checker = MathAnswers(timeout_s=0.25)
+    answers.timeout_s = 0.25
     stopped = threading.Event()
 
     def disturb() -> None:
         while not stopped.wait(0.02):
-            worker = checker._worker
+            worker = answers._worker
             for child in children(worker._process.pid) if worker is not None and not worker._process.poll() else ():
                 os.kill(child, fault)
 
-    checker._started()
     thread = threading.Thread(target=disturb)
     thread.start()
     try:
         cause = "killed from outside" if fault == signal.SIGKILL else "s of CPU in"
         with pytest.raises(InfrastructureError, match=f"could not be compared: .*{cause}"):
-            checker.verify("2^{1000000000000}", "5")
+            answers.verify("2^{1000000000000}", "5")
     finally:
         stopped.set()
         thread.join()
-        checker.close()
 
 
 OWNER = """
@@ -211,24 +209,17 @@ def _runs(process: int) -> bool:
         return False
 
 
-def test_the_worker_knows_no_secret_of_its_owner(monkeypatch):
+def test_the_worker_knows_no_secret_of_its_owner(answers, monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "hush")
-    checker = MathAnswers(timeout_s=5.0)
-    try:
-        assert b"hush" not in Path(f"/proc/{checker._started()._process.pid}/environ").read_bytes()
-    finally:
-        checker.close()
+    answers._worker.kill()
+    answers._worker = None
+    assert b"hush" not in Path(f"/proc/{answers._started()._process.pid}/environ").read_bytes()
 
 
-def test_a_worker_that_dies_idle_is_replaced():
-    checker = MathAnswers(timeout_s=20.0)
-    try:
-        worker = checker._started()
-        worker._process.kill()
-        worker._process.wait()
-        assert checker.verify("y+x", "x+y").passed
-    finally:
-        checker.close()
+def test_a_worker_that_dies_idle_is_replaced(answers):
+    answers._worker._process.kill()
+    answers._worker._process.wait()
+    assert answers.verify("y+x", "x+y").passed
 
 
 def test_a_worker_that_dies_when_asked_is_an_infrastructure_error(monkeypatch, tmp_path):
