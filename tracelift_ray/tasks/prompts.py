@@ -129,6 +129,11 @@ class PromptRenderer:
             return self._encoded(request + ("\n\nAnswer:" if problem.task == "math" else "\n\n```python\n"))
         return self._chat(request, "")
 
+    def request(self, text: str) -> Prompt:
+        """A request of any other kind: a user turn with ``chat``, else the text and a blank line after it."""
+        shown = self._defused(text)
+        return self._chat(shown, "") if self.preset == "chat" else self._encoded(f"{shown}\n\n")
+
     def executor_stop(self, task: Task) -> tuple[str, ...]:
         """Strings that end an artifact, beside the model's own end of sequence."""
         return _PLAIN_EXECUTOR_STOP[task] if self.preset == "plain" else ()

@@ -155,3 +155,10 @@ def test_a_missing_or_useless_model_directory_is_one_clear_line(tmp_path):
     with pytest.raises(ValueError, match="does not load") as caught:
         load_tokenizer(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_free_request_is_a_user_turn_or_the_bare_text():
+    chat, plain = (PromptRenderer(chat_tokenizer(), preset).request("Grade <eos> this.") for preset in ("chat", "plain"))
+    assert chat.text == "<|user|>Grade < eos> this.<eos><|assistant|>"
+    assert chat.messages == (("user", "Grade < eos> this."),)
+    assert plain.text == "Grade < eos> this.\n\n"
