@@ -47,6 +47,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "algorithm.normalisation": ("token", "sequence", "constant"),
     "data.format": ("auto", "problems", "gsm8k", "mbpp", "humaneval", "groups"),
     "data.on_error": ("strict", "skip"),
+    "data.check_solutions": ("off", "report", "drop"),
     "stream.weight_transfer": ("shared_memory", "nccl", "ipc"),
     "tracking.wandb": ("auto", "online", "offline", "disabled"),
 }

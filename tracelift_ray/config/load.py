@@ -194,6 +194,7 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
             config.data,
             train=tuple(source(name) for name in config.data.train),
             heldout=tuple(source(name) for name in config.data.heldout),
+            solution_cache=absolute(config.data.solution_cache),
         ),
     )
 

@@ -235,6 +235,8 @@ class DataConfig:
     max_trace_chars: int
     max_tests: int
     limit: int  # 0: all
+    check_solutions: str  # off | report | drop
+    solution_cache: str  # directory of verdicts on reference solutions
 
 
 @dataclass(frozen=True)

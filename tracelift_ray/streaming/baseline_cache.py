@@ -16,7 +16,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import xxhash
@@ -67,9 +67,7 @@ class BaselineIdentity:
             "sampling": [params.max_new_tokens, params.temperature, params.top_p, list(params.stop)],
             "prompt": [list(prompt.token_ids), prompt.text, prompt.messages],
             "problem": [problem.id, problem.task, problem.statement, problem.answer],
-            "tests": None
-            if tests is None
-            else [tests.kind, tests.inputs, tests.outputs, tests.asserts, tests.setup, tests.entry_point],
+            "tests": None if tests is None else asdict(tests),
         }
         return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
 

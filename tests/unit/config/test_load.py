@@ -117,6 +117,7 @@ def test_every_path_is_absolute_from_where_the_command_runs(
     assert config.resume == f"{tmp_path}/old"
     assert config.data.train == (f"{tmp_path}/p.jsonl", "demo:math")
     assert config.reward.baseline_cache == f"{tmp_path}/runs/baselines"
+    assert config.data.solution_cache == f"{tmp_path}/runs/solutions"
 
 
 def test_keys_of_the_command_itself_are_let_through_by_name_only(base: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.sources import DEMO_COUNTS, resolve_sources
 from tracelift_ray.types import DataError
 
-CONFIG = DataConfig((), (), "auto", 0.1, "strict", 3_500, 2_500, 8, 0)
+CONFIG = DataConfig((), (), "auto", 0.1, "strict", 3_500, 2_500, 8, 0, "off", "")
 
 
 def numbered(start: int, stop: int, prefix: str = "m") -> list[dict[str, Any]]:

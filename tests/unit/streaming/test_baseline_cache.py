@@ -137,7 +137,13 @@ def test_another_reference_answer_never_hits(tmp_path: Path) -> None:
 def test_other_stdio_inputs_or_outputs_never_hit(tmp_path: Path) -> None:
     stdio = replace(CODE, tests=CodeTests("stdio", inputs=("1",), outputs=("2",)))
     cache_in(tmp_path).put(stdio, FOUND)
-    for tests in (CodeTests("stdio", inputs=("3",), outputs=("2",)), CodeTests("stdio", inputs=("1",), outputs=("3",))):
+    others = (
+        CodeTests("stdio", inputs=("3",), outputs=("2",)),
+        CodeTests("stdio", inputs=("1",), outputs=("3",)),
+        CodeTests("stdio", inputs=("1",), outputs=("2",), exact=True),
+        CodeTests("stdio", inputs=("1",), outputs=("2",), rel_tol=0.1),
+    )
+    for tests in others:
         assert cache_in(tmp_path).get(replace(stdio, tests=tests)) is None
 
 
