@@ -32,7 +32,9 @@ class RaySystem:
         self.executor = executor.RayExecutorPool(run.executor, self.placement, run.seed)
         self.verifier = verifier.RayVerifierPool(run.verifier, self.placement)
         scored = reward_needs(run.reward).rubric
-        self.reasoning_rm = reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement) if scored else None
+        self.reasoning_rm = (
+            reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement, run.seed) if scored else None
+        )
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
 
     @property

@@ -196,8 +196,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RubricScore:
-    """A rubric judgement: ``labels`` in [0, 4] by dimension (expected labels, so real numbers), ``total`` and the
-    score ``q`` used by the reward in [0, 1]. ``truncated`` where the RM did not see the whole input."""
+    """A rubric judgement: ``labels`` in [0, 4] by dimension (expected labels, so real numbers; empty where a scorer
+    elsewhere gives none), ``total`` and the score ``q`` used by the reward in [0, 1]. ``truncated`` where the RM did
+    not see the whole input."""
 
     labels: tuple[float, ...]
     total: float

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import DataConfig, RunConfig
+from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
 
 DEMO_SOURCES = ("demo:math", "demo:code")
 RUBRIC_ARMS = ("tracelift", "rm_only")
@@ -25,23 +25,26 @@ def check_models(config: RunConfig) -> None:
     _check_model("planner.model", config.planner.model, config.planner.prompt)
     remote = config.executor.engine.kind == "openai"
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
-    _check_scorer(config)
-
-
-def _check_scorer(config: RunConfig) -> None:
-    """The directory that the reasoning RM's backend reads, where the arm needs a rubric or one is given."""
     rm, needed = config.reasoning_rm, config.reward.arm in RUBRIC_ARMS
+    if needed and rm.backend == "model" and not rm.model:
+        right = (
+            f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "
+            "launch.train_rm`, or use reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or reward=uplift_only"
+        )
+        raise ConfigError("reasoning_rm.model", rm.model, right)
+    if needed or rm.model:
+        check_scorer(rm)
+
+
+def check_scorer(rm: ReasoningRmConfig) -> None:
+    """The directory that the reasoning RM's backend reads must hold a model; a service needs none.
+
+    Raises:
+        ConfigError: names the directory and what it lacks.
+    """
     if rm.backend == "model":
-        if rm.model:
-            _check_model("reasoning_rm.model", rm.model)
-        elif needed:
-            right = (
-                f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "
-                "launch.train_rm`, or use reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or "
-                "reward=uplift_only"
-            )
-            raise ConfigError("reasoning_rm.model", rm.model, right)
-    elif rm.backend == "judge" and rm.judge is not None and needed:
+        _check_model("reasoning_rm.model", rm.model)
+    elif rm.backend == "judge" and rm.judge is not None:
         served = rm.judge.engine.kind == "openai"
         if not (served and rm.judge.remote.api == "chat"):
             _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=not served)
@@ -61,7 +64,7 @@ def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True
     if not any((directory / name).is_file() for name in _TOKENIZERS):
         raise ConfigError(key, model, "the directory has no tokenizer (such as tokenizer.json)")
     if prompt == "chat" and not _has_chat_template(directory):
-        right = f"its tokenizer has no chat template, which {key.partition('.')[0]}.prompt=chat needs; use plain"
+        right = f"its tokenizer has no chat template, which {key.rpartition('.')[0]}.prompt=chat needs; use plain"
         raise ConfigError(key, model, right)
 
 

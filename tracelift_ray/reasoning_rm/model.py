@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from tracelift_ray.reasoning_rm.rubric import DERIVED_WEIGHT
 from tracelift_ray.reasoning_rm.second_input import LOGPROB_INPUT, LogprobEmbedding
 from tracelift_ray.types import DataError
 
 ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
 NUM_DIMENSIONS = 5
-DERIVED_WEIGHT = 0.5  # share of the rubric-derived score in q; the rest is the total head's (paper, arXiv 2605.03862)
 
 
 class RewardModelError(DataError):

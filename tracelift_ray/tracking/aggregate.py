@@ -103,7 +103,8 @@ def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
     }
     if task is not None and rubrics:
         metrics |= {
-            f"rubric/{name}": _mean(r.labels[i] for r in rubrics) for i, name in enumerate(rubric_dimensions(task))
+            f"rubric/{name}": _mean(r.labels[i] for r in rubrics if r.labels)
+            for i, name in enumerate(rubric_dimensions(task))
         }
     return _present(metrics)
 

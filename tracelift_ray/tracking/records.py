@@ -36,7 +36,8 @@ def _verdicts(executions: tuple[Execution, ...]) -> list[dict[str, Any]]:
 def _rubric(group: Group, rubric: RubricScore | None) -> dict[str, Any] | None:
     if rubric is None:
         return None
-    labels = dict(zip(rubric_dimensions(group.problem.task), rubric.labels, strict=True))
+    names = rubric_dimensions(group.problem.task) if rubric.labels else ()
+    labels = dict(zip(names, rubric.labels, strict=True))
     return {"labels": labels, "total": rubric.total, "score": rubric.score, "truncated": rubric.truncated}
 
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tests.unit.tracking.worlds import group, trajectory
+from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.records import MAX_STATEMENT_CHARS, MAX_TEXT_CHARS, trajectory_record
 from tracelift_ray.types import Baseline
 
@@ -50,3 +51,13 @@ def test_a_rubric_of_the_wrong_width_is_refused() -> None:
     object.__setattr__(one.rubric, "labels", (1.0, 2.0))
     with pytest.raises(ValueError):
         trajectory_record(1, group(one), one, 0.0)
+
+
+def test_a_rubric_without_labels_is_recorded_by_its_score() -> None:
+    one = trajectory(rubric=0.5, reward=0.0)
+    assert one.rubric is not None
+    object.__setattr__(one.rubric, "labels", ())
+    rubric = trajectory_record(1, group(one), one, 0.0)["rubric"]
+    assert (rubric["labels"], rubric["score"]) == ({}, 0.5)
+    metrics = batch_metrics([group(one)], 0)
+    assert metrics["rubric/math/score"] == 0.5 and "rubric/math/step_coherence" not in metrics
