@@ -84,9 +84,11 @@ def main(cfg: DictConfig) -> int:
 
 async def _serve(config: ServeRmConfig) -> int:
     from aiohttp import web
+    from transformers.utils import logging
 
     from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits
 
+    logging.disable_progress_bar()
     task = cast(Task, config.task)
     limits = ServiceLimits(task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
     scorer, name = _scorer(config.reasoning_rm)

@@ -35,7 +35,15 @@ def test_no_layer_imports_one_above_it(layer: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["launch.train", "launch.evaluate", "launch.plan", "launch.warm_start", "launch.train_rm", "launch.report"],
+    [
+        "launch.train",
+        "launch.evaluate",
+        "launch.plan",
+        "launch.warm_start",
+        "launch.train_rm",
+        "launch.report",
+        "launch.serve_rm",
+    ],
 )
 def test_a_command_is_imported_without_heavy_packages(module: str) -> None:
     code = f"import sys, {module}; sys.exit(', '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
