@@ -1,4 +1,4 @@
-"""What the stages of a group build are made of: the plug-ins that need no model, one set for each task.
+"""What a group build is made of: its stages, and the plug-ins by which they work without a model, for each task.
 
 A plug-in promises to depend on its arguments alone: the same problem, trace and random generator give the same
 output, whatever was built before.
@@ -7,7 +7,7 @@ output, whatever was built before.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,3 +83,46 @@ class TaskRules:
     references: ReferenceTraces
     perturber: Perturber
     judge: RuleJudge
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A trace to be judged. ``kind`` and ``place`` as of its flaw; None and 0 for a good trace."""
+
+    reasoning: str
+    kind: str | None = None
+    place: float = 0.0
+
+
+class ReferenceStage(Protocol):
+    """Gives a problem its good traces."""
+
+    async def traces(self, problem: Problem) -> list[str]:
+        """One or more good traces.
+
+        Raises:
+            Refused: the problem has none.
+            InfrastructureError: a model or the verifier failed.
+        """
+
+
+class PerturbStage(Protocol):
+    """Gives a problem its flawed traces."""
+
+    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
+        """Flawed copies of the good traces, and how many attempts were thrown away for which reason.
+
+        Raises:
+            InfrastructureError: a model failed.
+        """
+
+
+class JudgeStage(Protocol):
+    """Gives traces their rubrics."""
+
+    async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
+        """One rubric for each trace, in order; None where the judge's reply was of no use.
+
+        Raises:
+            InfrastructureError: a model failed.
+        """

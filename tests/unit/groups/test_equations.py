@@ -44,5 +44,5 @@ def test_numbers_are_written_as_people_do_or_not_at_all(value, text):
 
 
 def test_numbers_are_replaced_as_wholes():
-    assert replace_numbers("4 of 44 are 4.5 or $4.", {Fraction(4): "9"}) == "9 of 44 are 4.5 or $9."
+    assert replace_numbers("4 of 44 are 4.5 or $4.", {Fraction(4): Fraction(9)}) == "9 of 44 are 4.5 or $9."
     assert numbers_of("1,200 and 0.5 and v2") == {Fraction(1200), Fraction(1, 2)}

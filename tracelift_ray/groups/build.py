@@ -1,0 +1,119 @@
+"""One build from problem file to data set: load, run the stages, clean, split, write files and card.
+
+The directory ``out`` gets ``train.jsonl``, ``heldout.jsonl`` (where some are held out), ``left_out.jsonl``, the card
+``README.md``, and in ``stages/`` what each stage made, from which an interrupted build goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tracelift_ray.data.groups import write_groups
+from tracelift_ray.data.jsonl import write_lines
+from tracelift_ray.data.problems import load_problems
+from tracelift_ray.groups.card import data_card
+from tracelift_ray.groups.outcome import Outcome, outcome_of
+from tracelift_ray.groups.pipeline import Say, Stages, make_drafts
+from tracelift_ray.groups.rule_stages import DataReferences, RuleJudgements, RulePerturbations
+from tracelift_ray.groups.rules import Rules
+from tracelift_ray.groups.settings import BuildGroupsConfig
+from tracelift_ray.groups.stages import JudgeStage, PerturbStage, ReferenceStage
+from tracelift_ray.groups.store import ItemStore
+from tracelift_ray.types import DataError
+
+#: Part of what stored items are found by: raise it where a rule makes something else of the same input.
+RULES_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build."""
+
+    outcome: Outcome
+    problems: int
+
+
+async def build(config: BuildGroupsConfig, say: Say) -> Built:
+    """Build what the configuration says.
+
+    Args:
+        say: takes lines for people.
+
+    Raises:
+        DataError: the problems are unusable, or none makes a group.
+        InfrastructureError: a model or the verifier failed; the same build goes on from where it was.
+    """
+    loaded = load_problems(
+        config.source,
+        config.format,
+        on_error=config.on_error,
+        max_problem_chars=config.max_problem_chars,
+        limit=config.limit,
+    )
+    say(loaded.report.summary())
+    async with AsyncExitStack() as opened:
+        stages = await _stages(config, opened)
+        drafts = await make_drafts(
+            loaded.problems, stages, concurrency=config.concurrency, progress_s=config.progress_s, say=say
+        )
+    outcome = outcome_of(drafts, config, loaded.report.format)
+    if not outcome.groups:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.left_out_by_reason())
+        raise DataError(f"{config.source}: no problem makes a group ({reasons})")
+    _write(outcome, config, loaded.report.format, len(loaded))
+    return Built(outcome, len(loaded))
+
+
+async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
+    """The stages that the configuration names, and their stores; models and sandboxes are started for them."""
+    rules = opened.enter_context(Rules())
+    folder = Path(config.out) / "stages"
+
+    def store(name: str, settings: dict[str, Any]) -> ItemStore:
+        return opened.enter_context(ItemStore(folder / f"{name}.jsonl", {"rules": RULES_VERSION, **settings}))
+
+    llm: dict[str, Any] = {}
+    if config.asks_llm:
+        from tracelift_ray.groups.llm import AskedModel
+        from tracelift_ray.groups.llm_stages import LlmJudgements, LlmPerturbations
+
+        model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
+        llm = {"llm": model.identity()}
+    reference: ReferenceStage = DataReferences(rules, config.seed)
+    sampled: dict[str, Any] = {}
+    if config.traces.kind == "sampled":
+        from tracelift_ray.groups.sampled import SampledReferences
+
+        sampler = await opened.enter_async_context(SampledReferences(config))
+        reference, sampled = sampler, sampler.identity()
+    perturb: PerturbStage = RulePerturbations(rules, config.seed, config.perturb.negatives)
+    judges: dict[str, tuple[JudgeStage, ItemStore]] = {}
+    if config.judge in ("llm", "both"):
+        judges["llm"] = LlmJudgements(model), store("judge_llm", {**llm, "seed": config.seed})
+    if config.judge in ("rule", "both"):
+        judges["rule"] = RuleJudgements(rules), store("judge_rule", {})
+    flaws = {**asdict(config.perturb), "seed": config.seed}
+    if config.perturb.kind == "llm":
+        perturb, flaws = LlmPerturbations(model, config.perturb, config.seed), flaws | llm
+    traces = {"kind": config.traces.kind, "seed": config.seed, **sampled}
+    return Stages((reference, store("traces", traces)), (perturb, store("flaws", flaws)), judges)
+
+
+def _write(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: int) -> None:
+    """The files of the data set, each whole or not at all, the card last."""
+    out = Path(config.out)
+    write_groups(out / "train.jsonl", outcome.train)
+    names = ["train.jsonl"]
+    if outcome.heldout:
+        write_groups(out / "heldout.jsonl", outcome.heldout)
+        names.append("heldout.jsonl")
+    write_lines(out / "left_out.jsonl", (asdict(entry) for entry in outcome.left_out))
+    checksums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names}
+    card = data_card(outcome, config, source=source, problems=problems, checksums=checksums)
+    partial = out / "README.md.partial"
+    partial.write_text(card, encoding="utf-8")
+    partial.replace(out / "README.md")

@@ -1,0 +1,58 @@
+"""The plug-ins that make groups by rule, for each task."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tracelift_ray.groups.stages import TaskRules
+from tracelift_ray.types import Task
+
+if TYPE_CHECKING:
+    from tracelift_ray.groups.code_trials import Trials
+
+#: Kinds whose flaw is what a trace gives away; all other traces must give nothing away.
+LEAKS = frozenset({"leaked_answer", "leaked_implementation"})
+
+
+class Rules:
+    """The plug-ins of one build, made when they are first needed. Owns the sandbox that those for code run in."""
+
+    def __init__(self) -> None:
+        self._made: dict[Task, TaskRules] = {}
+        self._trials: Trials | None = None
+
+    def of(self, task: Task) -> TaskRules:
+        """The plug-ins of a task."""
+        if task not in self._made:
+            self._made[task] = self._math() if task == "math" else self._code()
+        return self._made[task]
+
+    def close(self) -> None:
+        """End the sandbox."""
+        if self._trials is not None:
+            self._trials.close()
+
+    def __enter__(self) -> Rules:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _math(self) -> TaskRules:
+        from tracelift_ray.groups.math_flaws import MathPerturber
+        from tracelift_ray.groups.math_rubrics import MathRubrics
+        from tracelift_ray.groups.math_traces import MathTraces
+
+        return TaskRules(MathTraces(), MathPerturber(), MathRubrics())
+
+    def _code(self) -> TaskRules:
+        from tracelift_ray.groups.code_flaws import CodePerturber
+        from tracelift_ray.groups.code_rubrics import CodeRubrics
+        from tracelift_ray.groups.code_traces import CodeTraces
+        from tracelift_ray.groups.code_trials import Trials
+
+        self._trials = Trials()
+        return TaskRules(CodeTraces(self._trials), CodePerturber(self._trials), CodeRubrics())

@@ -1,0 +1,92 @@
+"""What a stage of a build made, item by item on disk: a build that ends at any moment goes on where it was.
+
+Each finished item is one appended line. An item is found again by what it was made from (the stage's settings and its
+input), so that a change of either makes it anew, and nothing else does. A line that a crash tore is dropped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import xxhash
+
+from tracelift_ray.types import DataError
+
+
+class ItemStore:
+    """The items of one stage in one file.
+
+    Args:
+        path: the file; made with its folder where it does not exist.
+        settings: all that the stage's output depends on beside its input.
+
+    Raises:
+        DataError: another build writes to the file, or a line of it is no item.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._settings = _canonical(settings)
+        self._file: BinaryIO = open(path, "a+b")  # noqa: SIM115  (held open, and locked, until close)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise DataError(f"{path} is being written by another build: wait for it, or give another out") from None
+        self._items = self._read()
+
+    def get(self, made_from: Mapping[str, Any]) -> Any | None:
+        """What the stage made from this input, or None."""
+        return self._items.get(self._key(made_from))
+
+    def put(self, made_from: Mapping[str, Any], problem_id: str, value: Any) -> None:
+        """Keep what the stage made; it outlives this process from here on."""
+        key = self._key(made_from)
+        line = json.dumps({"key": key, "problem_id": problem_id, "value": value}, ensure_ascii=False)
+        self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        self._file.flush()
+        self._items[key] = value
+
+    def close(self) -> None:
+        """Close the file, and let others have it."""
+        self._file.close()
+
+    def __enter__(self) -> ItemStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _key(self, made_from: Mapping[str, Any]) -> str:
+        return xxhash.xxh3_128_hexdigest(f"{self._settings}\n{_canonical(made_from)}".encode("utf-8", "replace"))
+
+    def _read(self) -> dict[str, Any]:
+        """The items of the file, which then ends with its last whole line."""
+        self._file.seek(0)
+        items: dict[str, Any] = {}
+        whole = 0
+        for number, line in enumerate(self._file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                item = json.loads(line)
+                items[item["key"]] = item["value"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self._path}:{number}: is no item of a build; delete the file to start anew"
+                ) from error
+            whole += len(line)
+        self._file.truncate(whole)
+        return items
+
+
+def _canonical(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
