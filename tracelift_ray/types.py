@@ -176,13 +176,20 @@ class Artifact:
 class Verdict:
     """What a verifier says of an artifact; always about the artifact, never about the verifier's own failures.
 
-    ``passed_tests`` of ``total_tests`` (math counts as one test). ``detail`` is capped text for people.
+    ``passed_tests`` of ``total_tests`` (math counts as one test). ``detail`` is capped text for people. What it took to
+    get there (CPU and wall-clock seconds of all tests together, the largest resident size in MiB) and what the program
+    wrote (capped) differ from run to run, and are not compared.
     """
 
     outcome: Outcome
     passed_tests: int = 0
     total_tests: int = 1
     detail: str = ""
+    cpu_s: float = field(default=0.0, compare=False)
+    wall_s: float = field(default=0.0, compare=False)
+    peak_mib: float = field(default=0.0, compare=False)
+    stdout: str = field(default="", compare=False)
+    stderr: str = field(default="", compare=False)
 
     @property
     def passed(self) -> bool:

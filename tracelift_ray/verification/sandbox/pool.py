@@ -1,25 +1,95 @@
-"""Slots that run untrusted programs, and who gets which."""
+"""Slots that run untrusted programs: who gets which, and what becomes of one that misbehaves.
+
+A run that ends without a verdict is tried once more, on another slot where there is one. The slot that it happened on
+is ended and a new one takes its place, which works for others only after its controls were judged right.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.types import CodeTests, Verdict
+from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.verification.sandbox.controls import check_slot
+from tracelift_ray.verification.sandbox.errors import COMPONENT, NoVerdict, TestsUnusable
+from tracelift_ray.verification.sandbox.policy import Policy
+from tracelift_ray.verification.sandbox.probe import TierReport, choose
+from tracelift_ray.verification.sandbox.runs import run_tests
+from tracelift_ray.verification.sandbox.slot import Slot
+
+MAX_PROGRAM_CHARS = 100_000
+#: How long a run waits for a slot. Others hold theirs for as long as their tests' limits allow.
+ACQUIRE_S = 600.0
+#: Tries to start a slot anew, and the pause between them.
+RESTARTS, RESTART_PAUSE_S = 3, 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SandboxCounts:
+    """What has happened since the start: runs of programs, those without a verdict at first, slots started anew."""
+
+    runs: int
+    no_verdicts: int
+    restarts: int
 
 
 class Sandbox:
     """Runs programs against tests in ``slots`` isolated processes. Safe to use from several threads.
 
+    Args:
+        policy: for tests of the walls; None: what ``sandbox.tier`` says, probed.
+
     Attributes:
         tier: the tier in use: ``userns``, ``flat`` or ``unsafe_subprocess``.
+        reports: what was found about each tier that was tried.
 
     Raises:
         InfrastructureError: no tier holds on this machine, with the reason of each and the remedy.
     """
 
-    tier: str
+    def __init__(self, config: SandboxConfig, slots: int, policy: Policy | None = None) -> None:
+        self.config = config
+        self.reports: tuple[TierReport, ...] = ()
+        # Slots die with the thread that starts them, so that one lives as long as the sandbox.
+        self._starter = ThreadPoolExecutor(1, "sandbox-starter")
+        self._changed = threading.Condition()
+        self._free: deque[Slot] = deque()
+        self._slots: list[Slot] = []
+        self._closed = False
+        self._runs = self._no_verdicts = self._restarts = self._starting = 0
+        self._last_cause = ""
+        try:
+            if policy is None:
+                policy, self.reports = self._starter.submit(choose, config).result()
+            self._policy = policy
+            self._starter.submit(self._start_all, slots).result()
+        except BaseException:  # A failure or Ctrl-C: no process stays up, and it goes on.
+            self.close()
+            raise
 
-    def __init__(self, config: SandboxConfig, slots: int) -> None:
-        raise NotImplementedError
+    @property
+    def tier(self) -> str:
+        return self._policy.tier
+
+    @property
+    def counts(self) -> SandboxCounts:
+        """The counts so far."""
+        with self._changed:
+            return SandboxCounts(self._runs, self._no_verdicts, self._restarts)
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots that are up."""
+        with self._changed:
+            return tuple(self._slots)
 
     def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
         """Runs every test, in order; the outcome is that of the first that fails.
@@ -31,9 +101,141 @@ class Sandbox:
             TestsUnusable: the tests cannot be run, whatever the program.
             NoVerdict: something else than the program ended the run, twice.
             InfrastructureError: the sandbox was closed, or no slot could be started.
+            ValueError: there are no tests.
         """
-        raise NotImplementedError
+        if not len(tests):
+            raise ValueError("a program cannot be judged without tests; problems without tests are refused at load")
+        if len(program) > MAX_PROGRAM_CHARS:
+            return Verdict("does_not_compile", 0, len(tests), f"a program of {len(program)} characters is not run")
+        try:
+            return self._try(program, tests, stop_early, avoid=None)
+        except TestsUnusable:
+            raise
+        except _SlotFailed as failed:
+            logger.warning("%s; trying again", failed.error)
+            try:
+                return self._try(program, tests, stop_early, avoid=failed.slot)
+            except _SlotFailed as again:
+                raise again.error from None
 
     def close(self) -> None:
         """End every process. A run in progress raises InfrastructureError."""
-        raise NotImplementedError
+        with self._changed:
+            self._closed = True
+            slots, self._slots = self._slots, []
+            self._free.clear()
+            self._changed.notify_all()
+        for slot in slots:
+            slot.kill()
+        self._starter.shutdown(wait=True, cancel_futures=True)
+        for slot in slots:
+            slot.stop()
+
+    def _try(self, program: str, tests: CodeTests, stop_early: bool, avoid: Slot | None) -> Verdict:
+        slot = self._acquire(avoid)
+        try:
+            verdict = run_tests(slot, self.config, program, tests, stop_early)
+        except TestsUnusable:
+            raise
+        except NoVerdict as error:
+            slot.broken = True
+            raise _SlotFailed(slot, self._unless_closed(error)) from error
+        finally:
+            self._release(slot)
+        return verdict
+
+    def _acquire(self, avoid: Slot | None) -> Slot:
+        """A free slot, preferably another than ``avoid``; waits for one."""
+        deadline = time.monotonic() + ACQUIRE_S
+        with self._changed:
+            while not self._free:
+                self._check_open()
+                if not self._slots and not self._starting:
+                    self._replace()
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise InfrastructureError(
+                        COMPONENT, f"a program waited {ACQUIRE_S:g} s for one of {len(self._slots)} sandbox slots"
+                    )
+                if not self._slots and not self._starting:
+                    raise InfrastructureError(COMPONENT, f"no sandbox slot could be started ({self._last_cause})")
+            self._check_open()
+            self._runs += 1
+            if self._free[0] is avoid:
+                self._free.rotate(-1)
+            return self._free.popleft()
+
+    def _release(self, slot: Slot) -> None:
+        with self._changed:
+            if self._closed:
+                return
+            if not slot.broken:
+                self._free.append(slot)
+            else:
+                self._no_verdicts += 1
+                self._slots.remove(slot)
+                self._replace(slot)
+            self._changed.notify_all()
+
+    def _replace(self, broken: Slot | None = None) -> None:
+        """Have a new slot started, by the thread that starts them."""
+        self._starting += 1
+        self._starter.submit(self._start_anew, broken)
+
+    def _start_all(self, count: int) -> None:
+        for index in range(count):
+            slot = self._new_slot(index)
+            with self._changed:
+                self._slots.append(slot)
+                self._free.append(slot)
+
+    def _start_anew(self, broken: Slot | None) -> None:
+        slot = None
+        if broken is not None:
+            broken.stop()
+        for attempt in range(RESTARTS):
+            if self._closed:
+                break
+            try:
+                slot = self._new_slot(self._restarts)
+                break
+            except NoVerdict as error:
+                self._last_cause = error.cause
+                logger.warning("a sandbox slot could not be started anew (try %d): %s", attempt + 1, error.cause)
+                time.sleep(RESTART_PAUSE_S)
+        with self._changed:
+            self._starting -= 1
+            if slot is not None and self._closed:
+                slot.stop()
+            elif slot is not None:
+                self._restarts += 1
+                self._slots.append(slot)
+                self._free.append(slot)
+            self._changed.notify_all()
+
+    def _new_slot(self, index: int) -> Slot:
+        """A slot whose controls were judged right. Raises NoVerdict."""
+        cores = self.config.cores
+        slot = Slot(self._policy, self.config, (cores[index % len(cores)],) if cores else ())
+        slot.start()
+        try:
+            check_slot(slot, self.config)
+        except NoVerdict:
+            slot.stop()
+            raise
+        return slot
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InfrastructureError(COMPONENT, "the sandbox was used after it was closed")
+
+    def _unless_closed(self, error: NoVerdict) -> InfrastructureError:
+        return InfrastructureError(COMPONENT, "closed while a program was running") if self._closed else error
+
+
+class _SlotFailed(Exception):
+    """A run without a verdict, and the slot that it was on."""
+
+    def __init__(self, slot: Slot, error: InfrastructureError) -> None:
+        super().__init__(str(error))
+        self.slot = slot
+        self.error = error

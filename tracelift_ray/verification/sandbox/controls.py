@@ -1,0 +1,76 @@
+"""Programs whose verdict is known: a slot works for others only while these get the right one.
+
+Numbers in them are drawn anew, so that a slot cannot pass with an answer to an earlier question.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.types import CodeTests, Outcome
+from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.sandbox.runs import run_tests
+from tracelift_ray.verification.sandbox.slot import Slot
+
+#: Limits of controls; they need little, and must not fail where a run's own limits are tight.
+_LIMITS = {"cpu_s": 5.0, "wall_s": 20.0, "memory_mib": 512, "output_kib": 64, "file_mib": 1, "max_files": 64}
+
+_SUM = "import colorsys\nimport threading\nthreading.Thread(target=print, args=[sum(map(int, input().split()))]).start()\n"
+_ADD = "def add(a, b):\n    return a + b + {error}\n"
+#: What no program in a safe tier can do. It prints what it could.
+_ESCAPE = """
+import os, socket
+done = []
+for name, attempt in (
+    ("fork", lambda: os.fork() or os._exit(0)),
+    ("exec", lambda: os.execv("/bin/true", ["true"])),
+    ("socket", lambda: socket.socket()),
+    ("read", lambda: os.listdir("/proc/self")),
+    ("write", lambda: open("/tmp/../x", "w")),
+    ("signal", lambda: os.kill(os.getppid(), 0)),
+):
+    try:
+        attempt()
+    except OSError:
+        continue
+    done.append(name)
+print(*done)
+"""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A program, its tests, and what they must say."""
+
+    name: str
+    program: str
+    tests: CodeTests
+    outcome: Outcome
+
+
+def controls(walls: bool) -> Iterator[Control]:
+    """The controls of a slot; ``walls``: whether it has walls to try."""
+    one, other = secrets.randbelow(10**6), secrets.randbelow(10**6)
+    given, right, wrong = (f"{one} {other}\n",), (f"{one + other}\n",), (f"{one + other + 1}\n",)
+    yield Control("a right program", _SUM, CodeTests("stdio", given, right), "passed")
+    yield Control("a wrong program", _SUM, CodeTests("stdio", given, wrong), "wrong_answer")
+    calls = CodeTests("function", asserts=(f"assert add({one}, {other}) == {one + other}",))
+    yield Control("a right function", _ADD.format(error=0), calls, "passed")
+    yield Control("a wrong function", _ADD.format(error=1), calls, "wrong_answer")
+    if walls:
+        yield Control("a program that tries the walls", _ESCAPE, CodeTests("stdio", ("",), ("",)), "passed")
+
+
+def check_slot(slot: Slot, config: SandboxConfig) -> None:
+    """Run every control. Raises ``NoVerdict`` where one gets another verdict than it must."""
+    limits = dataclasses.replace(config, **_LIMITS)
+    for control in controls(walls=slot.policy.seccomp and slot.policy.landlock):
+        verdict = run_tests(slot, limits, control.program, control.tests, stop_early=False)
+        if verdict.outcome != control.outcome:
+            slot.broken = True
+            said = verdict.stderr.strip().rpartition("\n")[2] or verdict.detail
+            raise NoVerdict(f"{control.name} was judged {verdict.outcome}, not {control.outcome} ({said})")

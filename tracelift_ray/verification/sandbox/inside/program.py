@@ -1,0 +1,130 @@
+"""Runs a program the way ``python program.py`` would, in a process that is confined already.
+
+Nothing here guards anything: the program can change all of it, to its own harm only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import gc
+import io
+import linecache
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import CodeType, ModuleType
+from typing import Any
+
+from tracelift_ray.verification.sandbox.inside.confine import DOES_NOT_COMPILE
+
+#: Exit codes of a program that ran out of memory, and of one whose output could not be written.
+OUT_OF_MEMORY, OUTPUT_LOST = 86, 120
+FILE = "program.py"
+
+_NOT_COMPILED = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
+
+
+def run_program(source: str, report: int) -> None:
+    """Runs a whole program as ``__main__`` and ends the process with its exit code."""
+    open_streams()
+    module = make_module("__main__")
+    code = compile_program(source, report)
+    finish(guarded(lambda: exec(code, module.__dict__)), module)
+
+
+def make_module(name: str) -> ModuleType:
+    """An empty module under ``name``, where classes and functions of the program find themselves."""
+    module = ModuleType(name)
+    module.__dict__.update(__builtins__=builtins, __file__=FILE)
+    sys.modules[name] = module
+    sys.argv[:] = [FILE]
+    if "numpy.random" in sys.modules:  # Preloaded, so every program would draw the same numbers.
+        sys.modules["numpy.random"].seed()
+    return module
+
+
+def compile_program(source: str, report: int) -> CodeType:
+    """The program's code. Where it does not compile, that is reported and the process ends. Closes the report."""
+    source = source.removeprefix("\ufeff")
+    try:
+        code = compile(source, FILE, "exec", dont_inherit=True)
+    except _NOT_COMPILED as error:
+        os.write(report, DOES_NOT_COMPILE)
+        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
+        os._exit(1)
+    os.close(report)
+    linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
+    return code
+
+
+def open_streams() -> None:
+    """Standard streams over descriptors 0, 1 and 2: UTF-8, and bytes that are none come and go unchanged."""
+    stdin = io.BufferedReader(io.FileIO(0, "r", closefd=False))
+    stdout = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
+    stderr = io.BufferedWriter(io.FileIO(2, "w", closefd=False))
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(stdin, "utf-8", "surrogateescape")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(stdout, "utf-8", "surrogateescape", "\n")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
+        stderr, "utf-8", "backslashreplace", "\n", line_buffering=True
+    )
+
+
+def guarded(action: Callable[[], Any]) -> int:
+    """Do something untrusted; the exit code that Python would end with."""
+    try:
+        action()
+    except SystemExit as end:
+        return _exit_code(end)
+    except MemoryError:
+        os.write(2, b"MemoryError\n")  # A traceback would need memory.
+        return OUT_OF_MEMORY
+    except BaseException as error:  # Whatever a program raises, it ends with it.
+        _show(error)
+        return 1
+    return 0
+
+
+def finish(code: int, module: ModuleType) -> None:
+    """End the process as Python does: threads joined, exit functions, finalisers of globals, streams flushed."""
+    for step in (_await_threads, atexit._run_exitfuncs, module.__dict__.clear, gc.collect):
+        try:
+            step()
+        except BaseException as error:  # Exit functions are the program's own; one that fails does not stop the next.
+            _show(error)
+    for stream in (sys.stdout, sys.__stdout__, sys.stderr):
+        try:
+            stream.flush()  # type: ignore[union-attr]
+        except BaseException:  # The stream may be closed, full, or an object of the program's own.
+            code = code or OUTPUT_LOST
+    os._exit(code)
+
+
+def _await_threads() -> None:
+    threading._shutdown()  # type: ignore[attr-defined]
+
+
+def _exit_code(end: SystemExit) -> int:
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    try:
+        print(end.code, file=sys.stderr)
+    except BaseException:  # ``code`` is an object of the program's own.
+        return 1
+    return 1
+
+
+def _show(error: BaseException) -> None:
+    """The traceback, without the frames of this module."""
+    try:
+        if error.__traceback__ is not None and sys.excepthook is sys.__excepthook__:
+            shown = error.__traceback__.tb_next.tb_next if error.__traceback__.tb_next else None
+            traceback.print_exception(type(error), error, shown)
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
+    except BaseException:  # The exception, the stream and the hook are the program's own.
+        return

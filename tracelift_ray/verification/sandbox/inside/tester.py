@@ -1,0 +1,353 @@
+"""The process of the tests in a function test: runs the data's own code, and nothing of the program's.
+
+The program's functions are ``Remote`` objects here: calling one asks the program's process. Only plain data comes
+back, so comparing is done by Python's own types; a ``Remote`` value has no equality, no truth and no arithmetic, and a
+test that needs them fails. Results go to a descriptor that the program's process does not have.
+
+Names that a test does not define are looked up in this order: set-up, builtins, modules of the standard library where
+only their attributes are used, and at last the program. So a program cannot replace what a test compares with.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import json
+import os
+import symtable
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from tracelift_ray.verification.sandbox.inside import wire
+from tracelift_ray.verification.sandbox.inside.program import open_streams
+from tracelift_ray.verification.sandbox.inside.solution import CHANNEL, LOADED
+
+#: Where results go, one JSON line a test, and where a byte goes for each.
+RESULTS, TICKS = 4, 5
+TICK, TICK_GONE = b".", b"!"
+#: What a result may say beside the outcomes of ``types.Outcome``: the program's process ended during the test, or the
+#: test cannot be run whatever the program.
+GONE, UNUSABLE = "gone", "unusable"
+
+_MAX_DETAIL = 300
+#: Modules that tests use under a short name of their own.
+_ALIASES = {"np": "numpy", "pd": "pandas"}
+
+
+class Incomparable(BaseException):
+    """The test needs of a value what only plain data has. Not an ``Exception``, so that no test catches it."""
+
+
+class Remote:
+    """Something of the program's that is no plain data. Everything but using it as an object fails the test."""
+
+    __slots__ = ("_link", "_number")
+
+    def __init__(self, link: Link, number: int) -> None:
+        object.__setattr__(self, "_link", link)
+        object.__setattr__(self, "_number", number)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self._link.call(self._number, args, named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._link.ask("get", self._number, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._link.ask("set", self._number, name, self._link.out(value))
+
+    def __iter__(self) -> Any:
+        return self._link.ask("iterate", self._number)
+
+    def __next__(self) -> Any:
+        return self._link.ask("next", self._number)
+
+    def __len__(self) -> Any:
+        return self._link.ask("length", self._number)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._link.ask("item", self._number, self._link.out(key))
+
+    def __str__(self) -> Any:
+        return self._link.ask("text", self._number)
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise Incomparable("the value is no plain data, so it cannot be compared")
+
+    __repr__ = object.__repr__
+    __hash__ = object.__hash__
+    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __bool__ = __index__ = __int__ = __float__ = _refuse  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __abs__ = __round__ = _refuse
+
+
+class Link:
+    """Requests to the program's process.
+
+    Attributes:
+        asked: whether the program was asked for anything but its names; what fails before that is not its doing.
+    """
+
+    def __init__(self, gone: Callable[[str], NoReturn]) -> None:
+        self.asked = False
+        self._gone = gone
+        self._functions: list[Callable[..., Any]] = []
+
+    def wait(self) -> None:
+        """Wait until the program is loaded."""
+        if self._receive() != LOADED:
+            self._gone("the program spoke before it was asked")
+
+    def name(self, name: str) -> tuple[bool, Any]:
+        """Whether the program has a global of this name, and its value."""
+        asked, self.asked = self.asked, True  # until its answer is known to be in order
+        parts = self._reply(["name", name])
+        if len(parts) != 2:
+            self._gone("the program sent a malformed reply")
+        value = self._in(parts[1])
+        self.asked = asked
+        return parts[0] is True, value
+
+    def ask(self, operation: str, *parts: Any) -> Any:
+        """What the program answers, as plain data or a ``Remote``. Raises what it raised, as a builtin exception."""
+        self.asked = True
+        return self._in(self._reply([operation, *parts])[0])
+
+    def call(self, number: int, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call something; lists, dicts and sets that it changed in place change here too."""
+        self.asked = True
+        parts = [self.out(each) for each in args], [[key, self.out(value)] for key, value in named.items()]
+        result, changed = self._reply(["call", number, *parts])[:2]
+        for index, after in changed if result is None else ():
+            _replace(args[index], self._in(after))
+        return self._in(result)
+
+    def out(self, value: Any) -> Any:
+        """A value of the test's, for the program. Raises Unusable where it cannot cross."""
+        return wire.encode(value, self._local)
+
+    def _reply(self, request: list[Any]) -> list[Any]:
+        try:
+            wire.send(CHANNEL, request)
+        except OSError:
+            self._gone("the program ended")
+        while True:
+            reply = self._receive()
+            try:
+                kind, *parts = reply
+                if kind == "callback":
+                    wire.send(CHANNEL, self._call_back(*parts))
+                    continue
+                if kind == "ok":
+                    return parts
+                raise _remote_exception(str(parts[0]), str(parts[1]))
+            except (TypeError, LookupError) as error:
+                if not isinstance(reply, list) or reply[:1] != ["ex"]:
+                    self._gone(f"the program sent a malformed reply ({type(error).__name__})")
+                raise
+
+    def _receive(self) -> Any:
+        try:
+            return wire.receive(CHANNEL)
+        except (EOFError, OSError):
+            self._gone("the program ended")
+        except (ValueError, MemoryError) as error:
+            self._gone(f"the program sent a malformed reply ({error})")
+
+    def _in(self, message: Any) -> Any:
+        try:
+            return wire.decode(message, self._foreign)
+        except (ValueError, MemoryError) as error:
+            self._gone(f"the program sent a malformed reply ({error})")
+
+    def _foreign(self, message: list[Any]) -> Remote:
+        kind, number = message
+        if kind != "h" or type(number) is not int:
+            raise ValueError("a malformed handle")
+        return Remote(self, number)
+
+    def _local(self, value: Any) -> list[Any]:
+        if type(value) is Remote:
+            return ["h", value._number]
+        name = getattr(value, "__name__", "")
+        if getattr(builtins, str(name), None) is value:
+            return ["b", name]
+        if isinstance(value, types.FunctionType):
+            self._functions.append(value)
+            return ["f", len(self._functions) - 1]
+        raise Unusable(f"a test hands over a {type(value).__name__}, which cannot leave its process")
+
+    def _call_back(self, number: int, args: list[Any], named: list[Any]) -> list[Any]:
+        values = [self._in(each) for each in args]
+        try:
+            result = self._functions[number](*values, **{str(key): self._in(value) for key, value in named})
+            return ["returned", self.out(result)]
+        except Exception as error:  # It goes to the program that called, as any exception of a function does.
+            return ["raised", type(error).__name__, str(error)[:_MAX_DETAIL]]
+
+
+class Unusable(BaseException):
+    """The test cannot be run, whatever the program. Not an ``Exception``, so that no test catches it."""
+
+
+class Tests:
+    """Runs tests one after another and writes a result for each."""
+
+    def __init__(self, setup: str, asserts: list[str], entry_point: str | None) -> None:
+        self._setup = setup
+        self._asserts = asserts
+        self._entry_point = entry_point
+        self._index = 0
+        self._link = Link(self._gone)
+        self._names: dict[str, Any] = {"__name__": "__test__", "__builtins__": builtins}
+
+    def run(self, first: int, stop_early: bool) -> None:
+        """Runs the tests from number ``first`` on; ``stop_early``: up to the first that does not pass."""
+        self._index = first
+        self._link.wait()
+        prepared = self._outcome(self._prepare)
+        for self._index in range(first, len(self._asserts)):
+            outcome, detail = prepared
+            if outcome == "passed":
+                outcome, detail = self._outcome(self._test)
+            self._record(outcome, detail)
+            if outcome == UNUSABLE or (stop_early and outcome != "passed"):
+                return
+
+    def _prepare(self) -> None:
+        if self._setup:
+            self._execute(self._setup, "<setup>", is_test=False)
+        if self._entry_point is not None:
+            known, value = self._link.name(self._entry_point)
+            if not known:
+                raise NameError(f"the program does not define {self._entry_point}")
+            self._names[self._entry_point] = value
+
+    def _test(self) -> None:
+        self._execute(self._asserts[self._index], "<test>", is_test=self._entry_point is None)
+        if self._entry_point is not None and "check" in self._names:
+            self._names["check"](self._names[self._entry_point])
+
+    def _execute(self, source: str, name: str, *, is_test: bool) -> None:
+        try:
+            code = compile(source, name, "exec", dont_inherit=True)
+            wanted = Wanted(source, self._names)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise Unusable(f"a test is not Python ({error})") from None
+        for module in wanted.modules:
+            self._names[module] = importlib.import_module(_ALIASES.get(module, module))
+        names = wanted.of_program
+        if is_test and not names and not wanted.defined:
+            names = wanted.called_builtins
+            if len(names) != 1:
+                raise Unusable("a test does not name what it tests")
+        for each in names:
+            known, value = self._link.name(each)
+            if known:
+                self._names[each] = value
+            elif hasattr(builtins, each):
+                raise NameError(f"the program does not define {each}")
+        exec(code, self._names)
+
+    def _outcome(self, action: Callable[[], None]) -> tuple[str, str]:
+        asked_before = self._link.asked
+        try:
+            action()
+        except Incomparable as error:
+            return "wrong_answer", str(error)
+        except Unusable as error:
+            return UNUSABLE, str(error)
+        except AssertionError as error:
+            if getattr(error, "of_program", False):
+                return "runtime_error", f"AssertionError: {error}"
+            return "wrong_answer", str(error) or "the assertion does not hold"
+        except BaseException as error:  # Raised by the program's code or by what a test does with what it returned.
+            if isinstance(error, MemoryError):
+                return "memory_limit", "MemoryError"
+            detail = f"{type(error).__name__}: {error}"
+            own = not self._link.asked and not asked_before and not isinstance(error, NameError)
+            return (UNUSABLE, f"a test fails by itself ({detail})") if own else ("runtime_error", detail)
+        return "passed", ""
+
+    def _gone(self, detail: str) -> NoReturn:
+        self._record(GONE, detail)
+        os._exit(0)
+
+    def _record(self, outcome: str, detail: str) -> None:
+        line = json.dumps([self._index, outcome, detail[:_MAX_DETAIL]]) + "\n"
+        os.write(RESULTS, line.encode())
+        os.write(TICKS, TICK_GONE if outcome == GONE else TICK)
+
+
+class Wanted:
+    """What a test's code uses without defining it, beside what ``known`` holds.
+
+    Attributes:
+        of_program: names that only the program can have.
+        modules: names of modules, of which it uses nothing but attributes.
+        called_builtins: builtins that it calls.
+        defined: whether it uses a name that set-up or an earlier test defined.
+    """
+
+    def __init__(self, source: str, known: dict[str, Any]) -> None:
+        tree = ast.parse(source)
+        loaded = list(_free_names(symtable.symtable(source, "<test>", "exec")))
+        bases = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        plain = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in bases}
+        unknown = [name for name in dict.fromkeys(loaded) if name not in known and not hasattr(builtins, name)]
+        self.modules = [name for name in unknown if name not in plain and _is_module(name)]
+        self.of_program = [name for name in unknown if name not in self.modules]
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        called = dict.fromkeys(func.id for func in calls if isinstance(func, ast.Name))
+        self.called_builtins = [name for name in called if name not in known and hasattr(builtins, name)]
+        self.defined = any(name in known and not name.startswith("__") for name in loaded)
+
+
+def run_tests(setup: str, asserts: list[str], entry_point: str | None, first: int, stop_early: bool) -> None:
+    """Runs the tests from number ``first`` on, and ends the process."""
+    open_streams()
+    Tests(setup, asserts, entry_point).run(first, stop_early)
+    os._exit(0)
+
+
+def _free_names(table: symtable.SymbolTable) -> Iterator[str]:
+    """Names that code reads from its globals without writing them there."""
+    for symbol in table.get_symbols():
+        if table.get_type() == "module":
+            free = symbol.is_referenced() and not (symbol.is_assigned() or symbol.is_imported())
+        else:
+            free = symbol.is_referenced() and symbol.is_global() and not symbol.is_assigned()
+        if free:
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _free_names(child)
+
+
+def _is_module(name: str) -> bool:
+    return name in sys.stdlib_module_names or name in _ALIASES
+
+
+def _replace(held: Any, after: Any) -> None:
+    """Give a list, dict or set the content of another of its own type."""
+    if type(held) is not type(after):
+        return
+    held.clear()
+    held.extend(after) if isinstance(held, list) else held.update(after)
+
+
+def _remote_exception(name: str, text: str) -> BaseException:
+    """The program's exception as the builtin that it extends."""
+    kind = getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = RuntimeError
+    try:
+        error: Exception = kind(text)
+    except TypeError:  # UnicodeDecodeError and its like need more than a text.
+        error = RuntimeError(f"{name}: {text}")
+    error.of_program = True  # type: ignore[attr-defined]
+    return error

@@ -1,0 +1,112 @@
+"""Which tiers hold on this machine, what each lacks, and which one to use."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.types import InfrastructureError
+from tracelift_ray.verification.sandbox.controls import check_slot
+from tracelift_ray.verification.sandbox.errors import COMPONENT, NoVerdict
+from tracelift_ray.verification.sandbox.inside import landlock, seccomp
+from tracelift_ray.verification.sandbox.policy import SAFE_TIERS, Policy, slot_message
+from tracelift_ray.verification.sandbox.slot import Slot
+from tracelift_ray.verification.sandbox.starvation import is_measured
+
+UNSAFE = "unsafe_subprocess"
+_REMEDIES = {
+    "userns": "allow user namespaces (sysctl user.max_user_namespaces, a container seccomp profile with unshare)",
+    "flat": "use Linux 5.13 or newer with Landlock (lsm=landlock), and a container runtime that lets it through",
+}
+
+
+@dataclass(frozen=True)
+class TierReport:
+    """What was found about a tier.
+
+    Attributes:
+        reason: why it does not hold; empty where it does.
+        lacks: what it does not give here although it holds.
+    """
+
+    tier: str
+    reason: str
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return not self.reason
+
+    def line(self) -> str:
+        """One line for the log."""
+        if not self.holds:
+            return f"sandbox tier {self.tier}: does not hold ({self.reason})"
+        return f"sandbox tier {self.tier}: holds" + (f"; lacks {'; '.join(self.lacks)}" if self.lacks else "")
+
+
+def probe_tier(tier: str, config: SandboxConfig) -> TierReport:
+    """Start a slot of this tier, run the controls on it, and end it."""
+    if tier in SAFE_TIERS and not seccomp.supported():
+        return TierReport(tier, f"its table of system calls is for {seccomp.MACHINE}, not {platform.machine()}")
+    if tier == "flat" and not landlock.version():
+        return TierReport(tier, "the kernel has no Landlock, or hides it")
+    slot = Slot(policy_of(tier), config)
+    try:
+        slot.start()
+        check_slot(slot, config)
+    except NoVerdict as error:
+        return TierReport(tier, error.cause)
+    finally:
+        slot.stop()
+    return TierReport(tier, "", _lacks(tier, config))
+
+
+def choose(config: SandboxConfig) -> tuple[Policy, tuple[TierReport, ...]]:
+    """The policy to use, and a report on each tier that ``sandbox.tier`` lets be tried, the strongest first.
+
+    Raises:
+        InfrastructureError: none holds, with the reason of each and what to do.
+    """
+    asked = SAFE_TIERS if config.tier == "auto" else (config.tier,)
+    reports = tuple(probe_tier(tier, config) for tier in asked)
+    for report in reports:
+        if report.holds:
+            return policy_of(report.tier), reports
+    raise InfrastructureError(COMPONENT, refusal(reports))
+
+
+def refusal(reports: Sequence[TierReport]) -> str:
+    """Why no program is run here, and what to do about it."""
+    reasons = "; ".join(f"{report.tier}: {report.reason}" for report in reports)
+    remedies = "; or ".join(_REMEDIES[report.tier] for report in reports if report.tier in _REMEDIES)
+    rest = f"or, with programs that you trust, set sandbox.tier={UNSAFE}"
+    return f"no sandbox holds on this machine, so no program is run ({reasons}). Either {remedies}; {rest}"
+
+
+def policy_of(tier: str) -> Policy:
+    """The policy of a tier; without Landlock in the kernel, a namespace tier holds by its other walls."""
+    policy = Policy.of_tier(tier)
+    if tier == "userns" and not landlock.version():
+        return Policy(tier, seccomp=True, landlock=False)
+    return policy
+
+
+def _lacks(tier: str, config: SandboxConfig) -> tuple[str, ...]:
+    """What a tier that holds does not give on this machine."""
+    lacks = []
+    message = slot_message(policy_of(tier), config, "/", ())
+    if tier == UNSAFE:
+        return ("every wall: programs can read and change what this process can, and reach the network",)
+    if tier == "flat":
+        lacks.append("a scratch folder, and namespaces: programs see that files and processes exist")
+        if message["maps_from_outside"] and message["slot_id"] is None:
+            lacks.append("user ids of its own, because the interpreter is in a folder that only its owner may enter")
+    elif not landlock.version():
+        lacks.append("Landlock as a second wall around files")
+    if not message["count_threads"]:
+        lacks.append("a limit on threads other than memory")
+    if not is_measured():
+        lacks.append("a way to tell a starved machine from a slow program")
+    return tuple(lacks)

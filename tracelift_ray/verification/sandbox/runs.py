@@ -1,0 +1,186 @@
+"""Runs one program against its tests on one slot: what is handed over, what comes back, and the verdict on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.types import CodeTests, Verdict
+from tracelift_ray.verification.comparison import OutputRule
+from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.sandbox.slot import Ending, Slot
+from tracelift_ray.verification.sandbox.verdicts import Output, TestResult, function_results, stdio_result
+
+MAX_DETAIL_CHARS = 300
+#: Of each stream, for the report.
+MAX_SHOWN_CHARS = 2000
+_MIB = 1024**2
+_RESULTS_BYTES = _MIB
+
+
+@dataclass
+class Tally:
+    """What the runs of one program have cost and said so far."""
+
+    results: list[TestResult]
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_kib: int = 0
+    shown: Output | None = None
+    first_failure: int | None = None
+
+    def add(self, ending: Ending, output: Output, results: Sequence[TestResult]) -> None:
+        """One more run; the output that is shown is that of the first run that failed, else of the last."""
+        if self.first_failure is None:
+            self.shown = output
+            failures = (i for i, each in enumerate(results) if each.outcome != "passed")
+            failed = next(failures, None)
+            self.first_failure = None if failed is None else len(self.results) + failed
+        self.results += results
+        self.cpu_s += sum(each.cpu_s for each in ending.processes)
+        self.wall_s += ending.wall_s
+        self.peak_kib = max(self.peak_kib, ending.processes[0].peak_kib)
+
+    def verdict(self, total: int) -> Verdict:
+        """The verdict: the outcome is that of the first test that failed."""
+        detail, outcome = "", "passed"
+        if self.first_failure is not None:
+            failed = self.results[self.first_failure]
+            outcome = failed.outcome
+            where = "" if outcome == "does_not_compile" else f"test {self.first_failure + 1} of {total}: "
+            detail = (where + failed.detail)[:MAX_DETAIL_CHARS]
+        return Verdict(
+            outcome,  # type: ignore[arg-type]
+            sum(each.outcome == "passed" for each in self.results),
+            total,
+            detail,
+            cpu_s=self.cpu_s,
+            wall_s=self.wall_s,
+            peak_mib=self.peak_kib / 1024,
+            stdout=_shown(self.shown.stdout) if self.shown else "",
+            stderr=_shown(self.shown.stderr) if self.shown else "",
+        )
+
+
+def run_tests(slot: Slot, config: SandboxConfig, program: str, tests: CodeTests, stop_early: bool) -> Verdict:
+    """Every test, or all up to the first that fails. Raises NoVerdict."""
+    tally = Tally([])
+    total = len(tests)
+    try:
+        with contextlib.ExitStack() as stack:
+            if tests.kind == "stdio":
+                _run_stdio(stack, slot, config, program, tests, tally, stop_early)
+            else:
+                _run_functions(stack, slot, config, program, tests, tally, stop_early)
+    except OSError as error:
+        raise NoVerdict(f"a program could not be handed over ({error}); check memory and open files") from error
+    return tally.verdict(total)
+
+
+def _run_stdio(
+    stack: contextlib.ExitStack,
+    slot: Slot,
+    config: SandboxConfig,
+    program: str,
+    tests: CodeTests,
+    tally: Tally,
+    stop_early: bool,
+) -> None:
+    """A process for each test, which sees its input and never what is expected."""
+    payload = _sealed(stack, json.dumps({"program": program}).encode())
+    rule = OutputRule.of(tests)
+    job = _job(config, tests=1)
+    for given, expected in zip(tests.inputs, tests.outputs, strict=True):
+        with contextlib.ExitStack() as files:
+            stdin = _sealed(files, given.encode("utf-8", "surrogateescape"))
+            stdout, stderr = _empty(files), _empty(files)
+            ending = slot.execute(job, [payload, stdin, stdout, stderr])
+            output = _output(config, stdout, stderr)
+        result = stdio_result(ending, output, config.cpu_s, expected, rule)
+        tally.add(ending, output, [result])
+        if result.outcome == "does_not_compile" or (stop_early and result.outcome != "passed"):
+            return
+
+
+def _run_functions(
+    stack: contextlib.ExitStack,
+    slot: Slot,
+    config: SandboxConfig,
+    program: str,
+    tests: CodeTests,
+    tally: Tally,
+    stop_early: bool,
+) -> None:
+    """One pair of processes for all tests; a new pair after a test that ended one of them."""
+    total = len(tests)
+    payload = _sealed(stack, json.dumps({"program": program, "setup": tests.setup}).encode())
+    stdin = _sealed(stack, b"")
+    while len(tally.results) < total:
+        first = len(tally.results)
+        plan = {
+            "setup": tests.setup,
+            "asserts": tests.asserts,
+            "entry_point": tests.entry_point,
+            "first": first,
+            "stop_early": stop_early,
+        }
+        with contextlib.ExitStack() as files:
+            wanted = _sealed(files, json.dumps(plan).encode())
+            stdout, stderr, results = _empty(files), _empty(files), _empty(files)
+            job = _job(config, tests=total - first)
+            ending = slot.execute(job, [payload, stdin, stdout, stderr, wanted, results])
+            output = _output(config, stdout, stderr)
+            said = os.pread(results, _RESULTS_BYTES, 0)
+        found = function_results(ending, output, config.cpu_s, said, range(first, total))
+        tally.add(ending, output, found)
+        if found[-1].outcome == "does_not_compile" or (stop_early and tally.first_failure is not None):
+            return
+
+
+def _job(config: SandboxConfig, tests: int) -> dict[str, Any]:
+    """The limits of a run, as ``inside.fork_server`` reads them; CPU and wall time are those of one test."""
+    return {
+        "cpu_s": config.cpu_s,
+        "wall_s": config.wall_s,
+        "tests": tests,
+        "memory_bytes": config.memory_mib * _MIB,
+        "file_bytes": max(config.file_mib * _MIB, (config.output_kib + 4) * 1024),
+        "max_files": config.max_files,
+    }
+
+
+def _output(config: SandboxConfig, stdout: int, stderr: int) -> Output:
+    limit = config.output_kib * 1024
+    flooded = os.fstat(stdout).st_size + os.fstat(stderr).st_size > limit
+    return Output(os.pread(stdout, limit, 0), os.pread(stderr, limit, 0), flooded)
+
+
+def _sealed(stack: contextlib.ExitStack, content: bytes) -> int:
+    """A file in memory that nobody can change any more, to be read from its start."""
+    descriptor = os.memfd_create("in", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    stack.callback(os.close, descriptor)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    fcntl.fcntl(
+        descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    )
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _empty(stack: contextlib.ExitStack) -> int:
+    """An empty file in memory, to be written to."""
+    descriptor = os.memfd_create("out", os.MFD_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _shown(stream: bytes) -> str:
+    return stream[: 4 * MAX_SHOWN_CHARS].decode(errors="replace")[:MAX_SHOWN_CHARS]

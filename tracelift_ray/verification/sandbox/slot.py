@@ -1,0 +1,254 @@
+"""One slot: a fork server in its own process, and the channel to it. Used by one thread at a time.
+
+The server dies with this process, however that ends: the kernel kills it when the thread that started it ends, and it
+ends itself when the channel closes. Everything it started dies with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.sandbox.inside.fork_server import MAX_MESSAGE
+from tracelift_ray.verification.sandbox.policy import FLAGS, Policy, id_map, interpreter, slot_message
+from tracelift_ray.verification.sandbox.starvation import host_pid, was_starved
+
+STARTUP_S = 60.0
+#: How long after its limit a run may be reported; where it is not, the slot or its machine is in trouble.
+REPORT_GRACE_S = 20.0
+STOP_S = 10.0
+STACK_BYTES = 64 * 1024**2
+
+_ROOT = Path(__file__).resolve().parents[3]
+_START = (
+    "import sys; sys.path.insert(0, {root!r}); "
+    "from tracelift_ray.verification.sandbox.inside.fork_server import start; start()"
+)
+#: Hashes do not differ from slot to slot, so neither do programs that depend on the order of a set.
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class ProcessEnd:
+    """How one process of a run ended.
+
+    Attributes:
+        exit_code: negative for a signal, as in ``subprocess``.
+        killed: whether the fork server sent it SIGKILL.
+        cpu_s, peak_kib: CPU seconds, and the largest resident size in KiB.
+        report: what it said of itself before the program ran; see ``inside.confine``.
+    """
+
+    exit_code: int
+    killed: bool
+    cpu_s: float
+    peak_kib: int
+    report: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        processes: the program's process, then, in a function test, that of the tests.
+        killed_for: ``cpu`` or ``wall`` for a limit, ``over`` where the tests were through, empty where all ended.
+        wall_s: seconds from the first process to the last.
+        starved: at the wall limit: whether the machine had kept the program from running.
+    """
+
+    processes: tuple[ProcessEnd, ...]
+    killed_for: str
+    wall_s: float
+    starved: bool
+
+
+class Slot:
+    """A fork server under a policy. ``start`` it from a thread that lives as long as the slot is to live.
+
+    Attributes:
+        broken: whether it has to be replaced; set by whatever raised ``NoVerdict``.
+    """
+
+    def __init__(self, policy: Policy, config: SandboxConfig, cores: tuple[int, ...] = ()) -> None:
+        self.policy = policy
+        self.config = config
+        self.broken = False
+        self._cores = cores
+        self._runs = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._server: int | None = None
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The fork server's process id as this process sees it, or None where it does not run."""
+        return None if self._server is None else host_pid(self._server)
+
+    def start(self) -> None:
+        """Start the fork server and wait until it serves. Raises ``NoVerdict`` with the reason why it does not."""
+        try:
+            self._start()
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.stop()
+            raise NoVerdict(f"a sandbox slot did not start ({error})") from error
+        except NoVerdict:
+            self.stop()
+            raise
+
+    def execute(self, job: dict[str, Any], descriptors: Sequence[int]) -> Ending:
+        """One run; see ``inside.fork_server``.
+
+        Args:
+            job: its limits, and for how many tests they are.
+            descriptors: payload, stdin, stdout, stderr; for function tests the tests' payload and results, too.
+
+        Raises:
+            NoVerdict: there is no ending that says anything about the program.
+        """
+        self._runs += 1
+        number = self._runs
+        try:
+            self._send({**job, "id": number}, descriptors)
+            return self._ending(number, job["wall_s"])
+        except (OSError, ValueError, KeyError) as error:
+            self.broken = True
+            raise NoVerdict(f"a sandbox slot failed ({type(error).__name__}: {error})") from error
+        except NoVerdict:
+            self.broken = True
+            raise
+
+    def kill(self) -> None:
+        """End the fork server at once; a run in progress, in another thread, raises ``NoVerdict``."""
+        if self._server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._server, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the fork server and all that it started; waits until they are gone. No run is in progress."""
+        if self._server is not None:
+            self.kill()
+            select.select([self._server], [], [], STOP_S)
+            os.close(self._server)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._control is not None:
+            self._control.close()
+        if self._directory is not None:
+            self._directory.cleanup()
+        self._server = self._process = self._control = self._directory = None
+
+    def _start(self) -> None:
+        directory = "/"
+        if self.policy.tier == "unsafe_subprocess":
+            self._directory = tempfile.TemporaryDirectory(prefix="tracelift-", ignore_cleanup_errors=True)
+            directory = self._directory.name
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(STARTUP_S)
+        with theirs, tempfile.TemporaryFile() as words:
+            self._process = subprocess.Popen(
+                self._command(theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                env=_ENVIRONMENT,
+                cwd="/",
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+            theirs.close()
+            self._send(slot_message(self.policy, self.config, directory, self._cores))
+            ready = self._receive()
+            if "map" in ready:
+                self._map_ids(self._process.pid)
+                ready = self._receive()
+            if "ready" not in ready:
+                words.seek(0)
+                said = words.read().decode(errors="replace").strip().rpartition("\n")[2]
+                raise NoVerdict(ready.get("failed") or said or "its process ended without a word")
+
+    def _command(self, control: int) -> list[str]:
+        start = _START.format(root=str(_ROOT))
+        executable = interpreter(self.config.packages).executable
+        return [executable, *FLAGS, "-c", start, str(control), str(STACK_BYTES)]
+
+    def _map_ids(self, pid: int) -> None:
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{pid}/{name}").write_text(id_map())
+        assert self._control is not None
+        self._control.send(b"mapped")
+
+    def _ending(self, number: int, wall_s: float) -> Ending:
+        began = time.monotonic()
+        starved = False
+        self._patience(wall_s)
+        while True:
+            message = self._receive()
+            if "failed" in message:
+                raise NoVerdict(f"a program could not be started ({message['failed']})")
+            if message.get("late") == number:
+                starved = was_starved(message["descriptors"], time.monotonic() - began)
+                self._go_on()
+            elif message.get("tick") == number:
+                self._patience(wall_s)
+            elif message.get("id") == number:
+                ends = tuple(ProcessEnd(**each) for each in message["processes"])
+                return Ending(ends, message["killed_for"], message["wall_s"], starved)
+            elif not message:
+                raise NoVerdict("the fork server of a sandbox slot died; check the memory of its machine")
+            else:
+                raise NoVerdict("the fork server of a sandbox slot answered another run")
+
+    def _patience(self, wall_s: float) -> None:
+        assert self._control is not None
+        self._control.settimeout(wall_s + REPORT_GRACE_S)
+
+    def _go_on(self) -> None:
+        assert self._control is not None
+        self._control.send(b"go")
+
+    def _send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        if self._control is None:
+            raise NoVerdict("a sandbox slot was used that does not run")
+        socket.send_fds(self._control, [json.dumps(message).encode()], list(descriptors))
+
+    def _receive(self) -> dict[str, Any]:
+        """The next message, with ``descriptors`` where some came; empty where the server is gone.
+
+        The server's own process descriptor, which comes with ``ready``, is kept.
+        """
+        assert self._control is not None
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 4)
+        except TimeoutError:
+            limit = self._control.gettimeout()
+            raise NoVerdict(
+                f"a sandbox slot gave no answer within {limit:g} s; check the load of its machine"
+            ) from None
+        message: dict[str, Any] = json.loads(data) if data else {}
+        if "ready" in message:
+            (self._server,) = descriptors
+        else:
+            message |= {"descriptors": descriptors} if descriptors else {}
+        return message

@@ -1,0 +1,145 @@
+"""From how a run ended to what it says of the program, or to ``NoVerdict`` where it says nothing.
+
+What counts against a program is only what it did itself. It did not if its process was not confined yet, if something
+killed it that we did not send (the seccomp filter lets no program kill itself with SIGKILL), or if the machine kept it
+from running until its time was up.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass
+
+from tracelift_ray.types import Outcome
+from tracelift_ray.verification.comparison import OutputRule, outputs_match, shown_difference
+from tracelift_ray.verification.sandbox.errors import NoVerdict, TestsUnusable
+from tracelift_ray.verification.sandbox.inside.confine import DOES_NOT_COMPILE, STARTED
+from tracelift_ray.verification.sandbox.inside.program import OUT_OF_MEMORY
+from tracelift_ray.verification.sandbox.inside.tester import GONE, UNUSABLE
+from tracelift_ray.verification.sandbox.slot import Ending, ProcessEnd
+
+_STARTED, _DOES_NOT_COMPILE = STARTED.decode(), (STARTED + DOES_NOT_COMPILE).decode()
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run wrote, each up to the limit, and whether it wrote more than that in all."""
+
+    stdout: bytes
+    stderr: bytes
+    flooded: bool
+
+    @property
+    def last_words(self) -> str:
+        """The last line on stderr, which names the exception that ended a program."""
+        lines = self.stderr.decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one test says of the program."""
+
+    outcome: Outcome
+    detail: str = ""
+
+
+def stdio_result(ending: Ending, output: Output, cpu_s: float, expected: str, rule: OutputRule) -> TestResult:
+    """What a whole program's run says. Raises NoVerdict."""
+    process = ending.processes[0]
+    _check_started(process)
+    failure = _failure(ending, process, output, cpu_s)
+    if failure is not None:
+        return failure
+    got = output.stdout.decode("utf-8", "surrogateescape")
+    if outputs_match(got, expected, rule):
+        return TestResult("passed")
+    return TestResult("wrong_answer", shown_difference(got, expected))
+
+
+def function_results(
+    ending: Ending, output: Output, cpu_s: float, results: bytes, numbers: range
+) -> list[TestResult]:
+    """What the tests of one run say, in order, up to the one that ended it; ``numbers`` are those it was to do.
+
+    The output of all of them counts together, against the last.
+
+    Raises:
+        TestsUnusable: a test cannot be run, whatever the program.
+        NoVerdict: something else than the program ended the run.
+    """
+    solution, tests = ending.processes
+    _check_started(solution)
+    _check_started(tests)
+    if solution.report == _DOES_NOT_COMPILE:
+        return [TestResult("does_not_compile", output.last_words)]
+    found: list[TestResult] = []
+    for line, number in zip(results.splitlines(), numbers, strict=False):
+        index, outcome, detail = json.loads(line)
+        if index != number:
+            raise NoVerdict("the results of the tests are out of order")
+        if outcome == UNUSABLE:
+            raise TestsUnusable(f"test {index + 1}: {detail}")
+        found.append(_left(solution, output, cpu_s, detail) if outcome == GONE else TestResult(outcome, detail))
+    if len(found) < len(numbers) and ending.killed_for in ("cpu", "wall"):
+        found.append(_time_limit(ending))
+    elif tests.exit_code != 0 and not tests.killed:
+        found.append(_provoked(tests, cpu_s))
+    if output.flooded:
+        return [*found[:-1], TestResult("output_limit", output.last_words)]
+    if not found:
+        raise NoVerdict("the tests of a program ended without a result")
+    return found
+
+
+def _failure(ending: Ending, process: ProcessEnd, output: Output, cpu_s: float) -> TestResult | None:
+    """What the end of a whole program's process says of it, or None where it ended in order."""
+    words = output.last_words
+    if output.flooded:
+        return TestResult("output_limit", words)
+    if ending.killed_for:
+        return _time_limit(ending)
+    if process.report == _DOES_NOT_COMPILE:
+        return TestResult("does_not_compile", words)
+    return _exit(process, words, cpu_s)
+
+
+def _left(solution: ProcessEnd, output: Output, cpu_s: float, detail: str) -> TestResult:
+    """The program's process ended, or closed its channel, while a test was running."""
+    words = output.last_words or detail
+    if solution.killed:
+        return TestResult("runtime_error", words)
+    return _exit(solution, words, cpu_s) or TestResult("runtime_error", words)
+
+
+def _exit(process: ProcessEnd, words: str, cpu_s: float) -> TestResult | None:
+    """What the exit code of a process says that we did not kill."""
+    code = process.exit_code
+    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and process.cpu_s >= cpu_s):
+        return TestResult("time_limit")
+    if code == -signal.SIGKILL:
+        raise NoVerdict("a program was killed by something else; check the memory of its machine")
+    if code == OUT_OF_MEMORY:
+        return TestResult("memory_limit", words)
+    if code != 0:
+        return TestResult("runtime_error", words or f"exit code {code}")
+    return None
+
+
+def _provoked(tests: ProcessEnd, cpu_s: float) -> TestResult:
+    """The tests' process ended out of order: what the program sent was too much for it, or something killed it."""
+    return _exit(tests, "the program's values ended the tests", cpu_s) or TestResult("runtime_error")
+
+
+def _time_limit(ending: Ending) -> TestResult:
+    if ending.killed_for == "wall":
+        if ending.starved:
+            raise NoVerdict("the machine kept a program from running until its time was up; check its load")
+        return TestResult("time_limit", f"{ending.wall_s:.1f} s on the clock")
+    return TestResult("time_limit", "CPU time")
+
+
+def _check_started(process: ProcessEnd) -> None:
+    if not process.report.startswith(_STARTED):
+        raise NoVerdict(f"a program's process was not set up ({process.report or f'exit code {process.exit_code}'})")
