@@ -182,7 +182,7 @@ class Run:
                 else:  # The supervisor is gone, or does not keep to the protocol.
                     self._kill("closed")
                     os._exit(0)
-            if self._pids[-1] in self._ended and not self._killed_for and self._out_of_grace():
+            if watched and self._pids[-1] in self._ended and not self._killed_for and self._out_of_grace():
                 self._kill("over")
         return self._account(time.monotonic() - began)
 
