@@ -16,6 +16,7 @@ from tracelift_ray.data.code_tests import function_tests, read_tests, tests_reco
 from tracelift_ray.data.fields import as_text, identifier, items, optional_text, required_text, scalar_text
 from tracelift_ray.data.groups import parse_group
 from tracelift_ray.data.jsonl import Record, RecordError
+from tracelift_ray.data.statement_examples import statement_examples
 from tracelift_ray.types import Problem, Task
 
 _CALCULATOR_NOTE = re.compile(r"<<[^<>]*>>")
@@ -33,17 +34,20 @@ def detect_format(record: Record) -> str | None:
 
 def parse_problem(record: Record) -> Problem:
     """The project's own form: id, task, statement, and ``answer`` (math) or ``tests`` (code); optionally task_type
-    (default: the task) and solution. Other fields are ignored."""
+    (default: the task) and solution. Other fields are ignored. A code problem without ``tests`` is tested with the
+    examples of its statement, where it has any."""
     task = required_text(record, "task")
     if task not in get_args(Task):
         raise RecordError("wrong_value", "task", "must be math or code", task)
     answer = tests = None
     if task == "math":
         answer = _required_answer(record)
-    elif not record.get("tests"):
-        raise RecordError("no_tests", "tests", _NO_TESTS)
-    else:
+    elif record.get("tests"):
         tests = read_tests(record["tests"], "tests")
+    else:
+        tests = statement_examples(required_text(record, "statement"))
+        if tests is None:
+            raise RecordError("no_tests", "tests", _NO_TESTS)
     return Problem(
         id=identifier(record, "id"),
         task="math" if task == "math" else "code",

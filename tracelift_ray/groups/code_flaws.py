@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tracelift_ray.groups.code_mutations import STRUCTURE, Mutation, mutations
+from tracelift_ray.groups.code_names import Name
 from tracelift_ray.groups.code_narration import Line, Vocabulary, narrate, render
 from tracelift_ray.groups.code_program import Program
 from tracelift_ray.groups.code_rubrics import KINDS
@@ -78,7 +79,7 @@ class CodePerturber:
             except Refused:
                 continue
             place = _place(plan.lines, lines)
-            if place is None or plan.layout == "prose" and any(line.depth for line in lines):
+            if place is None or (plan.layout == "prose" and any(line.depth for line in lines)):
                 continue
             if self._trials.fails(program.source, tests, plausibly=mutation.kind != STRUCTURE):
                 yield Flawed(render(lines, plan.layout), mutation.kind, place)
@@ -103,7 +104,7 @@ def _words(words: Vocabulary, mutation: Mutation) -> Vocabulary:
         noun=changed.noun.replace("list", "set"),
         shape=Shape("set", changed.shape.item),
     )
-    main: Mapping[str, object] = {**words.main, mutation.now_a_set: as_set}
+    main: Mapping[str, Name] = {**words.main, mutation.now_a_set: as_set}
     return replace(words, main=main)
 
 
@@ -117,7 +118,7 @@ def _place(good: tuple[Line, ...], flawed: tuple[Line, ...]) -> float | None:
     while end < min(len(ours), len(theirs)) - start and ours[-1 - end] == theirs[-1 - end]:
         end += 1
     changed = max(len(ours), len(theirs)) - start - end
-    if changed == 0 or changed > MAX_CHANGED_LINES and _lacking(ours, theirs) > MAX_CHANGED_LINES:
+    if changed == 0 or (changed > MAX_CHANGED_LINES and _lacking(ours, theirs) > MAX_CHANGED_LINES):
         return None
     return min(start, len(ours) - 1) / max(1, len(ours) - 1)
 

@@ -1,4 +1,4 @@
-"""Arithmetic of a reference program as a formula: ``n × (n + 1) ÷ 2``.
+"""Arithmetic of a reference program as a formula, such as the one for the n-th triangular number.
 
 Only what mathematics writes the same way: numbers, letters, the four operations, whole parts, remainders, powers,
 roots. Anything else is no formula, and is said in words elsewhere.
@@ -15,7 +15,7 @@ from tracelift_ray.groups.code_shapes import called
 _SIGNS: dict[type[ast.operator], tuple[str, int]] = {
     ast.Add: ("+", 1),
     ast.Sub: ("-", 1),
-    ast.Mult: ("×", 2),
+    ast.Mult: ("\u00d7", 2),
     ast.Div: ("÷", 2),
     ast.Mod: ("mod", 2),
     ast.Pow: ("^", 4),

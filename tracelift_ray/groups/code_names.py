@@ -40,8 +40,10 @@ _MAX_UNNAMED = 3
 _KNOWN_WORDS = {
     "low": "lower bound", "lo": "lower bound", "high": "upper bound", "hi": "upper bound", "mid": "middle position",
     "left": "left end", "right": "right end", "rem": "remainder", "remainder": "remainder", "digit": "digit",
-    "area": "area", "volume": "volume", "diff": "difference", "avg": "average", "mean": "average", "prev": "previous value",
-    "res": "result", "result": "result", "ans": "result", "gcd": "greatest common divisor", "maxi": "largest value so far",
+    "area": "area", "volume": "volume", "diff": "difference", "avg": "average", "mean": "average",
+    "prev": "previous value",
+    "res": "result", "result": "result", "ans": "result", "gcd": "greatest common divisor",
+    "maxi": "largest value so far",
     "mini": "smallest value so far", "max_val": "largest value so far", "min_val": "smallest value so far",
     "temp": "working value", "tmp": "working value", "rev": "reversed number", "flag": "flag", "height": "height",
 }  # fmt: skip
@@ -191,7 +193,7 @@ class _Naming:
                     assigned += 1
                     truths += isinstance(value, ast.Constant) and isinstance(value.value, bool)
                     call = value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else ""
-                    if call in ("max", "min") and any(getattr(a, "id", "") == name for a in value.args):
+                    if call in ("max", "min") and any(getattr(a, "id", "") == name for a in ast.walk(value)):
                         roles.add("largest" if call == "max" else "smallest")
         if assigned and truths == assigned:
             return "flag"
@@ -253,7 +255,7 @@ class _Naming:
             self.names[name] = Name(words, False, shape, noun, (roles or {}).get(name, role))
 
 
-def _in_order(function: ast.FunctionDef) -> list[ast.AST]:
+def _in_order(function: ast.FunctionDef) -> list[ast.For | ast.Assign]:
     nodes = [node for node in ast.walk(function) if isinstance(node, ast.For | ast.Assign)]
     return sorted(nodes, key=lambda node: (node.lineno, node.col_offset))
 

@@ -169,7 +169,7 @@ def _refuse_mush(lines: list[Line]) -> None:
     for line in lines:
         if len(line.text.split()) > MAX_LINE_WORDS:
             raise Refused("a step of the plan would be a very long sentence")
-        if line.text.count("(") > 3 or "((" in line.text and line.text.count(" plus ") > 1:
+        if line.text.count("(") > 3 or ("((" in line.text and line.text.count(" plus ") > 1):
             raise Refused("a step of the plan would be a formula in words")
         if re.search(r"[a-zA-Z]_[a-zA-Z]", line.text):
             raise Refused("a step of the plan would show program text")

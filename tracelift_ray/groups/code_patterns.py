@@ -6,8 +6,8 @@ Covers literals, character classes, repeats, alternatives, groups and anchors; a
 from __future__ import annotations
 
 import re
-import re._constants as codes  # type: ignore[import-not-found]
-import re._parser as parser  # type: ignore[import-not-found]
+import re._constants as codes
+import re._parser as parser
 from typing import Any
 
 from tracelift_ray.groups.code_words import listed, plural, small

@@ -27,7 +27,9 @@ class Shape:
 
 UNKNOWN, NUMBER, TRUTH, TEXT = Shape("unknown"), Shape("number"), Shape("truth"), Shape("text")
 CHARACTER = Shape("character")
-_TYPES = {list: "list", tuple: "tuple", dict: "dictionary", set: "set", frozenset: "set"}
+#: Kinds of values that can be empty.
+CONTAINERS = ("list", "text", "character", "tuple", "set", "dictionary")
+_TYPES: dict[type, str] = {list: "list", tuple: "tuple", dict: "dictionary", set: "set", frozenset: "set"}
 _NUMBER_CALLS = {"len", "sum", "int", "float", "abs", "round", "pow", "ord", "sqrt", "floor", "ceil", "count", "index"}
 _TEXT_CALLS = {"str", "join", "replace", "lower", "upper", "strip", "chr", "bin", "sub", "capitalize", "title", "hex"}
 _TRUTH_CALLS = {"all", "any", "isinstance", "bool", "isdigit", "isalpha", "startswith", "endswith", "isupper"}

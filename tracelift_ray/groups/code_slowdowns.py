@@ -63,7 +63,7 @@ _RESULT_RULES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         ),
     ),
     (
-        re.compile(r"\b([rR]eturn|[gG]ive back) ([^.:;\"]*[×÷+²³√^⌊][^.:;\"]*)$"),
+        re.compile(r"\b([rR]eturn|[gG]ive back) ([^.:;\"]*[\u00d7\u00f7+\u00b2\u00b3\u221a^\u230a][^.:;\"]*)$"),
         (
             r"\1 \2, which is reached by counting up to it in steps of one",
             r"count upwards from zero until the value of \2 is reached, and \1 it",

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tracelift_ray.groups.code_calls import CallWords
+from tracelift_ray.groups.code_orders import OrderWords
 from tracelift_ray.groups.code_phrases import Phrases
 from tracelift_ray.groups.code_shapes import called
 from tracelift_ray.groups.code_words import bracketed, listed
@@ -30,7 +30,7 @@ class StatementWords:
     def __init__(self, phrases: Phrases, returns: str | None = None) -> None:
         self.phrases = phrases
         self.returns = returns
-        self._calls = CallWords(phrases)
+        self._orders = OrderWords(phrases)
 
     def block(self, body: Sequence[ast.stmt], depth: int) -> list[Line]:
         """The lines of a block. Raises Refused."""
@@ -229,7 +229,7 @@ class StatementWords:
             case "insert", [place, part]:
                 return f"insert {part} into {whole} at position {place}"
             case "sort", []:
-                return f"{self._calls.order(call).replace('sorted', f'sort {whole}')}"
+                return f"{self._orders.order(call).replace('sorted', f'sort {whole}')}"
             case "reverse", []:
                 return f"reverse {whole}"
             case "update", [part]:
