@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
@@ -27,7 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "executor.engine.kind": ("vllm", "transformers", "openai"),
     "executor.engine.dtype": ("float32", "bfloat16", "float16", "auto"),
     "executor.remote.api": ("completions", "chat"),
-    "verifier.backend": ("subprocess",),
+    "sandbox.tier": ("auto", "userns", "flat", "unsafe_subprocess"),
     "reasoning_rm.backend": BACKENDS,
     "reasoning_rm.dtype": ("float32", "bfloat16", "float16"),
     "learner.collective": ("gloo", "nccl"),
@@ -45,7 +46,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "algorithm.advantage_std": ("population", "sample", "none"),
     "algorithm.kl_kind": ("k1", "k2", "k3"),
     "algorithm.normalisation": ("token", "sequence", "constant"),
-    "data.format": ("auto", "problems", "gsm8k", "mbpp", "humaneval", "groups"),
+    "data.format": ("auto", "problems", "gsm8k", "mbpp", "humaneval", "math500", "groups"),
     "data.on_error": ("strict", "skip"),
     "data.check_solutions": ("off", "report", "drop"),
     "stream.weight_transfer": ("shared_memory", "nccl", "ipc"),
@@ -54,7 +55,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 POOLS = ("planner", "executor", "verifier", "reasoning_rm")
 _ABOVE_0 = """
     planner.sampling.temperature planner.engine.kv_cache_gib planner.engine.startup_s executor.engine.kv_cache_gib
-    executor.engine.startup_s executor.remote.timeout_s verifier.cpu_s verifier.wall_s verifier.math_timeout_s
+    executor.engine.startup_s executor.remote.timeout_s sandbox.cpu_s sandbox.wall_s verifier.math_timeout_s
     learner.update_deadline_s learner.startup_s stream.broadcast_deadline_s stream.group_deadline_s
     cluster.placement_timeout_s
 """
@@ -62,7 +63,7 @@ _AT_LEAST_1 = """
     total_steps planner.max_prompt_tokens planner.sampling.max_new_tokens planner.engine.max_model_len
     planner.engine.tensor_parallel_size planner.engine.max_num_seqs executor.max_prompt_tokens
     executor.sampling.max_new_tokens executor.engine.max_model_len executor.engine.tensor_parallel_size
-    executor.engine.max_num_seqs executor.remote.concurrency verifier.output_kib reasoning_rm.max_length
+    executor.engine.max_num_seqs executor.remote.concurrency sandbox.output_kib sandbox.file_mib sandbox.threads reasoning_rm.max_length
     reasoning_rm.max_batch_tokens learner.num_workers learner.micro_batch_tokens learner.keep_checkpoints
     reward.num_samples algorithm.groups_per_step algorithm.group_size algorithm.constant_length
     algorithm.updates_per_batch data.max_problem_chars data.max_trace_chars data.max_tests stream.min_traces
@@ -95,10 +96,12 @@ def _ranges() -> dict[str, Rule]:
         rules |= dict.fromkeys(keys.split(), (holds, words))
     for pool in POOLS:
         rules[f"{pool}.pool.workers"] = rules[f"{pool}.pool.max_concurrency"] = rules["total_steps"]
-        rules[f"{pool}.pool.deadline_s"] = rules["verifier.cpu_s"]
+        rules[f"{pool}.pool.deadline_s"] = rules["sandbox.cpu_s"]
         for field in ("cpus_per_worker", "gpus_per_worker", "retries"):
             rules[f"{pool}.pool.{field}"] = rules["seed"]
-    rules["verifier.memory_mib"] = (lambda value: value >= 64, "must be 64 or more; Python alone needs that much")
+    rules["sandbox.memory_mib"] = (lambda value: value >= 64, "must be 64 or more; Python alone needs that much")
+    rules["sandbox.max_files"] = (lambda value: value >= 16, "must be 16 or more; Python alone needs some")
+    rules["sandbox.slots"] = (lambda value: value is None or value >= 1, "must be 1 or more, or null for one per CPU")
     rules["learner.zero_stage"] = (lambda value: 0 <= value <= 3, "must be 0, 1, 2 or 3")
     rules["learner.betas"] = (lambda betas: all(0 <= beta < 1 for beta in betas), "must be two numbers in [0, 1)")
     rules["reward.clip_max"] = (lambda value: value is None or value > 0, "must be above 0, or null for 1 + weight")
@@ -137,6 +140,7 @@ def check_run(config: RunConfig) -> None:
         check_reasoning_rm(config.reasoning_rm)
     _check_stream(config)
     _check_devices(config)
+    _check_sandbox(config)
     check_declared_resources(config)
     check_run_dir(config)
     check_data(config.data)
@@ -241,6 +245,17 @@ def _check_devices(config: RunConfig) -> None:
             "must be float32 where planner.pool.gpus_per_worker=0: other types on CPUs do not agree with the learner"
         )
         raise ConfigError("planner.engine.dtype", config.planner.engine.dtype, right)
+
+
+def _check_sandbox(config: RunConfig) -> None:
+    sandbox = config.sandbox
+    if sandbox.wall_s < sandbox.cpu_s:
+        right = f"must be sandbox.cpu_s={sandbox.cpu_s:g} or more: CPU time takes at least as long on the clock"
+        raise ConfigError("sandbox.wall_s", sandbox.wall_s, right)
+    if any(core < 0 for core in sandbox.cores):
+        raise ConfigError("sandbox.cores", list(sandbox.cores), "must be numbers of cores, 0 or more")
+    if sandbox.packages and not Path(sandbox.packages).is_dir():
+        raise ConfigError("sandbox.packages", sandbox.packages, "is no folder; give one made by pip install --target")
 
 
 def _fraction(gpus: float, engine: Any) -> bool:

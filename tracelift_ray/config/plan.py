@@ -107,7 +107,7 @@ def _evaluation_line(config: RunConfig) -> str:
 
 def _tasks(config: RunConfig) -> tuple[str, ...]:
     """The tasks that the data can hold, as far as names and format tell."""
-    by_format = {"gsm8k": ("math",), "mbpp": ("code",), "humaneval": ("code",)}
+    by_format = {"gsm8k": ("math",), "mbpp": ("code",), "humaneval": ("code",), "math500": ("math",)}
     if all(source.startswith("demo:") for source in config.data.train):
         names = {source.removeprefix("demo:") for source in config.data.train}
         return tuple(task for task in ("math", "code") if task in names)

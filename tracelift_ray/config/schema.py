@@ -87,13 +87,8 @@ class ExecutorConfig:
 
 @dataclass(frozen=True)
 class VerifierConfig:
-    """How artifacts are checked."""
+    """How artifacts are checked; programs run as ``SandboxConfig`` says."""
 
-    backend: str  # subprocess
-    cpu_s: float  # per test
-    wall_s: float  # per test
-    memory_mib: int
-    output_kib: int
     math_timeout_s: float
     pool: PoolConfig
 
@@ -130,8 +125,8 @@ class SandboxConfig:
     tier: str  # auto | userns | flat | unsafe_subprocess
     slots: int | None  # runs at a time of one verifier actor; None: its CPUs
     cores: tuple[int, ...]  # slot i is pinned to core i modulo their number; empty: not pinned
-    cpu_s: float
-    wall_s: float
+    cpu_s: float  # per test
+    wall_s: float  # per test
     memory_mib: int  # address space
     output_kib: int  # stdout and stderr together
     file_mib: int  # any one file
@@ -228,7 +223,7 @@ class DataConfig:
 
     train: tuple[str, ...]  # files or demo:NAME
     heldout: tuple[str, ...]  # empty: heldout_fraction of train, by a hash of the problem id
-    format: str  # auto | problems | gsm8k | mbpp | humaneval | groups
+    format: str  # auto | problems | gsm8k | mbpp | humaneval | math500 | groups
     heldout_fraction: float
     on_error: str  # strict | skip
     max_problem_chars: int
@@ -300,6 +295,7 @@ class RunConfig:
     planner: PlannerConfig
     executor: ExecutorConfig
     verifier: VerifierConfig
+    sandbox: SandboxConfig
     reasoning_rm: ReasoningRmConfig
     learner: LearnerConfig
     reward: RewardConfig

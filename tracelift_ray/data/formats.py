@@ -123,6 +123,22 @@ def parse_humaneval(record: Record) -> Problem:
     )
 
 
+def parse_math500(record: Record) -> Problem:
+    """MATH and its subset MATH-500 (Hendrycks et al. 2021; Lightman et al. 2023): the reference is ``answer``, in
+    LaTeX; the subject becomes the task type."""
+    problem = required_text(record, "problem")
+    answer = _required_answer(record)
+    id = record.get("unique_id")
+    return Problem(
+        id=f"math-{identifier(record, 'unique_id')}" if id is not None else _own_id(record, "math", problem, answer),
+        task="math",
+        statement=problem,
+        task_type=optional_text(record, "subject") or "math",
+        answer=answer,
+        solution=optional_text(record, "solution"),
+    )
+
+
 def parse_groups(record: Record) -> Problem:
     """The problem of a TraceLift group; here, unlike for a reasoning RM, it must have a reference or tests."""
     problem = parse_group(record).problem
@@ -140,6 +156,7 @@ FORMATS: dict[str, Callable[[Record], Problem]] = {
     "gsm8k": parse_gsm8k,
     "mbpp": parse_mbpp,
     "humaneval": parse_humaneval,
+    "math500": parse_math500,
     "groups": parse_groups,
 }
 _TELLING_KEYS = {
@@ -148,6 +165,7 @@ _TELLING_KEYS = {
     "humaneval": {"prompt", "test", "entry_point"},
     "mbpp": {"test_list", "task_id"},
     "gsm8k": {"question", "answer"},
+    "math500": {"problem", "answer", "subject"},
 }
 
 

@@ -44,7 +44,8 @@ def load_problems(
     """Read a JSONL file of problems.
 
     Args:
-        format: ``problems``, ``gsm8k``, ``mbpp``, ``humaneval``, ``groups``, or ``auto``: by the first record's keys.
+        format: ``problems``, ``gsm8k``, ``mbpp``, ``humaneval``, ``math500``, ``groups``, or ``auto``: by the first
+            record's keys.
         on_error: ``strict`` raises on any fault; ``skip`` leaves faulty records out and reports them.
         max_problem_chars: longer statements are cut to this many characters, and counted; 0 cuts none.
         max_tests: only the first so many tests of a problem are kept; 0 keeps all.

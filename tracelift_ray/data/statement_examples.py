@@ -7,6 +7,7 @@ also *describes* its input and output under the same headings; descriptions are 
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -94,7 +95,7 @@ def _heading(line: str) -> tuple[str, bool, str] | None:
 def _pairs(sections: list[_Section]) -> list[tuple[tuple[str, str], bool]]:
     """Inputs that are followed by an output, with whether they are named as examples; descriptions are left out."""
     found = []
-    for first, second in zip(sections, sections[1:], strict=False):
+    for first, second in itertools.pairwise(sections):
         if (first.kind, second.kind) != ("input", "output"):
             continue
         given, wanted = _content(first.lines), _content(second.lines)

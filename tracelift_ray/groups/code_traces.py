@@ -6,6 +6,7 @@ refused with its reason. ``CodePlans`` also finds a trace's program again, for f
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import dataclass
 
@@ -44,9 +45,10 @@ class CodeTraces:
         self._trials = trials or shared_trials()
 
     def traces(self, problem: Problem, rng: random.Random) -> list[str]:
-        """One plan, in a style that ``rng`` chooses. Raises Refused, and InfrastructureError from the sandbox."""
+        """One plan, in a style that ``rng`` chooses of those that suit the program. Raises Refused, and
+        InfrastructureError from the sandbox."""
         program = _read(problem)
-        plan = _plan(problem, program, Style(rng.randrange(STYLES)))
+        plan = _plan_in_some_style(problem, program, rng)
         assert problem.tests is not None
         if not self._trials.passes(program.source, problem.tests):
             raise Refused("the reference program does not pass its own tests in time")
@@ -57,12 +59,13 @@ def plan_of(problem: Problem, trace: str) -> Plan | None:
     """The plan that ``trace`` is the text of; None where it was not narrated from the reference program."""
     try:
         program = _read(problem)
-        for number in range(STYLES):
+    except Refused:
+        return None
+    for number in range(STYLES):
+        with contextlib.suppress(Refused):
             plan = _plan(problem, program, Style(number))
             if plan.text == trace:
                 return plan
-    except Refused:
-        return None
     return None
 
 
@@ -72,6 +75,14 @@ def _read(problem: Problem) -> Program:
     if problem.tests is None or problem.tests.kind != "function":
         raise Refused("the reference program is not a function with tests")
     return read_program(problem.solution, problem.tests)
+
+
+def _plan_in_some_style(problem: Problem, program: Program, rng: random.Random) -> Plan:
+    numbers = rng.sample(range(STYLES), STYLES)
+    for number in numbers[:-1]:
+        with contextlib.suppress(Refused):
+            return _plan(problem, program, Style(number))
+    return _plan(problem, program, Style(numbers[-1]))
 
 
 def _plan(problem: Problem, program: Program, style: Style) -> Plan:

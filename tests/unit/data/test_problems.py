@@ -32,6 +32,14 @@ MBPP: dict[str, Any] = {
     "test_list": ["assert double(2) == 4", "assert double(0) == 0"],
     "challenge_test_list": [],
 }
+MATH500: dict[str, Any] = {
+    "problem": "What is half of $\\frac{2}{3}$?",
+    "solution": "Half of it is $\\boxed{\\frac{1}{3}}$.",
+    "answer": "\\frac{1}{3}",
+    "subject": "Prealgebra",
+    "level": 1,
+    "unique_id": "test/prealgebra/1.json",
+}
 HUMANEVAL: dict[str, Any] = {
     "task_id": "HumanEval/0",
     "prompt": 'from typing import List\n\n\ndef total(xs: List[int]) -> int:\n    """Sum."""\n',
@@ -118,6 +126,12 @@ def test_humaneval_becomes_one_check_with_the_prompts_imports(tmp_path: Path) ->
     assert space["total"]([4, 5]) == 9
 
 
+def test_math500_keeps_the_latex_reference_and_takes_the_subject_as_type(tmp_path: Path) -> None:
+    (problem,) = load_problems(write(tmp_path / "f", MATH500), "math500")
+    assert (problem.id, problem.answer) == ("math-test/prealgebra/1.json", "\\frac{1}{3}")
+    assert (problem.task, problem.task_type, problem.solution) == ("math", "Prealgebra", MATH500["solution"])
+
+
 def test_groups_load_as_problems_with_the_reference_from_metadata(tmp_path: Path) -> None:
     rubric = dict.fromkeys(MATH_DIMENSIONS, 4) | {"total": 1.0}
     group = {
@@ -136,7 +150,14 @@ def test_groups_load_as_problems_with_the_reference_from_metadata(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("record", "format"),
-    [(GOOD, "problems"), (STDIO, "problems"), (GSM8K, "gsm8k"), (MBPP, "mbpp"), (HUMANEVAL, "humaneval")],
+    [
+        (GOOD, "problems"),
+        (STDIO, "problems"),
+        (GSM8K, "gsm8k"),
+        (MBPP, "mbpp"),
+        (HUMANEVAL, "humaneval"),
+        (MATH500, "math500"),
+    ],
 )
 def test_auto_knows_the_format_by_its_keys(tmp_path: Path, record: dict[str, Any], format: str) -> None:
     loaded = load_problems(write(tmp_path / "f", record))
@@ -149,7 +170,7 @@ def test_auto_names_the_keys_it_does_not_know(tmp_path: Path) -> None:
         load_problems(write(tmp_path / "f", "", {"title": "x", "body": "y"}))
 
 
-@pytest.mark.parametrize("record", [GSM8K, MBPP, HUMANEVAL, GOOD, STDIO])
+@pytest.mark.parametrize("record", [GSM8K, MBPP, HUMANEVAL, MATH500, GOOD, STDIO])
 def test_problems_written_in_our_form_come_back_the_same(tmp_path: Path, record: dict[str, Any]) -> None:
     loaded = load_problems(write(tmp_path / "f", record)).problems
     assert write_problems(tmp_path / "deep" / "ours.jsonl", loaded) == 1
@@ -228,6 +249,7 @@ def test_a_fault_is_refused_when_strict_and_left_out_when_skipping(
         (MBPP | {"test_list": []}, "mbpp", "test_list: a problem without tests is refused"),
         (MBPP | {"test_list": "assert 1"}, "mbpp", "test_list: must be a list"),
         (without(MBPP, "task_id"), "mbpp", "task_id: is required"),
+        (MATH500 | {"answer": ""}, "math500", "answer: a math problem needs a reference"),
         (HUMANEVAL | {"test": ""}, "humaneval", "test: a problem without tests is refused"),
         (HUMANEVAL | {"test": "assert total([]) == 0"}, "humaneval", "one body with def check"),
         (HUMANEVAL | {"entry_point": "sum"}, "humaneval", "entry_point: must be a function that the prompt begins"),
