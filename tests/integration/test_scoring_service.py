@@ -18,12 +18,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from actors.placement import Placement
+from actors.reasoning_rm import RayReasoningRmPool
 from tests.configs import run_config
+from tracelift_ray.config.resources import demands
 from tracelift_ray.demo.source import demo_groups
 from tracelift_ray.reasoning_rm.local import ModelScorer
 from tracelift_ray.reasoning_rm.scorer import RubricScorer
 from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+from tracelift_ray.types import MATH_DIMENSIONS, InfrastructureError, Problem, RubricScore
 
 ROOT = Path(__file__).resolve().parents[2]
 RM = run_config().reasoning_rm
@@ -160,3 +163,50 @@ async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp
 
 def _math(traces: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [trace for trace in traces if trace["task"] == "math"]
+
+
+@pytest.mark.usefixtures("local_ray")
+async def test_a_pool_of_judges_asks_a_server_for_the_rubric() -> None:
+    asked: list[str] = []
+
+    async def models(request: web.Request) -> web.Response:
+        return web.json_response(
+            {"object": "list", "data": [{"id": "big", "object": "model", "created": 0, "owned_by": "us"}]}
+        )
+
+    async def chat(request: web.Request) -> web.Response:
+        asked.append((await request.json())["messages"][0]["content"])
+        reply = json.dumps(dict.fromkeys((*MATH_DIMENSIONS, "total"), 6 if "7 + 5" in asked[-1] else 11))
+        choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+        return web.json_response(
+            {"id": "1", "object": "chat.completion", "created": 0, "model": "big", "choices": [choice]}
+        )
+
+    application = web.Application()
+    application.router.add_get("/v1/models", models)
+    application.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(application, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    run = run_config(
+        "reasoning_rm=judge",
+        "reasoning_rm.judge.engine.kind=openai",
+        f"reasoning_rm.judge.remote.base_url=http://127.0.0.1:{runner.addresses[0][1]}/v1",
+        "reasoning_rm.judge.remote.model=big",
+        "reasoning_rm.pool.retries=1",
+    )
+    placement = Placement()
+    await placement.reserve([each for each in demands(run) if each.name == "reasoning_rm"], 60)
+    pool = RayReasoningRmPool(run.reasoning_rm, placement, run.seed)
+    try:
+        await pool.pool.start()
+        problem = Problem("p", "math", "tom has 7 pens . then buys 5 more . how many pens now ?", answer="12")
+        assert await pool.score(problem, "7 + 5") == RubricScore((3.0,) * 5, 0.6, 0.5 * 0.75 + 0.5 * 0.6)
+        assert len(asked) == 1
+        with pytest.raises(InfrastructureError, match="reasoning_rm: the judge's reply and its repair cannot be read"):
+            await pool.score(problem, "7 + 6")
+        assert len(asked) == 1 + 2 * 2  # a reply and its repair, from the pool's second try too
+    finally:
+        await pool.pool.close()
+        placement.release()
+        await runner.cleanup()
