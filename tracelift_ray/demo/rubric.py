@@ -29,7 +29,7 @@ def rubric_labels(problem: WordProblem, reasoning: str) -> tuple[int, ...]:
         return (0,) * 5
     told = [(step.operation, step.operand) for step in problem.steps]
     written = [(line.operation, line.operand) for line in lines]
-    common = _common(written, told)
+    common = common_lengths(written, told)[-1]
     wrong = sum(line.after is not None and line.after != true_result(line) for line in lines)
     restraint = BEST - 3 * (problem.task == "math" and lines[-1].after is not None) - 2 * (len(lines) > len(told))
     return (
@@ -52,16 +52,22 @@ def _label(faults: int) -> int:
 
 def _breaks(start: int, lines: Sequence[Line]) -> int:
     """How many lines do not begin with the value before them."""
-    carried = [start, *(line.after for line in lines[:-1])]
-    return sum(line.before != value for line, value in zip(lines, carried, strict=True))
+    return sum(line.before != value for line, value in zip(lines, carried_values(start, lines), strict=True))
 
 
-def _common(left: Sequence[tuple[str, int]], right: Sequence[tuple[str, int]]) -> int:
-    """Length of the longest common subsequence."""
+def carried_values(start: int, lines: Sequence[Line]) -> list[int | None]:
+    """What each line should begin with: the start value, then the written result of the line before."""
+    return [start, *(line.after for line in lines[:-1])]
+
+
+def common_lengths(left: Sequence[tuple[str, int]], right: Sequence[tuple[str, int]]) -> list[int]:
+    """For each item of ``left``: the longest common subsequence of ``left`` up to it, and the whole of ``right``."""
     row = [0] * (len(right) + 1)
+    lengths = []
     for item in left:
         above = row
         row = [0]
         for index, other in enumerate(right):
             row.append(above[index] + 1 if item == other else max(above[index + 1], row[index]))
-    return row[-1]
+        lengths.append(row[-1])
+    return lengths
