@@ -12,6 +12,7 @@ from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from tracelift_ray.config.resources import demands
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.reward.execution import counts_tests
 from tracelift_ray.reward.needs import reward_needs
 from tracelift_ray.streaming.rollout import SystemPools
 from tracelift_ray.streaming.weights import broadcast_weights
@@ -23,14 +24,24 @@ class RaySystem:
     """The pools and, where the run trains, the learner. ``start`` raises ``InfrastructureError`` and leaves nothing up.
 
     The reasoning-RM pool exists only where the reward needs a rubric score.
+
+    Args:
+        code: whether there are code problems; a machine without a sandbox for their programs is then refused.
+        trains: whether there is a learner.
     """
 
-    def __init__(self, run: RunConfig, *, trains: bool = True) -> None:
+    def __init__(self, run: RunConfig, *, code: bool, trains: bool = True) -> None:
         self.run = run
         self.placement = Placement()
         self.planner = planner.RayPlannerPool(run.planner, run.stream, self.placement, run.seed)
         self.executor = executor.RayExecutorPool(run.executor, self.placement, run.seed)
-        self.verifier = verifier.RayVerifierPool(run.verifier, self.placement)
+        self.verifier = verifier.RayVerifierPool(
+            run.verifier,
+            run.sandbox,
+            self.placement,
+            code=code,
+            stop_early=not counts_tests(run.reward.execution_style),
+        )
         scored = reward_needs(run.reward).rubric
         self.reasoning_rm = (
             reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement, run.seed) if scored else None

@@ -12,47 +12,69 @@ import ray
 from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import VerifierConfig
+from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.types import Artifact, Problem, Verdict
 from tracelift_ray.verification.verifier import Verifier
 
-STARTUP_S = 60.0
+STARTUP_S = 120.0
 
 
 class VerifierActor:
     """Owns a verifier and as many threads as it may run checks at a time."""
 
-    def __init__(self, config: VerifierConfig) -> None:
-        self.verifier = Verifier(config)
-        self.threads = ThreadPoolExecutor(max(1, round(config.pool.cpus_per_worker)))
+    def __init__(self, config: VerifierConfig, sandbox: SandboxConfig, code: bool, stop_early: bool) -> None:
+        self.verifier = Verifier(config, sandbox, stop_early=stop_early)
+        self.threads = ThreadPoolExecutor(self.verifier.slots)
+        self.code = code
+        self.report: tuple[str, ...] = ()
 
     async def start(self) -> None:
-        """A verifier is ready as soon as it exists."""
+        """With code problems ahead, ready once the sandbox is; else at once."""
+        if self.code:
+            self.report = await self._in_thread(self.verifier.start_sandbox)
+
+    async def describe(self) -> tuple[str, ...]:
+        """A line on each tier of the sandbox that was tried."""
+        return self.report
 
     async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
         """One verdict for each artifact, in order."""
-        loop = asyncio.get_running_loop()
-        checks = (loop.run_in_executor(self.threads, self.verifier.verify, problem, a) for a in artifacts)
-        return await asyncio.gather(*checks)
+        return await asyncio.gather(*(self._in_thread(self.verifier.verify, problem, each) for each in artifacts))
 
     async def close(self) -> None:
         """End the checks that run, and their processes."""
         self.threads.shutdown(wait=False, cancel_futures=True)
-        self.verifier.close()
+        await asyncio.to_thread(self.verifier.close)
+
+    async def _in_thread(self, function: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *args)
 
 
 class RayVerifierPool:
-    """Implements ``streaming.pools.VerifierPool`` over actors."""
+    """Implements ``streaming.pools.VerifierPool`` over actors.
 
-    def __init__(self, config: VerifierConfig, placement: Placement) -> None:
+    Args:
+        code: whether there will be programs, so that a machine that can run none safely is refused at the start.
+        stop_early: whether nobody asks how many tests a failing program passes.
+    """
+
+    def __init__(
+        self, config: VerifierConfig, sandbox: SandboxConfig, placement: Placement, *, code: bool, stop_early: bool
+    ) -> None:
         actor = ray.remote(VerifierActor)
 
         def spawn(index: int) -> Any:
             options = placement.options("verifier", index) | worker_environment(config.pool.cpus_per_worker)
-            return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(config)
+            options |= {"max_concurrency": config.pool.max_concurrency}
+            return actor.options(**options).remote(config, sandbox, code, stop_early)
 
         self.pool = ActorPool("verifier", config.pool, spawn, STARTUP_S)
 
     async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
         """One verdict for each artifact, in order."""
         return await self.pool.call("verify", problem, artifacts)
+
+    async def describe(self) -> list[str]:
+        """What the members found out about their sandboxes, each line once. Raises InfrastructureError."""
+        asked = (self.pool.call_member(each, STARTUP_S, "describe") for each in self.pool.members)
+        return list(dict.fromkeys(line for lines in await asyncio.gather(*asked) for line in lines))

@@ -63,7 +63,7 @@ async def _evaluate(run: RunConfig) -> dict[str, float]:
     from tracelift_ray.config.resources import total_cpus
     from tracelift_ray.data.sources import resolve_sources
     from tracelift_ray.demo.checks import trace_checks
-    from tracelift_ray.streaming.assembly import HeldOutEvaluation, fitting_problems, system_settings
+    from tracelift_ray.streaming.assembly import HeldOutEvaluation, fitting_problems, has_code, system_settings
     from tracelift_ray.streaming.rollout import PlannerExecutorSystem
     from tracelift_ray.types import DataError
 
@@ -73,7 +73,7 @@ async def _evaluate(run: RunConfig) -> dict[str, float]:
         raise DataError("there is no held-out problem; give data.heldout, data.heldout_fraction, evaluation.problems")
     connect(run.cluster, total_cpus(run))
     try:
-        actors = RaySystem(run, trains=False)
+        actors = RaySystem(run, code=has_code(heldout.problems), trains=False)
         await actors.start()
         try:
             system = PlannerExecutorSystem(actors.pools, settings)

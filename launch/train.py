@@ -41,6 +41,7 @@ async def _train(run: RunConfig) -> int:
         build_rollout,
         build_scheduler,
         fitting_problems,
+        has_code,
         system_settings,
     )
     from tracelift_ray.streaming.loop import Interrupted, TrainingLoop
@@ -70,9 +71,11 @@ async def _train(run: RunConfig) -> int:
         connect(run.cluster, total_cpus(run))
         probe_run_dir(directory)
         tracker.message(f"starting actors; their logs are in {log_directory()}")
-        actors = RaySystem(run)
+        actors = RaySystem(run, code=has_code(train.problems, heldout.problems))
         await actors.start(str(resumed.learner_dir) if resumed else None)
         try:
+            for line in await actors.verifier.describe():
+                tracker.message(line)
             system = PlannerExecutorSystem(actors.pools, settings)
             rollout = build_rollout(run, system)
             scheduler = build_scheduler(run, rollout, train.problems)

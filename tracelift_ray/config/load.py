@@ -188,6 +188,7 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
         resume=config.resume if config.resume in ("auto", "never") else absolute(config.resume),
         planner=replace(config.planner, model=absolute(config.planner.model)),
         executor=replace(config.executor, model=absolute(config.executor.model)),
+        sandbox=replace(config.sandbox, packages=absolute(config.sandbox.packages)),
         reasoning_rm=absolute_rm_paths(config.reasoning_rm, base),
         reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
         data=replace(

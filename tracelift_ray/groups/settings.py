@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import ExecutorConfig, JudgeConfig, PlannerConfig, VerifierConfig
+from tracelift_ray.config.schema import ExecutorConfig, JudgeConfig, PlannerConfig, SandboxConfig, VerifierConfig
 from tracelift_ray.data.formats import FORMATS
 
 
@@ -63,6 +63,7 @@ class BuildGroupsConfig:
     planner: PlannerConfig
     executor: ExecutorConfig
     verifier: VerifierConfig
+    sandbox: SandboxConfig
     llm: JudgeConfig
 
     @property

@@ -58,3 +58,8 @@ def execution_reward(verdict: Verdict, style: str) -> float:
     if style == "hybrid":
         return _HYBRID_PASS_WEIGHT * pass_rate + _HYBRID_BONUS[ending]
     raise ValueError(f"reward.execution_style={style!r}: one of {', '.join(get_args(ExecutionStyle))}")
+
+
+def counts_tests(style: str) -> bool:
+    """Whether the reward of a failing program depends on how many tests it passes, so that all have to be run."""
+    return style in ("pass_rate", "hybrid")

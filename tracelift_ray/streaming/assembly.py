@@ -66,6 +66,11 @@ def fitting_problems(problems: Sequence[Problem], settings: SystemSettings, run:
     return Fitting(fitting, len(problems) - len(fitting))
 
 
+def has_code(*problems: Sequence[Problem]) -> bool:
+    """Whether there are code problems among them, so that programs will be run."""
+    return any(problem.task == "code" for some in problems for problem in some)
+
+
 def build_rollout(run: RunConfig, system: PlannerExecutorSystem) -> Rollout:
     """What runs groups."""
     return Rollout(
@@ -83,7 +88,8 @@ def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCa
     executor = f"{run.executor.remote.base_url} {run.executor.remote.model}"
     identity = BaselineIdentity(
         executor if remote else executor_fingerprint(run.executor.model),
-        run.verifier,
+        run.sandbox,
+        run.verifier.math_timeout_s,
         EXTRACTION_VERSION,
         run.reward.cached_samples,
     )

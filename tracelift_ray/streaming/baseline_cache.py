@@ -21,7 +21,7 @@ from pathlib import Path
 
 import xxhash
 
-from tracelift_ray.config.schema import VerifierConfig
+from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import Baseline, DataError, Problem, Prompt, SamplingParams
 
 #: Fewer frozen samples are stuck at a rate of 0 or 1 far too often.
@@ -38,31 +38,37 @@ class BaselineIdentity:
 
     Attributes:
         executor: ``executor_fingerprint`` of a local model, or whatever names a remote one for good.
-        verifier: its limits and backend count; the size of its pool does not.
+        sandbox: how programs are run; how many run at a time, where, and what is preloaded does not count.
+        math_timeout_s: the time limit of a comparison of answers.
         extraction: version of the rules that read an artifact from a completion.
         samples: executor samples in a baseline, at least ``MIN_SAMPLES``.
     """
 
     executor: str
-    verifier: VerifierConfig
+    sandbox: SandboxConfig
+    math_timeout_s: float
     extraction: str
     samples: int
 
     def key(self, problem: Problem, prompt: Prompt, params: SamplingParams) -> str:
         """The cache key of ``problem``, executed through ``prompt`` under ``params``; their n and seed do not count."""
-        verifier = self.verifier
+        sandbox = self.sandbox
         tests = problem.tests
         parts = {
             "executor": self.executor,
             "samples": self.samples,
             "extraction": self.extraction,
             "verifier": [
-                verifier.backend,
-                verifier.cpu_s,
-                verifier.wall_s,
-                verifier.memory_mib,
-                verifier.output_kib,
-                verifier.math_timeout_s,
+                sandbox.tier,
+                sandbox.cpu_s,
+                sandbox.wall_s,
+                sandbox.memory_mib,
+                sandbox.output_kib,
+                sandbox.file_mib,
+                sandbox.max_files,
+                sandbox.threads,
+                sandbox.packages,
+                self.math_timeout_s,
             ],
             "sampling": [params.max_new_tokens, params.temperature, params.top_p, list(params.stop)],
             "prompt": [list(prompt.token_ids), prompt.text, prompt.messages],

@@ -23,8 +23,12 @@ MAX_DETAIL_CHARS = 300
 class CodeRunner(Protocol):
     """Runs programs. Methods may be called from several threads."""
 
-    def run(self, program: str, tests: CodeTests) -> Verdict:
-        """Runs every test; the outcome is that of the first that fails. Raises InfrastructureError."""
+    def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
+        """Runs every test; the outcome is that of the first that fails. Raises InfrastructureError.
+
+        Args:
+            stop_early: whether the tests after the first that fails may be left out.
+        """
         ...
 
     def close(self) -> None:
@@ -39,7 +43,7 @@ class SubprocessRunner:
         self.limits = limits
         self._server = ProcessServer(limits)
 
-    def run(self, program: str, tests: CodeTests) -> Verdict:
+    def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
         """Runs every test of ``tests``, in order; the outcome is that of the first that fails.
 
         Programs are Python with the standard library. A program that does not compile is not run further.

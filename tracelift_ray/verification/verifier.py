@@ -1,7 +1,7 @@
 """One verdict for one artifact, whatever its task: the entry to this package.
 
 Verdicts on programs are remembered: the samples of a group repeat one another, and running a program costs far more
-than looking it up. What ran out of time is not remembered, because the next time the machine may be less busy.
+than looking it up.
 """
 
 from __future__ import annotations
@@ -9,28 +9,52 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 
-from tracelift_ray.config.schema import VerifierConfig
-from tracelift_ray.types import Artifact, CodeTests, Problem, Verdict
-from tracelift_ray.verification.code_process import CodeLimits
-from tracelift_ray.verification.code_runner import CodeRunner, SubprocessRunner
+from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
+from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
+from tracelift_ray.verification.code_runner import CodeRunner
 from tracelift_ray.verification.math_answers import MathAnswers
+from tracelift_ray.verification.sandbox.pool import Sandbox
 
-BACKENDS = ("subprocess",)
 #: Verdicts on programs that are remembered.
-MEMORY = 20_000
+MEMORY = 10_000
 
 
 class Verifier:
-    """Checks artifacts. Safe to use from several threads; processes are started when they are first needed.
+    """Checks artifacts. Safe to use from several threads.
 
-    Raises:
-        ValueError: an unknown ``verifier.backend``.
+    Args:
+        stop_early: whether nobody asks how many tests a failing program passes.
     """
 
-    def __init__(self, config: VerifierConfig) -> None:
+    def __init__(self, config: VerifierConfig, sandbox: SandboxConfig, *, stop_early: bool = False) -> None:
+        self.slots = sandbox.slots or max(1, round(config.pool.cpus_per_worker))
+        self._sandbox_config = sandbox
+        self._stop_early = stop_early
         self._math = MathAnswers(config.math_timeout_s)
-        self._code = RememberingRunner(build_runner(config), MEMORY)
+        self._starting = threading.Lock()
+        self._code: RememberingRunner | None = None
+        self._report: tuple[str, ...] = ()
+        self._closed = False
+
+    def start_sandbox(self) -> tuple[str, ...]:
+        """Start what runs programs, unless it runs; the first code problem does it, too.
+
+        Returns:
+            A line on each tier that was tried.
+
+        Raises:
+            InfrastructureError: no tier holds on this machine, with reasons and remedy.
+        """
+        with self._starting:
+            if self._closed:
+                raise InfrastructureError("verifier", "used after it was closed")
+            if self._code is None:
+                sandbox = Sandbox(self._sandbox_config, self.slots)
+                self._report = tuple(report.line() for report in sandbox.reports)
+                self._code = RememberingRunner(sandbox, MEMORY)
+            return self._report
 
     def verify(self, problem: Problem, artifact: Artifact) -> Verdict:
         """The verdict on ``artifact``. Blocks for as long as the verifier's limits allow.
@@ -49,44 +73,54 @@ class Verifier:
             raise ValueError(f"problem {problem.id}: a code problem without tests cannot be verified")
         if artifact.content is None:
             return Verdict("no_artifact", 0, len(problem.tests))
-        return self._code.run(artifact.content, problem.tests)
+        if self._code is None or self._closed:
+            self.start_sandbox()
+        assert self._code is not None
+        return self._code.run(artifact.content, problem.tests, self._stop_early)
 
     def close(self) -> None:
         """End every process. A check in progress raises InfrastructureError."""
         self._math.close()
-        self._code.close()
-
-
-def build_runner(config: VerifierConfig) -> CodeRunner:
-    """The code runner that ``verifier.backend`` names."""
-    if config.backend != "subprocess":
-        raise ValueError(f"verifier.backend={config.backend!r}: one of {', '.join(BACKENDS)}")
-    return SubprocessRunner(CodeLimits(config.cpu_s, config.wall_s, config.memory_mib, config.output_kib))
+        with self._starting:
+            self._closed = True
+            if self._code is not None:
+                self._code.close()
 
 
 class RememberingRunner:
-    """A code runner that remembers the last ``size`` verdicts of another, all under that runner's limits."""
+    """A code runner that remembers the last ``size`` verdicts of another, all under that runner's limits.
+
+    A program that is being run is not run a second time at once: who asks waits for the verdict on the first.
+    """
 
     def __init__(self, runner: CodeRunner, size: int) -> None:
         self._runner = runner
         self._size = size
-        self._verdicts: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, Future[Verdict]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def run(self, program: str, tests: CodeTests) -> Verdict:
-        """As ``CodeRunner.run``."""
-        key = hashlib.sha256(repr((program, tests)).encode("utf-8", "surrogatepass")).digest()
+    def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
+        """As ``CodeRunner.run``. What raises is not remembered, and raises for all who wait for it."""
+        key = hashlib.sha256(repr((program, tests, stop_early)).encode("utf-8", "surrogatepass")).digest()
         with self._lock:
             known = self._verdicts.get(key)
-            if known is not None:
-                self._verdicts.move_to_end(key)
-                return known
-        verdict = self._runner.run(program, tests)
-        if verdict.outcome != "time_limit":
-            with self._lock:
-                self._verdicts[key] = verdict
+            if known is None:
+                mine = self._verdicts[key] = Future()
                 if len(self._verdicts) > self._size:
                     self._verdicts.popitem(last=False)
+            else:
+                self._verdicts.move_to_end(key)
+        if known is not None:
+            return known.result()  # Bounded: whoever runs it is bounded by the limits of its tests.
+        try:
+            verdict = self._runner.run(program, tests, stop_early)
+        except BaseException as error:
+            with self._lock:
+                if self._verdicts.get(key) is mine:
+                    del self._verdicts[key]
+            mine.set_exception(error)
+            raise
+        mine.set_result(verdict)
         return verdict
 
     def close(self) -> None:

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from tracelift_ray.config.schema import PoolConfig, VerifierConfig
+from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.streaming.baseline_cache import BaselineCache, BaselineIdentity, executor_fingerprint
 from tracelift_ray.types import Baseline, CodeTests, DataError, Problem, Prompt, SamplingParams
 
-POOL = PoolConfig(1, 1.0, 0.0, 4, 10.0, 1)
-VERIFIER = VerifierConfig("subprocess", 2.0, 5.0, 1024, 64, 5.0, POOL)
-IDENTITY = BaselineIdentity("weights-1", VERIFIER, "extraction-1", 16)
+SANDBOX = SandboxConfig("auto", 2, (), 2.0, 5.0, 1024, 64, 16, 64, 64, ("math",), "")
+IDENTITY = BaselineIdentity("weights-1", SANDBOX, 5.0, "extraction-1", 16)
 PARAMS = SamplingParams(64, 0.5, 1.0, n=16, stop=("\n\n",))
 MATH = Problem("m", "math", "1 + 1 = ?", answer="2")
 TESTS = CodeTests("function", asserts=("assert f(1) == 1", "assert f(2) == 2"), setup="x = 1")
@@ -63,10 +62,10 @@ def test_two_running_runs_share_their_baselines(tmp_path: Path) -> None:
     assert two.get(CODE) == Baseline(0, 16)
 
 
-def test_seed_number_of_samples_in_a_request_and_pool_size_do_not_count(tmp_path: Path) -> None:
+def test_seed_number_of_samples_in_a_request_and_slots_do_not_count(tmp_path: Path) -> None:
     cache_in(tmp_path).put(MATH, FOUND)
-    other_pool = replace(IDENTITY, verifier=replace(VERIFIER, pool=replace(POOL, workers=9)))
-    assert cache_in(tmp_path, other_pool, replace(PARAMS, seed=3, n=17, logprobs=True)).get(MATH) == FOUND
+    other_slots = replace(IDENTITY, sandbox=replace(SANDBOX, slots=9, cores=(0,), preload=()))
+    assert cache_in(tmp_path, other_slots, replace(PARAMS, seed=3, n=17, logprobs=True)).get(MATH) == FOUND
 
 
 @pytest.mark.parametrize(
@@ -75,14 +74,17 @@ def test_seed_number_of_samples_in_a_request_and_pool_size_do_not_count(tmp_path
         replace(IDENTITY, executor="weights-2"),
         replace(IDENTITY, extraction="extraction-2"),
         replace(IDENTITY, samples=32),
-        replace(IDENTITY, verifier=replace(VERIFIER, backend="other")),
-        replace(IDENTITY, verifier=replace(VERIFIER, cpu_s=1.0)),
-        replace(IDENTITY, verifier=replace(VERIFIER, wall_s=1.0)),
-        replace(IDENTITY, verifier=replace(VERIFIER, memory_mib=512)),
-        replace(IDENTITY, verifier=replace(VERIFIER, output_kib=1)),
-        replace(IDENTITY, verifier=replace(VERIFIER, math_timeout_s=1.0)),
+        replace(IDENTITY, math_timeout_s=1.0),
+        replace(IDENTITY, sandbox=replace(SANDBOX, tier="flat")),
+        replace(IDENTITY, sandbox=replace(SANDBOX, cpu_s=1.0)),
+        replace(IDENTITY, sandbox=replace(SANDBOX, wall_s=1.0)),
+        replace(IDENTITY, sandbox=replace(SANDBOX, memory_mib=512)),
+        replace(IDENTITY, sandbox=replace(SANDBOX, output_kib=1)),
+        replace(IDENTITY, sandbox=replace(SANDBOX, file_mib=1)),
+        replace(IDENTITY, sandbox=replace(SANDBOX, max_files=16)),
+        replace(IDENTITY, sandbox=replace(SANDBOX, threads=1)),
+        replace(IDENTITY, sandbox=replace(SANDBOX, packages="/opt/packages")),
     ],
-    ids=["executor", "extraction", "samples", "backend", "cpu_s", "wall_s", "memory", "output", "math_timeout"],
 )
 def test_another_executor_extraction_sample_count_or_verifier_never_hits(
     tmp_path: Path, identity: BaselineIdentity

@@ -1,20 +1,20 @@
 """One entry for both tasks: which checker, what is remembered, and what is refused."""
 
-from dataclasses import replace
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.sandboxes import sandbox_config
 from tracelift_ray.config.schema import PoolConfig, VerifierConfig
 from tracelift_ray.tasks.artifacts import read_artifact
 from tracelift_ray.types import Artifact, CodeTests, Completion, InfrastructureError, Problem, Verdict
 from tracelift_ray.verification.verifier import RememberingRunner, Verifier
 
 CONFIG = VerifierConfig(
-    backend="subprocess",
-    cpu_s=5.0,
-    wall_s=20.0,
-    memory_mib=256,
-    output_kib=64,
     math_timeout_s=10.0,
     pool=PoolConfig(workers=1, cpus_per_worker=1.0, gpus_per_worker=0.0, max_concurrency=4, deadline_s=60.0, retries=1),
 )
@@ -31,8 +31,10 @@ class CountingRunner:
         self.ran: list[str] = []
         self.closed = False
 
-    def run(self, program: str, tests: CodeTests) -> Verdict:
+    def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
         self.ran.append(program)
+        if program not in self.verdicts:
+            raise InfrastructureError("verifier", "no verdict")
         return self.verdicts[program]
 
     def close(self) -> None:
@@ -40,13 +42,13 @@ class CountingRunner:
 
 
 @pytest.fixture
-def verifier():
-    verifier = Verifier(CONFIG)
+def verifier() -> Iterator[Verifier]:
+    verifier = Verifier(CONFIG, sandbox_config())
     yield verifier
     verifier.close()
 
 
-def test_completions_of_both_tasks_are_read_and_judged(verifier):
+def test_completions_of_both_tasks_are_read_and_judged(verifier: Verifier) -> None:
     def judge(problem: Problem, text: str) -> Verdict:
         return verifier.verify(problem, read_artifact(problem, Completion((), text, "stop")))
 
@@ -55,14 +57,15 @@ def test_completions_of_both_tasks_are_read_and_judged(verifier):
     assert judge(CODE, "```python\nprint(2 * int(input()))\n```").passed
     half = judge(CODE, "print(1 + int(input()))")
     assert (half.outcome, half.passed_tests, half.total_tests) == ("wrong_answer", 1, 2)
+    assert any("holds" in line for line in verifier.start_sandbox())
 
 
-def test_nothing_to_check_is_a_verdict(verifier):
+def test_nothing_to_check_is_a_verdict(verifier: Verifier) -> None:
     assert verifier.verify(MATH, Artifact(None, "")) == Verdict("no_artifact", 0, 1)
     assert verifier.verify(CODE, Artifact(None, "")) == Verdict("no_artifact", 0, 2)
 
 
-def test_a_problem_that_cannot_be_verified_is_refused_by_name(verifier):
+def test_a_problem_that_cannot_be_verified_is_refused_by_name(verifier: Verifier) -> None:
     with pytest.raises(ValueError, match="problem x: a math problem without a reference answer"):
         verifier.verify(Problem("x", "math", "s"), Artifact("5", "5"))
     for tests in (None, CodeTests("stdio")):
@@ -70,24 +73,30 @@ def test_a_problem_that_cannot_be_verified_is_refused_by_name(verifier):
             verifier.verify(Problem("y", "code", "s", tests=tests), Artifact("x", "x"))
 
 
-def test_an_unknown_backend_is_refused():
-    with pytest.raises(ValueError, match=r"verifier.backend='docker': one of subprocess"):
-        Verifier(replace(CONFIG, backend="docker"))
-
-
-def test_a_closed_verifier_runs_nothing():
-    verifier = Verifier(CONFIG)
+def test_a_closed_verifier_runs_nothing() -> None:
+    verifier = Verifier(CONFIG, sandbox_config())
     verifier.close()
     with pytest.raises(InfrastructureError, match="closed"):
         verifier.verify(CODE, Artifact("print(1)", ""))
 
 
-def test_a_program_is_run_once_for_the_same_tests():
-    inner = CountingRunner({"a": Verdict("passed", 2, 2), "b": Verdict("wrong_answer", 1, 2)})
+def test_stopping_early_is_handed_on() -> None:
+    verifier = Verifier(CONFIG, sandbox_config(), stop_early=True)
+    try:
+        tests = CodeTests("stdio", inputs=("1", "2"), outputs=("no", "2"))
+        problem = Problem("c", "code", "s", tests=tests)
+        verdict = verifier.verify(problem, Artifact("print(input())", ""))
+        assert (verdict.outcome, verdict.passed_tests, verdict.total_tests) == ("wrong_answer", 0, 2)
+    finally:
+        verifier.close()
+
+
+def test_a_program_is_run_once_for_the_same_tests() -> None:
+    inner = CountingRunner({"a": Verdict("passed", 2, 2), "b": Verdict("time_limit", 1, 2)})
     runner = RememberingRunner(inner, size=10)
     for _ in range(3):
         assert runner.run("a", TESTS) == Verdict("passed", 2, 2)
-        assert runner.run("b", TESTS).outcome == "wrong_answer"
+        assert runner.run("b", TESTS).outcome == "time_limit"
     assert inner.ran == ["a", "b"]
     runner.run("a", TESTS.limited(1))
     assert inner.ran == ["a", "b", "a"]
@@ -95,15 +104,35 @@ def test_a_program_is_run_once_for_the_same_tests():
     assert inner.closed
 
 
-def test_what_ran_out_of_time_is_run_again():
-    inner = CountingRunner({"slow": Verdict("time_limit", 0, 2)})
+def test_a_program_that_is_being_run_is_waited_for() -> None:
+    class SlowRunner(CountingRunner):
+        def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
+            started.set()
+            assert go_on.wait(10)
+            return super().run(program, tests, stop_early)
+
+    started, go_on = threading.Event(), threading.Event()
+    inner = SlowRunner({"a": Verdict("passed", 2, 2)})
     runner = RememberingRunner(inner, size=10)
-    runner.run("slow", TESTS)
-    runner.run("slow", TESTS)
-    assert inner.ran == ["slow", "slow"]
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(runner.run, "a", TESTS)
+        assert started.wait(10)
+        others = [threads.submit(runner.run, "a", TESTS) for _ in range(3)]
+        go_on.set()
+        assert [each.result(10) for each in (first, *others)] == [Verdict("passed", 2, 2)] * 4
+    assert inner.ran == ["a"]
 
 
-def test_the_verdicts_used_longest_ago_are_forgotten():
+def test_what_has_no_verdict_is_run_again() -> None:
+    inner = CountingRunner({})
+    runner = RememberingRunner(inner, size=10)
+    for _ in range(2):
+        with pytest.raises(InfrastructureError, match="no verdict"):
+            runner.run("a", TESTS)
+    assert inner.ran == ["a", "a"]
+
+
+def test_the_verdicts_used_longest_ago_are_forgotten() -> None:
     inner = CountingRunner({name: Verdict("passed", 2, 2) for name in "abc"})
     runner = RememberingRunner(inner, size=2)
     for name in "abaca":

@@ -8,8 +8,8 @@ stdio  ``stdin`` (``stdin_repeat`` times), ``expected_stdout``, and ``compare``:
        ``@range300000`` expects the numbers below 300000
 func   ``test`` (asserts, or a body with ``check``), ``entry``, ``prompt``
 any    ``limits`` (``cpu`` in seconds), ``max_wall_s``, ``run_after`` (a file that runs just before on the same slot),
-       ``prime`` (a solution and a test, likewise), ``why``, ``category``, ``tiers`` (the only tiers in which ``expect``
-       holds)
+       ``prime`` (a solution and a test, likewise), ``prelude`` (a file put before the program), ``why``, ``category``,
+       ``tiers`` (the only tiers in which ``expect`` holds)
 =====  =================================================================================================================
 """
 
@@ -102,7 +102,10 @@ def _entry(record: Mapping[str, Any], by_file: Mapping[str, Mapping[str, Any]], 
 
 
 def _source(directory: Path, record: Mapping[str, Any]) -> str:
-    return (directory / record["file"]).read_bytes().decode("utf-8", "surrogateescape")
+    files = [record["prelude"]] if "prelude" in record else []
+    return b"\n".join((directory / name).read_bytes() for name in [*files, record["file"]]).decode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def _tests(record: Mapping[str, Any]) -> CodeTests:
