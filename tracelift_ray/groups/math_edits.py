@@ -18,6 +18,7 @@ from tracelift_ray.groups.equations import (
     replace_numbers,
     write_number,
 )
+from tracelift_ray.groups.math_remarks import is_remark
 
 Lines = tuple[str, ...]
 Changes = Mapping[Fraction, Fraction]
@@ -88,7 +89,10 @@ def _line(line: str, current: dict[Fraction, Fraction], kept: frozenset[Fraction
         shown = shown_result(line, equation, value)
         if shown is None or not plausible(value, equation.value):
             return None
-        if value != equation.value and equation.value not in kept:
+        if is_remark(line):
+            if value != current.get(equation.value, equation.value):
+                return None  # a step seen from the other side, which then is no longer the step's other side
+        elif value != equation.value and equation.value not in kept:
             current[equation.value] = value
         done += replace_numbers(line[end : equation.left[0]], {**current, **words}) + left
         done += line[equation.left[1] : equation.result[0]] + shown

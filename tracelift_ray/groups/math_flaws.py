@@ -44,8 +44,11 @@ _PLAIN_SIGNS = {"x": "*", "\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\u2013":
 _STATED = ("The answer is {}.", "So the answer is {}.", "The final answer is {}.")
 #: Share of leaked answers that stand in the place of the withheld result; the others are stated after it.
 _FILLED_IN = 0.7
-#: Share of the traces made shorter that get a remark. No trace has two: good ones never have.
-_PADDED = 0.8
+#: Share of the traces made shorter that get a remark. No trace has two, since good ones never have.
+_PADDED = 0.3
+#: Share of the flawed copies that keep the remark of a trace. With the pointless remarks among the flaws, remarks are
+#: then about as frequent in flawed traces as in good ones.
+_KEEPS_REMARK = 0.5
 _TRIES_PER_NEGATIVE = 8
 
 
@@ -113,7 +116,7 @@ def swapped_quantities(case: Case, rng: random.Random) -> Spoiled:
         options += [(step, {a: b, b: a}) for i, a in enumerate(used) for b in used[i + 1 :]]
         options += [(step, {a: b}) for a in used for b in others]
     for step, changes in _shuffled(options, rng):
-        if any(is_spelled(case.lines[step.index], value) for value in changes):
+        if any(is_spelled(case.lines[step.index], value) for value in changes) or "%" in case.lines[step.index]:
             continue
         left = replace_numbers(case.left(step), changes)
         spoiled = _with_equation(case, step, left, evaluate(left), changes)
@@ -225,11 +228,9 @@ class MathPerturber:
     kinds = tuple(flaw.__name__ for flaw in _FLAWS)
 
     def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[Flawed]:
-        lines = tuple(line for line in trace.splitlines() if line.strip())
-        steps = tuple(step for step in steps_of(lines) if not is_remark(lines[step.index]))
-        known = written_numbers(problem.statement)
-        case = Case(problem, lines, steps, known, quantities(problem.statement, known))
-        if not case.steps:
+        whole = _case(problem, tuple(line for line in trace.splitlines() if line.strip()))
+        bare = _case(problem, tuple(line for line in whole.lines if not is_remark(line)))
+        if not bare.steps:
             return []
         made: dict[str, Flawed] = {}
         order = rng.sample(_FLAWS, len(_FLAWS))
@@ -237,11 +238,18 @@ class MathPerturber:
             if len(made) == count:
                 break
             flaw = order[attempt % len(order)]
+            case = whole if rng.random() < _KEEPS_REMARK else bare
             spoiled = flaw(case, rng)
-            if spoiled is not None and spoiled[0] != lines:
-                text, place = "\n".join(spoiled[0]), spoiled[1] / max(1, len(lines) - 1)
+            if spoiled is not None and spoiled[0] != case.lines:
+                text, place = "\n".join(spoiled[0]), spoiled[1] / max(1, len(case.lines) - 1)
                 made.setdefault(text, Flawed(text, flaw.__name__, round(place, 3)))
         return list(made.values())
+
+
+def _case(problem: Problem, lines: Lines) -> Case:
+    steps = tuple(step for step in steps_of(lines) if not is_remark(lines[step.index]))
+    known = written_numbers(problem.statement)
+    return Case(problem, lines, steps, known, quantities(problem.statement, known))
 
 
 def _followed(case: Case) -> list[Step]:

@@ -28,7 +28,7 @@ _SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z\"'])")
 _SIMPLE = re.compile(r"\s*\$?([\d.,]+)\s*([-+*/])\s*\$?([\d.,]+)\s*")
 _MAX_SENTENCE_CHARS = 110
 #: Share of the remarks that are calculations where the steps allow one.
-_CALCULATED = 0.6
+_CALCULATED = 0.75
 _MAX_VALUE = 10**6
 
 

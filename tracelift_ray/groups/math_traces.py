@@ -10,7 +10,7 @@ import random
 import re
 from fractions import Fraction
 
-from tracelift_ray.groups.equations import WITHHELD, find_equations, numbers_of, read_number
+from tracelift_ray.groups.equations import NUMBER, WITHHELD, find_equations, numbers_of, read_number
 from tracelift_ray.groups.math_remarks import sound_remark
 from tracelift_ray.groups.stages import Refused
 from tracelift_ray.tasks.traces import leaks_answer
@@ -27,8 +27,9 @@ _MIN_STEPS = 2
 class MathTraces:
     """``stages.ReferenceTraces`` for problems with a worked solution.
 
-    The first trace is the solution; the second, where there is one, the same with a harmless remark in it, so that a
-    sentence beside the steps is no sign of a flaw.
+    The first trace is the solution. Beside it stand, where they can be made, the same with a harmless remark, so that a
+    sentence beside the steps is no sign of a flaw, and the same with one step worked into the step that uses it, so
+    that fewer steps are none either.
     """
 
     def traces(self, problem: Problem, rng: random.Random) -> list[str]:
@@ -36,12 +37,42 @@ class MathTraces:
         plain = "\n".join(lines)
         if leaks_answer(problem, plain):
             raise Refused("the solution states the answer more than once")
+        variants = [plain]
         remark = sound_remark(problem.statement, lines, rng)
-        if remark is None:
-            return [plain]
-        index, text = remark
-        remarked = "\n".join([*lines[:index], text, *lines[index:]])
-        return [plain] if leaks_answer(problem, remarked) else [plain, remarked]
+        if remark is not None:
+            index, text = remark
+            variants.append("\n".join([*lines[:index], text, *lines[index:]]))
+        shorter = condensed(lines, frozenset(numbers_of(problem.statement)), rng)
+        if shorter is not None:
+            variants.append("\n".join(shorter))
+        return [variant for variant in variants if variant == plain or not leaks_answer(problem, variant)]
+
+
+def condensed(lines: list[str], known: frozenset[Fraction], rng: random.Random) -> list[str] | None:
+    """The steps with one of them worked into the only place that uses its result: ``48/2 = 24`` and ``48+24 = ?``
+    become ``48+(48/2) = ?``. None where there is no such step.
+
+    Args:
+        known: the numbers of the statement; a result that equals one of them could be meant or not.
+    """
+    places = list(range(len(lines) - 1))
+    for index in rng.sample(places, len(places)):
+        found = find_equations(lines[index])
+        if len(found) != 1 or found[0].withheld or found[0].value in known:
+            continue
+        mentions = [
+            (at, match.span())
+            for at, line in enumerate(lines)
+            for match in NUMBER.finditer(line)
+            if at != index and read_number(match.group()) == found[0].value
+        ]
+        if len(mentions) != 1 or mentions[0][0] < index:
+            continue
+        (at, (start, end)), expression = mentions[0], lines[index][slice(*found[0].left)].strip()
+        line = f"{lines[at][:start].removesuffix('$')}({expression}){lines[at][end:]}"
+        if [e.value for e in find_equations(line)] == [e.value for e in find_equations(lines[at])]:
+            return [*lines[:index], *lines[index + 1 : at], line, *lines[at + 1 :]]
+    return None
 
 
 def withheld_steps(problem: Problem) -> list[str]:

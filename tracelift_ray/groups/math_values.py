@@ -70,7 +70,7 @@ def slipped(value: Fraction, rng: random.Random) -> Fraction | None:
     if value.denominator == 1 and len(digits) > 1:
         exchanged = (digits[:i] + digits[i + 1] + digits[i] + digits[i + 2 :] for i in range(len(digits) - 1))
         options |= {Fraction(int(text)) for text in exchanged}
-    usable = sorted(o for o in options if o != value and 0 < o < 2 * value and write_number(o))
+    usable = sorted(o for o in options if o != value and value / 2 < o < 2 * value and write_number(o))
     return rng.choice(usable) if usable else None
 
 

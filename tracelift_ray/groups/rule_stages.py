@@ -45,12 +45,29 @@ class RulePerturbations:
     def _made(self, problem: Problem, traces: Sequence[str]) -> list[Flawed]:
         perturber = self._rules.of(problem.task).perturber
         rng = problem_rng("flaws", self._seed, problem)
-        made: dict[str, Flawed] = {}
+        made: dict[tuple[object, ...], Flawed] = {}
         for index, trace in enumerate(traces):
-            count = share(self._count, len(traces), index)
-            for flawed in perturber.negatives(problem, trace, rng, count) if count else ():
-                made.setdefault(flawed.reasoning, flawed)
+            wanted = len(made) + share(self._count, len(traces), index)
+            # More than are wanted, since some will be flaws that another good trace has been given already.
+            for flawed in perturber.negatives(problem, trace, rng, 2 * (wanted - len(made))):
+                if len(made) < wanted:
+                    made.setdefault(_gist(flawed, traces[0]), flawed)
         return list(made.values())
+
+
+def _gist(flawed: Flawed, plain: str) -> tuple[object, ...]:
+    """What two flawed traces share where they have one flaw, and differ only in what the good traces differ in."""
+    lines, others = flawed.reasoning.splitlines(), plain.splitlines()
+    gone = [line for line in others if line not in lines]
+    new = [line for line in lines if line not in others]
+    changed = [line for line in new if any(_resemble(line, old) for old in gone)]
+    return (flawed.kind, frozenset(gone), frozenset(changed)) if gone else (flawed.kind, frozenset(new))
+
+
+def _resemble(line: str, other: str) -> bool:
+    """Whether one line is the other, changed."""
+    words, others = set(line.split()), set(other.split())
+    return 2 * len(words & others) > min(len(words), len(others))
 
 
 class RuleJudgements:
