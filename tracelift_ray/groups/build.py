@@ -70,7 +70,7 @@ async def build(config: BuildGroupsConfig, say: Say) -> Built:
 
 async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
     """The stages that the configuration names, and their stores; models and sandboxes are started for them."""
-    rules = opened.enter_context(Rules())
+    rules = opened.enter_context(Rules(config.sandbox))
     folder = Path(config.out) / "stages"
 
     def store(name: str, settings: dict[str, Any]) -> ItemStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.groups.stages import TaskRules
 from tracelift_ray.types import Task
 
@@ -18,7 +19,8 @@ LEAKS = frozenset({"leaked_answer", "leaked_implementation"})
 class Rules:
     """The plug-ins of one build, made when they are first needed. Owns the sandbox that those for code run in."""
 
-    def __init__(self) -> None:
+    def __init__(self, sandbox: SandboxConfig) -> None:
+        self._sandbox = sandbox
         self._made: dict[Task, TaskRules] = {}
         self._trials: Trials | None = None
 
@@ -54,5 +56,5 @@ class Rules:
         from tracelift_ray.groups.code_traces import CodeTraces
         from tracelift_ray.groups.code_trials import Trials
 
-        self._trials = Trials()
+        self._trials = Trials(self._sandbox)
         return TaskRules(CodeTraces(self._trials), CodePerturber(self._trials), CodeRubrics())

@@ -1,0 +1,99 @@
+"""A language model that the stages of a build ask, in this process or behind a server.
+
+Promises: one answer for one request; what cannot be answered raises, and a request is tried again only where the
+engine itself does so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from tracelift_ray.config.schema import JudgeConfig
+from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.seeds import request_seed
+from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
+from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+
+#: How many times ``remote.timeout_s`` a request may take, further tries and the wait for other requests included.
+_PATIENCE = 20.0
+
+
+class RequestTooLong(Exception):
+    """The request and its reply do not fit the model's context."""
+
+
+class AskedModel:
+    """The model that ``config`` names; started and ended by ``async with``.
+
+    Args:
+        seed: of the build; each request's seed follows from it and the request.
+    """
+
+    def __init__(self, config: JudgeConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        self._engine = build_engine(config.engine, config.model, trainable=False, remote=config.remote, seed=seed)
+        self._deadline_s = _PATIENCE * config.remote.timeout_s
+
+    def identity(self) -> dict[str, Any]:
+        """What an answer depends on beside the request: the model, and how it samples."""
+        config = self._config
+        served = config.engine.kind == "openai"
+        sampling = config.sampling
+        return {
+            "model": config.remote.model if served else config.model,
+            "prompt": config.prompt,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_new_tokens": sampling.max_new_tokens,
+        }
+
+    async def ask(self, request: str, *, greedy: bool = False, attempt: int = 0) -> str:
+        """The model's reply to one request.
+
+        Args:
+            greedy: the likeliest reply, the same every time.
+            attempt: counts the tries of a sampled request, so that each is another one.
+
+        Raises:
+            RequestTooLong: request and reply do not fit the context.
+            InfrastructureError: there is no reply.
+        """
+        sampling = self._config.sampling
+        params = SamplingParams(
+            sampling.max_new_tokens,
+            0.0 if greedy else sampling.temperature,
+            1.0 if greedy else sampling.top_p,
+            seed=request_seed(self._seed, "groups", request, attempt) if sampling.seeded and not greedy else None,
+        )
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                (completion,) = await self._engine.generate(self._render(request), params)
+        except InfrastructureError as error:
+            raise InfrastructureError("llm", error.cause) from error
+        except TimeoutError as error:
+            cause = f"no reply within {self._deadline_s:g} s: check the load of the model, or lower concurrency"
+            raise InfrastructureError("llm", cause) from error
+        except ValueError as error:
+            raise RequestTooLong(str(error)) from error
+        return completion.text
+
+    async def __aenter__(self) -> AskedModel:
+        self._render = await asyncio.to_thread(_renderer, self._config)
+        await self._engine.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._engine.close()
+
+
+def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
+    """How requests become prompts; a chat server applies its own template and needs no tokenizer here."""
+    if config.engine.kind == "openai" and config.remote.api == "chat":
+        return lambda text: Prompt((), text, (("user", text),))
+    return PromptRenderer(load_tokenizer(config.model), config.prompt).request
