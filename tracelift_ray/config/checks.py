@@ -10,12 +10,13 @@ import math
 import operator
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.files import check_data, check_models, check_run_dir
 from tracelift_ray.config.resources import check_declared_resources
-from tracelift_ray.config.schema import ExecutorConfig, PlannerConfig, RunConfig
+from tracelift_ray.config.schema import ExecutorConfig, PlannerConfig, RunConfig, SandboxConfig
 from tracelift_ray.config.scoring import BACKENDS, check_reasoning_rm
 from tracelift_ray.reward.needs import reward_needs
 
@@ -63,7 +64,8 @@ _AT_LEAST_1 = """
     total_steps planner.max_prompt_tokens planner.sampling.max_new_tokens planner.engine.max_model_len
     planner.engine.tensor_parallel_size planner.engine.max_num_seqs executor.max_prompt_tokens
     executor.sampling.max_new_tokens executor.engine.max_model_len executor.engine.tensor_parallel_size
-    executor.engine.max_num_seqs executor.remote.concurrency sandbox.output_kib sandbox.file_mib sandbox.threads reasoning_rm.max_length
+    executor.engine.max_num_seqs executor.remote.concurrency sandbox.output_kib sandbox.file_mib sandbox.threads
+    reasoning_rm.max_length
     reasoning_rm.max_batch_tokens learner.num_workers learner.micro_batch_tokens learner.keep_checkpoints
     reward.num_samples algorithm.groups_per_step algorithm.group_size algorithm.constant_length
     algorithm.updates_per_batch data.max_problem_chars data.max_trace_chars data.max_tests stream.min_traces
@@ -121,14 +123,7 @@ def check_run(config: RunConfig) -> None:
     Raises:
         ConfigError: the first rule that does not hold.
     """
-    for key, words in CHOICES.items():
-        value = operator.attrgetter(key)(config)
-        if value not in words:
-            raise ConfigError(key, value, f"must be {' or '.join(words)}")
-    for key, (holds, right) in RANGES.items():
-        value = operator.attrgetter(key)(config)
-        if not holds(value):
-            raise ConfigError(key, value, right)
+    _check_values(config)
     _check_batch(config)
     _check_context("planner", config.planner)
     if config.executor.engine.kind == "openai":
@@ -140,11 +135,21 @@ def check_run(config: RunConfig) -> None:
         check_reasoning_rm(config.reasoning_rm)
     _check_stream(config)
     _check_devices(config)
-    _check_sandbox(config)
+    check_sandbox(config.sandbox)
     check_declared_resources(config)
     check_run_dir(config)
     check_data(config.data)
     check_models(config)
+
+
+def _check_values(config: Any, part: str = "") -> None:
+    """Words and ranges of the fields whose dotted key starts with ``part``."""
+    for key, words in CHOICES.items():
+        if key.startswith(part) and (value := operator.attrgetter(key)(config)) not in words:
+            raise ConfigError(key, value, f"must be {' or '.join(words)}")
+    for key, (holds, right) in RANGES.items():
+        if key.startswith(part) and not holds(value := operator.attrgetter(key)(config)):
+            raise ConfigError(key, value, right)
 
 
 def _check_batch(config: RunConfig) -> None:
@@ -247,8 +252,9 @@ def _check_devices(config: RunConfig) -> None:
         raise ConfigError("planner.engine.dtype", config.planner.engine.dtype, right)
 
 
-def _check_sandbox(config: RunConfig) -> None:
-    sandbox = config.sandbox
+def check_sandbox(sandbox: SandboxConfig) -> None:
+    """Check the rules of a sandbox by itself. Raises ConfigError for the first that does not hold."""
+    _check_values(SimpleNamespace(sandbox=sandbox), "sandbox.")
     if sandbox.wall_s < sandbox.cpu_s:
         right = f"must be sandbox.cpu_s={sandbox.cpu_s:g} or more: CPU time takes at least as long on the clock"
         raise ConfigError("sandbox.wall_s", sandbox.wall_s, right)

@@ -19,7 +19,6 @@ from tracelift_ray.config.schema import SandboxConfig
 TIERS = ("userns", "flat", "unsafe_subprocess")
 SAFE_TIERS = TIERS[:2]
 
-#: Imported in every slot before programs run, so that no run pays for them.
 _QUERY = "import json, sys; print(json.dumps([[p for p in sys.path if p], sys.prefix]))"
 #: No site-packages, nothing from the current folder, and no other environment than the one given.
 FLAGS = ("-S", "-s", "-P", "-X", "utf8")
@@ -85,7 +84,7 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
     slot_id = None
     if root and policy.tier == "userns":
         slot_id = _INNER_ID
-    elif root and policy.tier == "flat" and python.open_to_all:
+    elif root and policy.tier == "flat":
         slot_id = new_slot_id()
     return {
         "tier": policy.tier,
@@ -106,6 +105,7 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
         "readable": python.readable,
         "listed": python.listed,
         "sys_path": python.sys_path,
+        "library_in_memory": policy.tier == "flat" and root and not python.open_to_all,
         "preload": config.preload,
     }
 

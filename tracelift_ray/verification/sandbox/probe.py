@@ -101,8 +101,6 @@ def _lacks(tier: str, config: SandboxConfig) -> tuple[str, ...]:
         return ("every wall: programs can read and change what this process can, and reach the network",)
     if tier == "flat":
         lacks.append("a scratch folder, and namespaces: programs see that files and processes exist")
-        if message["maps_from_outside"] and message["slot_id"] is None:
-            lacks.append("user ids of its own, because the interpreter is in a folder that only its owner may enter")
     elif not landlock.version():
         lacks.append("Landlock as a second wall around files")
     if not message["count_threads"]:

@@ -26,7 +26,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tracelift_ray.verification.sandbox.inside import landlock, namespaces, program, seccomp, solution, syscalls, tester
+from tracelift_ray.verification.sandbox.inside import (
+    landlock,
+    library,
+    namespaces,
+    program,
+    seccomp,
+    solution,
+    syscalls,
+    tester,
+)
 from tracelift_ray.verification.sandbox.inside.confine import Confinement, RunLimits, confine
 
 #: Bytes of one control message.
@@ -72,7 +81,7 @@ class Server:
         syscalls.drop_bounding_capabilities()
         self._confinement = Confinement(config["slot_id"], rules, filter_code, os.getpid())
         self._threads = config["threads"] if config["count_threads"] else None
-        _prepare_interpreter(config["sys_path"], config["preload"])
+        _prepare_interpreter(config)
         syscalls.set_undumpable()
 
     def serve(self) -> None:
@@ -285,15 +294,17 @@ def _run_tests(payload: dict[str, Any], report: int) -> None:
     tester.run_tests(**payload)
 
 
-def _prepare_interpreter(sys_path: list[str], preload: list[str]) -> None:
+def _prepare_interpreter(config: dict[str, Any]) -> None:
     """What every program finds: its modules, ``exit`` and ``quit``, room on the stack of threads."""
     import _sitebuiltins
 
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
     threading.stack_size(THREAD_STACK_BYTES)
-    sys.path[:] = sys_path
-    for name in preload:
+    sys.path[:] = config["sys_path"]
+    if config["library_in_memory"]:
+        library.provide(config["sys_path"])
+    for name in config["preload"]:
         __import__(name)
     gc.collect()
     gc.freeze()

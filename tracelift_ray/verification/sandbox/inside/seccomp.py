@@ -25,7 +25,7 @@ ALLOWED = {
     "read": 0, "write": 1, "futex": 202, "mmap": 9, "munmap": 11, "brk": 12, "lseek": 8, "newfstatat": 262, "fstat": 5,
     "openat": 257, "close": 3, "clock_gettime": 228, "rt_sigprocmask": 14, "rt_sigaction": 13, "mprotect": 10,
     "open": 2, "stat": 4, "lstat": 6, "poll": 7, "rt_sigreturn": 15, "pread64": 17, "pwrite64": 18, "readv": 19,
-    "writev": 20, "access": 21, "pipe": 22, "select": 23, "sched_yield": 24, "mremap": 25, "msync": 26, "madvise": 28,
+    "writev": 20, "access": 21, "pipe": 22, "select": 23, "mremap": 25, "msync": 26, "madvise": 28,
     "dup": 32, "dup2": 33, "pause": 34, "nanosleep": 35, "getitimer": 36, "alarm": 37, "setitimer": 38, "getpid": 39,
     "sendfile": 40, "recvfrom": 45, "shutdown": 48, "getsockname": 51, "getsockopt": 55, "exit": 60, "uname": 63,
     "flock": 73, "fsync": 74, "fdatasync": 75, "ftruncate": 77, "getdents": 78, "getcwd": 79, "chdir": 80,
@@ -51,7 +51,7 @@ METADATA = {"truncate": 76, "chmod": 90, "fchmod": 91, "utime": 132, "utimes": 2
             "utimensat": 280}  # fmt: skip
 
 _CLONE, _CLONE3, _KILL, _TGKILL, _FCNTL, _IOCTL, _PRCTL, _PRLIMIT, _SETRLIMIT = 56, 435, 62, 234, 72, 16, 157, 302, 160
-_WAIT4, _WAITID, _SOCKET, _SOCKETPAIR, _SENDTO = 61, 247, 41, 53, 44
+_WAIT4, _WAITID, _SOCKET, _SOCKETPAIR, _SENDTO, _SCHED_YIELD = 61, 247, 41, 53, 44, 24
 _FIRST_UNKNOWN = 450
 
 _CLONE_THREAD = 0x10000
@@ -119,6 +119,8 @@ def _conditional() -> Iterable[tuple[int, list[Instruction]]]:
     # Programs raise their own limits as a matter of habit: they are told that it worked. Limits may be read.
     yield _PRLIMIT, [_low(0), (_EQUAL, 1, 0, 0), _result(errno.EPERM), *_if_null(2, _result(0), _pretend())]
     yield _SETRLIMIT, [_pretend()]
+    # Giving the core away all the time would look like being kept from it; see ``starvation.py``.
+    yield _SCHED_YIELD, [_pretend()]
     for number in (_WAIT4, _WAITID):
         yield number, [_result(errno.ECHILD)]
     yield _SOCKETPAIR, _one_of(0, (_AF_UNIX,), errno.EPERM)  # asyncio wakes itself through one

@@ -1,0 +1,43 @@
+"""Shows which sandbox tiers hold on this machine: ``python -m launch.sandbox [sandbox.tier=TIER]``.
+
+Each tier is started, and its controls are run. With ``attacks=DIR`` the programs of the corpus there (a folder with a
+``manifest.json``) run in the tier that would be used. Exit code 1 where no tier holds, or where a program got a verdict
+that the corpus does not allow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from launch.entry import entry_point
+from tracelift_ray.config.checks import check_sandbox
+from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.schema import SandboxConfig
+
+
+@entry_point("sandbox")
+def main(cfg: DictConfig) -> int:
+    """Probe, and run a corpus where one is given."""
+    config = to_dataclass(SandboxConfig, cfg.sandbox, key="sandbox")
+    check_sandbox(config)
+    from tracelift_ray.verification.corpus.run import run_corpus
+    from tracelift_ray.verification.sandbox.policy import TIERS
+    from tracelift_ray.verification.sandbox.probe import choose, probe_tier
+
+    if config.tier == "auto":
+        for tier in TIERS:
+            print(probe_tier(tier, config).line())
+    policy, reports = choose(config)
+    if config.tier != "auto":
+        print(reports[0].line())
+    print(f"in use: {policy.tier}")
+    if cfg.attacks is None:
+        return 0
+    findings = run_corpus(Path(cfg.attacks).absolute(), config, print, tuple(cfg.only))
+    return int(any(finding.problems for finding in findings))
+
+
+if __name__ == "__main__":
+    main()
