@@ -21,7 +21,7 @@ from tracelift_ray.groups.code_shapes import Shape
 from tracelift_ray.groups.code_slowdowns import slow_results, slowdowns
 from tracelift_ray.groups.code_text_flaws import text_flaws
 from tracelift_ray.groups.code_traces import Plan, plan_of
-from tracelift_ray.groups.code_trials import Trials, shared_trials
+from tracelift_ray.groups.code_trials import Trials
 from tracelift_ray.groups.stages import Flawed, Refused
 from tracelift_ray.types import CodeTests, Problem
 
@@ -35,13 +35,13 @@ class CodePerturber:
     """Implements ``stages.Perturber`` for code.
 
     Args:
-        trials: where changed programs are run; by default in the sandbox that this package shares.
+        trials: where changed programs are run.
     """
 
     kinds = KINDS
 
-    def __init__(self, trials: Trials | None = None) -> None:
-        self._trials = trials or shared_trials()
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
 
     def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[Flawed]:
         """As ``stages.Perturber``. A trace that was not narrated from the reference program is changed as a text.

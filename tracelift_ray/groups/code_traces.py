@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.groups.code_narration import STYLES, Line, Vocabulary, layout_of, narrate, render, vocabulary
 from tracelift_ray.groups.code_program import Program, read_program
-from tracelift_ray.groups.code_trials import Trials, shared_trials
+from tracelift_ray.groups.code_trials import Trials
 from tracelift_ray.groups.code_words import Style
 from tracelift_ray.groups.stages import Refused
 from tracelift_ray.types import Problem
@@ -38,11 +38,11 @@ class CodeTraces:
     """Implements ``stages.ReferenceTraces`` for code.
 
     Args:
-        trials: where reference programs are run; by default in the sandbox that this package shares.
+        trials: where reference programs are run.
     """
 
-    def __init__(self, trials: Trials | None = None) -> None:
-        self._trials = trials or shared_trials()
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
 
     def traces(self, problem: Problem, rng: random.Random) -> list[str]:
         """One plan, in a style that ``rng`` chooses of those that suit the program. Raises Refused, and

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 
+from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, Outcome
-from tracelift_ray.verification.code_process import CodeLimits
-from tracelift_ray.verification.code_runner import SubprocessRunner
+from tracelift_ray.verification.sandbox.pool import Sandbox
 
-#: Small: programs of a reference trace are quick, and changed ones that are not are left alone. CPU time decides, so
-#: that the load of the machine does not.
-LIMITS = CodeLimits(cpu_s=0.5, wall_s=20.0, memory_mib=512, output_kib=64)
+#: Programs of reference traces are quick, and changed ones that are not are left alone. CPU time decides, so that the
+#: load of the machine does not.
+CPU_S = 0.5
 #: Errors of programs that mix up kinds of values; as a plan, such a program would not even sound right.
 _IMPLAUSIBLE = ("TypeError", "AttributeError", "NameError", "UnboundLocalError")
 
 
-@functools.cache
-def shared_trials() -> Trials:
-    """The sandbox of this process for all plug-ins that are given none."""
-    return Trials()
-
-
 class Trials:
-    """One sandbox for the programs of one build. Its process ends with this one, or at ``close``."""
+    """One sandbox for the programs of one build, from the first program until ``close``.
 
-    def __init__(self) -> None:
-        self._runner = SubprocessRunner(LIMITS)
+    Args:
+        sandbox: where programs run; each gets ``CPU_S`` at most, and one runs at a time.
+    """
+
+    def __init__(self, sandbox: SandboxConfig) -> None:
+        self._config = replace(sandbox, cpu_s=min(sandbox.cpu_s, CPU_S))
+        self._sandbox: Sandbox | None = None
 
     def passes(self, program: str, tests: CodeTests) -> bool:
         """Whether a program passes every test. Raises InfrastructureError where it could not be run."""
@@ -48,11 +46,14 @@ class Trials:
 
     def close(self) -> None:
         """End the sandbox."""
-        self._runner.close()
+        if self._sandbox is not None:
+            self._sandbox.close()
 
     def _run(self, program: str, tests: CodeTests) -> tuple[Outcome, str]:
         """All function tests at once: one process is enough to know whether any fails."""
+        if self._sandbox is None:
+            self._sandbox = Sandbox(self._config, slots=1)
         if tests.kind == "function" and tests.entry_point is None:
             tests = replace(tests, asserts=("\n".join(tests.asserts),))
-        verdict = self._runner.run(program, tests)
+        verdict = self._sandbox.run(program, tests, stop_early=True)
         return verdict.outcome, verdict.detail
