@@ -61,12 +61,16 @@ def check(config: ServeRmConfig) -> None:
         if not holds:
             raise ConfigError(key, getattr(config, key), right)
     rm = config.reasoning_rm
-    for field in ("dtype", "max_length", "max_batch_tokens"):
-        key, value = f"reasoning_rm.{field}", getattr(rm, field)
-        if key in CHOICES and value not in CHOICES[key]:
-            raise ConfigError(key, value, f"must be {' or '.join(CHOICES[key])}")
-        if key in RANGES and not RANGES[key][0](value):
-            raise ConfigError(key, value, RANGES[key][1])
+    words = CHOICES["reasoning_rm.dtype"]
+    if rm.dtype not in words:
+        raise ConfigError("reasoning_rm.dtype", rm.dtype, f"must be {' or '.join(words)}")
+    for key, value in (
+        ("reasoning_rm.max_length", rm.max_length),
+        ("reasoning_rm.max_batch_tokens", rm.max_batch_tokens),
+    ):
+        in_range, right = RANGES[key]
+        if not in_range(value):
+            raise ConfigError(key, value, right)
     if rm.backend == "remote":
         raise ConfigError("reasoning_rm.backend", rm.backend, "cannot be served; point its clients at that service")
     check_reasoning_rm(rm)

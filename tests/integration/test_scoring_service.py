@@ -120,7 +120,6 @@ async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp
         "experiment=quickstart",
         "reasoning_rm=remote",
         *(f"reasoning_rm.remote.{key}={value}" for key, value in remote.items()),
-        "reasoning_rm.pool.retries=0",
         "reasoning_rm.model=''",
         "stream.min_traces=1",
         "tracking.wandb=disabled",
