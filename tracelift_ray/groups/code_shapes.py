@@ -7,7 +7,7 @@ Used to choose words: the parts of a text are characters, those of a list of pai
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,18 +47,21 @@ def shape_of_value(value: Any) -> Shape:
     kind = _TYPES.get(type(value))
     if kind is None:
         return UNKNOWN
-    return Shape(kind, common(shape_of_value(part) for part in value))
+    return Shape(kind, common(shape_of_value(part) for part in value) if value else None)
 
 
-def common(shapes: Any) -> Shape:
-    """What all of some shapes share."""
+def common(shapes: Iterable[Shape]) -> Shape:
+    """What all of some shapes share; an empty container shares what the others hold."""
     found = set(shapes)
     if len(found) == 1:
         return found.pop()
     if found == {TEXT, CHARACTER}:
         return TEXT
     kinds = {shape.kind for shape in found}
-    return Shape(kinds.pop()) if len(kinds) == 1 else UNKNOWN
+    if len(kinds) != 1:
+        return UNKNOWN
+    held = {shape.item for shape in found if shape.item is not None}
+    return Shape(kinds.pop(), common(held) if held else None)
 
 
 def shape_of(node: ast.expr, known: Mapping[str, Shape]) -> Shape:
