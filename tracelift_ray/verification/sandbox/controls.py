@@ -16,10 +16,13 @@ from tracelift_ray.verification.sandbox.errors import NoVerdict
 from tracelift_ray.verification.sandbox.runs import run_tests
 from tracelift_ray.verification.sandbox.slot import Slot
 
-#: Limits of controls; they need little, and must not fail where a run's own limits are tight.
-_LIMITS = {"cpu_s": 5.0, "wall_s": 20.0, "memory_mib": 512, "output_kib": 64, "file_mib": 1, "max_files": 64}
+#: Limits of controls: they need little, and must not fail where those of runs are tight.
+_CPU_S, _WALL_S, _MEMORY_MIB, _OUTPUT_KIB, _FILES = 5.0, 20.0, 512, 64, 64
 
-_SUM = "import colorsys\nimport threading\nthreading.Thread(target=print, args=[sum(map(int, input().split()))]).start()\n"
+_SUM = """
+import colorsys, threading
+threading.Thread(target=print, args=[sum(map(int, input().split()))]).start()
+"""
 _ADD = "def add(a, b):\n    return a + b + {error}\n"
 #: What no program in a safe tier can do. It prints what it could.
 _ESCAPE = """
@@ -67,7 +70,14 @@ def controls(walls: bool) -> Iterator[Control]:
 
 def check_slot(slot: Slot, config: SandboxConfig) -> None:
     """Run every control. Raises ``NoVerdict`` where one gets another verdict than it must."""
-    limits = dataclasses.replace(config, **_LIMITS)
+    limits = dataclasses.replace(
+        config,
+        cpu_s=_CPU_S,
+        wall_s=_WALL_S,
+        memory_mib=max(_MEMORY_MIB, config.memory_mib),
+        output_kib=_OUTPUT_KIB,
+        max_files=_FILES,
+    )
     for control in controls(walls=slot.policy.seccomp and slot.policy.landlock):
         verdict = run_tests(slot, limits, control.program, control.tests, stop_early=False)
         if verdict.outcome != control.outcome:

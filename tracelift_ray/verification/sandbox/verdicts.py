@@ -58,9 +58,7 @@ def stdio_result(ending: Ending, output: Output, cpu_s: float, expected: str, ru
     return TestResult("wrong_answer", shown_difference(got, expected))
 
 
-def function_results(
-    ending: Ending, output: Output, cpu_s: float, results: bytes, numbers: range
-) -> list[TestResult]:
+def function_results(ending: Ending, output: Output, cpu_s: float, results: bytes, numbers: range) -> list[TestResult]:
     """What the tests of one run say, in order, up to the one that ended it; ``numbers`` are those it was to do.
 
     The output of all of them counts together, against the last.

@@ -200,9 +200,7 @@ class Run:
         if self._killed_for:
             return LEAVE_S
         now = time.monotonic()
-        cpu_left = min(
-            self._job["cpu_s"] - (_cpu_seconds(pid) - self._cpu_before[pid]) for pid in watched.values()
-        )
+        cpu_left = min(self._job["cpu_s"] - (_cpu_seconds(pid) - self._cpu_before[pid]) for pid in watched.values())
         wall_left = self._test_began + self._job["wall_s"] - now
         if cpu_left <= 0:
             self._kill("cpu")

@@ -81,7 +81,7 @@ class Remote:
 
     __repr__ = object.__repr__
     __hash__ = object.__hash__
-    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __bool__ = __index__ = __int__ = __float__ = _refuse  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __bool__ = __index__ = __int__ = __float__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
     __abs__ = __round__ = _refuse
 
@@ -211,7 +211,8 @@ class Tests:
         self._index = first
         self._link.wait()
         prepared = self._outcome(self._prepare)
-        for self._index in range(first, len(self._asserts)):
+        for index in range(first, len(self._asserts)):
+            self._index = index
             outcome, detail = prepared
             if outcome == "passed":
                 outcome, detail = self._outcome(self._test)
