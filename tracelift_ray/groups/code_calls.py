@@ -22,6 +22,9 @@ from tracelift_ray.groups.stages import Refused
 if TYPE_CHECKING:
     from tracelift_ray.groups.code_phrases import Phrases
 
+#: Words from which on a phrase is set off by a comma.
+_LONG = 6
+
 
 class CallWords:
     """Words for calls, on top of a function's ``Phrases``."""
@@ -41,7 +44,7 @@ class CallWords:
             "int": self._whole, "list": self._as_list, "tuple": self._as_list, "map": self._mapped,
             "filter": self._filtered, "zip": self._zipped, "join": self._joined, "range": self._range,
             "sub": self._substituted, "findall": self._found, "defaultdict": self._default, "next": self._next,
-            "split": self._split, "nlargest": self._of_heap, "nsmallest": self._of_heap, "sum": self._sum,
+            "split": self._split, "str": self._text, "nlargest": self._of_heap, "nsmallest": self._of_heap, "sum": self._sum,
         }.get(name)  # fmt: skip
         if special is not None:
             return special(node)
@@ -76,6 +79,12 @@ class CallWords:
         if not changes or node.keywords:
             raise Refused("no words for a recursive call")
         return f"the answer to the same problem with {listed(changes)}"
+
+    def _text(self, node: ast.Call) -> str:
+        if not node.args:
+            return self._by_table(node, "str")
+        words = self.phrases.value(node.args[0])
+        return f"{words}, all written as text" if len(words.split()) > _LONG else f"{words} written as text"
 
     def _length(self, node: ast.Call) -> str:
         return f"the length of {self.phrases.value(node.args[0])}"

@@ -111,6 +111,9 @@ class ConditionWords:
                     return said
             case ast.Call(func=ast.Name(id="len"), args=[whole]), ast.Constant(value=0) if is_equal or is_unequal:
                 return f"{self.phrases.value(whole)} is {'' if is_equal else 'not '}empty"
+            case _, ast.Constant(value=None):
+                holds = isinstance(op, ast.Eq | ast.Is)
+                return f"{self.phrases.value(left)} is {'' if holds else 'not '}missing"
             case _, ast.Constant(value=bool() as truth) if is_equal or is_unequal:
                 return self.condition(left) if truth == is_equal else self.negated(left)
         if isinstance(right, ast.Call) and called(right) == "keys" and isinstance(right.func, ast.Attribute):

@@ -8,7 +8,7 @@ OF_NONE = {"set": "an empty set", "dict": "an empty dictionary", "list": "an emp
 #: Calls with one argument (for methods: the object alone).
 OF_ONE = {
     "sum": "the sum of {}", "abs": "the absolute value of {}", "set": "the distinct values of {}",
-    "reversed": "{} in reverse order", "str": "{} written as text", "ord": "the character code of {}",
+    "reversed": "{} in reverse order", "ord": "the character code of {}",
     "chr": "the character with the code {}", "bin": "{} in binary", "hex": "{} in hexadecimal",
     "sqrt": "the square root of {}", "factorial": "the factorial of {}", "ceil": "{} rounded up",
     "floor": "the whole part of {}", "log2": "the base-2 logarithm of {}", "log10": "the base-10 logarithm of {}",

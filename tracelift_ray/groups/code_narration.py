@@ -26,6 +26,7 @@ STYLES = 12
 _INDENT = "  "
 _ASKED = re.compile(r"Write a (?:python )?function to (?P<what>[^.?!]+?) ?\.?", re.IGNORECASE)
 _MAX_GOAL_WORDS = 30
+_MAX_REPLACEMENTS = 2
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def render(lines: tuple[Line, ...], layout: str) -> str:
 def goal(statement: str, style: Style) -> tuple[str, ...]:
     """What the statement asks for, where it says so in one plain sentence."""
     asked = _ASKED.fullmatch(" ".join(statement.split()))
-    if asked is None or len(asked["what"].split()) > _MAX_GOAL_WORDS or re.search("[<>{}`\\\\]", asked["what"]):
+    if asked is None or len(asked["what"].split()) > _MAX_GOAL_WORDS or re.search("[<>{}*`\\\\]", asked["what"]):
         return ()
     start = style.pick("goal", "the goal is to", "the task is to", "what is asked for is to")
     return (f"{start} {asked['what'].strip()}",)
@@ -171,5 +172,7 @@ def _refuse_mush(lines: list[Line]) -> None:
             raise Refused("a step of the plan would be a very long sentence")
         if line.text.count("(") > 3 or ("((" in line.text and line.text.count(" plus ") > 1):
             raise Refused("a step of the plan would be a formula in words")
+        if line.text.count("with every occurrence") > _MAX_REPLACEMENTS:
+            raise Refused("a step of the plan would be a very long sentence")
         if re.search(r"[a-zA-Z]_[a-zA-Z]", line.text):
             raise Refused("a step of the plan would show program text")

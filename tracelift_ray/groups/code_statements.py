@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tracelift_ray.groups.code_orders import OrderWords
 from tracelift_ray.groups.code_phrases import Phrases
 from tracelift_ray.groups.code_shapes import called
-from tracelift_ray.groups.code_words import bracketed, listed
+from tracelift_ray.groups.code_words import bracketed, listed, small
 from tracelift_ray.groups.stages import Refused
 
 if TYPE_CHECKING:
@@ -133,7 +133,10 @@ class StatementWords:
             return f"{verb} {phrases.value(value.body)} if {test}, and {phrases.value(value.orelse)} otherwise"
         match value:
             case ast.Tuple(elts=parts) if len(parts) > 1:
-                return f"{verb} {listed([phrases.value(part) for part in parts])}"
+                said = [phrases.value(part) for part in parts]
+                if any("," in each for each in said):
+                    return f"{verb} {small(len(said))} values: {'; '.join(said)}"
+                return f"{verb} {listed(said)}"
         return f"{verb} {phrases.value(value)}"
 
     def _assign(self, target: ast.expr, value: ast.expr) -> str:
@@ -221,7 +224,11 @@ class StatementWords:
             case "extend", [part]:
                 return f"append all of {part} to {whole}"
             case "remove" | "discard", [part]:
-                return f"remove the first {part} from {whole}" if name == "remove" else f"remove {part} from {whole}"
+                return (
+                    f"remove the first occurrence of {part} from {whole}"
+                    if name == "remove"
+                    else f"remove {part} from {whole}"
+                )
             case "pop", []:
                 return f"remove the last element of {whole}"
             case "pop", [place]:
