@@ -9,12 +9,14 @@ machine; a lock holds that.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import shutil
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,8 @@ FILES = ("deleteme.txt", "secret.txt")
 PORT = 47321
 #: Attacks that start processes let them sleep so many seconds, which no honest process does.
 MARK = b"7771"
+#: How long a corpus waits for another one.
+OTHERS_S = 300.0
 #: Disk space that may vanish beside the sandbox's doing, in blocks of the file system.
 DISK_SLACK_BLOCKS = 50_000
 #: Where an attack may try to leave a file; what programs own there is listed before and after.
@@ -102,7 +106,7 @@ class Canaries:
 
 @contextlib.contextmanager
 def canaries() -> Iterator[Canaries]:
-    """The fixtures for one corpus. Raises InfrastructureError where another corpus is running."""
+    """The fixtures for one corpus. Raises InfrastructureError where another one runs for longer than ``OTHERS_S``."""
     with _only_one():
         _make_files()
         before = os.environ.get("CANARY_TOKEN")
@@ -121,12 +125,17 @@ def canaries() -> Iterator[Canaries]:
 @contextlib.contextmanager
 def _only_one() -> Iterator[None]:
     """Hold a lock that dies with this process: an abstract socket's name can be bound once."""
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with lock:
-        try:
-            lock.bind("\0tracelift-ray-corpus")
-        except OSError as error:
-            raise InfrastructureError("corpus", f"another corpus runs on this machine ({error.strerror})") from error
+    deadline = time.monotonic() + OTHERS_S
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+        while True:
+            try:
+                lock.bind("\0tracelift-ray-corpus")
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    cause = f"waited {OTHERS_S:g} s for another corpus on this machine to end ({error.strerror})"
+                    raise InfrastructureError("corpus", cause) from error
+                time.sleep(0.5)
         yield
 
 

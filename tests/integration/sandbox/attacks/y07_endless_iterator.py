@@ -1,0 +1,3 @@
+def secret(n):
+    while True:
+        yield 0

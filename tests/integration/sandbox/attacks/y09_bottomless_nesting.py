@@ -1,0 +1,5 @@
+def secret(n):
+    nested = 93517
+    for _ in range(200_000):
+        nested = [nested]
+    return nested

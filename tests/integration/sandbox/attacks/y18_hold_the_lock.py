@@ -1,0 +1,7 @@
+import threading
+
+
+def secret(n):
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()

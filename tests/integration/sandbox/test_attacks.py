@@ -1,0 +1,59 @@
+"""A corpus of attacks and honest programs gets the verdicts it should, in every tier and whoever runs it.
+
+Each case is a process of its own, so that it can be another user's, or look as if a container runtime had started it.
+``canaries.py`` says what is watched: files, sockets, an environment variable, other processes, what outlives a run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+ATTACKS = Path(__file__).with_name("attacks")
+LIMITS = (
+    "sandbox.cpu_s=1",
+    "sandbox.wall_s=5",
+    "sandbox.memory_mib=512",
+    "sandbox.output_kib=8192",
+    f"attacks={ATTACKS}",
+)
+#: What depends on who runs it: all but limits on resources, and cheats at reading outputs.
+BY_IDENTITY = "only=[b,c,h,x,y,z]"
+USER = "--user=12345"
+
+
+def run(tier: str, *arguments: str, wrapper: tuple[str, ...] = ()) -> None:
+    """Runs the corpus; the failing lines are the message of the assertion."""
+    command = [sys.executable, "-m", "launch.sandbox", f"sandbox.tier={tier}", *LIMITS, *arguments]
+    if wrapper:
+        command = [sys.executable, "-m", "tests.container_profile", *wrapper, *command]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    bad = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("ok ")]
+    assert done.returncode == 0, "\n".join(bad)
+    assert f"in use: {tier}" in bad
+    assert "of 0 as they should be" not in done.stdout
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user, or less of a root, takes root")
+
+
+@pytest.mark.parametrize("tier", ["userns", "flat"])
+def test_the_whole_corpus(tier: str) -> None:
+    run(tier)
+
+
+@needs_root
+@pytest.mark.parametrize("tier", ["userns", "flat"])
+def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
+    run(tier, BY_IDENTITY, wrapper=("--no-profile", USER))
+
+
+@needs_root
+@pytest.mark.parametrize("user", [(), (USER,)], ids=["root", "user"])
+def test_the_flat_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
+    run("flat", BY_IDENTITY, wrapper=user)
