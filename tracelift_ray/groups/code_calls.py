@@ -44,7 +44,8 @@ class CallWords:
             "int": self._whole, "list": self._as_list, "tuple": self._as_list, "map": self._mapped,
             "filter": self._filtered, "zip": self._zipped, "join": self._joined, "range": self._range,
             "sub": self._substituted, "findall": self._found, "defaultdict": self._default, "next": self._next,
-            "split": self._split, "str": self._text, "nlargest": self._of_heap, "nsmallest": self._of_heap, "sum": self._sum,
+            "split": self._split, "str": self._text,
+            "nlargest": self._of_heap, "nsmallest": self._of_heap, "sum": self._sum,
         }.get(name)  # fmt: skip
         if special is not None:
             return special(node)
