@@ -45,7 +45,13 @@ _REMARKS = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+|[^\w\s]")
-_MIN_KNOWN = 0.6
+#: Words are the same for the check of what an edit is about where they begin with the same letters.
+_STEM = 3
+_FUNCTION = frozenset(
+    {"the", "and", "are", "for", "was", "were", "that", "this", "with", "from", "also", "then", "has", "have", "had"}
+    | {"but", "not", "its", "his", "her"}
+)
+_ANSWER_STEMS = frozenset({"ans", "fin", "res", "tot"})
 _LENGTHS = (0.5, 1.7)
 
 
@@ -87,11 +93,20 @@ def edit_fault(problem: Problem, trace: str, edited: str, max_changed: float) ->
         return "an edit that speaks of its flaw"
     if placeholder(edited, f"{problem.statement}\n{trace}"):
         return "an edit with a placeholder"
-    known = {word.lower() for word in (*_WORD.findall(problem.statement), *before)}
-    new = [word.lower() for word in after[slice(*_changed_span(before, after))] if word.isalpha()]
-    if new and len(after) > len(before) and sum(word in known for word in new) / len(new) < _MIN_KNOWN:
+    if _strays(after[slice(*_changed_span(before, after))], [*_WORD.findall(problem.statement), *before]):
         return "an edit that strays from the problem"
     return None
+
+
+def _strays(new: list[str], known: list[str]) -> bool:
+    """Whether none of the words that carry meaning in ``new`` has to do with the known ones."""
+    said = _content(new)
+    familiar = {word[:_STEM] for word in _content(known)} | _ANSWER_STEMS
+    return len(said) > 1 and not any(word[:_STEM] in familiar for word in said)
+
+
+def _content(words: list[str]) -> list[str]:
+    return [word for word in map(str.lower, words) if word.isalpha() and len(word) >= _STEM and word not in _FUNCTION]
 
 
 def edit_place(trace: str, edited: str) -> float:

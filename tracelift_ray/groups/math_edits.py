@@ -6,6 +6,7 @@ plausibly (a negative number, a third of a person) makes no edit at all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,6 +23,8 @@ from tracelift_ray.groups.math_remarks import is_remark
 
 Lines = tuple[str, ...]
 Changes = Mapping[Fraction, Fraction]
+#: The space between two sentences.
+SENTENCE_END = re.compile(r"(?<=[a-z)\d?][.!])\s+(?=[A-Z])")
 _MAX_RATIO = 40
 
 
@@ -31,6 +34,17 @@ class Step:
 
     index: int
     equation: Equation
+
+
+def split_steps(trace: str) -> tuple[Lines, str]:
+    """The steps of a trace and what joins them again: its lines, else what stands between semicolons, else its
+    sentences."""
+    lines = tuple(line for line in trace.splitlines() if line.strip())
+    if len(lines) > 1:
+        return lines, "\n"
+    if " ; " in trace:
+        return tuple(trace.split(" ; ")), " ; "
+    return tuple(SENTENCE_END.split(trace.strip())), " "
 
 
 def steps_of(lines: Lines) -> list[Step]:

@@ -22,6 +22,7 @@ from tracelift_ray.groups.math_edits import (
     is_used_after,
     recomputed,
     spliced,
+    split_steps,
     steps_of,
     with_line,
 )
@@ -193,16 +194,18 @@ def premature_answer(case: Case, rng: random.Random) -> Spoiled:
     if not ends:
         return None
     step = ends[-1] if rng.random() < 0.5 else rng.choice(ends)
-    line = spliced(case.lines[step.index], step.equation.result, WITHHELD)
+    line = case.lines[step.index]
+    if case.steps[-1].equation.withheld:
+        line = spliced(line, step.equation.result, WITHHELD)
     return _padded(case, (*case.lines[: step.index], line), rng), step.index
 
 
 def leaked_answer(case: Case, rng: random.Random) -> Spoiled:
     """The final result, which is for the executor to find, is written down."""
     step, answer = case.steps[-1], case.problem.answer
-    if not step.equation.withheld or answer is None:
+    if answer is None:
         return None
-    if rng.random() < _FILLED_IN:
+    if step.equation.withheld and rng.random() < _FILLED_IN:
         line = spliced(case.lines[step.index], step.equation.result, answer)
         return with_line(case.lines, step.index, line), step.index
     return (*case.lines, rng.choice(_STATED).format(answer)), len(case.lines) - 1
@@ -228,7 +231,8 @@ class MathPerturber:
     kinds = tuple(flaw.__name__ for flaw in _FLAWS)
 
     def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[Flawed]:
-        whole = _case(problem, tuple(line for line in trace.splitlines() if line.strip()))
+        lines, joint = split_steps(trace)
+        whole = _case(problem, lines)
         bare = _case(problem, tuple(line for line in whole.lines if not is_remark(line)))
         if not bare.steps:
             return []
@@ -241,7 +245,7 @@ class MathPerturber:
             case = whole if rng.random() < _KEEPS_REMARK else bare
             spoiled = flaw(case, rng)
             if spoiled is not None and spoiled[0] != case.lines:
-                text, place = "\n".join(spoiled[0]), spoiled[1] / max(1, len(case.lines) - 1)
+                text, place = joint.join(spoiled[0]), spoiled[1] / max(1, len(case.lines) - 1)
                 made.setdefault(text, Flawed(text, flaw.__name__, round(place, 3)))
         return list(made.values())
 

@@ -11,13 +11,13 @@ import re
 from fractions import Fraction
 
 from tracelift_ray.groups.equations import NUMBER, WITHHELD, find_equations, numbers_of, read_number
+from tracelift_ray.groups.math_edits import SENTENCE_END
 from tracelift_ray.groups.math_remarks import sound_remark
 from tracelift_ray.groups.stages import Refused
 from tracelift_ray.tasks.traces import leaks_answer
 from tracelift_ray.types import Problem
 
 _CALCULATOR_NOTE = re.compile(r"<<[^<>]*>>")
-_SENTENCE_END = re.compile(r"(?<=[a-z)\d][.!])\s+(?=[A-Z])")
 _UNKNOWN = re.compile(
     r"(?<![\w'$])[B-HJ-Zb-z](?![\w'])\s*[-+=<>]|\d[A-Wa-wyz](?![\w])\s*[-+=)]|\b[Ll]et\b.*\b(?:be|=|represent)\s"
 )
@@ -110,7 +110,7 @@ def solution_lines(solution: str) -> list[str]:
     text = _CALCULATOR_NOTE.sub("", solution).replace("\u2212", "-")
     lines = [" ".join(line.split()) for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("####")]
-    return _SENTENCE_END.split(lines[0]) if len(lines) == 1 else lines
+    return SENTENCE_END.split(lines[0]) if len(lines) == 1 else lines
 
 
 def _says_more(line: str, answer: Fraction) -> bool:
