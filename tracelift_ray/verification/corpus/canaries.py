@@ -32,8 +32,8 @@ PORT = 47321
 MARK = b"7771"
 #: How long a corpus waits for another one.
 OTHERS_S = 300.0
-#: Disk space that may vanish beside the sandbox's doing, in blocks of the file system.
-DISK_SLACK_BLOCKS = 50_000
+#: Disk space that others may use up while one program runs.
+DISK_SLACK_BYTES = 2 * 1024**3
 #: Where an attack may try to leave a file; what programs own there is listed before and after.
 WATCHED = (Path("/dev/shm"), Path("/tmp"), Path("/var/tmp"), Path("/etc"), Path("/"), Path("/usr/lib"), Path.cwd())
 
@@ -45,7 +45,7 @@ class Canaries:
         self._listeners = [*self._internet(), *self._unix()]
         self._victim = subprocess.Popen(["sleep", "86400"], stdin=subprocess.DEVNULL)
         self._seen = _listing()
-        self._free = os.statvfs("/").f_bavail
+        self._free = _free_bytes()
 
     def breaches(self) -> list[str]:
         """One line for each thing that should not have been possible."""
@@ -55,7 +55,8 @@ class Canaries:
         listing = _listing()
         found += [f"appeared: {path}" for path in sorted(listing - self._seen)]
         self._seen = listing
-        if os.statvfs("/").f_bavail < self._free - DISK_SLACK_BLOCKS:
+        before, self._free = self._free, _free_bytes()
+        if self._free < before - DISK_SLACK_BYTES:
             found.append("the disk was filled")
         found += [f"outlived its run: process {process}" for process in _marked_processes()]
         return found
@@ -161,6 +162,11 @@ def _changed_files() -> list[str]:
         except OSError as error:
             found.append(f"changed: {path} ({error.strerror})")
     return found + [f"appeared: {path}" for path in sorted(CANARIES.iterdir()) if path.name not in FILES]
+
+
+def _free_bytes() -> int:
+    status = os.statvfs("/")
+    return status.f_bavail * status.f_frsize
 
 
 def _listing() -> set[str]:
