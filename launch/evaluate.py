@@ -61,6 +61,7 @@ async def _evaluate(run: RunConfig) -> dict[str, float]:
     from actors.runtime import connect
     from actors.system import RaySystem, shutdown
     from tracelift_ray.config.resources import total_cpus
+    from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.data.sources import resolve_sources
     from tracelift_ray.demo.checks import trace_checks
     from tracelift_ray.streaming.assembly import HeldOutEvaluation, fitting_problems, has_code, system_settings
@@ -68,16 +69,17 @@ async def _evaluate(run: RunConfig) -> dict[str, float]:
     from tracelift_ray.types import DataError
 
     settings = system_settings(run)
-    heldout = fitting_problems(resolve_sources(run.data, run.seed).heldout, settings, run)
-    if not heldout.problems or run.evaluation.problems == 0:
+    fitting = fitting_problems(resolve_sources(run.data, run.seed).heldout, settings, run)
+    _, heldout = await sound_problems(run.data, run.sandbox, (), fitting.problems, print)
+    if not heldout or run.evaluation.problems == 0:
         raise DataError("there is no held-out problem; give data.heldout, data.heldout_fraction, evaluation.problems")
     connect(run.cluster, total_cpus(run))
     try:
-        actors = RaySystem(run, code=has_code(heldout.problems), trains=False)
+        actors = RaySystem(run, code=has_code(heldout), trains=False)
         await actors.start()
         try:
             system = PlannerExecutorSystem(actors.pools, settings)
-            metrics = await HeldOutEvaluation(run, system, heldout.problems, trace_checks(run.data))()
+            metrics = await HeldOutEvaluation(run, system, heldout, trace_checks(run.data))()
         finally:
             await actors.close()
     finally:

@@ -34,6 +34,7 @@ async def _train(run: RunConfig) -> int:
     from actors.system import RaySystem, shutdown
     from launch.resume import checkpoint_to_resume
     from tracelift_ray.config.resources import total_cpus
+    from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.data.sources import resolve_sources
     from tracelift_ray.demo.checks import trace_checks
     from tracelift_ray.streaming.assembly import (
@@ -53,8 +54,8 @@ async def _train(run: RunConfig) -> int:
     resumed = checkpoint_to_resume(run.resume, directory.checkpoints_path)
     sources = resolve_sources(run.data, run.seed)
     settings = system_settings(run)
-    train = fitting_problems(sources.train, settings, run)
-    heldout = fitting_problems(sources.heldout, settings, run)
+    fitting = fitting_problems(sources.train, settings, run)
+    fitting_heldout = fitting_problems(sources.heldout, settings, run)
     tracker = Tracker(run.tracking, directory, run.total_steps, plain_config(run), resumed.step if resumed else None)
     exit_code = 1
     if resumed is not None and resumed.step >= run.total_steps:
@@ -66,20 +67,24 @@ async def _train(run: RunConfig) -> int:
     try:
         for line in sources.report.lines():
             tracker.message(line)
-        if train.too_long or heldout.too_long:
-            tracker.message(f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems")
+        if fitting.too_long or fitting_heldout.too_long:
+            counts = f"{fitting.too_long} train, {fitting_heldout.too_long} held-out problems"
+            tracker.message(f"left out, prompt too long: {counts}")
+        train, heldout = await sound_problems(
+            run.data, run.sandbox, fitting.problems, fitting_heldout.problems, tracker.message
+        )
         connect(run.cluster, total_cpus(run))
         probe_run_dir(directory)
         tracker.message(f"starting actors; their logs are in {log_directory()}")
-        actors = RaySystem(run, code=has_code(train.problems, heldout.problems))
+        actors = RaySystem(run, code=has_code(train, heldout))
         await actors.start(str(resumed.learner_dir) if resumed else None)
         try:
             for line in await actors.verifier.describe():
                 tracker.message(line)
             system = PlannerExecutorSystem(actors.pools, settings)
             rollout = build_rollout(run, system)
-            scheduler = build_scheduler(run, rollout, train.problems)
-            evaluation = HeldOutEvaluation(run, system, heldout.problems, trace_checks(run.data))
+            scheduler = build_scheduler(run, rollout, train)
+            evaluation = HeldOutEvaluation(run, system, heldout, trace_checks(run.data))
             assert actors.learner is not None
             loop = TrainingLoop(
                 run,
@@ -93,7 +98,7 @@ async def _train(run: RunConfig) -> int:
             )
             if resumed is not None:
                 tracker.message(f"going on from {resumed.path}")
-                loop.restore(resumed.state(), train.problems)
+                loop.restore(resumed.state(), train)
             _on_interrupt(loop.interrupt)
             await loop.train()
             exit_code = 0

@@ -110,7 +110,11 @@ async def sound_problems(
     if not checked or not any(problem.tests is not None and problem.solution is not None for problem in problems):
         return tuple(train), tuple(heldout)
     slots = sandbox.slots or len(os.sched_getaffinity(0))
-    runner = Sandbox(sandbox, slots)
+    try:
+        runner = Sandbox(sandbox, slots)
+    except InfrastructureError as error:
+        cause = f"reference solutions cannot be checked here ({error.cause}); data.check_solutions=off starts without"
+        raise InfrastructureError("data", cause) from error
     try:
         memory = SolutionMemory(data.solution_cache, sandbox, runner.tier)
         report = await check_solutions(problems, runner, memory, slots, tell)
