@@ -1,10 +1,14 @@
-"""Trace groups that a tiny reward model learns in seconds: a good trace adds, a flawed one subtracts somewhere."""
+"""Trace groups that a tiny reward model learns in seconds (a good trace adds, a flawed one subtracts somewhere), and
+the configuration of a training on them."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from typing import Any
 
 from tracelift_ray.data.groups import GroupTrace, TraceGroup
+from tracelift_ray.reasoning_rm.settings import LoraSettings, LossSettings, RankSettings, TrainRmConfig
 from tracelift_ray.types import Problem
 
 
@@ -32,3 +36,48 @@ def adding_groups(count: int, negatives: int = 5, seed: int = 0) -> list[TraceGr
         )
         groups.append(TraceGroup(problem, (GroupTrace(good, (4, 4, 4, 4, 4), 1.0),), tuple(bad), "adding"))
     return groups
+
+
+def training_config(model: str, groups: str, output: str, **changes: Any) -> TrainRmConfig:
+    """A short training of a tiny model on the CPU, with ``changes``."""
+    config = TrainRmConfig(
+        model=model,
+        groups=groups,
+        heldout_groups=None,
+        output=output,
+        on_error="strict",
+        max_tests=8,
+        heldout_fraction=0.2,
+        show_problem=True,
+        seed=0,
+        epochs=1,
+        max_steps=0,
+        groups_per_step=4,
+        micro_batch_tokens=100,
+        share_prefixes=True,
+        negatives_per_group=4,
+        max_length=128,
+        eval_every=0,
+        eval_groups=0,
+        eval_batch_tokens=2048,
+        patience=0,
+        save_every=0,
+        lr=1e-3,
+        head_lr=1e-3,
+        warmup_steps=2,
+        weight_decay=0.01,
+        grad_clip=1.0,
+        dropout=0.0,
+        dtype="float32",
+        save_dtype="float32",
+        gradient_checkpointing=False,
+        device="cpu",
+        second_input_model=None,
+        log_every=1,
+        wandb="disabled",
+        project="tests",
+        ranks=RankSettings(1, 0, 60.0, 60.0),
+        lora=LoraSettings(0, 8, 0.0, 0),
+        loss=LossSettings(1.0, 0.5, 0.7, 0.1, 0.15, 0.5),
+    )
+    return dataclasses.replace(config, **changes)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tracelift_ray.reasoning_rm.inputs import RenderedInput, render_input
+from tracelift_ray.reasoning_rm.inputs import RenderedInput, hide_problem, render_input
 from tracelift_ray.reasoning_rm.second_input import FrozenLogprobs, align
 from tracelift_ray.types import Problem
 
@@ -58,9 +58,12 @@ class InputEncoder:
     Args:
         tokenizer: of the backbone; a fast one (with character offsets) where a second input is used.
         frozen: the language model behind the second input, or None.
+        show_problem: False for a trace-only model, which reads the trace and its task alone.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, frozen: FrozenLogprobs | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, max_length: int, frozen: FrozenLogprobs | None = None, *, show_problem: bool = True
+    ) -> None:
         if frozen is not None and not tokenizer.is_fast:
             raise ValueError("the second input needs a fast tokenizer, which knows the characters of each token")
         # Padding is masked and on the right, so any id will do where the tokenizer has none for it.
@@ -68,11 +71,14 @@ class InputEncoder:
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._frozen = frozen
+        self._show_problem = show_problem
 
     def encode(self, items: Sequence[tuple[Problem, str]]) -> list[EncodedInput]:
         """The tokens of each (problem, trace), in order."""
         if not items:
             return []
+        if not self._show_problem:
+            items = [(hide_problem(problem), reasoning) for problem, reasoning in items]
         rendered = [render_input(problem, reasoning) for problem, reasoning in items]
         texts = [item.text for item in rendered]
         offsets = self._frozen is not None

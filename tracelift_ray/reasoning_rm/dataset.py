@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.data.groups import GroupTrace, TraceGroup
+from tracelift_ray.data.groups import GroupTrace, TraceGroup, load_groups
 from tracelift_ray.data.split import split_heldout
 from tracelift_ray.reasoning_rm.batching import EncodedInput, InputEncoder
+from tracelift_ray.reasoning_rm.settings import TrainRmConfig
 from tracelift_ray.types import DataError, Problem, Task, rubric_dimensions
 
 
 @dataclass(frozen=True)
 class EncodedTrace:
-    """A trace as RM input tokens, with its judgement."""
+    """A trace as RM input tokens, with its judgement; ``length`` is that of the trace alone, in characters."""
 
     input: EncodedInput
     labels: tuple[int, ...]
     total: float
     kind: str | None
+    length: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,56 @@ class EncodedGroup:
     @property
     def traces(self) -> tuple[EncodedTrace, ...]:
         return (*self.positives, *self.negatives)
+
+
+@dataclass(frozen=True)
+class GroupData:
+    """The groups of a run.
+
+    Attributes:
+        names: of the five heads.
+    """
+
+    train: tuple[TraceGroup, ...]
+    heldout: tuple[TraceGroup, ...]
+    names: tuple[str, ...]
+
+
+def load_data(config: TrainRmConfig, say: Callable[[str], None]) -> GroupData:
+    """Reads the groups of a run and divides them.
+
+    Raises:
+        DataError: a file cannot be read, one part is empty, or a problem is in both.
+    """
+    loaded = load_groups(config.groups, config.on_error)
+    say(loaded.report.summary())
+    if config.heldout_groups is None:
+        train, heldout = split_groups(loaded.groups, config.heldout_fraction)
+    else:
+        other = load_groups(config.heldout_groups, config.on_error)
+        say(other.report.summary())
+        train, heldout = list(loaded.groups), list(other.groups)
+        _require_apart(train, heldout, config)
+    tasks = {group.task for group in (*train, *heldout)}
+    return GroupData(tuple(train), tuple(heldout), dimension_names(tasks))
+
+
+def _require_apart(train: Sequence[TraceGroup], heldout: Sequence[TraceGroup], config: TrainRmConfig) -> None:
+    """Raises DataError where one file is empty or both have a problem, by id or by text."""
+    for path, groups in ((config.groups, train), (config.heldout_groups, heldout)):
+        if not groups:
+            raise DataError(f"{path} holds no usable group")
+    seen = {key for group in train for key in (group.problem.id, _plain(group.problem.statement))}
+    for group in heldout:
+        if group.problem.id in seen or _plain(group.problem.statement) in seen:
+            raise DataError(
+                f"problem {group.problem.id} is in {config.groups} and in {config.heldout_groups}, so what is held "
+                "out would be trained on; split by problem"
+            )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def split_groups(groups: Sequence[TraceGroup], fraction: float) -> tuple[list[TraceGroup], list[TraceGroup]]:
@@ -71,7 +123,7 @@ def encode_groups(groups: Sequence[TraceGroup], encoder: InputEncoder, max_tests
     inputs = iter(encoder.encode(items))
 
     def encoded(traces: Sequence[GroupTrace]) -> tuple[EncodedTrace, ...]:
-        return tuple(EncodedTrace(next(inputs), t.labels, t.total, t.negative_kind) for t in traces)
+        return tuple(EncodedTrace(next(inputs), t.labels, t.total, t.negative_kind, len(t.reasoning)) for t in traces)
 
     return [EncodedGroup(encoded(group.positives), encoded(group.negatives)) for group in groups]
 

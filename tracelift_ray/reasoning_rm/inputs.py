@@ -20,6 +20,7 @@ other; stdin/stdout tests are, for each test, the line ``input:``, the input, th
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from tracelift_ray.types import CodeTests, Problem
@@ -32,6 +33,11 @@ class RenderedInput:
     text: str
     start: int
     end: int
+
+
+def hide_problem(problem: Problem) -> Problem:
+    """The problem as a trace-only model is shown it: its task, and nothing that the trace could be held against."""
+    return dataclasses.replace(problem, statement="", task_type="", tests=None)
 
 
 def render_tests(tests: CodeTests) -> str:

@@ -74,6 +74,22 @@ def rubric_loss(
     return LossTerms(classification, regression, ranking, negative, total)
 
 
+def prefix_loss(good_logits: Tensor, good: Tensor, *, num_good: int, num_flawed: int) -> Tensor:
+    """The auxiliary loss at every token of prefix trees: cross-entropy of "a good trace begins so", a scalar.
+
+    A token that only flawed traces have at their place tells where the flaw is; so do tokens up to there, which good
+    ones have too. Both kinds weigh the same in the whole batch, whatever their numbers.
+
+    Args:
+        good_logits: (B, T).
+        good: (B, T), 1 good, 0 flawed, -1 neither.
+        num_good, num_flawed: of the whole batch; one that is 0 adds nothing.
+    """
+    good_terms = functional.softplus(-good_logits)[good == 1].sum() / max(1, num_good)
+    flawed_terms = functional.softplus(good_logits)[good == 0].sum() / max(1, num_flawed)
+    return 0.5 * (good_terms + flawed_terms)
+
+
 def _positive_ranking(scores: Tensor) -> Tensor:
     """One group's scores, the positive first -> mean logistic loss of the positive over each negative."""
     if len(scores) < 2:

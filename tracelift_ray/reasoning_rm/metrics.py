@@ -7,6 +7,9 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+
+from tracelift_ray.reasoning_rm.measures import Calibration, calibrate, centred, correlation
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class ScoredTrace:
         predicted: the likeliest label of each head.
         total, predicted_total: the judge's total and the total head's, in [0, 1].
         score: q in [0, 1].
+        length: of the trace, in characters.
         kind: how a negative is flawed, where that is known.
     """
 
@@ -26,6 +30,7 @@ class ScoredTrace:
     total: float
     predicted_total: float
     score: float
+    length: int
     kind: str | None = None
 
 
@@ -36,6 +41,25 @@ class ScoredGroup:
     positives: tuple[ScoredTrace, ...]
     negatives: tuple[ScoredTrace, ...]
 
+    @property
+    def traces(self) -> tuple[ScoredTrace, ...]:
+        return (*self.positives, *self.negatives)
+
+
+@dataclass(frozen=True)
+class LengthBias:
+    """Correlation with a trace's length in [-1, 1], of the model's q and of the judge's total; None: one is constant.
+
+    Attributes:
+        score, judged: over all traces.
+        score_within, judged_within: within groups, after each group's means are taken off.
+    """
+
+    score: float | None
+    judged: float | None
+    score_within: float | None
+    judged_within: float | None
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -43,12 +67,13 @@ class Reference:
 
     Attributes:
         group_accuracy: of scores at random, the mean over groups of the chance that every positive comes first.
-        total_mae: of the best constant total, the median.
+        total_mae, total_rmse: of the best constant total, the median and the mean.
         dimension_accuracy: of each dimension's most frequent label.
     """
 
     group_accuracy: float
     total_mae: float
+    total_rmse: float
     dimension_accuracy: dict[str, float]
     pair_accuracy: float = 0.5
 
@@ -61,9 +86,10 @@ class RmMetrics:
         pair_accuracy: share of (positive, negative) pairs of a group with the positive's score strictly higher.
         group_accuracy: share of groups whose every positive scores higher than every negative.
         mean_margin: mean of q_positive - q_negative over the pairs, in [-1, 1].
-        total_mae: mean |predicted - judged| total over all traces.
+        total_mae, total_rmse: mean, and root mean square, of |predicted - judged| total over all traces.
         dimension_accuracy: share of traces with the judge's label, by dimension.
         kind_accuracy: pair accuracy by kind of flaw, and the number of its pairs.
+        calibration: of the predicted total against the judged one.
         reference: the same measures of a model that reads nothing.
     """
 
@@ -73,8 +99,11 @@ class RmMetrics:
     group_accuracy: float
     mean_margin: float
     total_mae: float
+    total_rmse: float
     dimension_accuracy: dict[str, float]
     kind_accuracy: dict[str, tuple[float, int]]
+    calibration: Calibration
+    length_bias: LengthBias
     reference: Reference
 
 
@@ -87,7 +116,7 @@ def measure(groups: Sequence[ScoredGroup], dimension_names: Sequence[str]) -> Rm
             for positive in group.positives:
                 margins.append(positive.score - negative.score)
                 by_kind[negative.kind or "unnamed"].append(positive.score > negative.score)
-    traces = [trace for group in groups for trace in (*group.positives, *group.negatives)]
+    traces = [trace for group in groups for trace in group.traces]
     right = [[a == b for a, b in zip(trace.predicted, trace.labels, strict=True)] for trace in traces]
     return RmMetrics(
         groups=len(groups),
@@ -96,9 +125,26 @@ def measure(groups: Sequence[ScoredGroup], dimension_names: Sequence[str]) -> Rm
         group_accuracy=_mean(_lowest(group.positives) > _highest(group.negatives) for group in groups),
         mean_margin=_mean(margins),
         total_mae=_mean(abs(trace.predicted_total - trace.total) for trace in traces),
+        total_rmse=math.sqrt(_mean((trace.predicted_total - trace.total) ** 2 for trace in traces)),
         dimension_accuracy={name: _mean(row[i] for row in right) for i, name in enumerate(dimension_names)},
         kind_accuracy={kind: (_mean(hits), len(hits)) for kind, hits in sorted(by_kind.items())},
+        calibration=calibrate([trace.predicted_total for trace in traces], [trace.total for trace in traces]),
+        length_bias=_length_bias(groups),
         reference=_reference(groups, traces, dimension_names),
+    )
+
+
+def _length_bias(groups: Sequence[ScoredGroup]) -> LengthBias:
+    by_group = [group.traces for group in groups]
+    lengths, scores, totals = (
+        [[getter(trace) for trace in traces] for traces in by_group]
+        for getter in (attrgetter("length"), attrgetter("score"), attrgetter("total"))
+    )
+    return LengthBias(
+        score=correlation(_flat(lengths), _flat(scores)),
+        judged=correlation(_flat(lengths), _flat(totals)),
+        score_within=correlation(centred(lengths), centred(scores)),
+        judged_within=correlation(centred(lengths), centred(totals)),
     )
 
 
@@ -112,6 +158,7 @@ def _reference(
             1 / math.comb(len(group.positives) + len(group.negatives), len(group.positives)) for group in groups
         ),
         total_mae=_mean(abs(trace.total - middle) for trace in traces),
+        total_rmse=statistics.pstdev(trace.total for trace in traces),
         dimension_accuracy={name: max(Counter(labels).values()) / len(labels) for name, labels in columns},
     )
 
@@ -122,6 +169,10 @@ def _lowest(traces: Iterable[ScoredTrace]) -> float:
 
 def _highest(traces: Iterable[ScoredTrace]) -> float:
     return max(trace.score for trace in traces)
+
+
+def _flat(groups: Iterable[Iterable[float]]) -> list[float]:
+    return [value for group in groups for value in group]
 
 
 def _mean(values: Iterable[float]) -> float:

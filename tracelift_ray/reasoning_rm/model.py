@@ -7,16 +7,16 @@ added; its architecture is named ``<Backbone>ForReasonRewardModel`` (``Qwen2ForR
 depends on that sequence alone, whatever it is batched with, since padding is on the right of a causal model.
 
 Two optional keys, ``rm_second_input`` and ``rm_second_input_model``, name a second input (see ``second_input.py``);
-then ``second_input.{logprob,surprising}`` are weights too.
+then ``second_input.{logprob,surprising}`` are weights too. ``rm_input: trace`` marks a model that is not shown the
+problem, which is a baseline to measure others against.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -26,31 +26,35 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tracelift_ray.reasoning_rm.rubric import DERIVED_WEIGHT
 from tracelift_ray.reasoning_rm.second_input import LOGPROB_INPUT, LogprobEmbedding
-from tracelift_ray.types import DataError
+from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, DataError
 
 ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
 NUM_DIMENSIONS = 5
+TRACE_ONLY = "trace"  # the value of rm_input
+_KNOWN_DIMENSIONS = {*MATH_DIMENSIONS, *CODE_DIMENSIONS}
+_WEIGHT_TOLERANCE = 1e-4
 
 
 class RewardModelError(DataError):
     """A directory that is no usable reward model or backbone: what is wrong, where, what to do, in one line."""
 
 
-@dataclass(frozen=True)
-class RubricOutput:
-    """What the heads say of B sequences, all in float32.
+class RubricOutput(NamedTuple):
+    """What the heads say of B sequences, all in float32. A tuple of tensors, which DeepSpeed's hooks can look into.
 
     Attributes:
         label_logits: (B, 5, num_labels).
         total: (B,) in [0, 1], the sigmoid of the total head; equal to ``derived`` for a model without that head.
         derived: (B,) in [0, 1], sum_d w_d E[label_d] / (num_labels - 1).
         score: (B,) in [0, 1], q = 0.5 derived + 0.5 total.
+        good_logits: (B, T), of every token, that a good trace begins so; None without the head that training may add.
     """
 
     label_logits: Tensor
     total: Tensor
     derived: Tensor
     score: Tensor
+    good_logits: Tensor | None = None
 
     @property
     def expected_labels(self) -> Tensor:
@@ -62,6 +66,11 @@ def expected_labels(label_logits: Tensor) -> Tensor:
     """The mean label under softmax(logits): (..., num_labels) -> (...), in [0, num_labels - 1]."""
     values = torch.arange(label_logits.shape[-1], device=label_logits.device, dtype=torch.float32)
     return (label_logits.float().softmax(-1) * values).sum(-1)
+
+
+def _linear(head: Any, hidden: Tensor) -> Tensor:
+    """A linear head applied in float32."""
+    return nn.functional.linear(hidden, head.weight.float(), head.bias.float())
 
 
 class ReasoningRewardModel(PreTrainedModel):
@@ -82,31 +91,58 @@ class ReasoningRewardModel(PreTrainedModel):
         self.dimension_heads = nn.ModuleList(nn.Linear(hidden, config.rm_num_labels) for _ in config.rm_dimension_names)
         self.total_head = nn.Linear(hidden, 1) if config.rm_use_total_head else None
         self.second_input = LogprobEmbedding(hidden) if second_input_of(config) else None
+        self.good_head: nn.Linear | None = None
         self.post_init()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_logprobs: Tensor | None = None) -> RubricOutput:
-        """Scores right-padded sequences.
+    def add_good_head(self) -> None:
+        """Adds a head for training alone, which tells at every token whether a good trace begins so."""
+        self.good_head = nn.Linear(self.config.get_text_config().hidden_size, 1)
+        nn.init.zeros_(self.good_head.weight)
+        nn.init.zeros_(self.good_head.bias)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_logprobs: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        ends: Tensor | None = None,
+    ) -> RubricOutput:
+        """Scores right-padded sequences, or the sequences of prefix trees (see ``prefixes.py``).
 
         Args:
-            input_ids, attention_mask: (B, T); every row has at least one token and its padding on the right.
+            input_ids: (B, T).
+            attention_mask: (B, T), where every row has at least one token and its padding on the right; of trees
+                (B, 1, T, T).
             token_logprobs: (B, T), NaN where a token has none; given exactly where the model has a second input.
+            position_ids: (B, T), of trees.
+            ends: (rows, 2), of trees: row and column of each sequence's last token; else each row is a sequence.
         """
         if (token_logprobs is None) != (self.second_input is None):
             raise ValueError("token_logprobs must be given exactly where the reward model has a second input")
         embeddings = self.get_input_embeddings()(input_ids)
         if self.second_input is not None:
             embeddings = embeddings + self.second_input(token_logprobs)
-        hidden = self.model(inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False).last_hidden_state
-        last = attention_mask.sum(1).long() - 1
-        pooled = self.dropout(hidden[torch.arange(len(last), device=last.device), last])
-        return self._read_heads(pooled)
+        hidden = self.model(
+            inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+        ).last_hidden_state
+        if ends is None:
+            last = attention_mask.sum(1).long() - 1
+            ends = torch.stack([torch.arange(len(last), device=last.device), last], dim=1)
+        output = self._read_heads(self.dropout(hidden[ends[:, 0], ends[:, 1]]))
+        if self.good_head is None:
+            return output
+        return output._replace(good_logits=_linear(self.good_head, hidden.float()).squeeze(-1))
 
     def _read_heads(self, pooled: Tensor) -> RubricOutput:
         """(B, hidden) -> the heads' output."""
-        logits = torch.stack([head(pooled) for head in self.dimension_heads], dim=1).float()
-        weights = torch.tensor(self.config.rm_dimension_weights, device=logits.device, dtype=torch.float32)
-        derived = (expected_labels(logits) * weights).sum(-1) / (logits.shape[-1] - 1)
-        total = derived if self.total_head is None else torch.sigmoid(self.total_head(pooled).squeeze(-1).float())
+        # In float32 whatever the backbone computes in: q is compared across traces, and bfloat16 steps by 0.004.
+        with torch.autocast(pooled.device.type, enabled=False):
+            pooled = pooled.float()
+            logits = torch.stack([_linear(head, pooled) for head in self.dimension_heads], dim=1)
+            weights = torch.tensor(self.config.rm_dimension_weights, device=logits.device, dtype=torch.float32)
+            derived = (expected_labels(logits) * weights).sum(-1) / (logits.shape[-1] - 1)
+            total = derived if self.total_head is None else torch.sigmoid(_linear(self.total_head, pooled).squeeze(-1))
         return RubricOutput(logits, total, derived, DERIVED_WEIGHT * derived + (1 - DERIVED_WEIGHT) * total)
 
     @classmethod
@@ -118,19 +154,23 @@ class ReasoningRewardModel(PreTrainedModel):
         dropout: float = 0.0,
         dtype: torch.dtype = torch.float32,
         second_input_model: str | None = None,
+        show_problem: bool = True,
     ) -> ReasoningRewardModel:
-        """A reward model with new heads over the pretrained weights in ``path``.
+        """A reward model with new heads over the pretrained weights in ``path``; at first all scores are the same.
 
         Args:
             path: a Hugging Face directory of a decoder, with or without its language-model head.
             dimension_names: the five dimensions, in the order of the heads.
             second_input_model: a path relative to where the reward model will be saved: a frozen causal language
                 model whose log-probs of the trace's tokens become the second input; None: no second input.
+            show_problem: False for a model that reads the trace alone.
 
         Raises:
             RewardModelError: ``path`` holds no backbone.
         """
         config = _read_config(path)
+        if not show_problem:
+            config.rm_input = TRACE_ONLY
         if second_input_model is not None:
             config.rm_second_input, config.rm_second_input_model = LOGPROB_INPUT, second_input_model
         config.rm_dimension_names = list(dimension_names)
@@ -142,6 +182,9 @@ class ReasoningRewardModel(PreTrainedModel):
         model: Any = model_class(config)(config)
         model.to(dtype)
         model.model.load_state_dict(backbone.state_dict())
+        for head in (*model.dimension_heads, model.total_head):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
         return model
 
     @classmethod
@@ -194,6 +237,14 @@ def second_input_of(config: Any) -> str | None:
     return config.rm_second_input_model if kind else None
 
 
+def shows_problem(config: Any) -> bool:
+    """Whether the model reads the problem beside the trace, as all do that are not trace-only baselines."""
+    shown = getattr(config, "rm_input", None)
+    if shown not in (None, TRACE_ONLY):
+        raise RewardModelError(f"rm_input is {shown!r}; this version knows {TRACE_ONLY!r}")
+    return shown is None
+
+
 def _read_config(path: str | Path) -> Any:
     """The configuration in ``path``, after checking that weights lie beside it."""
     directory = Path(path)
@@ -210,18 +261,33 @@ def _read_config(path: str | Path) -> Any:
 
 
 def _check_config(config: Any, path: str | Path) -> None:
-    """Checks the added keys: five dimensions, a weight for each that sum to 1, and at least two labels."""
+    """Checks the added keys: five known dimensions, a weight for each that sum to 1, and at least two labels."""
     keys = ("rm_dimension_names", "rm_dimension_weights", "rm_num_labels", "rm_use_total_head", "classifier_dropout")
     missing = [key for key in keys if not hasattr(config, key)]
     if missing:
         raise RewardModelError(f"{path}/config.json lacks {', '.join(missing)}; save the model with save_pretrained")
-    names, weights = config.rm_dimension_names, config.rm_dimension_weights
-    if isinstance(weights, dict):
-        config.rm_dimension_weights = weights = [weights.get(name, 0.0) for name in names]
-    if len(names) != NUM_DIMENSIONS or len(weights) != NUM_DIMENSIONS or abs(sum(weights) - 1) > 1e-4:
+    names = config.rm_dimension_names
+    if len(names) != NUM_DIMENSIONS or len(set(names)) != NUM_DIMENSIONS:
+        raise RewardModelError(f"{path}/config.json: rm_dimension_names is {names}; it must be five names")
+    unknown = [name for name in names if not set(name.split("|")) <= _KNOWN_DIMENSIONS]
+    if unknown:
         raise RewardModelError(
-            f"{path}: rm_dimension_names {names} and rm_dimension_weights {weights} must be five names and five "
-            "weights that sum to 1"
+            f"{path}/config.json: rm_dimension_names has {unknown[0]!r}; it must be one of "
+            f"{', '.join(sorted(_KNOWN_DIMENSIONS))}, or two of them joined by |"
         )
+    config.rm_dimension_weights = _dimension_weights(config.rm_dimension_weights, names, path)
     if config.rm_num_labels < 2:
-        raise RewardModelError(f"{path}: rm_num_labels is {config.rm_num_labels}; at least 2 are needed")
+        raise RewardModelError(f"{path}/config.json: rm_num_labels is {config.rm_num_labels}; at least 2 are needed")
+
+
+def _dimension_weights(weights: Any, names: Sequence[str], path: str | Path) -> list[float]:
+    """The weights in the order of ``names``, from a list or from an object by name."""
+    listed: list[Any] = [weights.get(name) for name in names] if isinstance(weights, dict) else list(weights)
+    extra = sorted(set(weights) - set(names)) if isinstance(weights, dict) else []
+    numbers = all(isinstance(weight, (int, float)) and weight >= 0 for weight in listed)
+    if extra or len(listed) != NUM_DIMENSIONS or not numbers or abs(sum(listed) - 1) > _WEIGHT_TOLERANCE:
+        raise RewardModelError(
+            f"{path}/config.json: rm_dimension_weights is {weights}; it must be a weight of at least 0 for each of "
+            "the five dimensions, and they must sum to 1"
+        )
+    return listed

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.batching import EncodedInput, InputEncoder, collate
 from tracelift_ray.reasoning_rm.budget import budget_batches
-from tracelift_ray.reasoning_rm.model import ReasoningRewardModel, RubricOutput, second_input_of
+from tracelift_ray.reasoning_rm.model import ReasoningRewardModel, RubricOutput, second_input_of, shows_problem
 from tracelift_ray.reasoning_rm.second_input import FrozenLogprobs
 from tracelift_ray.types import InfrastructureError, Problem, RubricScore
 
@@ -28,7 +28,8 @@ def load_encoder(path: str | Path, model: ReasoningRewardModel, max_length: int,
     frozen = None
     if relative is not None:
         frozen = FrozenLogprobs((Path(path) / relative).resolve(), model.device, max_batch_tokens)
-    return InputEncoder(AutoTokenizer.from_pretrained(str(path)), max_length, frozen)
+    tokenizer = AutoTokenizer.from_pretrained(str(path))
+    return InputEncoder(tokenizer, max_length, frozen, show_problem=shows_problem(model.config))
 
 
 class RubricScorer:

@@ -1,262 +1,234 @@
 """Trains a reasoning RM from TraceLift-Groups, measures it on held-out problems, and saves it whole or not at all.
 
-The promise: the same configuration, data and machine give the same model; how a step's groups are cut into forward
-passes changes nothing but memory and time.
+The promise: a run that is killed at any moment and started again goes on as if it had not been; the same configuration,
+data and machine give the same model. The weights that are kept are those of the best evaluation.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel
+import torch.distributed as dist
+from torch import Tensor
 
-from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.data.groups import TraceGroup, load_groups
-from tracelift_ray.reasoning_rm.batching import InputEncoder, collate
-from tracelift_ray.reasoning_rm.budget import budget_batches
+from tracelift_ray.policy.checkpoint import Checkpoint
+from tracelift_ray.policy.ranks import RankPlace
+from tracelift_ray.policy.schedule import learning_rate
 from tracelift_ray.reasoning_rm.dataset import (
     EncodedGroup,
     EncodedTrace,
-    dimension_names,
+    GroupData,
     encode_groups,
+    load_data,
     sample_epoch,
-    split_groups,
 )
-from tracelift_ray.reasoning_rm.losses import RubricTargets, rubric_loss
-from tracelift_ray.reasoning_rm.metrics import RmMetrics, ScoredGroup, ScoredTrace, measure
-from tracelift_ray.reasoning_rm.model import ReasoningRewardModel, RubricOutput
-from tracelift_ray.reasoning_rm.second_input import FrozenLogprobs
+from tracelift_ray.reasoning_rm.finish import TrainingResult, finish, training_encoder
+from tracelift_ray.reasoning_rm.metrics import RmMetrics, measure
+from tracelift_ray.reasoning_rm.passes import scored_groups
+from tracelift_ray.reasoning_rm.rank import RmRank
+from tracelift_ray.reasoning_rm.ranks import run_ranks
 from tracelift_ray.reasoning_rm.settings import TrainRmConfig
+from tracelift_ray.reasoning_rm.work import Progress, TrainingLog, WorkDirectory, best_weights, progress_of
 from tracelift_ray.types import DataError
 
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training run did.
-
-    Attributes:
-        losses: the weighted loss of each step.
-        seconds: of the steps alone.
-        truncated: traces, trained on or held out, that were cut to ``max_length``.
-        heldout: quality on the held-out groups after the last step.
-    """
-
-    steps: int
-    train_groups: int
-    losses: tuple[float, ...]
-    seconds: float
-    truncated: int
-    heldout: RmMetrics
+Say = Callable[[str], None]
 
 
-def train(config: TrainRmConfig, say: Callable[[str], None] = print) -> TrainingResult:
-    """Runs a whole training and leaves the model, its tokenizer and ``metrics.json`` in ``config.output``.
+def say_line(line: str) -> None:
+    """Prints a line at once."""
+    print(line, flush=True)
+
+
+def train(config: TrainRmConfig, say: Say = say_line) -> TrainingResult:
+    """Runs a whole training, or the rest of one that was killed, and leaves the model in ``config.output``.
 
     Args:
-        say: receives progress lines.
+        say: receives progress lines; it has to pickle where there are several ranks.
 
     Raises:
-        DataError: the groups cannot be read or split, or ``output`` exists already.
+        DataError: the groups cannot be used, ``output`` exists already, or another run is unfinished there.
         ConfigError: the learning rate is so high that the gradient is no number any more.
         RewardModelError: ``model`` is no backbone.
+        InfrastructureError: a rank died, or the disk is full.
     """
     output = Path(config.output)
     if output.exists():
         raise DataError(f"output={output} exists already; name another directory or remove it")
-    loaded = load_groups(config.groups, config.on_error)
-    say(loaded.report.summary())
-    kept, held = split_groups(loaded.groups, config.heldout_fraction)
-    trainer = RmTrainer(config, dimension_names({group.task for group in loaded.groups}), say)
-    result = trainer.run(kept, held)
-    trainer.save(output, result)
-    return result
+    data = load_data(config, say)
+    work = WorkDirectory.open(config)
+    run_ranks(config.ranks.workers, train_rank, config, data, say)
+    return finish(config, data, work, say)
 
 
-class RmTrainer:
-    """Model, optimizer and schedule of one training run."""
+def train_rank(place: RankPlace, config: TrainRmConfig, data: GroupData, say: Say) -> None:
+    """One rank's part of a run, up to its last checkpoint."""
+    encoder = training_encoder(config)
+    train_groups = encode_groups(data.train, encoder, config.max_tests)
+    heldout = encode_groups(data.heldout[: config.eval_groups or None], encoder, config.max_tests)
+    rank = RmRank(config, data.names, encoder.pad_id, place)
+    run = _Run(config, rank, train_groups, heldout, data.names, say if place.rank == 0 else _say_nothing)
+    exit_code = 1
+    try:
+        rank.start()
+        run.resume()
+        run.finish_steps()
+        exit_code = 0
+    finally:
+        run.close(exit_code)
+        rank.close()
 
-    def __init__(self, config: TrainRmConfig, names: Sequence[str], say: Callable[[str], None]) -> None:
-        torch.manual_seed(config.seed)
-        self.config = config
-        self._say = say
+
+class _Run:
+    """The loop of one rank: steps, evaluations and checkpoints at fixed steps."""
+
+    def __init__(
+        self,
+        config: TrainRmConfig,
+        rank: RmRank,
+        groups: Sequence[EncodedGroup],
+        heldout: Sequence[EncodedGroup],
+        names: tuple[str, ...],
+        say: Say,
+    ) -> None:
+        self._config = config
+        self._rank = rank
+        self._heldout = heldout
         self._names = names
-        cuda = torch.cuda.is_available() if config.device == "auto" else config.device == "cuda"
-        self._device = torch.device("cuda" if cuda else "cpu")
-        self.model = ReasoningRewardModel.from_backbone(
-            config.model, dimension_names=names, dropout=config.dropout, second_input_model=config.second_input_model
+        self._say = say
+        self._first = rank.place.rank == 0
+        self._work = WorkDirectory.open(config)
+        self._schedule = EpochSchedule(groups, config)
+        self._progress = Progress()
+        self._best: Mapping[str, Tensor] = {}
+        self._log: TrainingLog | None = None
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        newest = self._work.newest()
+        if newest is not None:
+            self._progress = progress_of(newest)
+            self._best = best_weights(newest) if self._first else {}
+            self._rank.load_state(newest.learner_dir)
+            self._say(f"going on after step {self._progress.step}")
+        dist.barrier()  # nobody removes checkpoints while another rank reads them
+        if self._first:
+            self._log = self._work.open_log(newest.step if newest else None, self._say)
+        total, held = self._schedule.steps, len(self._heldout)
+        self._say(f"training on {self._schedule.num_groups} groups for {total} steps, evaluated on {held} held out")
+
+    def finish_steps(self) -> None:
+        """All steps that are left, unless evaluations stop improving."""
+        started, before = time.monotonic(), self._progress
+        while self._progress.step < self._schedule.steps and not self._progress.stopped:
+            step = self._progress.step + 1
+            terms = self._rank.step(self._schedule.batch(step), self._rate_share(step))
+            elapsed = before.seconds + time.monotonic() - started
+            self._progress = replace(self._progress, step=step, seconds=elapsed)
+            self._report(step, terms, elapsed / step)
+            due = self._due(step, self._config.eval_every or self._schedule.steps_per_epoch)
+            if due:
+                self._evaluate(step)
+            if due or self._due(step, self._config.save_every):
+                self._progress = replace(self._progress, seconds=before.seconds + time.monotonic() - started)
+                self._save()
+
+    def close(self, exit_code: int) -> None:
+        if self._log is not None:
+            self._log.close(exit_code)
+
+    def _due(self, step: int, every: int) -> bool:
+        return step == self._schedule.steps or (every > 0 and step % every == 0)
+
+    def _rate_share(self, step: int) -> float:
+        warmup = min(self._config.warmup_steps, self._schedule.steps - 1)
+        return learning_rate(step - 1, self._schedule.steps, peak=1.0, schedule="cosine", warmup_steps=warmup)
+
+    def _report(self, step: int, terms: Mapping[str, float], seconds_per_step: float) -> None:
+        if self._log is not None:
+            self._log.write(step, "train", {**terms, "lr": self._config.lr * self._rate_share(step)})
+        if self._due(step, self._config.log_every):
+            left = seconds_per_step * (self._schedule.steps - step)
+            self._say(
+                f"step {step}/{self._schedule.steps}  loss {terms['loss']:.3f}  ranking {terms['ranking']:.3f}  "
+                f"{_clock(left)} left"
+            )
+
+    def _evaluate(self, step: int) -> None:
+        """Measure on held-out groups, and keep the weights where they are the best yet."""
+        scored = self._rank.score([group.traces for group in self._heldout])
+        metrics = measure(scored_groups(self._heldout, scored), self._names)
+        key = (metrics.group_accuracy, metrics.pair_accuracy, metrics.mean_margin)
+        better = not self._progress.best or key > self._progress.best
+        if better:
+            self._best = self._rank.trained_weights()
+            self._progress = replace(self._progress, best=key, best_step=step, worse_since=0)
+        else:
+            since = self._progress.worse_since + 1
+            stopped = bool(self._config.patience) and since >= self._config.patience
+            self._progress = replace(self._progress, worse_since=since, stopped=stopped)
+        if self._log is not None:
+            self._log.write(step, "heldout", evaluation_record(metrics))
+        self._say(
+            f"step {step}: held out, pair accuracy {metrics.pair_accuracy:.3f}, group accuracy "
+            f"{metrics.group_accuracy:.3f}{' (best yet)' if better else ''}"
         )
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(config.model)
-        if config.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self._adapters = add_adapters(self.model, config) if config.lora.rank else None
-        nn.Module.to(self.model, self._device)
-        frozen = None
-        if config.second_input_model is not None:
-            path = (Path(config.output) / config.second_input_model).resolve()
-            frozen = FrozenLogprobs(path, self._device, config.eval_batch_tokens)
-        self._encoder = InputEncoder(self._tokenizer, config.max_length, frozen)
+        if self._progress.stopped:
+            self._say(f"no better evaluation for {self._progress.worse_since}: stopped early")
 
-    def run(self, train_groups: Sequence[TraceGroup], heldout_groups: Sequence[TraceGroup]) -> TrainingResult:
-        """Trains on the first groups, measures on the second."""
-        config = self.config
-        groups = encode_groups(train_groups, self._encoder, config.max_tests)
-        heldout = encode_groups(heldout_groups, self._encoder, config.max_tests)
-        steps_per_epoch = math.ceil(len(groups) / config.groups_per_step)
-        steps = config.max_steps or config.epochs * steps_per_epoch
-        truncated = sum(trace.input.truncated for group in (*groups, *heldout) for trace in group.traces)
-        self._say(f"training on {len(groups)} groups for {steps} steps, {len(heldout)} held out, {truncated} cut")
-        started = time.monotonic()
-        losses = self._optimize(groups, steps)
-        seconds = time.monotonic() - started
-        return TrainingResult(steps, len(groups), tuple(losses), seconds, truncated, self.evaluate(heldout))
-
-    def evaluate(self, groups: Sequence[EncodedGroup]) -> RmMetrics:
-        """Scores every trace of every group, without dropout."""
-        self.model.eval()
-        traces = [trace for group in groups for trace in group.traces]
-        scored: dict[int, ScoredTrace] = {}
-        for positions in budget_batches([len(trace.input) for trace in traces], self.config.eval_batch_tokens):
-            chosen = [traces[position] for position in positions]
-            with torch.inference_mode(), self._arithmetic():
-                output = self._forward(chosen)
-            scored.update(zip(positions, _scored(chosen, output), strict=True))
-        places = iter(range(len(traces)))
-        result = [
-            ScoredGroup(
-                tuple(scored[next(places)] for _ in group.positives),
-                tuple(scored[next(places)] for _ in group.negatives),
-            )
-            for group in groups
-        ]
-        return measure(result, self._names)
-
-    def save(self, output: Path, result: TrainingResult) -> None:
-        """Writes the model in the type of ``dtype``; the directory appears whole or not at all."""
-        model: PreTrainedModel = self._adapters.merge_and_unload() if self._adapters is not None else self.model
-        partial = output.with_name(f".{output.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        model.to(getattr(torch, self.config.dtype)).save_pretrained(partial)
-        self._tokenizer.save_pretrained(partial)
-        record = {**dataclasses.asdict(result), "config": dataclasses.asdict(self.config)}
-        (partial / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
-        partial.rename(output)
-
-    def _optimize(self, groups: Sequence[EncodedGroup], steps: int) -> list[float]:
-        """``steps`` optimizer steps; returns each step's loss."""
-        optimizer = make_optimizer(self.model, self.config)
-        warmup = min(self.config.warmup_steps, steps - 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step, steps, warmup))
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.model.train()
-        losses: list[float] = []
-        started = time.monotonic()
-        for step, batch in zip(range(1, steps + 1), self._batches(groups), strict=False):
-            losses.append(self._accumulate(batch))
-            norm = float(nn.utils.clip_grad_norm_(trained, self.config.grad_clip))
-            if not math.isfinite(norm):
-                raise ConfigError("lr", self.config.lr, f"gives a gradient that is not a number (step {step})")
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-            if step % self.config.log_every == 0 or step == steps:
-                recent = losses[-self.config.log_every :]
-                left = (time.monotonic() - started) / step * (steps - step)
-                self._say(f"step {step}/{steps}  loss {sum(recent) / len(recent):.4f}  {_clock(left)} left")
-        return losses
-
-    def _batches(self, groups: Sequence[EncodedGroup]) -> Iterator[list[list[EncodedTrace]]]:
-        """The sampled groups of each step, epoch after epoch; an epoch's last step may be smaller."""
-        epoch = 0
-        while True:
-            sampled = list(sample_epoch(groups, self.config.negatives_per_group, self.config.seed, epoch))
-            for start in range(0, len(sampled), self.config.groups_per_step):
-                yield sampled[start : start + self.config.groups_per_step]
-            epoch += 1
-
-    def _accumulate(self, batch: Sequence[Sequence[EncodedTrace]]) -> float:
-        """Adds the gradient of one step's groups, a few of them at a time; returns their loss."""
-        loss = 0.0
-        num_traces = sum(map(len, batch))
-        for start in range(0, len(batch), self.config.groups_per_forward):
-            chosen = batch[start : start + self.config.groups_per_forward]
-            rows = [trace for group in chosen for trace in group]
-            targets = RubricTargets(
-                torch.tensor([row.labels for row in rows], device=self._device),
-                torch.tensor([row.total for row in rows], device=self._device),
-                tuple(map(len, chosen)),
-            )
-            with self._arithmetic():
-                output = self._forward(rows)
-            terms = rubric_loss(output, targets, self.config.loss, num_traces=num_traces, num_groups=len(batch))
-            terms.total.backward()
-            loss += float(terms.total.detach())
-        return loss
-
-    def _forward(self, traces: Sequence[EncodedTrace]) -> RubricOutput:
-        batch = collate([trace.input for trace in traces], self._encoder.pad_id, self._device)
-        return self.model(batch.input_ids, batch.attention_mask, batch.token_logprobs)
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+    def _save(self) -> None:
+        """A checkpoint, by all ranks together."""
+        box: list[Checkpoint | None] = [self._work.draft(self._progress.step) if self._first else None]
+        dist.broadcast_object_list(box, src=0)
+        draft = box[0]
+        assert draft is not None  # what rank 0 made
+        self._rank.save_state(draft.learner_dir)
+        if self._first:
+            self._work.publish(draft, self._progress, self._best)
+        dist.barrier()
 
 
-def add_adapters(model: ReasoningRewardModel, config: TrainRmConfig) -> Any:
-    """Puts LoRA adapters into the backbone's linear layers and freezes its other weights; heads stay trained."""
-    from peft import LoraConfig, get_peft_model
+class EpochSchedule:
+    """Which groups a step shows, as a function of the step alone: epoch after epoch, each in a new order."""
 
-    targets = [f"model.{name}" for name, module in model.model.named_modules() if isinstance(module, nn.Linear)]
-    if not targets:
-        raise ConfigError("lora.rank", config.lora.rank, "must be 0: the backbone has no linear layers to adapt")
-    lora = config.lora
-    settings = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
-    wrapped = get_peft_model(model, settings)
-    for name, parameter in model.named_parameters():
-        if not name.startswith("model."):
-            parameter.requires_grad_(True)
-    return wrapped
+    def __init__(self, groups: Sequence[EncodedGroup], config: TrainRmConfig) -> None:
+        self._groups = groups
+        self._config = config
+        self._epoch = -1
+        self._sampled: list[list[EncodedTrace]] = []
+        self.num_groups = len(groups)
+        self.steps_per_epoch = math.ceil(len(groups) / config.groups_per_step)
+        self.steps = config.max_steps or config.epochs * self.steps_per_epoch
 
-
-def make_optimizer(model: ReasoningRewardModel, config: TrainRmConfig) -> torch.optim.AdamW:
-    """AdamW with ``lr`` for the backbone, ``head_lr`` for what is new, weight decay on matrices only."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((name.startswith("model."), parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": config.lr if backbone else config.head_lr,
-                "weight_decay": config.weight_decay if matrix else 0.0,
-            }
-            for (backbone, matrix), parameters in groups.items()
-        ]
-    )
+    def batch(self, step: int) -> list[list[EncodedTrace]]:
+        """The groups of a step (from 1), each its positive first; an epoch's last step may have fewer."""
+        epoch, place = divmod(step - 1, self.steps_per_epoch)
+        if epoch != self._epoch:
+            config = self._config
+            self._sampled = list(sample_epoch(self._groups, config.negatives_per_group, config.seed, epoch))
+            self._epoch = epoch
+        start = place * self._config.groups_per_step
+        return self._sampled[start : start + self._config.groups_per_step]
 
 
-def learning_rate_share(step: int, steps: int, warmup: int) -> float:
-    """The share of the peak rate at ``step`` (from 0): a linear rise over ``warmup`` steps, then a cosine to 0."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def evaluation_record(metrics: RmMetrics) -> dict[str, float]:
+    """The numbers of an evaluation for ``metrics.jsonl``."""
+    return {
+        "pair_accuracy": metrics.pair_accuracy,
+        "group_accuracy": metrics.group_accuracy,
+        "mean_margin": metrics.mean_margin,
+        "total_mae": metrics.total_mae,
+        "total_rmse": metrics.total_rmse,
+        **{f"label_{name}": share for name, share in metrics.dimension_accuracy.items()},
+        **{f"pairs_{kind}": share for kind, (share, _) in metrics.kind_accuracy.items()},
+    }
 
 
-def _scored(traces: Sequence[EncodedTrace], output: RubricOutput) -> list[ScoredTrace]:
-    predicted = output.label_logits.argmax(-1).tolist()
-    rows = zip(traces, predicted, output.total.tolist(), output.score.tolist(), strict=True)
-    return [ScoredTrace(t.labels, tuple(labels), t.total, total, q, t.kind) for t, labels, total, q in rows]
+def _say_nothing(line: str) -> None:
+    """For the ranks that do not report."""
 
 
 def _clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ from tracelift_ray.reasoning_rm.losses import RubricTargets, rubric_loss
 from tracelift_ray.reasoning_rm.model import RubricOutput, expected_labels
 from tracelift_ray.reasoning_rm.settings import LossSettings
 
-WEIGHTS = LossSettings(1.0, 0.5, 0.7, 0.0, 0.15)
+WEIGHTS = LossSettings(1.0, 0.5, 0.7, 0.0, 0.15, 0.0)
 
 
 def output_with(scores, totals=None, logits=None):
@@ -52,7 +52,7 @@ def test_negative_ranking_is_a_hinge_over_pairs_whose_totals_differ():
 
 
 def test_the_total_weighs_the_terms():
-    weights = LossSettings(2.0, 3.0, 5.0, 7.0, 0.15)
+    weights = LossSettings(2.0, 3.0, 5.0, 7.0, 0.15, 0.0)
     output = output_with([0.9, 0.5, 0.4], totals=[0.1, 0.2, 0.3])
     terms = rubric_loss(output, targets([3], [1.0, 0.6, 0.2]), weights, num_traces=3, num_groups=1)
     expected = 2 * terms.classification + 3 * terms.regression + 5 * terms.ranking + 7 * terms.negative_ranking
@@ -67,7 +67,7 @@ def test_a_group_of_one_has_no_ranking():
 
 def test_ranking_raises_the_positive_and_lowers_the_negatives():
     output = output_with([0.4, 0.6, 0.7])
-    rubric_loss(output, targets([3]), LossSettings(0, 0, 1, 0, 0.15), num_traces=3, num_groups=1).total.backward()
+    rubric_loss(output, targets([3]), LossSettings(0, 0, 1, 0, 0.15, 0), num_traces=3, num_groups=1).total.backward()
     gradient = output.score.grad
     assert gradient[0] < 0 < min(gradient[1], gradient[2])
 

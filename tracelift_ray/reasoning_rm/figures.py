@@ -1,0 +1,121 @@
+"""The pictures of a trained reward model and of a report on it, drawn with matplotlib's file-only backend."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tracelift_ray.reasoning_rm.finish import TrainingResult
+    from tracelift_ray.reasoning_rm.measures import Calibration
+
+#: Distinct also for colour-blind readers.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+FAINT = "#9aa0a8"
+_INK = "#30343b"
+_STYLE: Any = {
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e8eb",
+    "axes.axisbelow": True,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+}
+
+
+def draw_training(result: TrainingResult, path: Path) -> None:
+    """Loss, held-out accuracy while training, pair accuracy by kind of flaw, and calibration."""
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE):
+        figure, panels = new_figure(2, 2, (11.5, 7.6))
+        steps = range(1, len(result.losses) + 1)
+        panels[0].plot(steps, _smooth(result.losses), color=COLOURS[0])
+        label(panels[0], "Training loss", "step")
+        checked = [evaluation.step for evaluation in result.evaluations]
+        for name, colour in (("pair_accuracy", COLOURS[0]), ("group_accuracy", COLOURS[1])):
+            values = [getattr(evaluation, name) for evaluation in result.evaluations]
+            panels[1].plot(checked, values, "o-", color=colour, label=name.replace("_", " "))
+        panels[1].axvline(result.best_step, color=FAINT, linestyle=":", label="kept")
+        panels[1].set_ylim(0, 1)
+        panels[1].legend(loc="lower right")
+        label(panels[1], "Held out, while training", "step")
+        kinds = {kind: share for kind, (share, _) in result.heldout.kind_accuracy.items()}
+        draw_kinds(panels[2], {"saved model": kinds})
+        draw_reliability(panels[3], result.heldout.calibration)
+        save_figure(figure, path)
+
+
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure of ``rows`` x ``columns`` panels, in reading order."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG."""
+    figure.savefig(path, dpi=130)
+
+
+def label(panel: Axes, title: str, below: str) -> None:
+    """The panel's title and what its horizontal axis shows."""
+    panel.set_title(title)
+    panel.set_xlabel(below)
+
+
+def draw_kinds(panel: Axes, models: dict[str, dict[str, float]]) -> None:
+    """Bars of pair accuracy by kind of flaw, a colour for each model."""
+    kinds = sorted({kind for shares in models.values() for kind in shares})
+    height = 0.8 / len(models)
+    for number, (name, shares) in enumerate(models.items()):
+        places = [place + 0.4 - (number + 0.5) * height for place in range(len(kinds))]
+        panel.barh(places, [shares.get(kind, 0.0) for kind in kinds], height, color=COLOURS[number], label=name)
+    panel.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
+    panel.axvline(0.5, color=FAINT, linestyle=":")
+    panel.set_xlim(0, 1)
+    panel.grid(False, axis="y")
+    if len(models) > 1:
+        panel.legend(loc="lower left", fontsize=8.5, frameon=True)
+    label(panel, "Pairs in the right order, by kind of flaw", "share of pairs (0.5: by chance)")
+
+
+def draw_reliability(panel: Axes, calibration: Calibration) -> None:
+    """Judged total over predicted total, the size of a point by the number of its traces."""
+    most = max(found.count for found in calibration.bins)
+    panel.plot([0, 1], [0, 1], color=FAINT, linestyle=":")
+    panel.plot([b.predicted for b in calibration.bins], [b.judged for b in calibration.bins], color=COLOURS[0])
+    panel.scatter(
+        [b.predicted for b in calibration.bins],
+        [b.judged for b in calibration.bins],
+        [20 + 180 * b.count / most for b in calibration.bins],
+        color=COLOURS[0],
+    )
+    panel.set_xlim(0, 1)
+    panel.set_ylim(0, 1)
+    panel.set_ylabel("judged total")
+    label(panel, f"Calibration of the total (ECE {calibration.error:.3f})", "predicted total")
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Trailing means over a twentieth of the run."""
+    window = max(1, len(values) // 20)
+    return [statistics.fmean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
