@@ -76,10 +76,21 @@ async def make_drafts(
             progress.count(draft)
             return draft
 
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(made(problem)) for problem in problems]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(made(problem)) for problem in problems]
+    except BaseExceptionGroup as failures:
+        raise _first(failures) from failures
     progress.end()
     return [task.result() for task in running]
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that ended the others; they are cancelled at the first one."""
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _draft(problem: Problem, stages: Stages) -> Draft:

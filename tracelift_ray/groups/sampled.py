@@ -92,7 +92,9 @@ class SampledReferences:
         pools = SystemPools(self._planner, self._executor, self._verifier, None)
         self._system = PlannerExecutorSystem(pools, settings)
         try:
-            await asyncio.gather(self._planner.engine.start(), self._executor.engine.start())
+            # One after the other: transformers loads no two models in one process at a time.
+            await self._planner.engine.start()
+            await self._executor.engine.start()
         except BaseException:  # whatever it was, no engine's processes may stay behind
             await self._close()
             raise

@@ -1,0 +1,228 @@
+"""Group builds on the real stack: killed and gone on with, by a model behind a server, from a planner's samples.
+
+The server is a real one on this machine; what it says is canned, so that good replies and useless ones come at known
+places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from launch.entry import CONFIG_DIR
+from tests.unit.groups.cases import write_problems
+from tests.unit.groups.configs import build_config
+from tracelift_ray.data.groups import load_groups
+from tracelift_ray.data.problems import write_problems as write_own_form
+from tracelift_ray.demo.source import demo_problems
+from tracelift_ray.groups.build import Built, build
+from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.types import MATH_DIMENSIONS, DataError, InfrastructureError
+
+ROOT = CONFIG_DIR.parent
+FILES = ("train.jsonl", "heldout.jsonl", "left_out.jsonl", "README.md")
+WORST = dict.fromkeys((*MATH_DIMENSIONS, "total"), 3)
+BEST = dict.fromkeys((*MATH_DIMENSIONS, "total"), 10)
+
+
+class CannedModel:
+    """An OpenAI-compatible server. Edits add 1 to the first number of the last line; flawed traces are judged worse.
+
+    What it does wrong on purpose: edits of one kind are untagged at first, those of another always rewrite everything;
+    some judgements are broken JSON until they are asked for again, some for ever.
+    """
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.down = False
+        self.good: set[str] = set()
+
+    def reply(self, request: str) -> str:
+        if "Rewrite the reasoning" in request:
+            return self._edit(request)
+        if "cannot be read" in request:
+            self.asked["repair"] += 1
+            return json.dumps(WORST) if "almost" in request else "I cannot."
+        return self._judge(request)
+
+    def _edit(self, request: str) -> str:
+        self.asked["edit"] += 1
+        trace = request.split("Reasoning:\n")[1].split("\n\nReply")[0]
+        self.good.add(trace)
+        if "exchanged in one step" in request:
+            return "<reasoning>Something else altogether is said here, and it is long enough to be seen.</reasoning>"
+        lines = trace.splitlines()
+        words = re.sub(r"\d+", lambda match: str(int(match[0]) + 1), lines[-1], count=1)
+        edited = "\n".join([*lines[:-1], words])
+        if "computed wrong" in request and self.asked["untagged"] % 2 == 0:
+            self.asked["untagged"] += 1
+            return edited
+        self.asked["untagged"] += "computed wrong" in request
+        # Edits of different kinds must differ, or they would be one.
+        mark = " Then" * (1 + sum(map(ord, request.split("one flaw: ")[1][:20])) % 5)
+        return f"<reasoning>{edited.replace(' are left', f'{mark} are left')}</reasoning>"
+
+    def _judge(self, request: str) -> str:
+        self.asked["judge"] += 1
+        trace = request.split("<reasoning>\n")[1].split("\n</reasoning>")[0]
+        if trace in self.good:
+            return json.dumps(BEST)
+        shop = int(re.search(r"Shop (\d+)", request).group(1))  # type: ignore[union-attr]
+        if shop == 3:
+            return "It is almost JSON: " + json.dumps(WORST)
+        if shop == 5:
+            return "{"
+        return f"```json\n{json.dumps(WORST)}\n```"
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[CannedModel, str]]:
+    """The model and its address."""
+    model = CannedModel()
+
+    async def complete(request: web.Request) -> web.Response:
+        if model.down:
+            return web.json_response({"error": {"message": "out of order"}}, status=400)
+        body = await request.json()
+        content = model.reply(body["messages"][0]["content"])
+        choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+        return web.json_response(
+            {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        )
+
+    async def models(_: web.Request) -> web.Response:
+        return web.json_response(
+            {"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "x"}]}
+        )
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/chat/completions", complete), web.get("/v1/models", models)])
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(app, shutdown_timeout=1.0)
+    loop.run_until_complete(runner.setup())
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    loop.run_until_complete(site.start())
+    port = runner.addresses[0][1]
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield model, f"http://127.0.0.1:{port}/v1"
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+def run(*overrides: str) -> Built:
+    return asyncio.run(build(build_config(*overrides), say=lambda line: None))
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    source = write_problems(tmp_path / "in.jsonl", 500)
+    command = [sys.executable, "-m", "launch.build_groups", f"source={source}"]
+    killed = subprocess.Popen([*command, f"out={tmp_path}/killed"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    stage = tmp_path / "killed/stages/traces.jsonl"
+    deadline = time.monotonic() + 60
+    while not (stage.exists() and stage.stat().st_size > 2_000) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(30)
+    before = stage.read_bytes()
+    assert 0 < before.count(b"\n") < 500, "it was killed on the way"
+    assert not (tmp_path / "killed/train.jsonl").exists()
+    for name in ("killed", "whole"):
+        subprocess.run([*command, f"out={tmp_path}/{name}"], cwd=ROOT, check=True, timeout=120, capture_output=True)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    after = stage.read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1]) and after.count(b"\n") == 500, "nothing was made twice"
+
+
+def test_a_model_makes_flaws_and_rubrics_and_what_it_botches_is_dropped(
+    tmp_path: Path, served: tuple[CannedModel, str]
+) -> None:
+    model, url = served
+    source = write_problems(tmp_path / "in.jsonl", 10)
+    arguments = [
+        f"source={source}", f"out={tmp_path}/out", "perturb.kind=llm", "judge=both", "perturb.negatives=10",
+        "clean.min_negatives=2", "heldout_fraction=0", f"llm.remote.base_url={url}", "llm.remote.model=m",
+    ]  # fmt: skip
+    outcome = run(*arguments).outcome
+    groups = {int(re.findall(r"Shop (\d+)", g.problem.statement)[0]): g for g in outcome.groups}
+    assert set(groups) == {1, 2, 3, 4, 6, 7, 8, 9}, "0 has no steps, and the judge never answers readably on 5"
+    for group in groups.values():
+        assert all(trace.labels == (4,) * 5 and trace.total == 1.0 for trace in group.positives)
+        assert all(trace.labels == (1,) * 5 and trace.total == 0.3 for trace in group.negatives)
+        assert "swapped_quantities" not in {trace.negative_kind for trace in group.negatives}
+    assert model.asked["repair"] > 0
+    assert outcome.dropped["no rubric that can be read"] > 0
+    assert outcome.dropped["an edit that is not tagged once"] > 0
+    changes_all = (
+        outcome.dropped["an edit that changes too much"] + outcome.dropped["an edit that changes the length too much"]
+    )
+    assert changes_all >= 9, "tried, and tried once more"
+    assert outcome.agreement is not None and outcome.agreement.traces > 0 and outcome.agreement.order == 1.0
+    assert "Agreement of the two judges" in (tmp_path / "out/README.md").read_text()
+
+    asked, card = model.asked.total(), (tmp_path / "out/README.md").read_bytes()
+    run(*arguments)
+    assert model.asked.total() == asked, "all replies are kept"
+    assert (tmp_path / "out/README.md").read_bytes() == card
+    run(*arguments, "seed=1")
+    assert model.asked.total() > asked
+
+
+def test_a_server_that_fails_ends_the_build_and_the_next_one_goes_on(
+    tmp_path: Path, served: tuple[CannedModel, str]
+) -> None:
+    model, url = served
+    source = write_problems(tmp_path / "in.jsonl", 6)
+    arguments = [
+        f"source={source}", f"out={tmp_path}/out", "judge=llm", "clean.min_positive_total=0", "clean.min_negatives=1",
+        f"llm.remote.base_url={url}", "llm.remote.model=m", "llm.remote.retries=0",
+    ]  # fmt: skip
+    model.down = True
+    with pytest.raises(InfrastructureError, match=r"llm: the server refused with 400: .*out of order"):
+        run(*arguments)
+    assert not (tmp_path / "out/train.jsonl").exists()
+    model.down = False
+    with pytest.raises(DataError, match="no problem makes a group"):
+        run(*arguments)  # Unedited, all traces get the same score here; but the build came to its end.
+    assert model.asked["judge"] > 0
+
+
+def test_sampled_traces_are_kept_where_the_executor_succeeds_with_them(tmp_path: Path) -> None:
+    problems = demo_problems("math", 24, 0, "train")
+    write_own_form(tmp_path / "in.jsonl", problems)
+    demo = CONFIG_DIR.parent / "tracelift_ray/demo/checkpoints"
+    built = run(
+        f"source={tmp_path}/in.jsonl", f"out={tmp_path}/out", "traces.kind=sampled", "traces.samples=4",
+        "traces.keep=2", "traces.successes=3", "planner=transformers", f"planner.model={demo}/planner",
+        "planner.prompt=demo",
+        "planner.max_prompt_tokens=128", "planner.sampling.max_new_tokens=40", "planner.engine.max_model_len=256",
+        "executor=transformers", f"executor.model={demo}/executor", "executor.prompt=demo",
+        "executor.max_prompt_tokens=192", "executor.sampling.max_new_tokens=40", "executor.engine.max_model_len=256",
+        "clean.min_chars=5", "clean.min_negatives=1", "heldout_fraction=0.3", "concurrency=24",
+    )  # fmt: skip
+    groups = built.outcome.groups
+    reasons = dict(built.outcome.left_out_by_reason())
+    assert len(groups) >= 6 and reasons.get("no sampled trace with which the executor succeeds", 0) > 0
+    for group in groups:
+        assert 1 <= len(group.positives) <= 2
+        assert not any(leaks_answer(group.problem, trace.reasoning) for trace in group.positives)
+        assert group.metadata["traces"] == "sampled"
+    assert len(load_groups(tmp_path / "out/train.jsonl")) == len(built.outcome.train)
