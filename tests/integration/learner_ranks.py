@@ -127,7 +127,9 @@ def _send(learner: Any, place: Any) -> list[Any]:
     received = []
     if place.rank == 0:
         reader = SharedMemoryReader(box[0], "test")
-        received = [reader.checksum, {name: tensor.clone() for name, tensor in reader.tensors()}]
+        tensors = {name: tensor.clone() for name, tensor in reader.tensors()}
+        received = [reader.verify(), tensors]
+        reader.close()
     learner.release_weights(learner.version)
     return [checksum, *received]
 

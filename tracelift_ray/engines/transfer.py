@@ -4,8 +4,9 @@ The learner describes a version in a ``WeightManifest``; an engine that has rece
 ``WeightReceipt``. A checksum covers the bytes of all tensors in the order of the manifest. In every backend it travels
 behind the weights themselves, so that each receiver checks what arrived without asking anybody.
 
-Shared-memory layout: the tensors in order, each at a multiple of ``ALIGNMENT`` bytes, then the checksum (8 bytes,
-little-endian).
+Shared-memory layout: the tensors in order, each at a multiple of ``ALIGNMENT`` bytes, then a trailer of two 8-byte
+little-endian numbers: how many tensors have been written so far (``FAILED`` where the sender gave up), and the
+checksum, which is there once all of them are. A receiver thus reads each tensor while the next is being written.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import struct
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
 
 BACKENDS = ("shared_memory", "nccl", "ipc")
 ALIGNMENT = 64
-CHECKSUM_BYTES = 8
+TRAILER = struct.Struct("<qQ")
+#: Stands in the trailer for the number of tensors written, where the sender gave up.
+FAILED = -1
 #: Name of the tensor (int64, one element) that carries the checksum behind the weights on nccl and ipc.
 CHECKSUM_NAME = "tracelift.checksum"
 
@@ -68,7 +74,7 @@ class WeightManifest:
         tensors: in the order in which they are sent.
         location: path of the shared-memory file, or of the IPC handles; empty for nccl.
         bucket_mib: nccl packs tensors into buffers of this many MiB.
-        simultaneous: whether receivers must be receiving while the sender sends (nccl); else they start after it.
+        simultaneous: whether receivers receive while the sender sends (nccl, shared_memory), or start after it (ipc).
         deadline_s: for the sender, and for each receiver.
         channel: the nccl group.
         receiver: index of the receiving engine in the channel.
@@ -174,44 +180,89 @@ def layout(tensors: Sequence[TensorSpec]) -> tuple[tuple[int, ...], int]:
 
 
 class SharedMemoryReader:
-    """The receiver's view of one version in shared memory: mapped, checked, then handed out.
+    """The receiver's view of one version in shared memory, which may still be being written.
 
     Raises:
-        InfrastructureError: the file is missing, has another size, or its bytes do not have the sender's checksum.
+        InfrastructureError: the file is missing or has another size.
     """
+
+    #: How often the sender's progress is looked at.
+    POLL_S = 0.0005
 
     def __init__(self, manifest: WeightManifest, component: str) -> None:
         self._manifest = manifest
         self._component = component
+        self._ends = time.monotonic() + manifest.deadline_s
         self._offsets, self._end = layout(manifest.tensors)
-        self._map = self._open()
-        self.checksum = self._check()
+        self._descriptor = self._open()
+        # Private and writable, because torch wraps only writable buffers; a page is copied when it is written to.
+        self._map = mmap.mmap(
+            self._descriptor, self._end, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+        )
+        self._checksum = HostChecksum()
+        # Another core takes the checksum while this one loads.
+        self._hasher = ThreadPoolExecutor(max_workers=1)
 
-    def _open(self) -> mmap.mmap:
-        path, size = self._manifest.location, self._end + CHECKSUM_BYTES
+    def _open(self) -> int:
+        path, size = self._manifest.location, self._end + TRAILER.size
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise InfrastructureError(
                 self._component,
                 f"cannot open the weights of version {self._manifest.version} at {path} ({error.strerror}): "
                 "shared_memory needs learner rank 0 and the engine on one machine; across machines use nccl",
             ) from error
-        try:
-            found = os.fstat(descriptor).st_size
-            if found != size:
-                raise InfrastructureError(self._component, f"{path} has {found} bytes instead of {size}")
-            # Private and writable, because torch wraps only writable buffers; a page is copied when it is written to.
-            return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        finally:
+        found = os.fstat(descriptor).st_size
+        if found != size:
             os.close(descriptor)
+            raise InfrastructureError(self._component, f"{path} has {found} bytes instead of {size}")
+        return descriptor
 
-    def _check(self) -> str:
-        checksum, view = HostChecksum(), memoryview(self._map)
-        for offset, spec in zip(self._offsets, self._manifest.tensors, strict=True):
-            checksum.add(view[offset : offset + spec.num_bytes])
-        found = hex_checksum(checksum.value())
-        expected = hex_checksum(int.from_bytes(view[self._end :], "little"))
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """(name, tensor), in order, each as soon as it has been written.
+
+        The tensors are views of the mapping and must not be written to. None of them may be served before ``verify``.
+
+        Raises:
+            InfrastructureError: the sender gave up, or has not written the next tensor within the manifest's deadline.
+        """
+        import torch
+
+        written, view = 0, memoryview(self._map)
+        for index, (spec, offset) in enumerate(zip(self._manifest.tensors, self._offsets, strict=True)):
+            if written <= index:
+                written = self._wait_for(index + 1)
+            self._hasher.submit(self._checksum.add, view[offset : offset + spec.num_bytes])
+            flat = torch.frombuffer(
+                self._map, dtype=getattr(torch, spec.dtype), count=math.prod(spec.shape), offset=offset
+            )
+            yield spec.name, flat.reshape(spec.shape)
+
+    def _wait_for(self, count: int) -> int:
+        """How many tensors have been written, once these are at least ``count``."""
+        while True:
+            written, _ = self._trailer()
+            if written >= count:
+                return written
+            if written == FAILED:
+                raise InfrastructureError(
+                    self._component, f"the learner gave up sending version {self._manifest.version}; see its log"
+                )
+            if time.monotonic() > self._ends:
+                raise InfrastructureError(
+                    self._component,
+                    f"waited {self._manifest.deadline_s:g} s for tensor {count} of {len(self._offsets)} of version "
+                    f"{self._manifest.version}: check that the learner is sending, or raise "
+                    "stream.broadcast_deadline_s",
+                )
+            time.sleep(self.POLL_S)
+
+    def verify(self) -> str:
+        """The checksum of the tensors, all of which have been read. Raises InfrastructureError: not the sender's."""
+        self._wait_for(len(self._offsets) + 1)
+        self._hasher.shutdown(wait=True)
+        found, expected = hex_checksum(self._checksum.value()), hex_checksum(self._trailer()[1])
         if found != expected:
             raise InfrastructureError(
                 self._component,
@@ -219,12 +270,10 @@ class SharedMemoryReader:
             )
         return found
 
-    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """(name, tensor), in order. The tensors are views of the mapping and must not be written to."""
-        import torch
+    def close(self) -> None:
+        """Let go of the file; the mapping goes with the last tensor that was read from it."""
+        self._hasher.shutdown(wait=True)
+        os.close(self._descriptor)
 
-        for spec, offset in zip(self._manifest.tensors, self._offsets, strict=True):
-            flat = torch.frombuffer(
-                self._map, dtype=getattr(torch, spec.dtype), count=math.prod(spec.shape), offset=offset
-            )
-            yield spec.name, flat.reshape(spec.shape)
+    def _trailer(self) -> tuple[int, int]:
+        return TRAILER.unpack(os.pread(self._descriptor, TRAILER.size, self._end))

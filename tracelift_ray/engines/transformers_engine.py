@@ -19,6 +19,8 @@ from tracelift_ray.engines.transfer import SharedMemoryReader, WeightManifest, W
 from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
+    import torch
+
     from tracelift_ray.config.schema import EngineConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
 
@@ -89,9 +91,9 @@ class TransformersEngine:
             raise TypeError("this engine serves a frozen model: build it trainable to send it weights")
         if manifest.backend != "shared_memory":
             raise ValueError(f"weights sent by {manifest.backend}: a transformers engine takes shared_memory only")
-        reader = await asyncio.to_thread(SharedMemoryReader, manifest, COMPONENT)
+        tensors, checksum = await asyncio.to_thread(_received, manifest)
         answer: asyncio.Future[None] = self._answer()
-        self._inbox.put(_Call(lambda decoder: decoder.load(reader.tensors(), manifest.version), answer))
+        self._inbox.put(_Call(lambda decoder: decoder.load(tensors, manifest.version), answer))
         try:
             async with asyncio.timeout(manifest.deadline_s):
                 await answer
@@ -105,7 +107,7 @@ class TransformersEngine:
         finally:
             self._waiting.discard(answer)
         self.version = manifest.version
-        return WeightReceipt(manifest.version, reader.checksum, (reader.checksum,))
+        return WeightReceipt(manifest.version, checksum, (checksum,))
 
     async def close(self) -> None:
         self._fail(InfrastructureError(COMPONENT, "the engine was closed"))
@@ -171,6 +173,15 @@ class TransformersEngine:
         assert self._loop is not None
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *args)
+
+
+def _received(manifest: WeightManifest) -> tuple[list[tuple[str, torch.Tensor]], str]:
+    """All tensors of a version, checked, and their checksum; the old weights are served meanwhile."""
+    reader = SharedMemoryReader(manifest, COMPONENT)
+    try:
+        return list(reader.tensors()), reader.verify()
+    finally:
+        reader.close()
 
 
 def _resolve(answer: asyncio.Future[Any], value: Any) -> None:

@@ -169,13 +169,9 @@ class VllmEngine:
         """What can be done while the old weights are still served."""
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-        from tracelift_ray.engines.vllm_worker_extension import manifest_fields
-
-        if manifest.backend == "shared_memory":
-            await llm.collective_rpc("open_weights", args=(manifest_fields(manifest),))
-        elif manifest.backend == "ipc":
+        if manifest.backend == "ipc":
             await llm.init_weight_transfer_engine(WeightTransferInitRequest({"packed": False}))
-        else:
+        elif manifest.backend == "nccl":
             await llm.init_weight_transfer_engine(WeightTransferInitRequest(nccl_init(manifest)))
 
     async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:

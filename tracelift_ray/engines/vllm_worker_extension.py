@@ -1,9 +1,9 @@
 """What runs inside vLLM's worker processes: our weight-transfer backends, and the checksum of what arrived.
 
 vLLM imports this module in every worker because ``worker_extension_cls`` names ``WeightUpdates``; importing it
-registers the backends. On nccl and ipc the weights are loaded only through ``self.model.load_weights``, and what passes
-there is what the checksum is taken of; on shared memory it is taken of the whole file before the served weights are
-touched.
+registers the backends. Weights are loaded only through ``self.model.load_weights``, and what passes there is what the
+checksum is taken of. An update that does not end with the sender's checksum raises, and the engine is then not served
+from any more.
 """
 
 from __future__ import annotations
@@ -74,29 +74,20 @@ class ManifestUpdateInfo(WeightTransferUpdateInfo):
     def manifest(self) -> WeightManifest:
         specs = tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in self.tensors)
         return WeightManifest(
-            self.version, self.backend, specs, self.location, self.bucket_mib, self.backend == "nccl", self.deadline_s
+            self.version, self.backend, specs, self.location, self.bucket_mib, self.backend != "ipc", self.deadline_s
         )
 
 
 class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo, ManifestUpdateInfo]):
-    """Loads the weights of a file in /dev/shm that ``open`` has mapped and checked before."""
+    """Loads the weights of a file in /dev/shm while the learner is writing it."""
 
     init_info_cls = SharedMemoryInitInfo
     update_info_cls = ManifestUpdateInfo
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._reader: SharedMemoryReader | None = None
-        self.checksum = ""
+    checksum = ""
 
     def init_transfer_engine(self, init_info: SharedMemoryInitInfo) -> None:
         pass
-
-    def open(self, fields: dict[str, Any]) -> str:
-        """Map and check one version while the old one is still being served; returns its checksum."""
-        self._reader = SharedMemoryReader(self.parse_update_info(fields).manifest(), COMPONENT)
-        self.checksum = self._reader.checksum
-        return self.checksum
 
     def start_weight_update(self) -> None:
         # Layers on CPU repack their weights, so that checkpoint tensors fit only into a layer made raw again.
@@ -110,19 +101,21 @@ class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo
             torch.accelerator.synchronize()
 
     def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
-        if self._reader is None:
-            raise InfrastructureError(COMPONENT, "update_weights before open_weights")
-        self.model.load_weights(self._reader.tensors())  # type: ignore[operator]
+        reader = SharedMemoryReader(update_info.manifest(), COMPONENT)
+        try:
+            self.model.load_weights(reader.tensors())  # type: ignore[operator]
+            self.checksum = reader.verify()
+        finally:
+            reader.close()
 
     def finish_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
         finalize_layerwise_reload(self.model, self.model_config)
         update_tied_layers(self.model)
-        self._reader = None
 
     def shutdown(self) -> None:
-        self._reader = None
+        pass
 
 
 def update_tied_layers(model: nn.Module) -> None:
@@ -227,10 +220,6 @@ class WeightUpdates:
     """Mixed into vLLM's worker class; its methods are called through ``collective_rpc``."""
 
     weight_transfer_engine: Any
-
-    def open_weights(self, fields: dict[str, Any]) -> str:
-        """Shared memory only: map and check the new weights, without touching the served ones."""
-        return self.weight_transfer_engine.open(fields)
 
     def received_checksum(self) -> str:
         """Checksum of the weights that this worker loaded last."""

@@ -7,6 +7,7 @@ only the ranks that a backend needs put anything on the wire. Whatever happens, 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -14,12 +15,14 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tracelift_ray.engines.transfer import (
     BACKENDS,
-    CHECKSUM_BYTES,
+    FAILED,
+    TRAILER,
     HostChecksum,
     TensorSpec,
     WeightManifest,
@@ -202,7 +205,7 @@ class VersionedFiles:
 
 
 class SharedMemorySender:
-    """Writes each version into one file in /dev/shm; receivers map it after ``send`` has returned."""
+    """Writes each version into one file in /dev/shm, which receivers read while it is being written."""
 
     def __init__(self, run_name: str, bucket_mib: int, deadline_s: float) -> None:
         self._files = VersionedFiles(run_name)
@@ -210,41 +213,62 @@ class SharedMemorySender:
         self._deadline_s = deadline_s
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
-        location = str(self._files.new(version))
-        return WeightManifest(
-            version, "shared_memory", tuple(specs), location, self._bucket_mib, False, self._deadline_s
+        """As ``WeightSender.describe``; makes the file, so that receivers may open it at once.
+
+        Raises:
+            InfrastructureError: /dev/shm has no room for it. No receiver has been told of the version then.
+        """
+        path, (_, end) = self._files.new(version), layout(specs)
+        manifest = WeightManifest(
+            version, "shared_memory", tuple(specs), str(path), self._bucket_mib, True, self._deadline_s
         )
+        with self._giving_up(manifest, end):
+            if end > _free_bytes():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with open(path, "xb", opener=_private) as file:
+                write_all(file.fileno(), memoryview(TRAILER.pack(0, 0)), end)
+        return manifest
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
         _, end = layout(manifest.tensors)
-        try:
-            # Written, not mapped: a full /dev/shm is then an error that can be told instead of a SIGBUS.
-            descriptor = os.open(manifest.location, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # Written, not mapped: a full /dev/shm is then an error that can be told instead of a SIGBUS.
+        with self._giving_up(manifest, end), open(manifest.location, "r+b", buffering=0) as file:
             try:
-                return hex_checksum(self._write(descriptor, manifest, tensors))
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            self.release(manifest.version)
-            raise InfrastructureError(COMPONENT, _no_room(manifest, end, error)) from error
-        except BaseException:  # whatever ended it, nothing stays in /dev/shm, and it goes on
-            self.release(manifest.version)
-            raise
+                return hex_checksum(self._write(file.fileno(), manifest, tensors))
+            except BaseException:  # whatever ended it, receivers that wait for the rest are told, and it goes on
+                with contextlib.suppress(OSError):
+                    write_all(file.fileno(), memoryview(TRAILER.pack(FAILED, 0)), end)
+                raise
 
     @staticmethod
     def _write(descriptor: int, manifest: WeightManifest, tensors: NamedTensors) -> int:
-        """Write all tensors and then their checksum, which a second thread takes meanwhile."""
+        """Write all tensors, and after each how many there are; a second thread takes their checksum meanwhile."""
         offsets, end = layout(manifest.tensors)
         checksum, hashing = HostChecksum(), []
         with ThreadPoolExecutor(max_workers=1) as hasher:
-            for offset, (_, tensor) in zip(offsets, checked(manifest, tensors), strict=True):
+            pairs = zip(offsets, checked(manifest, tensors), strict=True)
+            for count, (offset, (_, tensor)) in enumerate(pairs, start=1):
                 data = tensor_bytes(tensor.cpu())
                 hashing.append(hasher.submit(checksum.add, data))
                 write_all(descriptor, data, offset)
+                write_all(descriptor, memoryview(TRAILER.pack(count, 0)), end)
         for each in hashing:
             each.result()
-        write_all(descriptor, memoryview(checksum.value().to_bytes(CHECKSUM_BYTES, "little")), end)
+        # One more than there are tensors: the checksum is there too.
+        write_all(descriptor, memoryview(TRAILER.pack(len(offsets) + 1, checksum.value())), end)
         return checksum.value()
+
+    @contextmanager
+    def _giving_up(self, manifest: WeightManifest, num_bytes: int) -> Iterator[None]:
+        """Whatever ends what is within, nothing of the version stays in /dev/shm."""
+        try:
+            yield
+        except OSError as error:
+            self.release(manifest.version)
+            raise InfrastructureError(COMPONENT, _no_room(manifest, num_bytes, error)) from error
+        except BaseException:  # an error of any kind, or Ctrl-C; it goes on
+            self.release(manifest.version)
+            raise
 
     def release(self, version: int) -> None:
         self._files.release(version)
@@ -260,12 +284,19 @@ def write_all(descriptor: int, data: memoryview, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _free_bytes() -> int:
+    stats = os.statvfs(SHM)
+    return stats.f_bavail * stats.f_frsize
+
+
 def _no_room(manifest: WeightManifest, num_bytes: int, error: OSError) -> str:
     if error.errno != errno.ENOSPC:
         return f"cannot write the weights of version {manifest.version} to {manifest.location}: {error.strerror}"
-    stats = os.statvfs(SHM)
-    free = stats.f_bavail * stats.f_frsize
     return (
-        f"no space in /dev/shm for version {manifest.version}: {num_bytes / 2**20:.0f} MiB needed, {free / 2**20:.0f} "
-        "MiB free; enlarge it (docker run --shm-size, or mount -o remount,size=… /dev/shm)"
+        f"no space in /dev/shm for version {manifest.version}: {num_bytes / 2**20:.0f} MiB needed, "
+        f"{_free_bytes() / 2**20:.0f} MiB free; enlarge it (docker run --shm-size, or mount -o remount,size=… /dev/shm)"
     )

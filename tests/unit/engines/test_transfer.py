@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from tracelift_ray.engines import transfer
-from tracelift_ray.engines.transfer import DeviceChecksum, SharedMemoryReader, TensorSpec, layout
+from tracelift_ray.engines.transfer import DeviceChecksum, SharedMemoryReader, TensorSpec, WeightManifest, layout
 from tracelift_ray.policy import weight_source
 from tracelift_ray.policy.weight_source import SharedMemorySender, SilentSender, build_weight_sender, parameter_specs
 from tracelift_ray.types import InfrastructureError
@@ -35,6 +37,14 @@ def sent(sender: SharedMemorySender, dtype: str = "float32", version: int = 3):
     return manifest, sender.send(manifest, tensors())
 
 
+def received_from(manifest: WeightManifest) -> tuple[dict[str, torch.Tensor], str]:
+    reader = SharedMemoryReader(manifest, "test")
+    try:
+        return dict(reader.tensors()), reader.verify()
+    finally:
+        reader.close()
+
+
 def test_layout_aligns_every_tensor_and_ends_after_the_last():
     offsets, end = layout((TensorSpec("a", (3,), "bfloat16"), TensorSpec("b", (17,), "float32")))
     assert offsets == (0, 64) and end == 64 + 128
@@ -43,9 +53,8 @@ def test_layout_aligns_every_tensor_and_ends_after_the_last():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_read_is_what_was_sent(sender, dtype):
     manifest, checksum = sent(sender, dtype)
-    reader = SharedMemoryReader(manifest, "test")
-    assert reader.checksum == checksum
-    read = dict(reader.tensors())
+    read, received = received_from(manifest)
+    assert received == checksum
     assert list(read) == [name for name, _ in tensors()]
     for name, tensor in tensors():
         assert torch.equal(read[name], tensor.to(getattr(torch, dtype)))
@@ -59,7 +68,48 @@ def test_a_changed_byte_is_refused(sender):
         file.seek(70)
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(InfrastructureError, match="arrived with checksum"):
-        SharedMemoryReader(manifest, "test")
+        received_from(manifest)
+
+
+def test_a_tensor_is_read_as_soon_as_it_is_written_and_the_rest_is_waited_for(sender):
+    manifest = sender.describe(parameter_specs(tensors(), "float32"), 3)
+    read = threading.Semaphore(0)
+
+    def slowly():
+        for pair in tensors():
+            yield pair
+            read.acquire(timeout=10)  # the writer comes back for the next one once this one has been read
+
+    with ThreadPoolExecutor(1) as other:
+        sending = other.submit(sender.send, manifest, slowly())
+        reader = SharedMemoryReader(manifest, "test")
+        for (name, tensor), (wanted_name, wanted) in zip(reader.tensors(), tensors(), strict=True):
+            assert name == wanted_name and torch.equal(tensor, wanted) and not sending.done()
+            read.release()
+        assert reader.verify() == sending.result()
+        reader.close()
+
+
+def test_a_receiver_learns_that_the_sender_gave_up(sender):
+    manifest = sender.describe(parameter_specs(tensors(), "float32"), 3)
+    reader = SharedMemoryReader(manifest, "test")
+    with pytest.raises(ValueError, match="was described but not sent"):
+        sender.send(manifest, tensors()[:2])
+    with pytest.raises(InfrastructureError, match="the learner gave up sending version 3"):
+        list(reader.tensors())
+    reader.close()
+
+
+def test_a_receiver_waits_no_longer_than_the_deadline(sender):
+    manifest = replace(sender.describe(parameter_specs(tensors(), "float32"), 3), deadline_s=0.05)
+    with pytest.raises(InfrastructureError, match=r"waited 0\.05 s for tensor 1 of 4 of version 3"):
+        received_from(manifest)
+
+
+def test_no_room_is_found_out_before_any_receiver_is_told(sender, monkeypatch):
+    monkeypatch.setattr(weight_source, "_free_bytes", lambda: 100)
+    with pytest.raises(InfrastructureError, match=r"no space in /dev/shm for version 4.*--shm-size"):
+        sender.describe(parameter_specs(tensors(), "float32"), 4)
 
 
 def test_a_missing_or_short_file_is_named(sender):
