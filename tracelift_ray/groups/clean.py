@@ -98,7 +98,8 @@ def _text_fault(problem: Problem, judged: JudgedTrace, rules: CleanConfig) -> st
         return "too short"
     if len(text) > rules.max_chars:
         return "too long"
-    if placeholder(text, problem.statement):
+    shows_program = problem.task == "code" and _kind(judged) in LEAKS  # whose brackets are no gaps to fill
+    if not shows_program and placeholder(text, problem.statement):
         return "holds a placeholder"
     if _kind(judged) not in LEAKS and leaks_answer(problem, text):
         return "gives the answer away" if problem.task == "math" else "holds program code"
