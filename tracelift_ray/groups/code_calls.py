@@ -56,7 +56,7 @@ class CallWords:
 
     def _by_table(self, node: ast.Call, name: str) -> str:
         if node.keywords:
-            raise Refused(f"no words for the options of {name}")
+            raise Refused("no words for the options of a call")
         arguments = list(node.args)
         if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") not in MODULES:
             arguments.insert(0, node.func.value)
@@ -64,7 +64,7 @@ class CallWords:
                  1: OF_ONE, 2: OF_TWO, 3: OF_THREE}.get(len(arguments), {})  # fmt: skip
         template = table.get(name)
         if template is None:
-            raise Refused(f"no words for the call {name}" if name else "no words for a call")
+            raise Refused("no words for a call")
         return template.format(*(self.phrases.value(argument) for argument in arguments))
 
     def _own(self, node: ast.Call, name: str) -> str:
@@ -115,7 +115,7 @@ class CallWords:
                 return f"the {noun} of {self.phrases.value(node.args[0])} with the {word} {key}"
             return f"the {word} {noun} of {self.phrases.value(node.args[0])}"
         if key:
-            raise Refused("no words for the options of max")
+            raise Refused("no words for the options of a call")
         return (
             f"the {'larger' if word == 'largest' else 'smaller'} of {listed(self._all(node))}"
             if len(node.args) == 2
@@ -210,7 +210,7 @@ class CallWords:
 
     def _substituted(self, node: ast.Call) -> str:
         if len(node.args) != 3 or node.keywords:
-            raise Refused("no words for the options of sub")
+            raise Refused("no words for the options of a call")
         pattern, new, text = node.args
         words = pattern_words(literal_pattern(pattern))
         if isinstance(new, ast.Constant) and new.value == "":
@@ -221,7 +221,7 @@ class CallWords:
 
     def _found(self, node: ast.Call) -> str:
         if len(node.args) != 2:
-            raise Refused("no words for the options of findall")
+            raise Refused("no words for the options of a call")
         return (
             f"all occurrences of {pattern_words(literal_pattern(node.args[0]))} in {self.phrases.value(node.args[1])}"
         )
@@ -241,7 +241,7 @@ class CallWords:
                     said = self.phrases.value(part)
                 other = f", or {self.phrases.value(rest[0])} where there is none" if rest else ""
                 return f"{said}, for the first {words}{other}"
-        raise Refused("no words for the call next")
+        raise Refused("no words for a call")
 
     def _split(self, node: ast.Call) -> str:
         if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "re":

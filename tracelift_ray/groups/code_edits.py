@@ -39,7 +39,7 @@ def calling(name: str) -> Edit:
     return edit
 
 
-def _replace(function: ast.FunctionDef, old: ast.AST, new: ast.expr) -> bool:
+def replace_node(function: ast.FunctionDef, old: ast.AST, new: ast.expr) -> bool:
     """Put ``new`` where the expression ``old`` stands."""
     for node in ast.walk(function):
         for field, value in ast.iter_fields(node):
@@ -103,7 +103,7 @@ def later_range(function: ast.FunctionDef, node: ast.AST) -> bool:
 
 def without_right(function: ast.FunctionDef, node: ast.AST) -> bool:
     assert isinstance(node, ast.BinOp)
-    return _replace(function, node, node.left)
+    return replace_node(function, node, node.left)
 
 
 def next_right(function: ast.FunctionDef, node: ast.AST) -> bool:
@@ -147,7 +147,7 @@ def drop_first_operand(function: ast.FunctionDef, node: ast.AST) -> bool:
 def _without_operand(function: ast.FunctionDef, node: ast.AST, at: int) -> bool:
     assert isinstance(node, ast.BoolOp)
     del node.values[at]
-    return _replace(function, node, node.values[0]) if len(node.values) == 1 else True
+    return replace_node(function, node, node.values[0]) if len(node.values) == 1 else True
 
 
 def drop_branch(function: ast.FunctionDef, node: ast.AST) -> bool:
@@ -165,7 +165,7 @@ def drop_branch(function: ast.FunctionDef, node: ast.AST) -> bool:
 
 def drop_condition(function: ast.FunctionDef, node: ast.AST) -> bool:
     assert isinstance(node, ast.IfExp)
-    return _replace(function, node, node.body)
+    return replace_node(function, node, node.body)
 
 
 def drop_filter(function: ast.FunctionDef, node: ast.AST) -> bool:
@@ -271,4 +271,4 @@ def without_key(function: ast.FunctionDef, node: ast.AST) -> bool:
 
 def without_call(function: ast.FunctionDef, node: ast.AST) -> bool:
     assert isinstance(node, ast.Call)
-    return _replace(function, node, node.args[0])
+    return replace_node(function, node, node.args[0])

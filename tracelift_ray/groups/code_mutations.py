@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tracelift_ray.groups import code_edits as edits
+from tracelift_ray.groups import code_value_edits as values
 from tracelift_ray.groups.code_edits import Edit
 from tracelift_ray.groups.code_shapes import called
 
@@ -41,6 +42,8 @@ _OTHER_CALL = {
     "keys": "values", "values": "keys", "bisect_left": "bisect_right", "bisect_right": "bisect_left",
     "search": "fullmatch", "match": "fullmatch", "combinations": "permutations",
 }  # fmt: skip
+#: Calls that look at every item of their argument.
+_OF_ALL_ITEMS = ("sum", "max", "min", "len", "Counter", "sorted", "set", "list", "tuple", "any", "all")
 _ORDERED = {"sorted": "set", "set": "list", "Counter": "set", "tuple": "set", "list": "set"}
 
 
@@ -65,7 +68,8 @@ def mutations(function: ast.FunctionDef) -> Iterator[Mutation]:
     """Every change that this module knows for ``function``, in the order of its nodes."""
     count = sum(1 for _ in ast.walk(function))
     for at in range(count):
-        for kind, change in _changes(_node(function, at)):
+        node = _node(function, at)
+        for kind, change in (*_changes(node), *_other_values(node)):
             changed = copy.deepcopy(function)
             target = _node(changed, at)
             if change(changed, target):
@@ -111,6 +115,33 @@ def _changes(node: ast.AST) -> list[tuple[str, Edit]]:
             return [(STRUCTURE, edits.set_for_list)]
         case ast.Return(value=ast.Constant(value=bool())):
             return [(ALGORITHM, edits.other_truth)]
+    return []
+
+
+def _other_values(node: ast.AST) -> list[tuple[str, Edit]]:
+    """The changes that put another value where one is used."""
+    match node:
+        case ast.Name(ctx=ast.Load()):
+            return [(ALGORITHM, values.other_input)]
+        case ast.For() | ast.comprehension():
+            return [(OFF_BY_ONE, values.without_first_item)]
+        case ast.Return(value=ast.Constant(value=str())):
+            return [(ALGORITHM, values.other_text)]
+        case ast.BinOp(op=ast.Add() | ast.Mult() | ast.Div()):
+            changes = (values.next_factor, values.rounded_factor, values.without_last_term)
+            return [(ALGORITHM, change) for change in changes]
+        case ast.Call(func=ast.Name(id=name)) if name in _OF_ALL_ITEMS:
+            return [(OFF_BY_ONE, values.without_first_item)]
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[ast.Constant(), *_]):
+            kinds = {"often": OFF_BY_ONE, "which": ALGORITHM, "where": EDGE_CASE}
+            found: list[tuple[str, Edit]] = [
+                (kinds[what], values.other_pattern(old, new))
+                for what, pairs in values.PATTERN_CHANGES.items()
+                for old, new in pairs
+            ]
+            return [*found, (ALGORITHM, values.other_replacement)] if called(node) == "sub" else found
+        case ast.Call(func=ast.Attribute(attr="replace")):
+            return [(ALGORITHM, values.other_replacement), (ALGORITHM, values.exchanged_arguments)]
     return []
 
 

@@ -28,7 +28,7 @@ class OrderWords:
             if keyword.arg == "reverse":
                 continue
             if keyword.arg != "key":
-                raise Refused(f"no words for the options of {called(node)}")
+                raise Refused("no words for the options of a call")
             words = self._key_words(keyword.value, self._sorted_items(node))
         return words
 

@@ -86,7 +86,7 @@ class Phrases:
                 return self._calls.value(node)
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
                 return self._loops.value(node)
-        raise Refused(f"no words for {type(node).__name__}")
+        raise Refused("no words for an expression")
 
     def name(self, name: str) -> str:
         """The words for a variable."""

@@ -123,7 +123,7 @@ class StatementWords:
                 return phrases.style.pick("break", "stop the loop", "leave the loop")
             case ast.Continue():
                 return phrases.style.pick("continue", "go on with the next one", "skip to the next one")
-        raise Refused(f"no words for {type(statement).__name__}")
+        raise Refused("no words for a statement")
 
     def _return(self, value: ast.expr) -> str:
         phrases = self.phrases
@@ -210,7 +210,7 @@ class StatementWords:
                 else f"push {arguments[1]} onto the heap {arguments[0].removeprefix('the ')}"
             )
         if not isinstance(call.func, ast.Attribute):
-            raise Refused(f"no words for the call {name}" if name else "no words for a call")
+            raise Refused("no words for a call")
         match name, call.func.value:
             case "append", ast.Call(func=ast.Attribute(attr="setdefault", value=table), args=[key, ast.List(elts=[])]):
                 kept = f"the list that {phrases.value(table)} keeps for {phrases.value(key)}"
@@ -241,4 +241,4 @@ class StatementWords:
                 return f"reverse {whole}"
             case "update", [part]:
                 return f"add all of {part} to {whole}"
-        raise Refused(f"no words for the call {name}")
+        raise Refused("no words for a call")

@@ -110,3 +110,29 @@ def test_rubrics_follow_from_kind_and_place() -> None:
     assert judge.rubric("wrong_algorithm", 0.9).labels[1] <= 1
     with pytest.raises(KeyError):
         judge.rubric("no_such_kind", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("program", "test", "kind", "changed"),
+    [
+        ("def f(a, b):\n    return a * b\n", "assert f(2, 3) == 6", "wrong_algorithm", "a²"),
+        ("def f(a):\n    return 4 * a\n", "assert f(2) == 8", "wrong_algorithm", "5 \u00d7 a"),
+        ("def f(a):\n    return sum(a)\n", "assert f([1, 2]) == 3", "off_by_one", "without its first element"),
+        ("def f(a):\n    return [x for x in a]\n", "assert f('ab') == ['a', 'b']", "off_by_one", "without its first"),
+        (
+            "import re\ndef f(a):\n    return re.sub('[0-9]+', '', a)\n",
+            "assert f('b1') == 'b'",
+            "wrong_algorithm",
+            "replaced by a space",
+        ),
+        (
+            "import re\ndef f(a):\n    if re.search('^x', a):\n        return 'yes'\n    return 'no'\n",
+            "assert (f('xa'), f('ax')) == ('yes', 'no')",
+            "missed_edge_case",
+            'contains "x"',
+        ),
+    ],
+)
+def test_short_programs_offer_flaws_too(trials: Trials, program: str, test: str, kind: str, changed: str) -> None:
+    _, found = flawed(trials, code_problem(program, test), 30)
+    assert any(flaw.kind == kind and changed in flaw.reasoning for flaw in found)
