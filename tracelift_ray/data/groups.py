@@ -22,6 +22,10 @@ from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, CodeTests, Pro
 
 MAX_LABEL = 4
 _TRACE_KEYS = ("reasoning", "rubric", "negative_kind")
+_RUBRIC_KEYS: dict[Task, frozenset[str]] = {
+    "math": frozenset((*MATH_DIMENSIONS, "total")),
+    "code": frozenset((*CODE_DIMENSIONS, "total")),
+}
 _SHORT_ANSWER_CHARS = 64
 
 
@@ -202,7 +206,7 @@ def _task(record: Record) -> Task:
 
 
 def _refuse_unknown(rubric: Mapping[str, Any], where: str, task: Task) -> None:
-    unknown = [name for name in rubric if name not in rubric_dimensions(task) and name != "total"]
+    unknown = [name for name in rubric if name not in _RUBRIC_KEYS[task]]
     if unknown:
         known = ", ".join(rubric_dimensions(task))
         raise RecordError("unknown_dimension", f"{where}.{unknown[0]}", f"the dimensions of {task} are {known}")

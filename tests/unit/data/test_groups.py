@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,10 @@ FAULTS: list[tuple[Change, str, str]] = [
         "bad_total",
         "negative_bank[1].rubric.total: must be a number from 0 to 1, found 1.3",
     ),
+    (_set(*RUBRIC, "total", "0.5"), "bad_total", "total: must be a number from 0 to 1, found '0.5'"),
+    (_set(*RUBRIC, "total", True), "bad_total", "total: must be a number from 0 to 1, found True"),
+    (_set(*RUBRIC, "total", -0.1), "bad_total", "total: must be a number from 0 to 1, found -0.1"),
+    (_set(*RUBRIC, "total", float("nan")), "broken_json", "record: must be one plain JSON object (NaN is not JSON)"),
     (_drop(*RUBRIC, "total"), "bad_total", "negative_bank[1].rubric.total: must be a number from 0 to 1"),
     (_set(*RUBRIC, "elegance", 3), "unknown_dimension", "negative_bank[1].rubric.elegance: the dimensions of code are"),
     (_set(*RUBRIC, dict.fromkeys(MATH_DIMENSIONS, 1)), "unknown_dimension", "the dimensions of code are"),
@@ -216,6 +222,42 @@ def test_truncated_json_and_a_directory_and_nothing_usable_are_refused(tmp_path:
         load_groups(tmp_path / "g", on_error="skip")
     with pytest.raises(DataError, match="is a directory"):
         load_groups(tmp_path)
+
+
+def test_a_line_of_300_mb_is_refused_by_its_number_and_never_held(tmp_path: Path) -> None:
+    path = write(tmp_path / "g", group(problem_id="first"))
+    with open(path, "ab") as file:
+        file.write(b'{"problem": "')
+    os.truncate(path, path.stat().st_size + 300 * 2**20)  # a hole, which reads as zeros
+    with open(path, "ab") as file:
+        file.write(b'"}\n' + json.dumps(group(problem_id="last")).encode() + b"\n")
+    tracemalloc.start()
+    try:
+        loaded = load_groups(path, on_error="skip")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [g.problem.id for g in loaded] == ["first", "last"]
+    assert loaded.report.fault_counts == (("long_line", 1),)
+    assert peak < 160 * 2**20
+    with pytest.raises(DataError, match="g:2: record: a line holds at most 64 MiB"):
+        load_groups(path)
+
+
+def test_many_faults_are_summed_up_by_kind_and_the_first_are_listed(tmp_path: Path) -> None:
+    def broken(number: int) -> dict[str, Any] | str:
+        record = group(problem_id=f"p{number}")
+        record["negative_bank"][0]["rubric"] |= {"plan_quality": 7} if number % 3 else {"total": 1.3}
+        return record
+
+    path = write(tmp_path / "g", group(), *map(broken, range(60)), "{", group(problem_id="z"))
+    with pytest.raises(DataError) as raised:
+        load_groups(path)
+    lines = str(raised.value).splitlines()
+    assert "61 faults (bad_label 40, bad_total 20, broken_json 1), the first 20" in lines[0]
+    assert len(lines) == 21 and lines[1].strip().startswith(f"{path}:2: negative_bank[0].rubric.total: must be")
+    loaded = load_groups(path, on_error="skip")
+    assert len(loaded) == 2 and "61 refused (bad_label 40, bad_total 20, broken_json 1)" in loaded.report.summary()
 
 
 def test_integral_floats_are_labels(tmp_path: Path) -> None:
