@@ -1,0 +1,2 @@
+Solution = {"twoSum": None}
+LIMITS = [1]
