@@ -41,6 +41,7 @@ def test_no_layer_imports_one_above_it(layer: str) -> None:
         "launch.plan",
         "launch.warm_start",
         "launch.train_rm",
+        "launch.build_groups",
         "launch.report",
         "launch.serve_rm",
     ],
