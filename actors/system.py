@@ -28,10 +28,12 @@ class RaySystem:
     Args:
         code: whether there are code problems; a machine without a sandbox for their programs is then refused.
         trains: whether there is a learner.
+        plans: whether there are traces to write; without, neither planner nor reasoning RM is started.
     """
 
-    def __init__(self, run: RunConfig, *, code: bool, trains: bool = True) -> None:
+    def __init__(self, run: RunConfig, *, code: bool, trains: bool = True, plans: bool = True) -> None:
         self.run = run
+        self.plans = plans
         self.placement = Placement()
         self.planner = planner.RayPlannerPool(run.planner, run.stream, self.placement, run.seed)
         self.executor = executor.RayExecutorPool(run.executor, self.placement, run.seed)
@@ -42,7 +44,7 @@ class RaySystem:
             code=code,
             stop_early=not counts_tests(run.reward.execution_style),
         )
-        scored = reward_needs(run.reward).rubric
+        scored = plans and reward_needs(run.reward).rubric
         self.reasoning_rm = (
             reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement, run.seed) if scored else None
         )
@@ -56,7 +58,7 @@ class RaySystem:
     async def start(self, checkpoint: str | None = None) -> None:
         """Place and start everything at once; the learner goes on from ``checkpoint`` (its ``learner/`` directory)."""
         try:
-            asked = [each for each in demands(self.run) if each.name != "learner" or self.learner is not None]
+            asked = [each for each in demands(self.run) if each.name not in self._absent()]
             await self.placement.reserve(asked, self.run.cluster.placement_timeout_s)
             starting = [pool.start() for pool in self._actor_pools()]
             if self.learner is not None:
@@ -80,8 +82,13 @@ class RaySystem:
         if self.learner is not None:
             await broadcast_weights(self.learner, self.planner.only(member), self.run.stream.broadcast_deadline_s)
 
+    def _absent(self) -> set[str]:
+        """The pools of a run that this system does without."""
+        absent = {"learner"} if self.learner is None else set()
+        return absent if self.plans else absent | {"planner", "reasoning_rm"}
+
     def _actor_pools(self) -> list[ActorPool]:
-        pools = [self.planner.pool, self.executor.pool, self.verifier.pool]
+        pools = [*([self.planner.pool] if self.plans else []), self.executor.pool, self.verifier.pool]
         return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
 
 

@@ -1,44 +1,49 @@
-"""Evaluate a planner on held-out problems: ``python -m launch.evaluate checkpoint=DIR key=value …``.
+"""Evaluate a planner: ``python -m launch.evaluate checkpoint=DIR benchmarks=[FILE,…] key=value …``.
 
 With a checkpoint of a run, the configuration that the run was started with is used, and overrides change single
-fields of it; with any other Hugging Face directory the configuration is composed as for training. Prints one table,
-and for a run's checkpoint writes ``evaluation.json`` into it.
+fields of it; with any other Hugging Face directory the configuration is composed as for training. Prints tables, and
+keeps a record of every problem; an evaluation that ended early goes on where it was. See docs/evaluation.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from launch.entry import entry_point
-from tracelift_ray.config.load import ConfigError, to_run_config
+from launch.entry import FAILED, entry_point
+from tracelift_ray.config.load import ConfigError, to_dataclass, to_run_config
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_evaluate
 
-KEY = "checkpoint"
+RESULTS = "results.json"
 
 
 @entry_point("evaluate")
 def main(cfg: DictConfig) -> int:
     """Evaluate ``checkpoint``."""
-    if OmegaConf.is_missing(cfg, KEY):
-        raise ConfigError(KEY, ConfigError.MISSING, "is needed: a checkpoint of a run, or a Hugging Face directory")
-    checkpoint = Path(cfg[KEY]).absolute()
+    if OmegaConf.is_missing(cfg, "checkpoint"):
+        right = "is needed: a checkpoint of a run, or a Hugging Face directory"
+        raise ConfigError("checkpoint", ConfigError.MISSING, right)
+    config = to_dataclass(EvaluateConfig, OmegaConf.masked_copy(cfg, list(KEYS)))
+    checkpoint = Path(config.checkpoint).absolute()
     if not checkpoint.is_dir():
-        raise ConfigError(KEY, str(checkpoint), "is no directory")
-    planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
+        raise ConfigError("checkpoint", str(checkpoint), "is no directory")
     own = _run_configuration(checkpoint)
     base = cfg if own is None else own
+    planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
     OmegaConf.update(base, "planner.model", str(planner))
-    run = to_run_config(base, extra=(KEY,))
-    metrics = asyncio.run(_evaluate(run))
-    if own is not None:
-        (checkpoint / "evaluation.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    _show(metrics)
-    return 0
+    run = to_run_config(base, extra=KEYS)
+    check_evaluate(config, run.evaluation.num_samples)
+    runs_root = Path(cfg["runs_root"]).absolute()
+    default = runs_root / "evaluations" / checkpoint.name if own is None else checkpoint / "evaluation"
+    return asyncio.run(_evaluate(run, config, Path(config.out).absolute() if config.out else default))
 
 
 def _run_configuration(checkpoint: Path) -> DictConfig | None:
@@ -48,7 +53,7 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
         return None
     config = OmegaConf.load(snapshot)
     assert isinstance(config, DictConfig)
-    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith(f"{KEY}=")]
+    overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].partition(".")[0] not in KEYS]
     for key, _, value in (override.partition("=") for override in overrides):
         if "." not in key and (key not in config or isinstance(config[key], DictConfig)):
             right = f"cannot be chosen anew for a run's checkpoint; change single fields of {snapshot}"
@@ -57,49 +62,87 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
     return config
 
 
-async def _evaluate(run: RunConfig) -> dict[str, float]:
+async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
+    """Both passes and their tables."""
     from actors.runtime import connect
-    from actors.system import RaySystem, shutdown
+    from actors.system import shutdown
+    from launch.benchmarks import OTHER, evaluation_tasks, first_pass, other_pass, setup_of, with_other_executor
     from tracelift_ray.config.resources import total_cpus
-    from tracelift_ray.data.solution_check import sound_problems
-    from tracelift_ray.data.sources import resolve_sources
-    from tracelift_ray.demo.checks import trace_checks
-    from tracelift_ray.streaming.assembly import HeldOutEvaluation, fitting_problems, has_code, system_settings
-    from tracelift_ray.streaming.rollout import PlannerExecutorSystem
-    from tracelift_ray.types import DataError
+    from tracelift_ray.evaluation.figures import Resampling, benchmark_figures, compare, plain, transfer
+    from tracelift_ray.evaluation.results import ResultStore
+    from tracelift_ray.streaming.assembly import system_settings
 
+    how = Resampling(config.confidence, config.resamples)
     settings = system_settings(run)
-    fitting = fitting_problems(resolve_sources(run.data, run.seed).heldout, settings, run)
-    _, heldout = await sound_problems(run.data, run.sandbox, (), fitting.problems, print)
-    if not heldout or run.evaluation.problems == 0:
-        raise DataError("there is no held-out problem; give data.heldout, data.heldout_fraction, evaluation.problems")
+    tasks = evaluation_tasks(run, config, settings, _say)
+    setup = setup_of(run, config)
+    against = None if config.against is None else _other_evaluation(Path(config.against), setup)
+    other_run = None if config.other_executor.model is None else with_other_executor(run, config)
+    store = ResultStore(out, setup)
+    other_store = None if other_run is None else ResultStore(out / OTHER, setup_of(other_run, config))
     connect(run.cluster, total_cpus(run))
     try:
-        actors = RaySystem(run, code=has_code(heldout), trains=False)
-        await actors.start()
-        try:
-            system = PlannerExecutorSystem(actors.pools, settings)
-            metrics = await HeldOutEvaluation(run, system, heldout, trace_checks(run.data))()
-        finally:
-            await actors.close()
+        own = await first_pass(run, config, tasks, settings, store, _say)
+        causes = own.causes
+        other = None
+        if other_run is not None and other_store is not None:
+            other = await other_pass(other_run, config, tasks, own, other_store, _say)
+            causes = causes + other.causes
     finally:
+        _say(f"{len(store.done):,} results are in {out}; the same command goes on from them")
+        store.close()
+        if other_store is not None:
+            other_store.close()
         shutdown()
-    return metrics
+    by_name = {name: [r for r in own.results.values() if r.benchmark == name] for name, _ in tasks}
+    asked = Counter(name for name, _ in tasks)
+    figures = {
+        name: benchmark_figures(results, asked[name] - len(results), config.pass_at, how)
+        for name, results in by_name.items()
+        if results
+    }
+    report: dict[str, Any] = {"setup": setup, "benchmarks": plain(figures)}
+    _table("evaluation", {name: each.rows() for name, each in figures.items()})
+    if against is not None:
+        compared = compare(own.results, against, how)
+        report["against"] = {"directory": str(config.against), "benchmarks": plain(compared)}
+        _table(f"against {config.against}", {name: each.rows() for name, each in compared.items()})
+    if other is not None:
+        moved = transfer(own.results, other.results, how)
+        report["other_executor"] = {"model": config.other_executor.model, "benchmarks": plain(moved)}
+        _table(f"the same traces under {config.other_executor.model}", {n: each.rows() for n, each in moved.items()})
+    (out / RESULTS).write_text(json.dumps(report, indent=1) + "\n")
+    for cause, count in causes.most_common(3):
+        _say(f"{count:,} problems without a result: {cause}")
+    return FAILED if causes else 0
 
 
-def _show(metrics: dict[str, float]) -> None:
-    """One table: a row for each figure, a column for each task."""
+def _other_evaluation(directory: Path, setup: Mapping[str, Any]) -> Mapping[tuple[str, str], Any]:
+    """The results to compare with. Raises ConfigError where more than the planner differs."""
+    from tracelift_ray.evaluation.results import differences, read_results, read_setup
+
+    differing = [key for key in differences(read_setup(directory), setup) if key.partition(".")[0] != "planner"]
+    if differing:
+        right = f"cannot be compared: its {', '.join(differing)} is another; evaluate both in the same way"
+        raise ConfigError("against", str(directory), right)
+    return read_results(directory)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _table(title: str, columns: Mapping[str, Mapping[str, str]]) -> None:
+    """One table: a row for each figure, a column for each benchmark."""
     from rich.console import Console
     from rich.table import Table
 
-    tasks = sorted({name.split("/")[1] for name in metrics})
-    table = Table(title="held-out problems")
+    table = Table(title=title, title_justify="left")
     table.add_column("")
-    for task in tasks:
-        table.add_column(task, justify="right")
-    for figure in dict.fromkeys(name.split("/", 2)[2] for name in metrics):
-        values = (metrics.get(f"evaluation/{task}/{figure}") for task in tasks)
-        table.add_row(figure, *("" if value is None else f"{value:.3f}" for value in values))
+    for name in columns:
+        table.add_column(name, justify="right")
+    for figure in dict.fromkeys(figure for rows in columns.values() for figure in rows):
+        table.add_row(figure, *(rows.get(figure, "") for rows in columns.values()))
     Console().print(table)
 
 

@@ -1,0 +1,165 @@
+"""The problems of an evaluation, and the passes over them: with the run's executor, then with another one.
+
+Each pass brings up only the actors that it needs, and none where every problem has its result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tracelift_ray.config.checks import check_run
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.data.problems import load_problems
+from tracelift_ray.data.sources import resolve_sources
+from tracelift_ray.evaluation.benchmark import Attempts, Protocol, Say, Task, evaluate_all
+from tracelift_ray.evaluation.results import ProblemResult, ResultStore
+from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
+from tracelift_ray.streaming.assembly import fitting_problems, has_code, system_settings
+from tracelift_ray.streaming.baseline_cache import executor_fingerprint
+from tracelift_ray.streaming.rollout import PlannerExecutorSystem, SystemSettings
+from tracelift_ray.types import DataError, Problem
+
+#: Where the results under another executor are, in the directory of the evaluation.
+OTHER = "other_executor"
+_CONCURRENCY = 64
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The results of one pass, and the causes of those that are missing."""
+
+    results: Mapping[tuple[str, str], ProblemResult]
+    causes: Counter[str]
+
+
+def evaluation_tasks(run: RunConfig, config: EvaluateConfig, settings: SystemSettings, say: Say) -> list[Task]:
+    """Benchmark and problem, for every problem to be evaluated: of the files, else of the run's held-out problems.
+
+    Raises:
+        DataError: a file is unusable, or no problem is left.
+    """
+    if config.benchmarks:
+        named = {benchmark_name(path): _load(path, config.limit, run, say) for path in config.benchmarks}
+    else:
+        heldout = resolve_sources(run.data, run.seed).heldout
+        most = config.limit or run.evaluation.problems
+        named = {task: tuple(p for p in heldout if p.task == task)[:most] for task in ("code", "math")}
+    tasks: list[Task] = []
+    for name, problems in named.items():
+        fitting = fitting_problems(problems, settings, run)
+        if fitting.too_long:
+            say(f"{name}: {fitting.too_long:,} of {len(problems):,} problems left out, their prompts are too long")
+        tasks += [(name, problem) for problem in fitting.problems]
+    if not tasks:
+        raise DataError("there is no problem: give benchmarks=[FILE], or data.heldout or data.heldout_fraction")
+    return tasks
+
+
+def _load(path: str, limit: int, run: RunConfig, say: Say) -> tuple[Problem, ...]:
+    """The problems of a benchmark, uncut and with all their tests."""
+    loaded = load_problems(path, on_error=run.data.on_error, limit=limit)
+    say(loaded.report.summary())
+    return loaded.problems
+
+
+def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
+    """What results depend on, as plain values; two evaluations are comparable where only ``planner`` differs."""
+    executor = run.executor
+    remote = executor.engine.kind == "openai"
+    served = f"{executor.remote.base_url} {executor.remote.model}"
+    sampling, planned = executor.sampling, run.planner.sampling
+    return {
+        "planner": {"weights": executor_fingerprint(run.planner.model), "prompt": run.planner.prompt},
+        "planner_sampling": {
+            "traces": config.traces,
+            "temperature": planned.temperature if config.traces == "sampled" else 0.0,
+            "top_p": planned.top_p if config.traces == "sampled" else 1.0,
+            "max_new_tokens": planned.max_new_tokens,
+        },
+        "executor": {
+            "weights": served if remote else executor_fingerprint(executor.model),
+            "prompt": executor.prompt,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_new_tokens": sampling.max_new_tokens,
+        },
+        "attempts": run.evaluation.num_samples,
+        "seed": run.seed,
+        "malformed": run.reward.malformed,
+        "leak": run.reward.leak,
+        "max_trace_chars": run.data.max_trace_chars,
+    }
+
+
+def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
+    """The run with the other executor. Raises ConfigError where the two do not go together."""
+    other = config.other_executor
+    assert other.model is not None
+    model = str(Path(other.model).absolute())
+    executor = replace(run.executor, model=model, prompt=other.prompt or run.executor.prompt)
+    changed = replace(run, executor=executor)
+    check_run(changed)
+    return changed
+
+
+async def first_pass(
+    run: RunConfig, config: EvaluateConfig, tasks: list[Task], settings: SystemSettings, store: ResultStore, say: Say
+) -> Pass:
+    """Traces and executions under the run's own executor."""
+    from tracelift_ray.demo.checks import trace_checks
+    from tracelift_ray.reward.needs import reward_needs
+
+    protocol = Protocol(
+        config.traces,
+        run.evaluation.num_samples,
+        scored=reward_needs(run.reward).rubric,
+        mask_leaks=run.reward.leak == "mask",
+        whole_text=run.reward.malformed == "whole_text",
+        checks=trace_checks(run.data),
+    )
+    return await _evaluated(run, tasks, settings, store, protocol, None, say)
+
+
+async def other_pass(
+    run: RunConfig, config: EvaluateConfig, tasks: list[Task], own: Pass, store: ResultStore, say: Say
+) -> Pass:
+    """The traces of the first pass under the other executor, which ``run`` names."""
+    protocol = Protocol(config.traces, run.evaluation.num_samples, False, False, False, {})
+    known = [task for task in tasks if (task[0], task[1].id) in own.results]
+    return await _evaluated(run, known, system_settings(run), store, protocol, own.results, say)
+
+
+async def _evaluated(
+    run: RunConfig,
+    tasks: list[Task],
+    settings: SystemSettings,
+    store: ResultStore,
+    protocol: Protocol,
+    earlier: Mapping[tuple[str, str], ProblemResult] | None,
+    say: Say,
+) -> Pass:
+    """One pass: traces of its own, or those of ``earlier`` results."""
+    wanted = {(name, problem.id) for name, problem in tasks}
+    causes: Counter[str] = Counter()
+    if wanted - store.done.keys():
+        from actors.system import RaySystem
+
+        code = has_code([problem for _, problem in tasks])
+        actors = RaySystem(run, code=code, trains=False, plans=earlier is None)
+        await actors.start()
+        try:
+            attempts = Attempts(PlannerExecutorSystem(actors.pools, settings), protocol)
+
+            async def solve(name: str, problem: Problem) -> ProblemResult:
+                if earlier is None:
+                    return await attempts.evaluate(name, problem)
+                return await attempts.replay(earlier[name, problem.id], problem)
+
+            causes = await evaluate_all(tasks, solve, store, concurrency=_CONCURRENCY, say=say)
+        finally:
+            await actors.close()
+    return Pass({key: result for key, result in store.done.items() if key in wanted}, causes)

@@ -1,0 +1,79 @@
+"""What ``launch.evaluate`` is told beside a run's configuration; defaults and descriptions: conf/evaluate.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.evaluation.benchmark import TRACES
+
+
+@dataclass(frozen=True)
+class OtherExecutor:
+    """A second executor for the same traces; what is None is as the first one's."""
+
+    model: str | None
+    prompt: str | None
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One evaluation."""
+
+    checkpoint: str
+    benchmarks: tuple[str, ...]
+    limit: int  # problems of each benchmark; 0: all
+    traces: str  # greedy | sampled
+    pass_at: tuple[int, ...]
+    out: str | None
+    against: str | None
+    other_executor: OtherExecutor
+    confidence: float
+    resamples: int
+
+
+#: The keys of conf/evaluate.yaml that are no part of a run's configuration.
+KEYS = tuple(each.name for each in fields(EvaluateConfig))
+
+
+def check_evaluate(config: EvaluateConfig, attempts: int) -> None:
+    """Raises ConfigError for the first value out of range.
+
+    Args:
+        attempts: ``evaluation.num_samples``.
+    """
+    _require(config.limit >= 0, "limit", config.limit, "must be 0 (all) or more")
+    _require(config.traces in TRACES, "traces", config.traces, f"must be {' or '.join(TRACES)}")
+    for k in config.pass_at:
+        right = f"must be from 1 to evaluation.num_samples={attempts}: pass@{k} needs {k} attempts at every problem"
+        _require(1 <= k <= attempts, "pass_at", k, right)
+    _require(0 < config.confidence < 1, "confidence", config.confidence, "must be between 0 and 1, such as 0.95")
+    _require(config.resamples >= 100, "resamples", config.resamples, "must be at least 100")
+    for path in config.benchmarks:
+        _require(Path(path).is_file(), "benchmarks", path, "is no file")
+    names = [benchmark_name(path) for path in config.benchmarks]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    right = f"two files are named {repeated}, which is what their results are called: rename one"
+    _require(repeated is None, "benchmarks", repeated, right)
+    if config.against is not None:
+        _require(Path(config.against).is_dir(), "against", config.against, "is no directory of an evaluation")
+    other = config.other_executor
+    if other.model is not None:
+        _require(Path(other.model).is_dir(), "other_executor.model", other.model, "is no directory")
+    _require(
+        other.model is not None or other.prompt is None,
+        "other_executor.prompt",
+        other.prompt,
+        "has no effect without other_executor.model",
+    )
+
+
+def benchmark_name(path: str) -> str:
+    """What the results of a file are called: its name without the ending."""
+    return Path(path).stem
+
+
+def _require(holds: bool, key: str, value: object, right: str) -> None:
+    if not holds:
+        raise ConfigError(key, value, right)
