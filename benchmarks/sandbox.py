@@ -1,0 +1,134 @@
+"""The sandbox against one Python process for each test.
+
+    python -m benchmarks.sandbox [--workers 2] [--seconds 10] [--tier auto]
+
+Both run the same programs and tests, as many at a time as there are workers. The other side is what verifiers commonly
+do: ``subprocess.run([python, file])`` for each test, with rlimits, the tests of a program one after another. For
+function tests the file is the program, the set-up and one assert. Printed are tests per second and the ratio, for
+programs that read stdin and for function tests; three rounds alternate, and the median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.types import CodeTests
+from tracelift_ray.verification.sandbox.pool import Sandbox
+
+ROUNDS = 3
+LIMITS = SandboxConfig(
+    tier="auto", slots=None, cores=(), cpu_s=2.0, wall_s=10.0, memory_mib=1024, output_kib=256, file_mib=16,
+    max_files=64, threads=64, preload=(), packages="",
+)  # fmt: skip
+SUMS = CodeTests("stdio", tuple(f"3\n{i} 2 3\n" for i in range(8)), tuple(f"{i + 5}\n" for i in range(8)))
+SUM = "import sys\n\ndata = sys.stdin.read().split()\nprint(sum(map(int, data[1:])))\n"
+PRIMES = CodeTests(
+    "function",
+    asserts=("assert primes(9) == [2, 3, 5, 7]", "assert primes(2) == []", "assert sum(primes(31)) == 129"),
+)
+PRIME = "def primes(n):\n    return [p for p in range(2, n) if all(p % q for q in range(2, p))]\n"
+
+#: Runs one program with all of its tests; True where all passed.
+Judge = Callable[[str, CodeTests], bool]
+
+
+def limits() -> None:
+    """What the process for a test may use."""
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    resource.setrlimit(resource.RLIMIT_CPU, (2, 3))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 24, 1 << 24))
+
+
+def a_process_each(flags: tuple[str, ...]) -> Judge:
+    """One ``subprocess.run`` for each test."""
+
+    def judge(program: str, tests: CodeTests) -> bool:
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "program.py"
+            for index in range(len(tests)):
+                stdio = tests.kind == "stdio"
+                file.write_text(program if stdio else f"{program}\n{tests.setup}\n{tests.asserts[index]}\n")
+                done = subprocess.run(
+                    [sys.executable, *flags, str(file)],
+                    input=tests.inputs[index] if stdio else "",
+                    capture_output=True, text=True, timeout=10, preexec_fn=limits, cwd=directory, check=False,
+                )  # fmt: skip
+                if done.returncode != 0 or (stdio and done.stdout.split() != tests.outputs[index].split()):
+                    return False
+        return True
+
+    return judge
+
+
+def tests_per_second(judge: Judge, program: str, tests: CodeTests, workers: int, seconds: float) -> float:
+    """How fast ``workers`` threads get through programs, each of them a little different, that all pass."""
+    numbers = itertools.count()
+    done = [0] * workers
+    failed: list[str] = []
+    end = time.monotonic() + seconds
+
+    def work(worker: int) -> None:
+        while time.monotonic() < end and not failed:
+            if not judge(f"# {next(numbers)}\n{program}", tests):
+                failed.append("a right program did not pass")
+            done[worker] += len(tests)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(workers)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise RuntimeError(failed[0])
+    return sum(done) / (time.monotonic() - began)
+
+
+def compare(judges: dict[str, Judge], workers: int, seconds: float) -> Iterator[tuple[str, dict[str, float]]]:
+    """The median rate of each judge, for each kind of problem; rounds alternate between the judges."""
+    for kind, program, tests in (("stdin", SUM, SUMS), ("function", PRIME, PRIMES)):
+        rates: dict[str, list[float]] = {name: [] for name in judges}
+        for _ in range(ROUNDS):
+            for name, judge in judges.items():
+                rates[name].append(tests_per_second(judge, program, tests, workers, seconds))
+        yield kind, {name: statistics.median(each) for name, each in rates.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each round and judge")
+    parser.add_argument("--tier", default="auto")
+    options = parser.parse_args()
+    sandbox = Sandbox(replace(LIMITS, tier=options.tier), options.workers)
+    ours = f"sandbox ({sandbox.tier})"
+    judges: dict[str, Judge] = {
+        "a process each": a_process_each(()),
+        "a process each, python -I -S": a_process_each(("-I", "-S")),
+        ours: lambda program, tests: sandbox.run(program, tests).passed,
+    }
+    try:
+        for kind, rates in compare(judges, options.workers, options.seconds):
+            for name, rate in rates.items():
+                print(
+                    f"{kind:9} {name:30} {rate:8.0f} tests/s   the sandbox is {rates[ours] / rate:4.1f} times as fast"
+                )
+    finally:
+        sandbox.close()
+
+
+if __name__ == "__main__":
+    main()
