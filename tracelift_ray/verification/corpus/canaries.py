@@ -30,6 +30,8 @@ FILES = ("deleteme.txt", "secret.txt")
 PORT = 47321
 #: Attacks that start processes let them sleep so many seconds, which no honest process does.
 MARK = b"7771"
+#: Programs run by root are users from this id on.
+SLOT_IDS = 60_000
 #: How long a corpus waits for another one.
 OTHERS_S = 300.0
 #: Disk space that others may use up while one program runs.
@@ -170,13 +172,13 @@ def _free_bytes() -> int:
 
 
 def _listing() -> set[str]:
-    """Files in the watched directories that a program could own: run as root, programs are somebody else."""
+    """Files in the watched directories that a program could own: run as root, programs have ids of their own."""
     found = set()
     for directory in WATCHED:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 owner = entry.stat(follow_symlinks=False).st_uid
-                if owner != 0 and (os.geteuid() == 0 or owner == os.geteuid()):
+                if owner >= SLOT_IDS if os.geteuid() == 0 else owner == os.geteuid():
                     found.add(entry.path)
     return found
 

@@ -7,7 +7,6 @@ for flags in (os.O_RDWR, os.O_WRONLY, os.O_WRONLY | os.O_TRUNC):
     attempt("reopened through /dev", lambda: os.write(os.open("/dev/stdin", flags), b"x"))
 attempt("written", lambda: os.pwrite(0, b"x", 0))
 attempt("cut", lambda: os.ftruncate(0, 0) or "cut")
-attempt("mode changed", lambda: os.fchmod(0, 0o777) or "changed")
 attempt("owner changed", lambda: os.fchown(0, -1, -1) or "changed")
 attempt("mapped for writing", lambda: mmap.mmap(0, 4096, mmap.MAP_SHARED, mmap.PROT_WRITE | mmap.PROT_READ))
 attempt("seals", lambda: fcntl.fcntl(0, 1033, 0) or None)
