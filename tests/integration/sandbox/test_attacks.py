@@ -16,14 +16,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 ATTACKS = Path(__file__).with_name("attacks")
 LIMITS = (
-    "sandbox.cpu_s=1",
-    "sandbox.wall_s=5",
+    "sandbox.cpu_s=0.8",
+    "sandbox.wall_s=3",
     "sandbox.memory_mib=512",
     "sandbox.output_kib=8192",
     f"attacks={ATTACKS}",
 )
-#: What depends on who runs it: all but limits on resources, and cheats at reading outputs.
+#: What depends on who runs it: all but limits on resources and cheats at how outputs are read.
 BY_IDENTITY = "only=[b,c,h,x,y,z]"
+#: What depends on the kernel's help: honest programs, and attacks on walls.
+BY_KERNEL = "only=[b,c,x,z]"
 USER = "--user=12345"
 
 
@@ -56,4 +58,4 @@ def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
 @needs_root
 @pytest.mark.parametrize("user", [(), (USER,)], ids=["root", "user"])
 def test_the_flat_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
-    run("flat", BY_IDENTITY, wrapper=user)
+    run("flat", BY_KERNEL, wrapper=user)
