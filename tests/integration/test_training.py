@@ -107,8 +107,8 @@ def test_a_checkpoint_is_evaluated_on_its_own(trained: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "accuracy" in done.stdout and "trace_validity" in done.stdout
-    metrics = json.loads((checkpoint / "evaluation.json").read_text())
-    assert metrics["evaluation/code/problems"] == 4
+    results = json.loads((checkpoint / "evaluation" / "results.json").read_text())
+    assert results["benchmarks"]["code"]["problems"] == 4 and results["benchmarks"]["math"]["attempts"] == 2
 
 
 def test_asynchronous_training_over_two_zero_ranks_stays_within_its_bound(tmp_path: Path) -> None:

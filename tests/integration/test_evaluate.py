@@ -1,0 +1,101 @@
+"""The evaluation command on the real stack: published files, an interruption, a comparison, another executor."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tracelift_ray.demo.source import demo_problems
+from tracelift_ray.types import Problem
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINTS = ROOT / "tracelift_ray" / "demo" / "checkpoints"
+TIMEOUT_S = 240
+
+
+def command(*overrides: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "launch.evaluate",
+        "experiment=quickstart",
+        "reward=exec_only",
+        "planner=transformers",
+        "evaluation.num_samples=2",
+        "pass_at=[1,2]",
+        "resamples=200",
+        *overrides,
+    ]
+
+
+def evaluate(*overrides: str) -> str:
+    done = subprocess.run(command(*overrides), cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def gsm8k_file(path: Path, problems: tuple[Problem, ...]) -> Path:
+    """Problems of the demo world in the form in which GSM8K is published."""
+    lines = [json.dumps({"question": p.statement, "answer": f"It follows.\n#### {p.answer}"}) for p in problems]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def results(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "results.json").read_text())
+    return found
+
+
+def test_benchmarks_survive_an_interruption_and_compare_planners_and_executors(tmp_path: Path) -> None:
+    sums = gsm8k_file(tmp_path / "sums.jsonl", demo_problems("math", 24, 0, "heldout"))
+    shared = (f"benchmarks=[{sums}]", f"runs_root={tmp_path}")
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    started = subprocess.Popen(
+        command(f"checkpoint={CHECKPOINTS / 'planner'}", *shared, f"out={first}"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (first / "records.jsonl").exists() or not (first / "records.jsonl").read_bytes():
+        assert started.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    started.send_signal(signal.SIGINT)
+    said, errors = started.communicate(timeout=60)
+    kept = (first / "records.jsonl").read_bytes()
+    assert started.returncode in (0, 130), errors[-2000:]
+    assert f"results are in {first}" in said
+
+    other = ("other_executor.model=" + str(CHECKPOINTS / "planner"), "other_executor.prompt=demo")
+    table = evaluate(f"checkpoint={CHECKPOINTS / 'planner'}", *shared, f"out={first}", *other)
+    assert (first / "records.jsonl").read_bytes().startswith(kept.rpartition(b"\n")[0])
+    found = results(first)
+    figures = found["benchmarks"]["sums"]
+    assert (figures["problems"], figures["missing"], figures["attempts"]) == (24, 0, 2)
+    assert figures["pass_at"]["2"]["mean"] >= figures["accuracy"]["mean"] > figures["baseline"]["mean"]
+    assert found["other_executor"]["benchmarks"]["sums"]["problems"] == 24
+    assert "uplift, other executor" in table
+
+    # A planner that writes no trace: every attempt with a trace fails, and the comparison says so.
+    table = evaluate(f"checkpoint={CHECKPOINTS / 'executor'}", *shared, f"out={second}", f"against={first}")
+    compared = results(second)["against"]["benchmarks"]["sums"]
+    assert compared["problems"] == 24 and compared["first"] < compared["second"]
+    assert compared["test"]["only_second"] > compared["test"]["only_first"]
+    assert compared["test"]["p_value"] < 0.05 and "McNemar" in table
+
+    refused = subprocess.run(
+        command(f"checkpoint={CHECKPOINTS / 'executor'}", *shared, f"out={second}", f"against={first}", "seed=1"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert refused.returncode == 2 and "its seed is another" in refused.stderr
