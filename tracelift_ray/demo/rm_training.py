@@ -1,68 +1,239 @@
-"""Trains the demo's reasoning RM with the project's own trainer, on TraceLift-Groups of the world.
+"""Trains the demo's reasoning RM: the ordinary architecture, six layers deep, on traces of the world drawn without end.
 
-The RM is the ordinary architecture on the executor's weights, with the second input of ``reasoning_rm.second_input``:
-the executor's log-prob of each token of the trace. From the text alone an RM of this size does not learn to check
-arithmetic; with the executor's surprise in front of it, it does. One RM serves both tasks.
+To check a written result a model must have worked it out before it reads it. The executor does that in its three
+layers: reading ``7 + 5 =`` it expects 12. So the RM is the executor's three layers with three new ones above, which
+compare what was expected with what stands there. The loss of the RM itself, at the last token, is that of every
+reasoning RM. Two more terms are there only while it trains: the executor's layers go on to expect the next word, now
+in the RM's own input, and a head that is thrown away tells at each word whether a fault shows there (``faults.py``).
+One RM serves both tasks.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
+import itertools
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from typing import Any
 
-from tracelift_ray.demo.source import demo_groups
-from tracelift_ray.demo.tokenizer import MAX_LENGTH
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tracelift_ray.data.groups import TraceGroup
+from tracelift_ray.demo.faults import NUM_ASPECTS, fault_marks
+from tracelift_ray.demo.flaws import habitual_lines
+from tracelift_ray.demo.source import flawed_traces, group_of
+from tracelift_ray.demo.tokenizer import build_tokenizer
+from tracelift_ray.demo.traces import is_valid, render
+from tracelift_ray.demo.training import Recipe
+from tracelift_ray.demo.world import WordProblem, draw_problem
 from tracelift_ray.reasoning_rm.dataset import dimension_names
-from tracelift_ray.reasoning_rm.metrics import RmMetrics
+from tracelift_ray.reasoning_rm.inputs import render_input
+from tracelift_ray.reasoning_rm.losses import RubricTargets, rubric_loss
 from tracelift_ray.reasoning_rm.model import ReasoningRewardModel
-from tracelift_ray.reasoning_rm.settings import LoraSettings, LossSettings, TrainRmConfig
-from tracelift_ray.reasoning_rm.training import RmTrainer
+from tracelift_ray.reasoning_rm.prefixes import PrefixTree, TreeBatch, build_tree, collate_trees
+from tracelift_ray.reasoning_rm.settings import LossSettings
 
-GROUPS_PER_TASK = 2000
-HELDOUT_GROUPS_PER_TASK = 200
+NEW_LAYERS = 3
+RECIPE = Recipe(steps=2500, rows_per_step=12, lr=1.5e-3, warmup_steps=50)
 SEED = 2
+NEGATIVES = 7
+#: Beside its single flaws: how often a group has a trace as the untrained planner writes it, and one of random words.
+HABITUAL_RATE, GARBLED_RATE = 0.5, 0.2
+LOSS = LossSettings(
+    classification=1.0, regression=0.5, ranking=0.7, negative_ranking=0.0, negative_margin=0.15, prefix=0.0
+)
+MARK_WEIGHT, WORD_WEIGHT = 3.0, 0.5
+#: Most marks are of no fault.
+FAULT_WEIGHT = 3.0
+
+_log = logging.getLogger(__name__)
 
 
-def training_config(executor: Path) -> TrainRmConfig:
-    """The run's configuration; the RM is meant to be saved beside ``executor``."""
-    return TrainRmConfig(
-        model=str(executor),
-        groups="demo",
-        output=str(executor.parent / "reasoning_rm"),
-        on_error="strict",
-        max_tests=0,
-        heldout_fraction=0.1,
-        seed=SEED,
-        epochs=1,
-        max_steps=0,
-        groups_per_step=16,
-        groups_per_forward=16,
-        negatives_per_group=5,
-        max_length=MAX_LENGTH,
-        eval_batch_tokens=8192,
-        lr=1e-3,
-        head_lr=1e-3,
-        warmup_steps=30,
-        weight_decay=0.01,
-        grad_clip=1.0,
-        dropout=0.0,
-        dtype="float32",
-        gradient_checkpointing=False,
-        device="cpu",
-        second_input_model=f"../{executor.name}",
-        log_every=25,
-        lora=LoraSettings(rank=0, alpha=1, dropout=0.0),
-        loss=LossSettings(classification=1.0, regression=0.5, ranking=0.7, negative_ranking=0.0, negative_margin=0.15),
+@dataclass(frozen=True)
+class MarkedTraces:
+    """Some groups, ready for a step.
+
+    Attributes:
+        trees: one for each group, its traces with their common beginnings once.
+        targets: what the traces should score, in the order of ``trees.ends``.
+        places: (M, 3): tree, token and aspect of each mark.
+        faulty: (M,), 1 where the mark is of a fault.
+        words: (W, 3): tree, token and the id of the word that a faultless trace has behind it.
+    """
+
+    trees: TreeBatch
+    targets: RubricTargets
+    places: Tensor
+    faulty: Tensor
+    words: Tensor
+
+
+def deepened(executor: Path, new_layers: int = NEW_LAYERS) -> ReasoningRewardModel:
+    """A reward model of the executor's layers with new ones above them, which at first change nothing."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(executor)
+    config.num_hidden_layers += new_layers
+    own: Any = AutoModel.from_pretrained(executor, dtype=torch.float32)
+    backbone: Any = AutoModel.from_config(config)
+    backbone.load_state_dict(own.state_dict(), strict=False)
+    for layer in backbone.layers[-new_layers:]:
+        nn.init.zeros_(layer.self_attn.o_proj.weight)
+        nn.init.zeros_(layer.mlp.down_proj.weight)
+    with tempfile.TemporaryDirectory() as directory:
+        backbone.save_pretrained(directory)
+        return ReasoningRewardModel.from_backbone(directory, dimension_names=dimension_names({"math", "code"}))
+
+
+def draw_group(rng: Random) -> tuple[WordProblem, TraceGroup]:
+    """A random training problem with its valid trace and flawed ones: by single flaws, by habit, and garbled."""
+    problem = draw_problem(rng, rng.choice(("math", "code")), "train")
+    flawed = flawed_traces(problem, rng, NEGATIVES)
+    others = []
+    if rng.random() < HABITUAL_RATE:
+        others.append((render(problem.task, habitual_lines(problem, rng)), "habit"))
+    if rng.random() < GARBLED_RATE:
+        others.append((garbled(rng, rng.choice(flawed)[0]), "garbled"))
+    flawed += [(text, kind) for text, kind in others if not is_valid(problem, text)]
+    return problem, group_of(problem, flawed)
+
+
+def garbled(rng: Random, reasoning: str) -> str:
+    """The trace with one word changed, left out or written twice."""
+    words = reasoning.split()
+    place = rng.randrange(len(words))
+    put = rng.choice(([], [words[place]] * 2, [rng.choice((*words, "+", "-", "*", "=", ";"))]))
+    return " ".join([*words[:place], *put, *words[place + 1 :]])
+
+
+def mark_groups(drawn: Sequence[tuple[WordProblem, TraceGroup]]) -> MarkedTraces:
+    """Groups as tensors. A trace's words are its tokens, so words are counted and not characters."""
+    tokenizer = _tokenizer()
+    trees: list[PrefixTree] = []
+    labels, totals = [], []
+    # Traces with a common beginning have its tokens in common, and its marks: they follow from the words up to them.
+    marks: dict[tuple[int, int, int], float] = {}
+    words: dict[tuple[int, int], int] = {}
+    for row, (world, group) in enumerate(drawn):
+        traces = (*group.positives, *group.negatives)
+        inputs = [render_input(group.problem, trace.reasoning) for trace in traces]
+        tree = build_tree(tokenizer([each.text for each in inputs])["input_ids"])
+        trees.append(tree)
+        head = len(tokenizer(inputs[0].text[: inputs[0].start])["input_ids"])
+        for trace, end in zip(traces, tree.ends, strict=True):
+            labels.append(trace.labels)
+            totals.append(trace.total)
+            path = _path(tree, end)[head:]
+            found = fault_marks(world, trace.reasoning)
+            marks.update({(row, path[mark.word], mark.aspect): float(mark.faulty) for mark in found})
+            faulty = {path[mark.word] for mark in found if mark.faulty}
+            for token, following in itertools.pairwise(path) if found else ():
+                if following not in faulty:
+                    words.setdefault((row, token), tree.token_ids[following])
+    targets = RubricTargets(torch.tensor(labels), torch.tensor(totals), tuple(len(tree.ends) for tree in trees))
+    return MarkedTraces(
+        collate_trees(trees, tokenizer.pad_token_id, "cpu"),
+        targets,
+        torch.tensor(list(marks)),
+        torch.tensor(list(marks.values())),
+        torch.tensor([(*place, word) for place, word in words.items()]),
     )
 
 
-def train_reasoning_rm(executor: Path) -> tuple[ReasoningRewardModel, RmMetrics]:
-    """The RM and its quality on held-out problems of both tasks.
+_tokenizer = functools.cache(build_tokenizer)
+
+
+def _path(tree: PrefixTree, end: int) -> list[int]:
+    """The tree's tokens from the first of a sequence to its last."""
+    path = [end]
+    while tree.parents[path[-1]] >= 0:
+        path.append(tree.parents[path[-1]])
+    return path[::-1]
+
+
+class Lesson(nn.Module):
+    """A reward model with what helps it to learn: ``model`` is what is kept.
 
     Args:
-        executor: the executor's directory; the backbone starts from it, and its log-probs are the second input.
+        new_layers: how many of the model's layers lie above those that expect the next word.
     """
-    trainer = RmTrainer(training_config(executor), dimension_names({"math", "code"}), print)
-    train = [group for task in ("math", "code") for group in demo_groups(task, GROUPS_PER_TASK, SEED, "train")]
-    held = [group for task in ("math", "code") for group in demo_groups(task, HELDOUT_GROUPS_PER_TASK, SEED, "heldout")]
-    result = trainer.run(train, held)
-    return trainer.model.eval(), result.heldout
+
+    def __init__(self, model: ReasoningRewardModel, new_layers: int = NEW_LAYERS) -> None:
+        super().__init__()
+        self.model = model
+        self.marks = nn.Linear(model.config.hidden_size, NUM_ASPECTS)
+        self.norm = copy.deepcopy(model.model.norm)
+        self._seen: dict[str, Tensor] = {}
+        model.model.layers[-new_layers - 1].register_forward_hook(self._keep("expecting"))
+        model.model.norm.register_forward_hook(self._keep("checked"))
+
+    def forward(self, batch: MarkedTraces) -> Tensor:
+        """The loss of some groups."""
+        trees, targets = batch.trees, batch.targets
+        output = self.model(trees.input_ids, trees.attention_mask, position_ids=trees.position_ids, ends=trees.ends)
+        rubric = rubric_loss(output, targets, LOSS, num_traces=len(targets.totals), num_groups=len(targets.sizes))
+        return rubric.total + MARK_WEIGHT * self._mark_loss(batch) + WORD_WEIGHT * self._word_loss(batch)
+
+    def _mark_loss(self, batch: MarkedTraces) -> Tensor:
+        tree, token, aspect = batch.places.unbind(1)
+        told = self.marks(self._seen["checked"][tree, token])[torch.arange(len(aspect)), aspect]
+        weight = torch.tensor(FAULT_WEIGHT)
+        return functional.binary_cross_entropy_with_logits(told, batch.faulty, pos_weight=weight)
+
+    def _word_loss(self, batch: MarkedTraces) -> Tensor:
+        tree, token, word = batch.words.unbind(1)
+        expected = self.norm(self._seen["expecting"][tree, token])
+        return functional.cross_entropy(expected @ self.model.get_input_embeddings().weight.T, word)
+
+    def _keep(self, name: str) -> Callable[[Any, Any, Tensor], None]:
+        def hook(module: Any, inputs: Any, output: Tensor) -> None:
+            self._seen[name] = output
+
+        return hook
+
+
+def fit_rm(
+    model: ReasoningRewardModel,
+    draw: Callable[[], tuple[WordProblem, TraceGroup]],
+    recipe: Recipe,
+    log_every: int = 50,
+) -> float:
+    """Trains in place on groups drawn anew for every step; the mean loss of the last ``log_every`` steps."""
+    lesson = Lesson(model)
+    optimizer = torch.optim.AdamW(lesson.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+    recent: list[float] = []
+    lesson.train()
+    for step in range(recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr_at(step)
+        loss = lesson(mark_groups([draw() for _ in range(recipe.rows_per_step)]))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
+        optimizer.step()
+        recent = [*recent[-log_every + 1 :], loss.item()]
+        if (step + 1) % log_every == 0:
+            _log.info("step %d of %d: loss %.4f", step + 1, recipe.steps, sum(recent) / len(recent))
+    model.eval()
+    return sum(recent) / len(recent)
+
+
+def train_reasoning_rm(executor: Path, recipe: Recipe = RECIPE) -> ReasoningRewardModel:
+    """The RM in bfloat16, which halves its size.
+
+    Args:
+        executor: the executor's directory, whose layers the RM's first ones start from.
+    """
+    torch.manual_seed(SEED)
+    rng = Random(SEED)
+    model = deepened(executor)
+    fit_rm(model, lambda: draw_group(rng), recipe)
+    nn.Module.to(model, torch.bfloat16)
+    return model
