@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.checks import check_run
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.sources import resolve_sources
@@ -99,8 +100,16 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
     """The run with the other executor. Raises ConfigError where the two do not go together."""
     other = config.other_executor
     assert other.model is not None
-    model = str(Path(other.model).absolute())
-    executor = replace(run.executor, model=model, prompt=other.prompt or run.executor.prompt)
+    kind = other.engine or run.executor.engine.kind
+    if kind == "openai":
+        right = "is needed: the executor is served elsewhere (executor.engine.kind=openai), the other one here"
+        raise ConfigError("other_executor.engine", ConfigError.MISSING, right)
+    executor = replace(
+        run.executor,
+        model=str(Path(other.model).absolute()),
+        prompt=other.prompt or run.executor.prompt,
+        engine=replace(run.executor.engine, kind=kind),
+    )
     changed = replace(run, executor=executor)
     check_run(changed)
     return changed

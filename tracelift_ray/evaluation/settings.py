@@ -15,6 +15,7 @@ class OtherExecutor:
 
     model: str | None
     prompt: str | None
+    engine: str | None  # vllm | transformers
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class EvaluateConfig:
     resamples: int
 
 
+#: Names of files that say nothing of what is in them.
+_SPLITS = ("train", "test", "dev", "valid", "validation", "heldout")
 #: The keys of conf/evaluate.yaml that are no part of a run's configuration.
 KEYS = tuple(each.name for each in fields(EvaluateConfig))
 
@@ -54,7 +57,7 @@ def check_evaluate(config: EvaluateConfig, attempts: int) -> None:
         _require(Path(path).is_file(), "benchmarks", path, "is no file")
     names = [benchmark_name(path) for path in config.benchmarks]
     repeated = next((name for name in names if names.count(name) > 1), None)
-    right = f"two files are named {repeated}, which is what their results are called: rename one"
+    right = f"two files are called {repeated}: rename one"
     _require(repeated is None, "benchmarks", repeated, right)
     if config.against is not None:
         _require(Path(config.against).is_dir(), "against", config.against, "is no directory of an evaluation")
@@ -62,16 +65,21 @@ def check_evaluate(config: EvaluateConfig, attempts: int) -> None:
     if other.model is not None:
         _require(Path(other.model).is_dir(), "other_executor.model", other.model, "is no directory")
     _require(
-        other.model is not None or other.prompt is None,
-        "other_executor.prompt",
-        other.prompt,
-        "has no effect without other_executor.model",
+        other.engine in (None, "vllm", "transformers"),
+        "other_executor.engine",
+        other.engine,
+        "must be vllm or transformers",
     )
+    for key, value in (("prompt", other.prompt), ("engine", other.engine)):
+        alone = other.model is None and value is not None
+        _require(not alone, f"other_executor.{key}", value, "has no effect without other_executor.model")
 
 
 def benchmark_name(path: str) -> str:
-    """What the results of a file are called: its name without the ending."""
-    return Path(path).stem
+    """What the results of a file are called: its name without the ending, behind its folder's where that says little
+    (``gsm8k/test``)."""
+    file = Path(path).absolute()
+    return f"{file.parent.name}/{file.stem}" if file.stem in _SPLITS else file.stem
 
 
 def _require(holds: bool, key: str, value: object, right: str) -> None:

@@ -1,0 +1,49 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.evaluation.settings import EvaluateConfig, OtherExecutor, benchmark_name, check_evaluate
+
+GOOD = EvaluateConfig("/", (), 0, "greedy", (1, 4), None, None, OtherExecutor(None, None, None), 0.95, 1000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"traces": "beam"}, "traces=beam: must be greedy or sampled"),
+        ({"pass_at": (1, 5)}, "pass_at=5: must be from 1 to evaluation.num_samples=4"),
+        ({"pass_at": (0,)}, "pass_at=0: must be from 1"),
+        ({"confidence": 95.0}, "confidence=95.0: must be between 0 and 1"),
+        ({"resamples": 10}, "resamples=10: must be at least 100"),
+        ({"limit": -1}, "limit=-1: must be 0"),
+        ({"benchmarks": ("/no/such.jsonl",)}, "benchmarks=/no/such.jsonl: is no file"),
+        ({"against": "/no/such"}, "against=/no/such: is no directory of an evaluation"),
+        ({"other_executor": OtherExecutor("/no/such", None, None)}, "other_executor.model=/no/such: is no directory"),
+        ({"other_executor": OtherExecutor(None, "chat", None)}, "other_executor.prompt=chat: has no effect without"),
+        ({"other_executor": OtherExecutor("/", None, "openai")}, "other_executor.engine=openai: must be vllm or"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(change: dict[str, Any], message: str) -> None:
+    check_evaluate(GOOD, 4)
+    with pytest.raises(ConfigError) as raised:
+        check_evaluate(replace(GOOD, **change), 4)
+    assert message in str(raised.value)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "sums.jsonl" for folder in ("gsm8k", "math")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("{}\n")
+    with pytest.raises(ConfigError, match="two files are called sums"):
+        check_evaluate(replace(GOOD, benchmarks=tuple(map(str, files))), 4)
+
+
+def test_a_benchmark_is_called_by_its_file_or_by_its_folder_too_where_the_file_says_little() -> None:
+    names = [
+        benchmark_name(path) for path in ("/data/HumanEval.jsonl", "/data/gsm8k/test.jsonl", "/data/math/test.jsonl")
+    ]
+    assert names == ["HumanEval", "gsm8k/test", "math/test"]
