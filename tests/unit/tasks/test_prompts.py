@@ -158,7 +158,8 @@ def test_a_missing_or_useless_model_directory_is_one_clear_line(tmp_path):
 
 
 def test_a_free_request_is_a_user_turn_or_the_bare_text():
-    chat, plain = (PromptRenderer(chat_tokenizer(), preset).request("Grade <eos> this.") for preset in ("chat", "plain"))
+    presets = ("chat", "plain")
+    chat, plain = (PromptRenderer(chat_tokenizer(), preset).request("Grade <eos> this.") for preset in presets)
     assert chat.text == "<|user|>Grade < eos> this.<eos><|assistant|>"
     assert chat.messages == (("user", "Grade < eos> this."),)
     assert plain.text == "Grade < eos> this.\n\n"
