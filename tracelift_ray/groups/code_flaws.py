@@ -156,7 +156,7 @@ def _leaking(plan: Plan, rng: random.Random) -> Iterator[Flawed]:
         text = _program_text(statements[plan.lines[at].source], plan.lines[at])
         if text is not None:
             wrapping = rng.choice(
-                ("`{}`", "write `{}`", "use the line `{}`", "the code is {}", "this is {}", "put down {}")
+                ("`{}`", "write `{}`", "use the line `{}`", "the code is {}", "in code: {}", "put down {}")
             )
             yield _with_line(plan, at, wrapping.format(text), LEAK)
 

@@ -150,6 +150,9 @@ def _of_operation(node: ast.AST, op: ast.operator) -> list[tuple[str, Edit]]:
         (ALGORITHM, edits.setting("op", other)) for other in _OTHER_OPERATION.get(type(op), ())
     ]
     right = node.right if isinstance(node, ast.BinOp) else None
+    by = node.value if isinstance(node, ast.AugAssign) else right
+    if isinstance(by, ast.Constant) and by.value == 1:
+        found = [(kind, change) for kind, change in found if isinstance(op, ast.Add | ast.Sub)][:1]
     if isinstance(right, ast.Constant) and isinstance(right.value, int) and isinstance(op, ast.Add | ast.Sub):
         found.append((OFF_BY_ONE, edits.without_right if right.value == 1 else edits.next_right))
     elif isinstance(right, ast.Constant) and isinstance(right.value, int) and not isinstance(right.value, bool):

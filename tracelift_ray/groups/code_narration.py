@@ -147,6 +147,10 @@ def _helper_calls(program: Program) -> tuple[tuple[object, ...], ...]:
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)
     }
     iterated = {
+        node.iter.id
+        for node in ast.walk(program.helper)
+        if isinstance(node, ast.For) and isinstance(node.iter, ast.Name)
+    } | {
         node.args[0].id
         for node in ast.walk(program.helper)
         if isinstance(node, ast.Call)

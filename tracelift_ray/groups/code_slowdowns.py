@@ -49,6 +49,13 @@ _RULES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         ),
     ),
     (
+        re.compile(r"\b((?:[aA]s long as|[wW]hile|[rR]epeat while) [^:;,]+)"),
+        (
+            r"\1, going through all earlier turns again before each one,",
+            r"\1, with everything computed afresh from the start in each turn,",
+        ),
+    ),
+    (
         re.compile(r"(occurs in|is already a key of) (the [a-z ]+?)(?=[,;.]|$)"),
         (r"\1 \2, read from end to end once for each value in it",),
     ),
@@ -56,7 +63,9 @@ _RULES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 #: The same for the result of a plan in which there is nothing else to slow down.
 _RESULT_RULES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (
-        re.compile(r"\b([rR]eturn|[gG]ive back) (?=[^\"]*[a-z]{3})(?!true|false|nothing|whether)([^.:;]+)$"),
+        re.compile(
+            r"\b([rR]eturn|[gG]ive back) (?=[^\"]*[a-z]{3})(?!true|false|nothing|whether)((?:[^ .:;]+ ){3,}[^.:;]+)$"
+        ),
         (
             r"list all possible results, test each of them, and \1 \2",
             r"\1 \2, found by trying out every candidate in turn",
@@ -66,7 +75,7 @@ _RESULT_RULES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
         re.compile(r"\b([rR]eturn|[gG]ive back) ([^.:;\"]*[\u00d7\u00f7+\u00b2\u00b3\u221a^\u230a][^.:;\"]*)$"),
         (
             r"\1 \2, which is reached by counting up to it in steps of one",
-            r"count upwards from zero until the value of \2 is reached, and \1 it",
+            r"count upwards from zero until the value of \2 is reached, and \1 that value",
         ),
     ),
 )
@@ -85,6 +94,6 @@ def slow_results(line: str) -> list[Callable[[random.Random], str]]:
 def _rewriter(pattern: re.Pattern[str], ways: tuple[str, ...], line: str) -> Callable[[random.Random], str]:
     def rewrite(rng: random.Random) -> str:
         changed = pattern.sub(rng.choice(ways), line, count=1)
-        return re.sub(r",(?=[:;.])|, *(?=,)", "", changed)
+        return re.sub(r",(?=[:;.]|$)|, *(?=,)", "", changed)
 
     return rewrite
