@@ -22,6 +22,7 @@ import pytest
 from aiohttp import web
 
 from launch.entry import CONFIG_DIR
+from tests.tiny import make_tiny_llama
 from tests.unit.groups.cases import write_problems
 from tests.unit.groups.configs import build_config
 from tracelift_ray.data.groups import load_groups
@@ -226,3 +227,17 @@ def test_sampled_traces_are_kept_where_the_executor_succeeds_with_them(tmp_path:
         assert not any(leaks_answer(group.problem, trace.reasoning) for trace in group.positives)
         assert group.metadata["traces"] == "sampled"
     assert len(load_groups(tmp_path / "out/train.jsonl")) == len(built.outcome.train)
+
+
+def test_a_model_in_this_process_that_writes_no_json_leaves_no_group(tmp_path: Path) -> None:
+    source = write_problems(tmp_path / "in.jsonl", 3)
+    model = make_tiny_llama(tmp_path / "tiny", seed=0)
+    arguments = [
+        f"source={source}", f"out={tmp_path}/out", "judge=llm", "llm.engine.kind=transformers", f"llm.model={model}",
+        "llm.prompt=plain", "llm.sampling.max_new_tokens=8", "llm.engine.dtype=float32",
+    ]  # fmt: skip
+    for context in (4096, 300):  # the second is too short for the request, which is no failure of the model
+        with pytest.raises(DataError, match=r"no good trace is left 2"):
+            run(*arguments, f"llm.engine.max_model_len={context}", f"out={tmp_path}/{context}")
+        judged = (tmp_path / f"{context}/stages/judge_llm.jsonl").read_text().splitlines()
+        assert len(judged) == 2 and not any(filter(None, json.loads(judged[0])["value"]["rubrics"]))

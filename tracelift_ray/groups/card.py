@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from tracelift_ray.config.schema import ExecutorConfig, JudgeConfig
 from tracelift_ray.groups.agreement import Agreement
 from tracelift_ray.groups.outcome import Outcome
 from tracelift_ray.groups.settings import BuildGroupsConfig
@@ -75,16 +76,27 @@ def _making(config: BuildGroupsConfig) -> str:
         f"- **Rubrics** {_JUDGES[config.judge]}.",
         f"- **Seed**: {config.seed}; every choice follows from it and the problem's id.",
     ]
+    if config.traces.kind == "sampled":
+        asked = config.traces
+        lines.append(
+            f"- **Sampling**: {asked.samples} traces of `{config.planner.model}` for each problem; kept are up to "
+            f"{asked.keep} with which `{_served(config.executor)}` succeeds in {asked.successes} of "
+            f"{asked.executions} samples."
+        )
     if config.asks_llm:
-        llm = config.llm
-        served = llm.engine.kind == "openai"
-        lines.append(f"- **Language model**: `{llm.remote.model if served else llm.model}`.")
+        lines.append(f"- **Language model**: `{_served(config.llm)}`.")
     command = " ".join(["python -m launch.build_groups", *_overrides(config)])
     return "\n\n".join(["## How it was made", "\n".join(lines), f"```\n{command}\n```"])
 
 
+def _served(model: ExecutorConfig | JudgeConfig) -> str:
+    """What a model is called: by its server, or by its directory."""
+    return model.remote.model if model.engine.kind == "openai" else model.model
+
+
 def _overrides(config: BuildGroupsConfig) -> list[str]:
-    return [
+    """What the card's command says, beside the fields that few builds change."""
+    given = [
         f"source={config.source}",
         f"format={config.format}",
         "out=DIR",
@@ -97,6 +109,14 @@ def _overrides(config: BuildGroupsConfig) -> list[str]:
         f"judge={config.judge}",
         f"clean.min_negatives={config.clean.min_negatives}",
     ]
+    if config.traces.kind == "sampled":
+        given += [f"planner.model={config.planner.model}", f"planner.prompt={config.planner.prompt}"]
+        given += [f"executor.model={config.executor.model}", f"executor.prompt={config.executor.prompt}"]
+    if config.asks_llm:
+        llm = config.llm
+        given += [f"llm.engine.kind={llm.engine.kind}", f"llm.model={llm.model}"]
+        given += [f"llm.remote.base_url={llm.remote.base_url}", f"llm.remote.model={llm.remote.model}"]
+    return [each for each in given if not each.endswith("=")]
 
 
 def _task(task: Task, figures: TaskFigures) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from tracelift_ray.types import DataError
 
 
 class ItemStore:
-    """The items of one stage in one file.
+    """The items of one stage in one file; only where they are is held in memory.
 
     Args:
         path: the file; made with its folder where it does not exist.
@@ -39,19 +40,22 @@ class ItemStore:
         except BlockingIOError:
             self._file.close()
             raise DataError(f"{path} is being written by another build: wait for it, or give another out") from None
-        self._items = self._read()
+        self._places = self._read()
 
     def get(self, made_from: Mapping[str, Any]) -> Any | None:
         """What the stage made from this input, or None."""
-        return self._items.get(self._key(made_from))
+        place = self._places.get(self._key(made_from))
+        return None if place is None else json.loads(os.pread(self._file.fileno(), place[1], place[0]))["value"]
 
     def put(self, made_from: Mapping[str, Any], problem_id: str, value: Any) -> None:
         """Keep what the stage made; it outlives this process from here on."""
         key = self._key(made_from)
-        line = json.dumps({"key": key, "problem_id": problem_id, "value": value}, ensure_ascii=False)
-        self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        text = json.dumps({"key": key, "problem_id": problem_id, "value": value}, ensure_ascii=False)
+        line = text.encode("utf-8", "backslashreplace") + b"\n"
+        self._file.write(line)
         self._file.flush()
-        self._items[key] = value
+        self._places[key] = (self._end, len(line))
+        self._end += len(line)
 
     def close(self) -> None:
         """Close the file, and let others have it."""
@@ -68,24 +72,24 @@ class ItemStore:
     def _key(self, made_from: Mapping[str, Any]) -> str:
         return xxhash.xxh3_128_hexdigest(f"{self._settings}\n{_canonical(made_from)}".encode("utf-8", "replace"))
 
-    def _read(self) -> dict[str, Any]:
-        """The items of the file, which then ends with its last whole line."""
+    def _read(self) -> dict[str, tuple[int, int]]:
+        """Where each item is: first byte and length of its line. The file then ends with its last whole line."""
         self._file.seek(0)
-        items: dict[str, Any] = {}
-        whole = 0
+        self._end = 0
+        places: dict[str, tuple[int, int]] = {}
         for number, line in enumerate(self._file, start=1):
             if not line.endswith(b"\n"):
                 break
             try:
                 item = json.loads(line)
-                items[item["key"]] = item["value"]
+                places[item["key"]] = (self._end, len(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{self._path}:{number}: is no item of a build; delete the file to start anew"
                 ) from error
-            whole += len(line)
-        self._file.truncate(whole)
-        return items
+            self._end += len(line)
+        self._file.truncate(self._end)
+        return places
 
 
 def _canonical(value: Mapping[str, Any]) -> str:
