@@ -1,8 +1,8 @@
 """Executes a command as a container runtime would with its default settings, as far as that concerns a sandbox.
 
-``python -m tests.container_profile [--user ID] COMMAND …``: the capabilities that Docker leaves to root by default (none
-for another user), and a seccomp filter that refuses what Docker's default profile refuses without CAP_SYS_ADMIN: new
-namespaces, mounts, and the calls that the kernel's attack surface is mostly made of.
+``python -m tests.container_profile [--user ID] COMMAND …``: the capabilities that Docker leaves to root by default
+(none for another user), and a seccomp filter that refuses what Docker's default profile refuses without CAP_SYS_ADMIN:
+new namespaces, mounts, and the calls that the kernel's attack surface is mostly made of.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 #: kcmp, quotactl.
 REFUSED = (272, 308, 165, 166, 155, 428, 429, 430, 431, 432, 433, 442, 250, 248, 249, 101, 310, 311, 321, 298, 323,
            425, 426, 427, 167, 168, 169, 304, 303, 312, 179)  # fmt: skip
+_LANDLOCK = (444, 445, 446)
 _CLONE, _CLONE3, _NEW_NAMESPACES = 56, 435, 0x7E020000
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -35,10 +36,12 @@ _REC, _PRIVATE, _BIND, _DETACH = 16384, 1 << 18, 4096, 2
 _PR_CAPBSET_DROP, _CAPABILITY_VERSION_3 = 24, 0x20080522
 
 
-def profile() -> bytes:
-    """The filter."""
+def profile(landlock: bool) -> bytes:
+    """The filter. ``landlock``: whether the runtime lets Landlock through, as newer ones do."""
     refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
     code = [(_LOAD, 0, 0, 0)]
+    for number in () if landlock else _LANDLOCK:
+        code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     for number in REFUSED:
         code += [(_EQUAL, 0, 1, number), refuse]
     code += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
@@ -82,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--user", type=int)
     parser.add_argument("--no-profile", action="store_true", help="only change the user")
+    parser.add_argument("--no-landlock", action="store_true", help="as runtimes that do not know it")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     if options.user is not None:
@@ -95,7 +99,7 @@ def main() -> None:
         keep_default_capabilities()
     if not options.no_profile:
         syscalls.set_no_new_privileges()
-        install(profile(), os.getpid())
+        install(profile(not options.no_landlock), os.getpid())
     os.execvp(options.command[0], options.command)
 
 

@@ -21,5 +21,9 @@ class NoVerdict(InfrastructureError):
         return type(self), (self.cause,)
 
 
+class NotHandedOver(NoVerdict):
+    """This process could not make the files of a run; the slot is not to blame, and stays."""
+
+
 class TestsUnusable(NoVerdict):
     """The tests themselves cannot be run, whatever the program: a fault of the data, so there is no second try."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
 from tracelift_ray.verification.sandbox.controls import check_slot
-from tracelift_ray.verification.sandbox.errors import COMPONENT, NoVerdict, TestsUnusable
+from tracelift_ray.verification.sandbox.errors import COMPONENT, NotHandedOver, NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.policy import Policy
 from tracelift_ray.verification.sandbox.probe import TierReport, choose
 from tracelift_ray.verification.sandbox.runs import run_tests
@@ -111,6 +111,8 @@ class Sandbox:
         except TestsUnusable:
             raise
         except _SlotFailed as failed:
+            if self._closed:
+                raise failed.error from None
             logger.warning("%s; trying again", failed.error)
             try:
                 return self._try(program, tests, stop_early, avoid=failed.slot)
@@ -137,7 +139,9 @@ class Sandbox:
         except TestsUnusable:
             raise
         except NoVerdict as error:
-            slot.broken = True
+            with self._changed:
+                self._no_verdicts += 1
+            slot.broken |= not isinstance(error, NotHandedOver)
             raise _SlotFailed(slot, self._unless_closed(error)) from error
         finally:
             self._release(slot)
@@ -170,7 +174,6 @@ class Sandbox:
             if not slot.broken:
                 self._free.append(slot)
             else:
-                self._no_verdicts += 1
                 self._slots.remove(slot)
                 self._replace(slot)
             self._changed.notify_all()

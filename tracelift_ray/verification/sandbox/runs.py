@@ -13,7 +13,7 @@ from typing import Any
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, Verdict
 from tracelift_ray.verification.comparison import OutputRule
-from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.sandbox.errors import NotHandedOver
 from tracelift_ray.verification.sandbox.slot import Ending, Slot
 from tracelift_ray.verification.sandbox.verdicts import Output, TestResult, function_results, stdio_result
 
@@ -79,7 +79,7 @@ def run_tests(slot: Slot, config: SandboxConfig, program: str, tests: CodeTests,
             else:
                 _run_functions(stack, slot, config, program, tests, tally, stop_early)
     except OSError as error:
-        raise NoVerdict(f"a program could not be handed over ({error}); check memory and open files") from error
+        raise NotHandedOver(f"a program could not be handed over ({error}); check memory and open files") from error
     return tally.verdict(total)
 
 

@@ -8,9 +8,12 @@ can make a time limit into a missing verdict by keeping itself busy.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tracelift_ray.verification.sandbox.inside.fork_server import process_clock
 
 #: A program was starved where it waited for a core during more than this part of its time.
 STARVED_SHARE = 0.5
@@ -38,19 +41,26 @@ def was_starved(processes: Sequence[int], elapsed_s: float) -> bool:
     try:
         if not is_measured():
             return False
-        threads = [times for process in processes for times in _threads(process)]
+        pids = [host_pid(process) for process in processes]
+        threads = [times for pid in pids for times in _threads(pid)]
+        used_s = sum(_used_seconds(pid) for pid in pids)
     except (OSError, ValueError):
         return True
     finally:
         for process in processes:
             os.close(process)
-    return starved(threads, elapsed_s)
+    return starved(threads, used_s, elapsed_s)
 
 
-def starved(threads: Sequence[ThreadTimes], elapsed_s: float) -> bool:
-    """Whether a thread waited for more than ``STARVED_SHARE`` of the time, without what its own program ran in it."""
-    total = sum(each.ran_s for each in threads)
-    kept = (each.waited_s - (total - each.ran_s) for each in threads)
+def starved(threads: Sequence[ThreadTimes], used_s: float, elapsed_s: float) -> bool:
+    """Whether a thread waited for more than ``STARVED_SHARE`` of the time, without what its own program ran in it.
+
+    Args:
+        threads: the threads that there are now.
+        used_s: CPU seconds that the program used, with threads that have ended.
+        elapsed_s: seconds since it started.
+    """
+    kept = (each.waited_s - (used_s - each.ran_s) for each in threads)
     return max(kept, default=0.0) > STARVED_SHARE * elapsed_s
 
 
@@ -64,9 +74,21 @@ def host_pid(process: int) -> int | None:
     return None
 
 
-def _threads(process: int) -> list[ThreadTimes]:
+def _threads(pid: int | None) -> list[ThreadTimes]:
+    """All threads of a process; one that ends meanwhile is left out, but the first is there as long as the process."""
     times = []
-    for path in Path(f"/proc/{host_pid(process)}/task").glob("*/schedstat"):
-        ran, waited, _ = path.read_text().split()
+    for name in os.listdir(f"/proc/{pid}/task"):
+        try:
+            ran, waited, _ = Path(f"/proc/{pid}/task/{name}/schedstat").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            if name == str(pid):
+                raise
+            continue
         times.append(ThreadTimes(int(ran) * _NANO, int(waited) * _NANO))
     return times
+
+
+def _used_seconds(pid: int | None) -> float:
+    if pid is None:
+        raise ProcessLookupError("a program ended before it was looked at")
+    return time.clock_gettime(process_clock(pid))

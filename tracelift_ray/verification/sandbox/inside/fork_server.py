@@ -308,10 +308,15 @@ def _prepare_interpreter(config: dict[str, Any]) -> None:
     gc.freeze()
 
 
+def process_clock(pid: int) -> int:
+    """The clock of the CPU time of a process, all of its threads together; see ``clock_getcpuclockid(3)``."""
+    return (~pid << 3) | 2
+
+
 def _cpu_seconds(pid: int) -> float:
     """CPU time of a process that has not been reaped, all threads together."""
     try:
-        return time.clock_gettime((~pid << 3) | 2)
+        return time.clock_gettime(process_clock(pid))
     except OSError:  # It has just ended.
         return 0.0
 

@@ -90,7 +90,7 @@ class Link:
     """Requests to the program's process.
 
     Attributes:
-        asked: whether the program was asked for anything but its names; what fails before that is not its doing.
+        asked: whether anything of the program's is in the tests' hands; what fails before that is not its doing.
     """
 
     def __init__(self, gone: Callable[[str], NoReturn]) -> None:
@@ -109,9 +109,9 @@ class Link:
         parts = self._reply(["name", name])
         if len(parts) != 2:
             self._gone("the program sent a malformed reply")
-        value = self._in(parts[1])
-        self.asked = asked
-        return parts[0] is True, value
+        known, value = parts[0] is True, self._in(parts[1])
+        self.asked = asked or known
+        return known, value
 
     def ask(self, operation: str, *parts: Any) -> Any:
         """What the program answers, as plain data or a ``Remote``. Raises what it raised, as a builtin exception."""

@@ -1,0 +1,126 @@
+"""Which tier is used where, and what is refused with which words. Each command runs as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.sandboxes import sandbox_config
+from tracelift_ray.types import CodeTests, InfrastructureError
+from tracelift_ray.verification.sandbox.pool import Sandbox
+from tracelift_ray.verification.sandbox.probe import TierReport, refusal
+
+ROOT = Path(__file__).resolve().parents[3]
+USER = 54321
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the user, so it has to be root")
+CONTAINER = ["-m", "tests.container_profile"]
+AS_USER = [*CONTAINER, "--user", str(USER)]
+
+
+def probe(prefix: Sequence[str], *overrides: str) -> subprocess.CompletedProcess[str]:
+    """``python -m launch.sandbox`` under ``prefix``."""
+    command = [sys.executable, *prefix, *([sys.executable] if prefix else []), "-m", "launch.sandbox", *overrides]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_namespaces_are_used_where_they_are_to_be_had() -> None:
+    done = probe([])
+    assert done.returncode == 0, done.stderr
+    assert "tier userns: holds\n" in done.stdout and "tier flat: holds; lacks" in done.stdout
+    assert done.stdout.endswith("in use: userns\n")
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("prefix", "tier"),
+    [([*AS_USER, "--no-profile"], "userns"), (CONTAINER, "flat"), (AS_USER, "flat")],
+    ids=["user", "container, root", "container, user"],
+)
+def test_users_and_containers_get_the_strongest_tier_that_holds(prefix: list[str], tier: str) -> None:
+    done = probe(prefix)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"in use: {tier}\n")
+    if tier == "flat":
+        assert "tier userns: does not hold (PermissionError: [Errno 1] unshare: Operation not permitted)" in done.stdout
+
+
+@as_root
+def test_a_machine_where_no_tier_holds_is_refused_with_reason_and_remedy() -> None:
+    done = probe([*CONTAINER, "--no-landlock"])
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    for words in (
+        "no program is run",
+        "unshare: Operation not permitted",
+        "no Landlock",
+        "lsm=landlock",
+        "unsafe_subp",
+    ):
+        assert words in line
+
+
+@as_root
+def test_a_tier_that_is_asked_for_by_name_is_not_replaced_by_another() -> None:
+    done = probe(CONTAINER, "sandbox.tier=userns")
+    assert done.returncode == 1 and "userns: PermissionError" in done.stderr and "flat" not in done.stdout
+    unsafe = probe([*CONTAINER, "--no-landlock"], "sandbox.tier=unsafe_subprocess")
+    assert unsafe.returncode == 0 and "lacks every wall" in unsafe.stdout
+
+
+def test_a_wrong_setting_is_one_line() -> None:
+    done = probe([], "sandbox.tier=docker")
+    assert done.returncode == 2 and done.stderr.startswith("error: sandbox.tier=docker: must be auto or userns")
+
+
+def test_a_refusal_names_each_tier_and_what_to_do() -> None:
+    words = refusal([TierReport("userns", "broken"), TierReport("flat", "too old")])
+    assert "userns: broken; flat: too old" in words and "user.max_user_namespaces" in words and "5.13" in words
+
+
+@pytest.mark.parametrize("tier", ["userns", "flat", "unsafe_subprocess"])
+def test_every_tier_tells_right_from_wrong(tier: str) -> None:
+    sandbox = Sandbox(sandbox_config(tier=tier), 1)
+    try:
+        assert sandbox.tier == tier and [report.holds for report in sandbox.reports] == [True]
+        assert sandbox.run("print(input())", CodeTests("stdio", ("a",), ("a",))).passed
+        assert sandbox.run("print(input())", CodeTests("stdio", ("a",), ("b",))).outcome == "wrong_answer"
+        tests = CodeTests("function", asserts=("assert f(2) == 4",))
+        assert sandbox.run("def f(x): return 2 * x", tests).passed
+        assert sandbox.run("def f(x): return 3 * x", tests).outcome == "wrong_answer"
+    finally:
+        sandbox.close()
+
+
+def test_slots_are_pinned_to_their_cores() -> None:
+    core = min(os.sched_getaffinity(0))
+    sandbox = Sandbox(sandbox_config(cores=(core,)), 1)
+    try:
+        tests = CodeTests("stdio", ("",), (f"{{{core}}}",))
+        assert sandbox.run("import os; print(os.sched_getaffinity(0))", tests).passed
+    finally:
+        sandbox.close()
+
+
+def test_packages_from_their_folder_can_be_imported_and_no_others(tmp_path: Path) -> None:
+    folder = tmp_path / "packages"
+    (folder / "greeting").mkdir(parents=True)
+    (folder / "greeting" / "__init__.py").write_text("WORD = 'hello'\n")
+    for path in (tmp_path, *tmp_path.parents[:2], folder, folder / "greeting"):
+        path.chmod(0o755)
+    sandbox = Sandbox(sandbox_config(packages=str(folder), preload=("greeting",)), 1)
+    try:
+        tests = CodeTests("stdio", ("",), ("hello",))
+        assert sandbox.run("import greeting; print(greeting.WORD)", tests).passed
+        assert "No module named 'torch'" in sandbox.run("import torch", tests).detail
+    finally:
+        sandbox.close()
+
+
+def test_a_module_to_preload_that_does_not_exist_is_said_at_the_start() -> None:
+    with pytest.raises(InfrastructureError, match="No module named 'no_such_module'"):
+        Sandbox(sandbox_config(preload=("no_such_module",)), 1)
