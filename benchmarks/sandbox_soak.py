@@ -1,0 +1,139 @@
+"""Many honest runs beside attacks: does anything flake, and does anything grow?
+
+    python -m benchmarks.sandbox_soak [--benign 10000] [--attacks 300] [--slots 2] [--tier auto]
+
+Programs of the test corpus run in random order, as many at a time as there are slots. Printed are honest programs that
+did not pass, attacks whose verdict is not allowed, runs without a verdict, and memory, descriptors and processes of the
+sandbox near the start and at the end. Exit code 1 where a program got a verdict that it should not, or none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.types import InfrastructureError
+from tracelift_ray.verification.corpus.canaries import canaries
+from tracelift_ray.verification.corpus.manifest import Entry, read_corpus
+from tracelift_ray.verification.sandbox.pool import Sandbox
+
+CORPUS = Path(__file__).resolve().parents[1] / "tests" / "integration" / "sandbox" / "attacks"
+#: Honest programs that take long or much; there are enough of the others.
+HEAVY = ("b03", "b10", "b13", "b16", "b18", "z04", "z05", "z12")
+#: Attacks in pairs belong on one slot, one after the other, and one needs a limit of its own.
+PAIRED = ("c20", "c21", "c23", "k03")
+#: Runs before the first look at memory: every slot and every library is warm then.
+WARM_UP = 300
+LIMITS = SandboxConfig(
+    tier="auto", slots=None, cores=(), cpu_s=1.0, wall_s=4.0, memory_mib=512, output_kib=8192, file_mib=16,
+    max_files=64, threads=64, preload=(), packages="",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What this process and all below it hold: memory (proportional, MiB), descriptors, processes."""
+
+    memory_mib: float
+    descriptors: int
+    processes: int
+
+    def __str__(self) -> str:
+        return f"{self.memory_mib:.1f} MiB, {self.descriptors} descriptors, {self.processes} processes"
+
+
+def usage() -> Usage:
+    """Now."""
+    memory, descriptors, processes = 0, 0, 0
+    todo = [os.getpid()]
+    while todo:
+        process = todo.pop()
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                todo += [int(child) for child in (task / "children").read_text().split()]
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+            memory += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+            descriptors += len(os.listdir(f"/proc/{process}/fd"))
+            processes += 1
+    return Usage(memory / 1024, descriptors, processes)
+
+
+class Soak:
+    """Runs programs and counts what should not be."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._lock = threading.Lock()
+        self.bad: Counter[str] = Counter()
+        self.done = 0
+
+    def run(self, job: tuple[int, Entry]) -> None:
+        number, entry = job
+        program = entry.program if entry.category == "cheat" else f"{entry.program}\n# {number}\n"
+        try:
+            outcome: str = self._sandbox.run(program, entry.tests).outcome
+        except InfrastructureError as error:
+            outcome = error.cause
+        with self._lock:
+            self.done += 1
+            if outcome not in entry.allowed:
+                self.bad[f"{entry.name}: {outcome}"] += 1
+
+
+def jobs(benign: int, attacks: int, tier: str) -> list[tuple[int, Entry]]:
+    """Programs in random order, the same at every call; an attack comes every so many honest ones."""
+    entries = [each for each in read_corpus(CORPUS) if not each.tiers or tier in each.tiers]
+    honest = [e for e in entries if e.category.startswith("benign") and not e.name.startswith(HEAVY)]
+    hostile = [e for e in entries if not e.category.startswith("benign") and not e.name.startswith(PAIRED)]
+    draw = random.Random(0)
+    chosen = draw.choices(honest, k=benign) + [hostile[i % len(hostile)] for i in range(attacks)]
+    draw.shuffle(chosen)
+    return list(enumerate(chosen))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--benign", type=int, default=10_000)
+    parser.add_argument("--attacks", type=int, default=300)
+    parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--tier", default="auto")
+    options = parser.parse_args(arguments)
+    with canaries() as watched:
+        sandbox = Sandbox(replace(LIMITS, tier=options.tier), options.slots)
+        soak = Soak(sandbox)
+        todo = jobs(options.benign, options.attacks, sandbox.tier)
+        try:
+            with ThreadPoolExecutor(options.slots) as threads:
+                list(threads.map(soak.run, todo[:WARM_UP]))
+                before = usage()
+                began = time.monotonic()
+                list(threads.map(soak.run, todo[WARM_UP:]))
+                took = time.monotonic() - began
+                after = usage()
+            counts = sandbox.counts
+        finally:
+            sandbox.close()
+        breaches = watched.breaches()
+    print(f"tier {sandbox.tier}: {soak.done} programs, {options.attacks} of them attacks, in {took:.0f} s")
+    print(f"after {WARM_UP}: {before}\nat the end: {after}")
+    print(f"runs without a verdict at first: {counts.no_verdicts}; slots started anew: {counts.restarts}")
+    for name, count in (*soak.bad.items(), *((breach, 1) for breach in breaches)):
+        print(f"  not as it should be: {name} ({count})")
+    print(f"{sum(soak.bad.values()) + len(breaches)} not as they should be")
+    return int(bool(soak.bad or breaches))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
