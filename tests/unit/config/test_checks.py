@@ -28,6 +28,12 @@ REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url":
 IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
 
 BROKEN: list[tuple[Changes, str, str]] = [
+    ({"sandbox.tier": "docker"}, "sandbox.tier", "userns or flat"),
+    ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more"),
+    ({"sandbox.slots": 0}, "sandbox.slots", "null for one per CPU"),
+    ({"sandbox.wall_s": 1.0}, "sandbox.wall_s", "sandbox.cpu_s=2 or more"),
+    ({"sandbox.cores": (0, -1)}, "sandbox.cores", "numbers of cores"),
+    ({"sandbox.packages": "/no/such/folder"}, "sandbox.packages", "no folder"),
     ({"algorithm.group_size": 1}, "algorithm.group_size", "2 or more"),
     ({"algorithm.groups_per_step": 1, "learner.num_workers": 9}, "learner.num_workers", "at most 8"),
     ({"stream.min_traces": 9}, "stream.min_traces", "algorithm.group_size=8"),

@@ -64,7 +64,7 @@ def decode(message: Any, foreign: Decode) -> Any:
         tag = message[0]
         read = _READERS.get(tag)
         return foreign(message) if read is None else read(message, lambda item: decode(item, foreign))
-    except (TypeError, LookupError, ArithmeticError, RecursionError, OSError) as error:
+    except (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, OSError) as error:
         raise ValueError(f"a malformed message ({type(error).__name__})") from None
 
 
