@@ -22,6 +22,7 @@ from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.streaming.assembly import fitting_problems, has_code, system_settings
 from tracelift_ray.streaming.baseline_cache import executor_fingerprint
 from tracelift_ray.streaming.rollout import PlannerExecutorSystem, SystemSettings
+from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
 from tracelift_ray.types import DataError, Problem
 
 #: Where the results under another executor are, in the directory of the evaluation.
@@ -87,6 +88,12 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_new_tokens": sampling.max_new_tokens,
+        },
+        "verifier": {
+            "extraction": EXTRACTION_VERSION,
+            "cpu_s": run.sandbox.cpu_s,
+            "wall_s": run.sandbox.wall_s,
+            "memory_mib": run.sandbox.memory_mib,
         },
         "attempts": run.evaluation.num_samples,
         "seed": run.seed,
@@ -171,4 +178,5 @@ async def _evaluated(
             causes = await evaluate_all(tasks, solve, store, concurrency=_CONCURRENCY, say=say)
         finally:
             await actors.close()
-    return Pass({key: result for key, result in store.done.items() if key in wanted}, causes)
+    ordered = [(name, problem.id) for name, problem in tasks]
+    return Pass({key: store.done[key] for key in ordered if key in store.done}, causes)

@@ -80,7 +80,9 @@ async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     other_run = None if config.other_executor.model is None else with_other_executor(run, config)
     store = ResultStore(out, setup)
     other_store = None if other_run is None else ResultStore(out / OTHER, setup_of(other_run, config))
-    connect(run.cluster, total_cpus(run))
+    wanted = {(name, problem.id) for name, problem in tasks}
+    if any(wanted - each.done.keys() for each in (store, other_store) if each is not None):
+        connect(run.cluster, total_cpus(run))
     try:
         own = await first_pass(run, config, tasks, settings, store, _say)
         causes = own.causes
