@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 import xxhash
@@ -140,8 +141,11 @@ def parse_math500(record: Record) -> Problem:
 
 
 def parse_groups(record: Record) -> Problem:
-    """The problem of a TraceLift group; here, unlike for a reasoning RM, it must have a reference or tests."""
+    """The problem of a TraceLift group; here, unlike for a reasoning RM, it must have a reference or tests, for code
+    at least the examples of its statement."""
     problem = parse_group(record).problem
+    if problem.task == "code" and problem.tests is None:
+        problem = replace(problem, tests=statement_examples(problem.statement))
     if problem.task == "math" and problem.answer is None:
         rule = "must hold the answer, in answer, metadata.answer, or after #### in reference_solution"
         raise RecordError("no_reference", "reference_solution", rule, problem.solution)

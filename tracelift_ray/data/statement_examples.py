@@ -17,7 +17,7 @@ _DECORATION = r"[\s#*_=`>|-]*"
 _HEADER = re.compile(
     rf"^{_DECORATION}(?P<sample>(?:sample|example)s?\b(?:\s*test(?:\s*case)?)?)?\s*(?:\#?\d+\s*[:.)]?)?\s*"
     r"(?P<word>inputs?|outputs?|explanations?|notes?|constraints|scoring|subtasks?|examples?|samples?|limits|hints?|"
-    r"(?:input|output) (?:format|specification)s?)?"
+    r"(?:input|output) (?:format|specification)s?)?(?:\s*copy\b)?"
     rf"\s*(?:for\s+(?:the\s+)?(?:sample|example)s?)?\s*(?:\#?\d+)?{_DECORATION}(?P<colon>:)?(?P<rest>.*?)\s*$",
     re.IGNORECASE,
 )

@@ -1,9 +1,9 @@
 import pytest
 
-from tracelift_ray.data.formats import parse_problem
+from tracelift_ray.data.formats import parse_groups, parse_problem
 from tracelift_ray.data.jsonl import RecordError
 from tracelift_ray.data.statement_examples import statement_examples
-from tracelift_ray.types import CodeTests
+from tracelift_ray.types import CODE_DIMENSIONS, CodeTests
 
 CODEFORCES = """You are given n numbers. Print their sum.
 
@@ -149,3 +149,25 @@ def test_a_problem_without_tests_is_tested_with_the_examples_of_its_statement() 
     assert parse_problem({**record, "tests": {"inputs": ["1\n1\n"], "outputs": ["1\n"]}}).tests == CodeTests(
         "stdio", inputs=("1\n1\n",), outputs=("1\n",)
     )
+
+
+def test_the_headings_of_a_web_page_with_copy_buttons() -> None:
+    text = "Add.\nExamples\ninputCopy\n1 1\noutputCopy\n2\nInput Copy\n2 2\n\nOutput Copy\n4\nNote\nIt is easy."
+    tests = statement_examples(text)
+    assert tests is not None and (tests.inputs, tests.outputs) == (("1 1\n", "2 2\n"), ("2\n", "4\n"))
+
+
+def test_a_group_without_tests_is_tested_with_the_examples_of_its_statement() -> None:
+    rubric = dict.fromkeys(CODE_DIMENSIONS, 4) | {"total": 1.0}
+    record = {
+        "problem_id": "g",
+        "problem": CODEFORCES,
+        "positive_pool": [{"reasoning": "Add.", "rubric": rubric}],
+        "negative_bank": [{"reasoning": "Subtract.", "rubric": rubric}],
+        "tests_or_constraints": "n is at most 100",
+    }
+    tests = parse_groups(record).tests
+    assert tests is not None and tests.outputs == ("6\n", "5\n")
+    with pytest.raises(RecordError) as raised:
+        parse_groups(record | {"problem": "Print the sum."})
+    assert raised.value.kind == "no_tests"
