@@ -14,7 +14,7 @@ from actors.pool import ActorPool
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.types import Artifact, Problem, Verdict
-from tracelift_ray.verification.verifier import Verifier
+from tracelift_ray.verification.verifier import SandboxReport, Verifier
 
 STARTUP_S = 120.0
 
@@ -26,15 +26,15 @@ class VerifierActor:
         self.verifier = Verifier(config, sandbox, stop_early=stop_early)
         self.threads = ThreadPoolExecutor(self.verifier.slots)
         self.code = code
-        self.report: tuple[str, ...] = ()
+        self.report: SandboxReport | None = None
 
     async def start(self) -> None:
         """With code problems ahead, ready once the sandbox is; else at once."""
         if self.code:
             self.report = await self._in_thread(self.verifier.start_sandbox)
 
-    async def describe(self) -> tuple[str, ...]:
-        """A line on each tier of the sandbox that was tried."""
+    async def describe(self) -> SandboxReport | None:
+        """What was found out about the sandbox; None where no programs were announced."""
         return self.report
 
     async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
@@ -74,7 +74,7 @@ class RayVerifierPool:
         """One verdict for each artifact, in order."""
         return await self.pool.call("verify", problem, artifacts)
 
-    async def describe(self) -> list[str]:
-        """What the members found out about their sandboxes, each line once. Raises InfrastructureError."""
+    async def describe(self) -> list[SandboxReport]:
+        """What the members found out about their sandboxes, the same only once. Raises InfrastructureError."""
         asked = (self.pool.call_member(each, STARTUP_S, "describe") for each in self.pool.members)
-        return list(dict.fromkeys(line for lines in await asyncio.gather(*asked) for line in lines))
+        return list(dict.fromkeys(report for report in await asyncio.gather(*asked) if report is not None))

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from launch.entry import INTERRUPTED, entry_point
 from tracelift_ray.config.load import plain_config, to_run_config
 from tracelift_ray.config.schema import RunConfig
+
+if TYPE_CHECKING:
+    from tracelift_ray.tracking.tracker import Tracker
+    from tracelift_ray.verification.verifier import SandboxReport
 
 
 @entry_point("config")
@@ -79,8 +84,7 @@ async def _train(run: RunConfig) -> int:
         actors = RaySystem(run, code=has_code(train, heldout))
         await actors.start(str(resumed.learner_dir) if resumed else None)
         try:
-            for line in await actors.verifier.describe():
-                tracker.message(line)
+            closing = note_sandboxes(await actors.verifier.describe(), tracker)
             system = PlannerExecutorSystem(actors.pools, settings)
             rollout = build_rollout(run, system)
             scheduler = build_scheduler(run, rollout, train)
@@ -101,6 +105,8 @@ async def _train(run: RunConfig) -> int:
                 loop.restore(resumed.state(), train)
             _on_interrupt(loop.interrupt)
             await loop.train()
+            for line in closing:
+                tracker.message(line)
             exit_code = 0
         except Interrupted:
             exit_code = INTERRUPTED
@@ -110,6 +116,18 @@ async def _train(run: RunConfig) -> int:
         shutdown()
         tracker.close(exit_code)
     return exit_code
+
+
+def note_sandboxes(reports: Sequence[SandboxReport], tracker: Tracker) -> list[str]:
+    """Say and note in which tiers programs run. Returns what is to be said again at the end of the run."""
+    from tracelift_ray.verification.sandbox.probe import UNSAFE
+
+    for report in reports:
+        tracker.note("sandbox_tier", report.tier)
+        for line in report.lines:
+            tracker.message(line)
+    unsafe = any(report.tier == UNSAFE for report in reports)
+    return [f"the programs of this run ran without walls (sandbox.tier={UNSAFE})"] if unsafe else []
 
 
 def _on_interrupt(interrupt: Any) -> None:

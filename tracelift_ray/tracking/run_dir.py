@@ -243,3 +243,10 @@ class RunDirectory:
         )
         write_whole(description, json.dumps(content, indent=1) + "\n")
         return code
+
+    def record_note(self, name: str, text: str) -> None:
+        """Note something about the latest start in ``run.json``."""
+        description = self.path / "run.json"
+        content = json.loads(description.read_text("utf-8"))
+        content["starts"][-1][name] = text
+        write_whole(description, json.dumps(content, indent=1) + "\n")

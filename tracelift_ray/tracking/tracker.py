@@ -51,6 +51,7 @@ class Tracker:
         resume_step: int | None = None,
     ) -> None:
         self._config = config
+        self._run = run
         if resume_step is None:
             set_aside(run.metrics_path)
             set_aside(run.trajectories_path)
@@ -108,6 +109,12 @@ class Tracker:
         if self._wandb is not None and due:
             stride = max(1, math.ceil(len(records) / max(1, self._config.table_rows)))
             self._wandb.log_traces(step, records[::stride])
+
+    def note(self, name: str, text: str) -> None:
+        """A fact about this start, for ``run.json`` and W&B's summary."""
+        self._run.record_note(name, text)
+        if self._wandb is not None:
+            self._wandb.note(name, text)
 
     def message(self, text: str) -> None:
         """One line for the person who watches; nothing where the console is off."""

@@ -175,6 +175,16 @@ class WandbSink:
         table = wandb.Table(columns=list(_TABLE_COLUMNS), data=[table_row(record) for record in records])
         self.log(step, {"traces": table})
 
+    def note(self, name: str, text: str) -> None:
+        """Put a text into the run's summary."""
+        if self._run is None:
+            return
+        try:
+            self._run.summary[name] = text
+        except _failures() as error:
+            self._run = None
+            self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
+
     def rewind(self, step: int) -> None:
         """The run goes back to ``step``: rows that were sent stay, and their steps are not sent again."""
         if self._step > step:

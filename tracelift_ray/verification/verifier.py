@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
@@ -19,6 +20,14 @@ from tracelift_ray.verification.sandbox.pool import Sandbox
 
 #: Verdicts on programs that are remembered.
 MEMORY = 10_000
+
+
+@dataclass(frozen=True)
+class SandboxReport:
+    """The tier that programs run in, and a line on each tier that was tried."""
+
+    tier: str
+    lines: tuple[str, ...]
 
 
 class Verifier:
@@ -35,14 +44,11 @@ class Verifier:
         self._math = MathAnswers(config.math_timeout_s)
         self._starting = threading.Lock()
         self._code: RememberingRunner | None = None
-        self._report: tuple[str, ...] = ()
+        self._report: SandboxReport | None = None
         self._closed = False
 
-    def start_sandbox(self) -> tuple[str, ...]:
+    def start_sandbox(self) -> SandboxReport:
         """Start what runs programs, unless it runs; the first code problem does it, too.
-
-        Returns:
-            A line on each tier that was tried.
 
         Raises:
             InfrastructureError: no tier holds on this machine, with reasons and remedy.
@@ -50,9 +56,9 @@ class Verifier:
         with self._starting:
             if self._closed:
                 raise InfrastructureError("verifier", "used after it was closed")
-            if self._code is None:
+            if self._report is None:
                 sandbox = Sandbox(self._sandbox_config, self.slots)
-                self._report = tuple(report.line() for report in sandbox.reports)
+                self._report = SandboxReport(sandbox.tier, tuple(each.line() for each in sandbox.reports))
                 self._code = RememberingRunner(sandbox, MEMORY)
             return self._report
 

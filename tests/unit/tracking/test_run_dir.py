@@ -28,6 +28,15 @@ def test_a_directory_keeps_its_id_and_lists_every_start(tmp_path: Path) -> None:
     assert starts[0]["environment"]["python"] and "commit" in starts[0]["code"]
 
 
+def test_a_note_belongs_to_the_latest_start(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path)
+    run.record_start({}, None)
+    run.record_start({}, 5)
+    run.record_note("sandbox_tier", "flat")
+    starts = json.loads((run.path / "run.json").read_text())["starts"]
+    assert [start.get("sandbox_tier") for start in starts] == [None, "flat"]
+
+
 def test_the_snapshot_is_the_configuration_in_force_and_the_old_one_is_kept(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path)
     run.record_start({"seed": 1, "tie_table": {1: 0.5}}, None)

@@ -49,20 +49,24 @@ def log_records(data: bytes) -> Iterator[bytes]:
             whole = b""
 
 
-def rows(run: RunDirectory) -> list[dict[str, Any]]:
-    """Every history row of every offline segment of a run, read back from W&B's own files, oldest segment first."""
+def records(run: RunDirectory) -> Iterator[Any]:
+    """Everything in every offline segment of a run, read back from W&B's own files, oldest segment first."""
     import wandb
     from wandb.proto import wandb_internal_pb2
 
     wandb.teardown()  # W&B's process ends, and with it the last write
     record_type: Any = wandb_internal_pb2
-    found = []
     for file in sorted((run.path / "wandb").glob("offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime):
-        for content in log_records(file.read_bytes()):
-            record = record_type.Record.FromString(content)
-            if record.HasField("history"):
-                found.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
-    return found
+        yield from (record_type.Record.FromString(content) for content in log_records(file.read_bytes()))
+
+
+def rows(run: RunDirectory) -> list[dict[str, Any]]:
+    """Every history row of a run."""
+    return [
+        {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+        for record in records(run)
+        if record.HasField("history")
+    ]
 
 
 def start(run: RunDirectory, said: list[str], *, resumed: bool, config: TrackingConfig = OFFLINE) -> WandbSink:
@@ -115,6 +119,16 @@ def test_rows_are_whole_and_carry_their_step(tmp_path: Path, wandb_home: None) -
     assert len(said) == 1 and said[0].startswith("W&B: offline (tracking.wandb=offline)")
     tables = list(run.path.glob("wandb/offline-run-*/files/media/table/*.json"))
     assert json.loads(tables[0].read_text())["data"][0][7] == "passed"
+
+
+def test_a_note_is_in_the_summary(tmp_path: Path, wandb_home: None) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    sink = start(run, [], resumed=False)
+    sink.note("sandbox_tier", "flat")
+    sink.close()
+    notes = [item for record in records(run) if record.HasField("summary") for item in record.summary.update]
+    assert ("sandbox_tier", "flat") in [(item.key, json.loads(item.value_json)) for item in notes]
+    sink.note("sandbox_tier", "userns")
 
 
 def test_a_killed_and_resumed_run_goes_on_as_the_same_run_without_a_step_twice(

@@ -57,7 +57,8 @@ def test_completions_of_both_tasks_are_read_and_judged(verifier: Verifier) -> No
     assert judge(CODE, "```python\nprint(2 * int(input()))\n```").passed
     half = judge(CODE, "print(1 + int(input()))")
     assert (half.outcome, half.passed_tests, half.total_tests) == ("wrong_answer", 1, 2)
-    assert any("holds" in line for line in verifier.start_sandbox())
+    report = verifier.start_sandbox()
+    assert report.tier in ("userns", "flat") and any(f"tier {report.tier}: holds" in line for line in report.lines)
 
 
 def test_nothing_to_check_is_a_verdict(verifier: Verifier) -> None:
