@@ -69,14 +69,14 @@ async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     from launch.benchmarks import OTHER, evaluation_tasks, first_pass, other_pass, setup_of, with_other_executor
     from tracelift_ray.config.resources import total_cpus
     from tracelift_ray.evaluation.figures import Resampling, benchmark_figures, compare, plain, transfer
-    from tracelift_ray.evaluation.results import ResultStore
+    from tracelift_ray.evaluation.results import ResultStore, comparable_results
     from tracelift_ray.streaming.assembly import system_settings
 
     how = Resampling(config.confidence, config.resamples)
     settings = system_settings(run)
     tasks = evaluation_tasks(run, config, settings, _say)
     setup = setup_of(run, config)
-    against = None if config.against is None else _other_evaluation(Path(config.against), setup)
+    against = None if config.against is None else comparable_results(Path(config.against), setup)
     other_run = None if config.other_executor.model is None else with_other_executor(run, config)
     store = ResultStore(out, setup)
     other_store = None if other_run is None else ResultStore(out / OTHER, setup_of(other_run, config))
@@ -117,17 +117,6 @@ async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     for cause, count in causes.most_common(3):
         _say(f"{count:,} problems without a result: {cause}")
     return FAILED if causes else 0
-
-
-def _other_evaluation(directory: Path, setup: Mapping[str, Any]) -> Mapping[tuple[str, str], Any]:
-    """The results to compare with. Raises ConfigError where more than the planner differs."""
-    from tracelift_ray.evaluation.results import differences, read_results, read_setup
-
-    differing = [key for key in differences(read_setup(directory), setup) if key.partition(".")[0] != "planner"]
-    if differing:
-        right = f"cannot be compared: its {', '.join(differing)} is another; evaluate both in the same way"
-        raise ConfigError("against", str(directory), right)
-    return read_results(directory)
 
 
 def _say(line: str) -> None:

@@ -140,6 +140,20 @@ def read_results(directory: Path) -> dict[tuple[str, str], ProblemResult]:
     return found
 
 
+def comparable_results(directory: Path, setup: Mapping[str, Any]) -> dict[tuple[str, str], ProblemResult]:
+    """The results of an evaluation to compare one of ``setup`` with.
+
+    Raises:
+        ConfigError: more than the planner differs.
+        DataError: the directory holds no evaluation.
+    """
+    differing = [key for key in differences(read_setup(directory), setup) if key.partition(".")[0] != "planner"]
+    if differing:
+        right = f"cannot be compared: its {', '.join(differing)} is another; evaluate both in the same way"
+        raise ConfigError("against", str(directory), right)
+    return read_results(directory)
+
+
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """The keys whose values differ, those of nested objects dotted."""
     found = []

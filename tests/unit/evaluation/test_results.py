@@ -5,7 +5,14 @@ import pytest
 
 from tests.unit.evaluation.cases import SETUP, result, store
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.evaluation.results import RECORDS, ResultStore, differences, read_results, read_setup
+from tracelift_ray.evaluation.results import (
+    RECORDS,
+    ResultStore,
+    comparable_results,
+    differences,
+    read_results,
+    read_setup,
+)
 from tracelift_ray.types import DataError
 
 
@@ -36,6 +43,15 @@ def test_a_directory_belongs_to_one_set_up(tmp_path: Path) -> None:
     store(tmp_path).close()
     with pytest.raises(ConfigError, match=r"out=.*another executor\.weights; choose another out"):
         ResultStore(tmp_path, {**SETUP, "executor": {"weights": "changed"}})
+
+
+def test_only_evaluations_of_planners_under_the_same_conditions_are_compared(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    kept.add(result("a", "1", "0"))
+    kept.close()
+    assert set(comparable_results(tmp_path, {**SETUP, "planner": {"weights": "better"}})) == {("sums", "a")}
+    with pytest.raises(ConfigError, match=r"against=.*its executor\.weights, seed is another"):
+        comparable_results(tmp_path, {**SETUP, "executor": {"weights": "stronger"}, "seed": 1})
 
 
 def test_differences_name_the_keys_at_any_depth() -> None:
