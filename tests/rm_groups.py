@@ -72,7 +72,6 @@ def training_config(model: str, groups: str, output: str, **changes: Any) -> Tra
         save_dtype="float32",
         gradient_checkpointing=False,
         device="cpu",
-        second_input_model=None,
         log_every=1,
         wandb="disabled",
         project="tests",

@@ -26,7 +26,6 @@ def new_model(config: TrainRmConfig, names: tuple[str, ...]) -> ReasoningRewardM
         config.model,
         dimension_names=names,
         dropout=config.dropout,
-        second_input_model=config.second_input_model,
         show_problem=config.show_problem,
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FAINT = "#9aa0a8"
 _INK = "#30343b"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10,
     "text.color": _INK,
     "axes.edgecolor": FAINT,
@@ -42,7 +42,7 @@ def draw_training(result: TrainingResult, path: Path) -> None:
     """Loss, held-out accuracy while training, pair accuracy by kind of flaw, and calibration."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, panels = new_figure(2, 2, (11.5, 7.6))
         steps = range(1, len(result.losses) + 1)
         panels[0].plot(steps, _smooth(result.losses), color=COLOURS[0])

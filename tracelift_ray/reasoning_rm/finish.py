@@ -23,7 +23,6 @@ from tracelift_ray.reasoning_rm.batching import InputEncoder
 from tracelift_ray.reasoning_rm.dataset import GroupData, encode_groups
 from tracelift_ray.reasoning_rm.metrics import RmMetrics, measure
 from tracelift_ray.reasoning_rm.passes import score_groups
-from tracelift_ray.reasoning_rm.second_input import FrozenLogprobs
 from tracelift_ray.reasoning_rm.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.work import WorkDirectory, best_weights, progress_of
 
@@ -63,12 +62,8 @@ def training_encoder(config: TrainRmConfig) -> InputEncoder:
     """The backbone's tokenizer as the run uses it."""
     from transformers import AutoTokenizer
 
-    frozen = None
-    if config.second_input_model is not None:
-        path = (Path(config.output) / config.second_input_model).resolve()
-        frozen = FrozenLogprobs(path, max_batch_tokens=config.eval_batch_tokens)
     tokenizer = AutoTokenizer.from_pretrained(config.model)
-    return InputEncoder(tokenizer, config.max_length, frozen, show_problem=config.show_problem)
+    return InputEncoder(tokenizer, config.max_length, show_problem=config.show_problem)
 
 
 def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Callable[[str], None]) -> TrainingResult:

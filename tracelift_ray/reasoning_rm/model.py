@@ -6,9 +6,8 @@ added; its architecture is named ``<Backbone>ForReasonRewardModel`` (``Qwen2ForR
 ``model.*``, ``dimension_heads.{0..4}.{weight,bias}`` and ``total_head.{weight,bias}``. The promise: a sequence's score
 depends on that sequence alone, whatever it is batched with, since padding is on the right of a causal model.
 
-Two optional keys, ``rm_second_input`` and ``rm_second_input_model``, name a second input (see ``second_input.py``);
-then ``second_input.{logprob,surprising}`` are weights too. ``rm_input: trace`` marks a model that is not shown the
-problem, which is a baseline to measure others against.
+One optional key, ``rm_input: trace``, marks a model that is not shown the problem, which is a baseline to measure
+others against.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tracelift_ray.reasoning_rm.rubric import DERIVED_WEIGHT
-from tracelift_ray.reasoning_rm.second_input import LOGPROB_INPUT, LogprobEmbedding
 from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, DataError
 
 ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
@@ -90,7 +88,6 @@ class ReasoningRewardModel(PreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.dimension_heads = nn.ModuleList(nn.Linear(hidden, config.rm_num_labels) for _ in config.rm_dimension_names)
         self.total_head = nn.Linear(hidden, 1) if config.rm_use_total_head else None
-        self.second_input = LogprobEmbedding(hidden) if second_input_of(config) else None
         self.good_head: nn.Linear | None = None
         self.post_init()
 
@@ -104,7 +101,6 @@ class ReasoningRewardModel(PreTrainedModel):
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
-        token_logprobs: Tensor | None = None,
         position_ids: Tensor | None = None,
         ends: Tensor | None = None,
     ) -> RubricOutput:
@@ -114,17 +110,11 @@ class ReasoningRewardModel(PreTrainedModel):
             input_ids: (B, T).
             attention_mask: (B, T), where every row has at least one token and its padding on the right; of trees
                 (B, 1, T, T).
-            token_logprobs: (B, T), NaN where a token has none; given exactly where the model has a second input.
             position_ids: (B, T), of trees.
             ends: (rows, 2), of trees: row and column of each sequence's last token; else each row is a sequence.
         """
-        if (token_logprobs is None) != (self.second_input is None):
-            raise ValueError("token_logprobs must be given exactly where the reward model has a second input")
-        embeddings = self.get_input_embeddings()(input_ids)
-        if self.second_input is not None:
-            embeddings = embeddings + self.second_input(token_logprobs)
         hidden = self.model(
-            inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
         ).last_hidden_state
         if ends is None:
             last = attention_mask.sum(1).long() - 1
@@ -153,7 +143,6 @@ class ReasoningRewardModel(PreTrainedModel):
         dimension_names: Sequence[str],
         dropout: float = 0.0,
         dtype: torch.dtype = torch.float32,
-        second_input_model: str | None = None,
         show_problem: bool = True,
     ) -> ReasoningRewardModel:
         """A reward model with new heads over the pretrained weights in ``path``; at first all scores are the same.
@@ -161,8 +150,6 @@ class ReasoningRewardModel(PreTrainedModel):
         Args:
             path: a Hugging Face directory of a decoder, with or without its language-model head.
             dimension_names: the five dimensions, in the order of the heads.
-            second_input_model: a path relative to where the reward model will be saved: a frozen causal language
-                model whose log-probs of the trace's tokens become the second input; None: no second input.
             show_problem: False for a model that reads the trace alone.
 
         Raises:
@@ -171,8 +158,6 @@ class ReasoningRewardModel(PreTrainedModel):
         config = _read_config(path)
         if not show_problem:
             config.rm_input = TRACE_ONLY
-        if second_input_model is not None:
-            config.rm_second_input, config.rm_second_input_model = LOGPROB_INPUT, second_input_model
         config.rm_dimension_names = list(dimension_names)
         config.rm_dimension_weights = [1 / NUM_DIMENSIONS] * NUM_DIMENSIONS
         config.rm_num_labels, config.rm_use_total_head = 5, True
@@ -227,14 +212,6 @@ def model_class(config: Any) -> type[ReasoningRewardModel]:
     base = next(c for c in backbone.__mro__[1:] if issubclass(c, PreTrainedModel))
     name = backbone.__name__.removesuffix("Model") + ARCHITECTURE_SUFFIX
     return type(name, (ReasoningRewardModel, base), {"config_class": type(config), "base_model_prefix": "model"})
-
-
-def second_input_of(config: Any) -> str | None:
-    """The relative path of the frozen language model that feeds the second input; None where there is none."""
-    kind = getattr(config, "rm_second_input", None)
-    if kind not in (None, LOGPROB_INPUT):
-        raise RewardModelError(f"rm_second_input is {kind!r}; this version knows {LOGPROB_INPUT!r}")
-    return config.rm_second_input_model if kind else None
 
 
 def shows_problem(config: Any) -> bool:

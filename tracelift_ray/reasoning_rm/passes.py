@@ -39,7 +39,7 @@ class PreparedGroup:
 
 
 def prepare(traces: Sequence[EncodedTrace], share_prefixes: bool) -> PreparedGroup:
-    """One group, its (first) positive first; ``share_prefixes`` needs inputs without a second input."""
+    """One group, its (first) positive first."""
     tree = build_tree([trace.input.token_ids for trace in traces]) if share_prefixes else None
     return PreparedGroup(tuple(traces), tree)
 
@@ -51,7 +51,7 @@ def forward(model: Any, groups: Sequence[PreparedGroup], pad_id: int, device: to
         tree = collate_trees(trees, pad_id, device)
         return model(tree.input_ids, tree.attention_mask, position_ids=tree.position_ids, ends=tree.ends)
     batch = collate([trace.input for group in groups for trace in group.traces], pad_id, device)
-    return model(batch.input_ids, batch.attention_mask, batch.token_logprobs)
+    return model(batch.input_ids, batch.attention_mask)
 
 
 @torch.no_grad()

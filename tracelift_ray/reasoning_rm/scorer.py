@@ -15,21 +15,16 @@ from transformers import AutoTokenizer
 from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.batching import EncodedInput, InputEncoder, collate
 from tracelift_ray.reasoning_rm.budget import budget_batches
-from tracelift_ray.reasoning_rm.model import ReasoningRewardModel, RubricOutput, second_input_of, shows_problem
-from tracelift_ray.reasoning_rm.second_input import FrozenLogprobs
+from tracelift_ray.reasoning_rm.model import ReasoningRewardModel, RubricOutput, shows_problem
 from tracelift_ray.types import InfrastructureError, Problem, RubricScore
 
 TOP_LABEL = 4  # of RubricScore, whatever the number of labels of the model's heads
 
 
-def load_encoder(path: str | Path, model: ReasoningRewardModel, max_length: int, max_batch_tokens: int) -> InputEncoder:
-    """The tokenizer of the reward model in ``path`` and, where it has a second input, the frozen model behind that."""
-    relative = second_input_of(model.config)
-    frozen = None
-    if relative is not None:
-        frozen = FrozenLogprobs((Path(path) / relative).resolve(), model.device, max_batch_tokens)
+def load_encoder(path: str | Path, model: ReasoningRewardModel, max_length: int) -> InputEncoder:
+    """The tokenizer of the reward model in ``path``, and what that model is shown."""
     tokenizer = AutoTokenizer.from_pretrained(str(path))
-    return InputEncoder(tokenizer, max_length, frozen, show_problem=shows_problem(model.config))
+    return InputEncoder(tokenizer, max_length, show_problem=shows_problem(model.config))
 
 
 class RubricScorer:
@@ -47,7 +42,7 @@ class RubricScorer:
         self._max_batch_tokens = config.max_batch_tokens
         dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
         self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype, device=device)
-        self._encoder = load_encoder(config.model, self._model, config.max_length, config.max_batch_tokens)
+        self._encoder = load_encoder(config.model, self._model, config.max_length)
 
     def score(
         self, items: Sequence[tuple[Problem, str]], max_lengths: Sequence[int | None] | None = None
@@ -78,7 +73,7 @@ class RubricScorer:
         for positions in budget_batches([len(item) for item in encoded], self._max_batch_tokens):
             chosen = [encoded[position] for position in positions]
             batch = collate(chosen, self._encoder.pad_id, self._model.device)
-            output = self._model(batch.input_ids, batch.attention_mask, batch.token_logprobs)
+            output = self._model(batch.input_ids, batch.attention_mask)
             scores.update(zip(positions, _to_scores(output, chosen), strict=True))
         return [scores[position] for position in range(len(items))]
 

@@ -74,7 +74,6 @@ class TrainRmConfig:
     save_dtype: str  # float32 | bfloat16
     gradient_checkpointing: bool
     device: str  # auto | cpu | cuda
-    second_input_model: str | None  # relative to output
     log_every: int
     wandb: str  # auto | online | offline | disabled
     project: str
@@ -119,8 +118,6 @@ def check_training(config: TrainRmConfig) -> None:
         _require(getattr(config, key) > 0, key, getattr(config, key), "must be greater than 0")
     for key, value in (("dropout", config.dropout), ("lora.dropout", config.lora.dropout)):
         _require(0 <= value < 1, key, value, "must be at least 0 and less than 1")
-    together = config.share_prefixes and config.second_input_model is not None
-    _require(not together, "share_prefixes", True, "must be false where there is a second_input_model")
     alone = config.loss.prefix > 0 and not config.share_prefixes
     _require(not alone, "loss.prefix", config.loss.prefix, "must be 0 where share_prefixes is false")
     _check_parts(config)

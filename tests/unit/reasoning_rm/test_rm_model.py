@@ -268,12 +268,3 @@ def test_a_directory_that_is_no_reward_model_is_refused_in_one_line(spoil, backb
     with pytest.raises(RewardModelError, match=told[spoil]) as error:
         ReasoningRewardModel.from_pretrained(path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
-
-
-def test_a_second_input_that_is_missing_or_unasked_for_is_refused(backbone, reward_model):
-    ids, mask = batch([5, 6])
-    with pytest.raises(ValueError, match="second input"):
-        ReasoningRewardModel.from_pretrained(reward_model)(ids, mask, torch.zeros(1, 2))
-    two = ReasoningRewardModel.from_backbone(backbone, dimension_names=MATH_DIMENSIONS, second_input_model="../lm")
-    with pytest.raises(ValueError, match="second input"):
-        two(ids, mask)

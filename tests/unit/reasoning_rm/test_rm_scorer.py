@@ -74,20 +74,6 @@ def test_nothing_asked_is_nothing_answered(reward_model):
     assert RubricScorer(config(reward_model)).score([]) == []
 
 
-def test_the_second_input_is_found_beside_the_model_and_changes_the_score(backbone, make_reward_model, tmp_path):
-    path = make_reward_model(tmp_path / "rm", backbone, second_input_model="../lm")
-    with pytest.raises(ValueError, match="second input"):
-        RubricScorer(config(path))
-    (tmp_path / "lm").symlink_to(backbone)
-    scorer = RubricScorer(config(path))
-    before = [score.score for score in scorer.score(ITEMS)]
-    assert [scorer.score([item])[0].score for item in ITEMS] == pytest.approx(before, abs=1e-5)
-    assert scorer._model.second_input is not None
-    with torch.no_grad():
-        scorer._model.second_input.logprob.add_(1.0)
-    assert max(abs(a - b.score) for a, b in zip(before, scorer.score(ITEMS), strict=True)) > 1e-3
-
-
 def test_a_score_that_is_no_number_is_an_infrastructure_error(reward_model):
     scorer = RubricScorer(config(reward_model))
     assert scorer._model.total_head is not None

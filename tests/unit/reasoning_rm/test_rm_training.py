@@ -228,9 +228,7 @@ def test_a_wrong_value_is_refused_by_name(config, key, value):
         check_training(dataclasses.replace(config, **{key: value}))
 
 
-def test_settings_that_exclude_each_other_are_refused(config):
-    with pytest.raises(ConfigError, match=r"^share_prefixes=true: must be false where there is a second_input_model"):
-        check_training(dataclasses.replace(config, second_input_model="../lm"))
+def test_an_auxiliary_loss_without_shared_prefixes_is_refused(config):
     with pytest.raises(ConfigError, match=r"^loss\.prefix=0\.5: must be 0 where share_prefixes is false"):
         check_training(dataclasses.replace(config, share_prefixes=False))
 
