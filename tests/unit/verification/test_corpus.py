@@ -1,0 +1,71 @@
+"""A corpus is read as its manifest says, or refused with the reason; the corpus of the tests is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracelift_ray.types import DataError
+from tracelift_ray.verification.corpus.manifest import read_corpus
+
+ATTACKS = Path(__file__).resolve().parents[2] / "integration" / "sandbox" / "attacks"
+
+
+def corpus(directory: Path, *records: dict[str, Any]) -> Path:
+    for record in records:
+        (directory / record["file"]).write_bytes(b"print(1)\xff")
+    (directory / "manifest.json").write_text(json.dumps({"programs": records}))
+    return directory
+
+
+def test_the_tests_corpus_names_every_program_and_what_may_come_of_it() -> None:
+    entries = read_corpus(ATTACKS)
+    preludes = {"attempt.py"}
+    assert {entry.name for entry in entries} | preludes == {path.name for path in ATTACKS.glob("*.py")}
+    assert len(entries) == len({entry.name for entry in entries})
+    for entry in entries:
+        if entry.category.startswith("benign"):
+            assert entry.allowed == ("passed",), entry.name
+        if entry.category.startswith("cheat"):
+            assert entry.allowed and "passed" not in entry.allowed, entry.name
+
+
+def test_entries_become_programs_and_tests(tmp_path: Path) -> None:
+    stdio = {"file": "a.py", "mode": "stdio", "expect": ["AC", "RE"], "stdin": "x", "stdin_repeat": 3}
+    stdio |= {"expected_stdout": "@range3", "compare": {"rel": 0.5}, "limits": {"cpu": 6}, "max_wall_s": 4}
+    func = {"file": "b.py", "mode": "func", "expect": ["PASS"], "entry": "f", "prelude": "a.py", "run_after": "a.py"}
+    func |= {"test": "def check(f):\n    assert f(1)", "prompt": "import re\n\ndef f(n):\n    pass"}
+    one, other = read_corpus(corpus(tmp_path, stdio, func))
+    assert one.program == "print(1)\udcff"
+    assert one.allowed == ("passed", "runtime_error", "does_not_compile")
+    assert (one.tests.inputs, one.tests.outputs, one.tests.rel_tol) == (("xxx",), ("0\n1\n2\n",), 0.5)
+    assert (one.cpu_s, one.max_wall_s, one.before) == (6, 4.0, None)
+    assert other.program == "print(1)\udcff\nprint(1)\udcff"
+    assert (other.tests.entry_point, other.tests.setup) == ("f", "import re\n\n")
+    assert other.before == (one.program, one.tests)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"mode": "stdio", "expect": ["AC"]},
+        {"mode": "stdio", "expect": ["MAYBE"], "expected_stdout": ""},
+        {"mode": "func", "expect": ["PASS"]},
+        {"mode": "func", "expect": ["PASS"], "test": "assert 1", "run_after": "none.py"},
+    ],
+)
+def test_a_malformed_manifest_is_refused(tmp_path: Path, record: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="no manifest of a corpus"):
+        read_corpus(corpus(tmp_path, {"file": "a.py"} | record))
+
+
+def test_a_folder_without_manifest_or_program_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.json: No such file"):
+        read_corpus(tmp_path)
+    record = {"file": "a.py", "mode": "stdio", "expect": ["AC"], "expected_stdout": ""}
+    (corpus(tmp_path, record) / "a.py").unlink()
+    with pytest.raises(DataError, match=r"a\.py: No such file"):
+        read_corpus(tmp_path)
