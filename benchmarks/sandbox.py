@@ -2,10 +2,11 @@
 
     python -m benchmarks.sandbox [--workers 2] [--seconds 10] [--tier auto]
 
-Both run the same programs and tests, as many at a time as there are workers. The other side is what verifiers commonly
-do: ``subprocess.run([python, file])`` for each test, with rlimits, the tests of a program one after another. For
-function tests the file is the program, the set-up and one assert. Printed are tests per second and the ratio, for
-programs that read stdin and for function tests; three rounds alternate, and the median counts.
+Both run the same programs and tests. The other side is what verifiers commonly do: ``subprocess.run([python, file])``
+for each test, with rlimits, one after another; and, to be fair to it, the same for as many programs at a time as there
+are workers, and with an interpreter that starts without its packages. For function tests the file is the program, the
+set-up and one assert. Printed are tests per second and the ratio, for programs that read stdin and for function tests;
+three rounds alternate, and the median counts.
 """
 
 from __future__ import annotations
@@ -96,12 +97,12 @@ def tests_per_second(judge: Judge, program: str, tests: CodeTests, workers: int,
     return sum(done) / (time.monotonic() - began)
 
 
-def compare(judges: dict[str, Judge], workers: int, seconds: float) -> Iterator[tuple[str, dict[str, float]]]:
-    """The median rate of each judge, for each kind of problem; rounds alternate between the judges."""
+def compare(judges: dict[str, tuple[Judge, int]], seconds: float) -> Iterator[tuple[str, dict[str, float]]]:
+    """The median rate of each judge with its workers, for each kind of problem; rounds alternate between the judges."""
     for kind, program, tests in (("stdin", SUM, SUMS), ("function", PRIME, PRIMES)):
         rates: dict[str, list[float]] = {name: [] for name in judges}
         for _ in range(ROUNDS):
-            for name, judge in judges.items():
+            for name, (judge, workers) in judges.items():
                 rates[name].append(tests_per_second(judge, program, tests, workers, seconds))
         yield kind, {name: statistics.median(each) for name, each in rates.items()}
 
@@ -114,17 +115,19 @@ def main() -> None:
     parser.add_argument("--tier", default="auto")
     options = parser.parse_args()
     sandbox = Sandbox(replace(LIMITS, tier=options.tier), options.workers)
-    ours = f"sandbox ({sandbox.tier})"
-    judges: dict[str, Judge] = {
-        "a process each": a_process_each(()),
-        "a process each, python -I -S": a_process_each(("-I", "-S")),
-        ours: lambda program, tests: sandbox.run(program, tests).passed,
+    ours = f"sandbox ({sandbox.tier}), {options.workers} slots"
+    at_a_time = f"{options.workers} at a time"
+    judges: dict[str, tuple[Judge, int]] = {
+        "a process each, one after another": (a_process_each(()), 1),
+        f"a process each, {at_a_time}": (a_process_each(()), options.workers),
+        f"a process each, -I -S, {at_a_time}": (a_process_each(("-I", "-S")), options.workers),
+        ours: (lambda program, tests: sandbox.run(program, tests).passed, options.workers),
     }
     try:
-        for kind, rates in compare(judges, options.workers, options.seconds):
+        for kind, rates in compare(judges, options.seconds):
             for name, rate in rates.items():
                 print(
-                    f"{kind:9} {name:30} {rate:8.0f} tests/s   the sandbox is {rates[ours] / rate:4.1f} times as fast"
+                    f"{kind:9} {name:36} {rate:8.0f} tests/s   the sandbox is {rates[ours] / rate:4.1f} times as fast"
                 )
     finally:
         sandbox.close()
