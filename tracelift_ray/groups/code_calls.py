@@ -206,7 +206,12 @@ class CallWords:
         return f"the string that joins, with {self.phrases.value(node.func.value)} in between, {words}"
 
     def _range(self, node: ast.Call) -> str:
-        return f"the numbers {self.phrases.span(node, '').strip()}"
+        words = self.phrases.span(node, "").strip()
+        return (
+            f"the positions{words.removeprefix('position ')}"
+            if words.startswith("position")
+            else f"the numbers {words}"
+        )
 
     def _substituted(self, node: ast.Call) -> str:
         if len(node.args) != 3 or node.keywords:

@@ -99,6 +99,9 @@ class LoopWords:
             return words
         whole = self.phrases.value(iterated)
         shapes = bound_shapes(target, iterated, {name: known.shape for name, known in self.phrases.names.items()})
+        if isinstance(target, ast.Name) and self.phrases.shape(iterated).kind == "dictionary":
+            self.phrases.names[target.id] = self._that("key", UNKNOWN)
+            return f"key of {whole}"
         if isinstance(target, ast.Name):
             noun = (
                 "character"

@@ -153,7 +153,8 @@ class _Naming:
         match node:
             case ast.For(target=ast.Name(id=name), iter=iterated):
                 is_range = isinstance(iterated, ast.Call) and getattr(iterated.func, "id", "") == "range"
-                return [(name, "position" if is_range else "element")]
+                keyed = shape_of(iterated, self.shapes).kind == "dictionary"
+                return [(name, "position" if is_range else "key" if keyed else "element")]
             case ast.For(target=ast.Tuple(elts=parts), iter=iterated):
                 names = [part.id for part in parts if isinstance(part, ast.Name)]
                 if len(names) != len(parts):

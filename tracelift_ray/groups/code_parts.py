@@ -70,10 +70,12 @@ class PartWords:
                 return f"the first {noun[:-1]} of {words}"
             case ast.Slice(lower=ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1)), upper=None, step=None):
                 return f"the last {noun[:-1]} of {words}"
+            case ast.Slice(lower=None, upper=ast.UnaryOp(op=ast.USub(), operand=count), step=None):
+                return f"{words} without its last {self.phrases.value(count)} {noun}"
             case ast.Slice(lower=None, upper=ast.expr() as end, step=None):
-                count = self.phrases.value(end)
-                long = count.startswith(("the ", "one ", "twice "))
-                return f"the beginning of {words}, {count} long" if long else f"the first {count} {noun} of {words}"
+                size = self.phrases.value(end)
+                long = size.startswith(("the ", "one ", "twice "))
+                return f"the beginning of {words}, {size} long" if long else f"the first {size} {noun} of {words}"
             case ast.Slice(lower=ast.Constant(value=1), upper=None, step=None):
                 return f"{words} without its first {noun[:-1]}"
             case ast.Slice(lower=ast.UnaryOp(op=ast.USub(), operand=count), upper=None, step=None):

@@ -18,7 +18,7 @@ from tracelift_ray.groups.code_names import Name
 from tracelift_ray.groups.code_operations import OperationWords
 from tracelift_ray.groups.code_parts import PartWords
 from tracelift_ray.groups.code_ranges import span
-from tracelift_ray.groups.code_shapes import Shape, shape_of
+from tracelift_ray.groups.code_shapes import TRUTH, Shape, shape_of
 from tracelift_ray.groups.code_words import Style, bracketed
 from tracelift_ray.groups.stages import Refused
 
@@ -72,6 +72,8 @@ class Phrases:
                 return self._operations.value(node)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return f"minus {bracketed(self.value(operand))}"
+            case ast.BoolOp(values=values) if not all(self._is_truth(value) for value in values):
+                raise Refused("chooses between values by a logical operation")
             case ast.UnaryOp(op=ast.Not()) | ast.Compare() | ast.BoolOp():
                 return f"whether {self.condition(node)}"
             case ast.Subscript():
@@ -87,6 +89,11 @@ class Phrases:
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
                 return self._loops.value(node)
         raise Refused("no words for an expression")
+
+    def _is_truth(self, node: ast.expr) -> bool:
+        """Whether an expression is true or false, as far as can be told; calls of the program's own count as such."""
+        own = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self.functions
+        return own or self.shape(node) == TRUTH or isinstance(node, ast.BoolOp | ast.Compare)
 
     def name(self, name: str) -> str:
         """The words for a variable."""

@@ -91,9 +91,12 @@ class StatementWords:
         iterated = loop.iter
         match loop.target, iterated:
             case ast.Name(id=name), ast.Call(func=ast.Name(id="range")):
+                if not phrases.names[name].letter:
+                    return f"with {phrases.name(name)} going {phrases.span(iterated, '').strip()}, each time"
                 return f"{start} {phrases.span(iterated, phrases.name(name))}"
             case ast.Name(id=name), _:
-                noun = phrases.names[name].noun.removeprefix("current ")
+                known = phrases.names[name]
+                noun = f"element {known.words}" if known.letter else known.noun.removeprefix("current ")
                 return f"{start} {noun} of {phrases.value(iterated)}"
             case ast.Tuple(elts=[first, second]), ast.Call(func=ast.Name(id="enumerate"), args=[whole]):
                 places = f"{phrases.value(first)} and {phrases.value(second)}"

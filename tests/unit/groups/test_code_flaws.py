@@ -1,10 +1,9 @@
 import difflib
 import random
-from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.groups.code_cases import COUNT_EVEN, SANDBOX, UNIQUE, code_problem
+from tests.unit.groups.code_cases import COUNT_EVEN, UNIQUE, code_problem
 from tracelift_ray.groups.code_flaws import CodePerturber
 from tracelift_ray.groups.code_mutations import mutations
 from tracelift_ray.groups.code_program import read_program
@@ -19,13 +18,6 @@ FOREIGN = (
     "Sort the words in ascending order. If the list is empty, return an empty list. "
     "Walk over them and keep the largest one that is at least three letters long. Return it."
 )
-
-
-@pytest.fixture(scope="module")
-def trials() -> Iterator[Trials]:
-    sandbox = Trials(SANDBOX)
-    yield sandbox
-    sandbox.close()
 
 
 def flawed(trials: Trials, problem: Problem, count: int, seed: int = 0) -> tuple[str, list[Flawed]]:

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from tests.unit.groups.code_cases import COUNT_EVEN, SANDBOX, UNIQUE, code_problem
+from tests.unit.groups.code_cases import COUNT_EVEN, UNIQUE, code_problem
 from tracelift_ray.groups.code_narration import STYLES, layout_of, narrate, render, vocabulary
 from tracelift_ray.groups.code_patterns import match_words, pattern_words
 from tracelift_ray.groups.code_program import read_program
@@ -98,6 +98,7 @@ def test_anchors_say_where_a_pattern_has_to_be() -> None:
         ("def f(a):\n    for x in a:\n        return x", "leaves a loop in its first turn"),
         ("def f(a):\n    return a.frobnicate()", "no words for a call"),
         ("def f(a):\n    return [~x for x in a]", "inverts bits"),
+        ("def f(a):\n    return a or [1]", "chooses between values"),
         ("def f(a):\n    return (", "does not parse"),
         ("print(1)\ndef f(a):\n    return a", "computes outside of its function"),
     ],
@@ -105,6 +106,30 @@ def test_anchors_say_where_a_pattern_has_to_be() -> None:
 def test_what_cannot_be_said_well_is_refused_with_its_reason(program: str, reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         steps(code_problem(program, "assert f([1]) == [1]"))
+
+
+@pytest.mark.parametrize(
+    ("body", "call", "step"),
+    [
+        (
+            "for k in a:\n        t += a[k]",
+            "f({'x': 1})",
+            "key of the dictionary, add the value that the dictionary has",
+        ),
+        (
+            "for i in range(3):\n        t += i\n    for i in a:\n        t += i",
+            "f([1])",
+            "element i of the list, add i to",
+        ),
+        ("for x in a:\n        if x == 2:\n            continue\n        t += x", "f([1])", "if the current number"),
+        ("i = 5\n    while i > a:\n        i -= 1\n        t += i", "f(1)", "i is greater than a"),
+        ("t += a.pop(0)", "f([1])", "the element at position 0, taken out of the list"),
+        ("a[0], a[-1] = a[-1], a[0]\n    t += a[0]", "f([1])", "swap the first element of the list and the last"),
+    ],
+)
+def test_statements_are_said_with_what_they_are_about(body: str, call: str, step: str) -> None:
+    program = f"def f(a):\n    t = 0\n    {body}\n    return t\n"
+    assert any(step in line for line in steps(code_problem(program, f"assert {call} == 1")))
 
 
 @pytest.mark.parametrize("style", range(STYLES))
@@ -122,32 +147,23 @@ def test_styles_word_and_lay_out_plans_differently() -> None:
     assert len({tuple(steps(COUNT_EVEN, style)) for style in range(STYLES)}) >= STYLES // 2
 
 
-def test_traces_are_the_same_for_the_same_draw_and_their_program_is_found_again() -> None:
-    trials = Trials(SANDBOX)
-    try:
-        traces = [CodeTraces(trials).traces(UNIQUE, random.Random(seed)) for seed in (1, 1, 2, 3, 4, 5)]
-    finally:
-        trials.close()
+def test_traces_are_the_same_for_the_same_draw_and_their_program_is_found_again(trials: Trials) -> None:
+    traces = [CodeTraces(trials).traces(UNIQUE, random.Random(seed)) for seed in (1, 1, 2, 3, 4, 5)]
     assert traces[0] == traces[1] and len({trace for (trace,) in traces}) > 1
     plan = plan_of(UNIQUE, traces[2][0])
     assert plan is not None and plan.text == traces[2][0]
     assert plan_of(UNIQUE, "Sort the words.") is None
 
 
-def test_a_reference_program_that_fails_its_tests_is_no_reference() -> None:
-    trials = Trials(SANDBOX)
-    try:
-        wrong = code_problem("def f(a):\n    return a + 1\n", "assert f(1) == 3")
+def test_a_reference_program_that_fails_its_tests_is_no_reference(trials: Trials) -> None:
+    wrong = code_problem("def f(a):\n    return a + 1\n", "assert f(1) == 3")
+    slow = code_problem("def f(a):\n    while True:\n        a += 1\n    return a\n", "assert f(1) == 2")
+    for problem in (wrong, slow):
         with pytest.raises(Refused, match="does not pass its own tests"):
-            CodeTraces(trials).traces(wrong, random.Random(0))
-        slow = code_problem("def f(a):\n    while True:\n        a += 1\n    return a\n", "assert f(1) == 2")
-        with pytest.raises(Refused, match="does not pass its own tests"):
-            CodeTraces(trials).traces(slow, random.Random(0))
-    finally:
-        trials.close()
+            CodeTraces(trials).traces(problem, random.Random(0))
 
 
-def test_the_plainer_form_of_a_program_does_the_same() -> None:
+def test_the_plainer_form_of_a_program_does_the_same(trials: Trials) -> None:
     program = (
         "def f(s, k):\n    n = len(s)\n    a, b = 0, 1\n    s = list(s)\n    for i in range(n):\n        part = s[i]\n"
         "        a = a + int(part)\n    result = a * b + k\n    return result\n"
@@ -156,8 +172,4 @@ def test_the_plainer_form_of_a_program_does_the_same() -> None:
     assert problem.solution is not None and problem.tests is not None
     plain = read_program(problem.solution, problem.tests).source
     assert "result" not in plain and "part" not in plain and "a += int(" in plain and "a, b" not in plain
-    trials = Trials(SANDBOX)
-    try:
-        assert trials.passes(plain, problem.tests)
-    finally:
-        trials.close()
+    assert trials.passes(plain, problem.tests)
