@@ -86,5 +86,6 @@ def _draw_orders(panel: Axes, windows: Sequence[Window]) -> None:
             panel.plot(*zip(*known, strict=True), "o-", color=COLOURS[number], label=f"with {name}")
     panel.axhline(0.0, color=FAINT, linestyle=":")
     panel.set_ylim(-1, 1)
-    panel.legend(fontsize=8.5)
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(fontsize=8.5)
     label(panel, "Rank correlation of the RM's score", "step")

@@ -29,7 +29,7 @@ def report_tables(report: RmReport) -> list[TextTable]:
     if report.heldout is not None:
         tables += [_rankings(report.heldout), _quality(report.heldout.metrics)]
     if report.drift is not None:
-        tables.append(_drift(report.drift))
+        tables += [_means(report.drift), _orders(report.drift)]
     return tables
 
 
@@ -85,8 +85,11 @@ def _quality(metrics: RmMetrics) -> TextTable:
     )
 
 
-def _drift(drift: Drift) -> TextTable:
-    rows = tuple(_window(window) for window in drift.windows)
+def _means(drift: Drift) -> TextTable:
+    rows = tuple(
+        (_steps(window), str(window.traces), *map(_mean, (window.score, window.success, window.uplift, window.judge)))
+        for window in drift.windows
+    )
     outrun = [
         f"from step {drift.windows[number].first_step} on the RM's score is above where it began while {name} is below "
         "its best"
@@ -96,27 +99,27 @@ def _drift(drift: Drift) -> TextTable:
     told = "; ".join(outrun) if outrun else "in no window is the RM's score up while another measure is down"
     return TextTable(
         "The planner's traces during training",
-        (
-            "steps",
-            "traces",
-            "RM score",
-            "success",
-            "uplift",
-            "judge",
-            "order: success",
-            "order: uplift",
-            "order: judge",
-        ),
+        ("steps", "traces", "RM score", "success", "uplift", "judge"),
         rows,
-        f"Means with standard errors; order: rank correlation of the RM's score. Over-optimisation: {told}.",
+        f"Means with standard errors. Over-optimisation: {told}.",
     )
 
 
-def _window(window: Window) -> tuple[str, ...]:
-    means = (window.score, window.success, window.uplift, window.judge)
-    orders = (window.success_order, window.uplift_order, window.judge_order)
-    steps = f"{window.first_step} to {window.last_step}"
-    return (steps, str(window.traces), *map(_mean, means), *map(_signed, orders))
+def _orders(drift: Drift) -> TextTable:
+    rows = tuple(
+        (_steps(window), *map(_signed, (window.success_order, window.uplift_order, window.judge_order)))
+        for window in drift.windows
+    )
+    return TextTable(
+        "How the RM's score orders the traces of a window",
+        ("steps", "by success", "by uplift", "by judge"),
+        rows,
+        "Rank correlations, in [-1, 1].",
+    )
+
+
+def _steps(window: Window) -> str:
+    return f"{window.first_step} to {window.last_step}"
 
 
 def _share(interval: Interval) -> str:
