@@ -38,18 +38,27 @@ class Pass:
     causes: Counter[str]
 
 
-def evaluation_tasks(run: RunConfig, config: EvaluateConfig, settings: SystemSettings, say: Say) -> list[Task]:
-    """Benchmark and problem, for every problem to be evaluated: of the files, else of the run's held-out problems.
+def named_problems(run: RunConfig, config: EvaluateConfig, say: Say) -> dict[str, tuple[Problem, ...]]:
+    """The problems of each benchmark: of the files, else the run's held-out problems by task.
 
     Raises:
-        DataError: a file is unusable, or no problem is left.
+        DataError: a file is unusable.
     """
     if config.benchmarks:
-        named = {benchmark_name(path): _load(path, config.limit, run, say) for path in config.benchmarks}
-    else:
-        heldout = resolve_sources(run.data, run.seed).heldout
-        most = config.limit or run.evaluation.problems
-        named = {task: tuple(p for p in heldout if p.task == task)[:most] for task in ("code", "math")}
+        return {benchmark_name(path): _load(path, config.limit, run, say) for path in config.benchmarks}
+    heldout = resolve_sources(run.data, run.seed).heldout
+    most = config.limit or run.evaluation.problems
+    return {task: tuple(p for p in heldout if p.task == task)[:most] for task in ("code", "math")}
+
+
+def evaluation_tasks(
+    named: Mapping[str, tuple[Problem, ...]], run: RunConfig, settings: SystemSettings, say: Say
+) -> list[Task]:
+    """Benchmark and problem, for every problem whose prompts fit.
+
+    Raises:
+        DataError: no problem is left.
+    """
     tasks: list[Task] = []
     for name, problems in named.items():
         fitting = fitting_problems(problems, settings, run)

@@ -8,11 +8,12 @@ keeps a record of every problem; an evaluation that ended early goes on where it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +22,12 @@ from launch.entry import FAILED, entry_point
 from tracelift_ray.config.load import ConfigError, to_dataclass, to_run_config
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_evaluate
+
+if TYPE_CHECKING:
+    from launch.benchmarks import Pass
+    from tracelift_ray.evaluation.benchmark import Task
+    from tracelift_ray.evaluation.results import ProblemResult
+    from tracelift_ray.streaming.rollout import SystemSettings
 
 RESULTS = "results.json"
 
@@ -39,6 +46,8 @@ def main(cfg: DictConfig) -> int:
     base = cfg if own is None else own
     planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
     OmegaConf.update(base, "planner.model", str(planner))
+    if config.benchmarks and OmegaConf.is_missing(base["data"], "train"):
+        base["data"]["train"] = list(config.benchmarks)  # which a run needs and an evaluation of files does not
     run = to_run_config(base, extra=KEYS)
     check_evaluate(config, run.evaluation.num_samples)
     runs_root = Path(cfg["runs_root"]).absolute()
@@ -63,41 +72,72 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
 
 
 async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
-    """Both passes and their tables."""
-    from actors.runtime import connect
-    from actors.system import shutdown
-    from launch.benchmarks import OTHER, evaluation_tasks, first_pass, other_pass, setup_of, with_other_executor
-    from tracelift_ray.config.resources import total_cpus
-    from tracelift_ray.evaluation.figures import Resampling, benchmark_figures, compare, plain, transfer
-    from tracelift_ray.evaluation.results import ResultStore, comparable_results
+    """Problems, passes, report."""
+    from launch.benchmarks import evaluation_tasks, named_problems, setup_of, with_other_executor
+    from tracelift_ray.evaluation.results import comparable_results
     from tracelift_ray.streaming.assembly import system_settings
 
-    how = Resampling(config.confidence, config.resamples)
+    named = named_problems(run, config, _say)
     settings = system_settings(run)
-    tasks = evaluation_tasks(run, config, settings, _say)
+    tasks = evaluation_tasks(named, run, settings, _say)
     setup = setup_of(run, config)
     against = None if config.against is None else comparable_results(Path(config.against), setup)
     other_run = None if config.other_executor.model is None else with_other_executor(run, config)
-    store = ResultStore(out, setup)
-    other_store = None if other_run is None else ResultStore(out / OTHER, setup_of(other_run, config))
-    wanted = {(name, problem.id) for name, problem in tasks}
-    if any(wanted - each.done.keys() for each in (store, other_store) if each is not None):
-        connect(run.cluster, total_cpus(run))
-    try:
+    own, other = await _passes(run, other_run, config, tasks, settings, out)
+    _report(config, setup, tasks, own, other, against, out)
+    causes = own.causes if other is None else own.causes + other.causes
+    for cause, count in causes.most_common(3):
+        _say(f"{count:,} problems without a result: {cause}")
+    return FAILED if causes else 0
+
+
+async def _passes(
+    run: RunConfig,
+    other_run: RunConfig | None,
+    config: EvaluateConfig,
+    tasks: list[Task],
+    settings: SystemSettings,
+    out: Path,
+) -> tuple[Pass, Pass | None]:
+    """The pass under the run's executor and, where there is one, under the other; what is done is kept in ``out``."""
+    from actors.runtime import connect
+    from actors.system import shutdown
+    from launch.benchmarks import OTHER, first_pass, other_pass, setup_of
+    from tracelift_ray.config.resources import total_cpus
+    from tracelift_ray.evaluation.results import ResultStore
+
+    with contextlib.ExitStack() as opened:
+        store = opened.enter_context(contextlib.closing(ResultStore(out, setup_of(run, config))))
+        stores = [store]
+        if other_run is not None:
+            kept = ResultStore(out / OTHER, setup_of(other_run, config))
+            stores.append(opened.enter_context(contextlib.closing(kept)))
+        wanted = {(name, problem.id) for name, problem in tasks}
+        if any(wanted - each.done.keys() for each in stores):
+            opened.callback(shutdown)
+            connect(run.cluster, total_cpus(run))
+        opened.callback(lambda: _say(f"{len(store.done):,} results are in {out}; the same command goes on from them"))
         own = await first_pass(run, config, tasks, settings, store, _say)
-        causes = own.causes
-        other = None
-        if other_run is not None and other_store is not None:
-            other = await other_pass(other_run, config, tasks, own, other_store, _say)
-            causes = causes + other.causes
-    finally:
-        _say(f"{len(store.done):,} results are in {out}; the same command goes on from them")
-        store.close()
-        if other_store is not None:
-            other_store.close()
-        shutdown()
-    by_name = {name: [r for r in own.results.values() if r.benchmark == name] for name, _ in tasks}
+        if other_run is None:
+            return own, None
+        return own, await other_pass(other_run, config, tasks, own, stores[1], _say)
+
+
+def _report(
+    config: EvaluateConfig,
+    setup: Mapping[str, Any],
+    tasks: list[Task],
+    own: Pass,
+    other: Pass | None,
+    against: Mapping[tuple[str, str], ProblemResult] | None,
+    out: Path,
+) -> None:
+    """Tables, and the same figures in a file."""
+    from tracelift_ray.evaluation.figures import Resampling, benchmark_figures, compare, plain, transfer
+
+    how = Resampling(config.confidence, config.resamples)
     asked = Counter(name for name, _ in tasks)
+    by_name = {name: [result for result in own.results.values() if result.benchmark == name] for name in asked}
     figures = {
         name: benchmark_figures(results, asked[name] - len(results), config.pass_at, how)
         for name, results in by_name.items()
@@ -107,16 +147,13 @@ async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     _table("evaluation", {name: each.rows() for name, each in figures.items()})
     if against is not None:
         compared = compare(own.results, against, how)
-        report["against"] = {"directory": str(config.against), "benchmarks": plain(compared)}
+        report["against"] = {"directory": config.against, "benchmarks": plain(compared)}
         _table(f"against {config.against}", {name: each.rows() for name, each in compared.items()})
     if other is not None:
         moved = transfer(own.results, other.results, how)
         report["other_executor"] = {"model": config.other_executor.model, "benchmarks": plain(moved)}
         _table(f"the same traces under {config.other_executor.model}", {n: each.rows() for n, each in moved.items()})
     (out / RESULTS).write_text(json.dumps(report, indent=1) + "\n")
-    for cause, count in causes.most_common(3):
-        _say(f"{count:,} problems without a result: {cause}")
-    return FAILED if causes else 0
 
 
 def _say(line: str) -> None:

@@ -6,6 +6,8 @@ The same command goes on with a run that was interrupted.
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -27,13 +29,26 @@ def main(cfg: DictConfig) -> None:
     config = to_dataclass(TrainRmConfig, cfg)
     check_training(config)
 
-    from transformers.utils import logging
-
+    _quieten(config.device)
     from tracelift_ray.reasoning_rm.training import train
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # it lists the language-model head as unexpected, which a backbone may well have
     print_result(train(config), config.output)
+
+
+def _quieten(device: str) -> None:
+    """Keep what libraries say of themselves out of the progress lines; call it before they are imported."""
+    import torch
+
+    if device == "cpu" or not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no other
+    logging.getLogger().setLevel(logging.WARNING)
+    from huggingface_hub.utils import disable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    # It lists the language-model head as unexpected, which a backbone may well have.
+    transformers_logging.set_verbosity_error()
 
 
 def print_result(result: TrainingResult, output: str) -> None:
