@@ -92,6 +92,8 @@ def _control_fails(sandbox: Sandbox) -> Iterator[None]:
     with mock.patch.object(controls, "controls", lambda **_: iter([wrong])):
         for each in sandbox.slots:
             each.kill()
+        with contextlib.suppress(InfrastructureError):
+            sandbox.run(WAITS.format(answer=42), ANSWER)  # That they are dead shows when they are used.
         yield
 
 
