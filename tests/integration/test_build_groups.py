@@ -133,24 +133,30 @@ def contents(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in FILES}
 
 
-def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    source = write_problems(tmp_path / "in.jsonl", 500)
+def test_a_build_that_is_killed_and_interrupted_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    source = write_problems(tmp_path / "in.jsonl", 600)
     command = [sys.executable, "-m", "launch.build_groups", f"source={source}"]
-    killed = subprocess.Popen([*command, f"out={tmp_path}/killed"], cwd=ROOT, stdout=subprocess.DEVNULL)
-    stage = tmp_path / "killed/stages/traces.jsonl"
-    deadline = time.monotonic() + 60
-    while not (stage.exists() and stage.stat().st_size > 2_000) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(30)
-    before = stage.read_bytes()
-    assert 0 < before.count(b"\n") < 500, "it was killed on the way"
-    assert not (tmp_path / "killed/train.jsonl").exists()
-    for name in ("killed", "whole"):
+    stage = tmp_path / "broken/stages/traces.jsonl"
+    made = b""
+    for ending, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        process = subprocess.Popen(
+            [*command, f"out={tmp_path}/broken"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while not (stage.exists() and stage.stat().st_size > len(made) + 2_000) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(ending)
+        errors = process.communicate(timeout=30)[1]
+        assert process.returncode == code and errors.strip() in ("", "interrupted")
+        whole = stage.read_bytes()
+        whole = whole[: whole.rfind(b"\n") + 1]
+        assert whole.startswith(made) and made.count(b"\n") < whole.count(b"\n") < 600, "it ended on the way"
+        made = whole
+    assert not (tmp_path / "broken/train.jsonl").exists()
+    for name in ("broken", "whole"):
         subprocess.run([*command, f"out={tmp_path}/{name}"], cwd=ROOT, check=True, timeout=120, capture_output=True)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    after = stage.read_bytes()
-    assert after.startswith(before[: before.rfind(b"\n") + 1]) and after.count(b"\n") == 500, "nothing was made twice"
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+    assert stage.read_bytes().startswith(made) and stage.read_bytes().count(b"\n") == 600, "nothing was made twice"
 
 
 def test_a_model_makes_flaws_and_rubrics_and_what_it_botches_is_dropped(

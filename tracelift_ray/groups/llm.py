@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from tracelift_ray.config.schema import JudgeConfig
+from tracelift_ray.config.schema import EngineConfig, JudgeConfig
 from tracelift_ray.engines.base import build_engine
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
@@ -82,6 +82,7 @@ class AskedModel:
         return completion.text
 
     async def __aenter__(self) -> AskedModel:
+        quiet_loading(self._config.engine)
         self._render = await asyncio.to_thread(_renderer, self._config)
         await self._engine.start()
         return self
@@ -90,6 +91,15 @@ class AskedModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._engine.close()
+
+
+def quiet_loading(engine: EngineConfig) -> None:
+    """Keep transformers' progress bars and load reports out of a build's lines."""
+    if engine.kind == "transformers":
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
 
 
 def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:

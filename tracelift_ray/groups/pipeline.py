@@ -72,6 +72,7 @@ async def make_drafts(
 
     async def made(problem: Problem) -> Draft:
         async with places:
+            await asyncio.sleep(0)  # Rules alone wait for nothing, and an interrupt would come through at the end only.
             draft = await _draft(problem, stages)
             progress.count(draft)
             return draft

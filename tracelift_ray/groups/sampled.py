@@ -14,6 +14,7 @@ from typing import Any
 
 from tracelift_ray.config.schema import PoolConfig
 from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.groups.llm import quiet_loading
 from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.groups.stages import Refused
 from tracelift_ray.streaming.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
@@ -78,6 +79,7 @@ class SampledReferences:
 
     async def __aenter__(self) -> SampledReferences:
         config = self._config
+        quiet_loading(config.planner.engine)
         planner = load_tokenizer(config.planner.model)
         executor = load_tokenizer(config.executor.model)
         settings = SystemSettings(
