@@ -8,17 +8,16 @@ step  what                                 why here
 1     a session of its own                 signals of a terminal and of the server's group do not reach the program
 2     descriptors to their places          through high numbers first: a source may stand where a target belongs
 3     all other descriptors closed         the control channel, above all; before anything untrusted is read
-4     signals as a new process has them    the server ignores some
-5     user and group ids                   while the capabilities for it are still there
-6     capabilities dropped                 nothing after this needs one
-7     no_new_privs                         Landlock and seccomp demand it of a process without capabilities
-8     killed with the server, undumpable   after 5 and 6, which undo both
-9     the server still lives               it may have ended before 8, and then nobody would end the program
-10    Landlock                             opens nothing after this but files that programs may read
-11    resource limits                      after 5: the number of threads is counted by user
-12    the payload is read                  in the child only: what the server's memory holds, later forks inherit
-13    seccomp                              last, because the steps above make calls that it refuses
-14    ``STARTED`` is reported              from here on, whatever happens is the program's doing
+4     user and group ids                   while the capabilities for it are still there
+5     capabilities dropped                 nothing after this needs one
+6     no_new_privs                         Landlock and seccomp demand it of a process without capabilities
+7     killed with the server, undumpable   after 4 and 5, which undo both
+8     the server still lives               it may have ended before 7, and then nobody would end the program
+9     Landlock                             nothing after this opens a file
+10    resource limits                      after 4: the number of threads is counted by user
+11    the payload is read                  in the child only: what the server's memory holds, later forks inherit
+12    seccomp                              last, because the steps above make calls that it refuses
+13    ``STARTED`` is reported              from here on, whatever happens is the program's doing
 ====  ===================================  ============================================================================
 
 A failure in any step is reported with its number, and no program is run.
@@ -29,7 +28,6 @@ from __future__ import annotations
 import math
 import os
 import resource
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -97,33 +95,31 @@ def confine(
         step = 3
         _close_all_but([*places, *high])
         step = 4
-        _default_signals()
-        step = 5
         if confinement.slot_id is not None:
             _take_id(confinement.slot_id)
-        step = 6
+        step = 5
         syscalls.drop_capabilities()
-        step = 7
+        step = 6
         syscalls.set_no_new_privileges()
-        step = 8
+        step = 7
         syscalls.die_with_parent()
         syscalls.set_undumpable()
-        step = 9
+        step = 8
         if os.getppid() != confinement.server:
             os._exit(1)
-        step = 10
+        step = 9
         if rules is not None:
             landlock.restrict(high[2])
             os.close(high[2])
-        step = 11
+        step = 10
         _limit(limits)
-        step = 12
+        step = 11
         content = _read_whole(payload)
         os.close(payload)
-        step = 13
+        step = 12
         if confinement.seccomp_filter is not None:
             seccomp.install(confinement.seccomp_filter, os.getpid())
-        step = 14
+        step = 13
         os.write(report, STARTED)
         return content, report
     except BaseException as error:  # Whatever it is, the program must not run; who asked is told, and decides.
@@ -144,12 +140,6 @@ def _close_all_but(kept: list[int]) -> None:
             syscalls.close_range(first, descriptor - 1)
         first = descriptor + 1
     syscalls.close_range(first, 2**32 - 1)
-
-
-def _default_signals() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU):
-        signal.signal(each, signal.SIG_DFL)
 
 
 def _take_id(slot_id: int) -> None:

@@ -67,7 +67,6 @@ class Server:
     def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
         self._control = control
         self._scratch: namespaces.Scratch | None = None
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if config["cores"]:
             os.sched_setaffinity(0, config["cores"])
         syscalls.die_with_parent()
@@ -293,9 +292,13 @@ def _run_tests(payload: dict[str, Any], report: int) -> None:
 
 
 def _prepare_interpreter(config: dict[str, Any]) -> None:
-    """What every program finds: its modules, ``exit`` and ``quit``, room on the stack of threads."""
+    """What every program finds: signals, streams, modules, ``exit`` and ``quit``, room on the stack of threads."""
     import _sitebuiltins
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU):
+        signal.signal(each, signal.SIG_DFL)
+    program.open_streams()
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
     threading.stack_size(THREAD_STACK_BYTES)

@@ -29,7 +29,6 @@ _NOT_COMPILED = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowE
 
 def run_program(source: str, report: int) -> None:
     """Runs a whole program as ``__main__`` and ends the process with its exit code."""
-    open_streams()
     module = make_module("__main__")
     code = compile_program(source, report)
     finish(guarded(lambda: exec(code, module.__dict__)), module)
@@ -61,7 +60,10 @@ def compile_program(source: str, report: int) -> CodeType:
 
 
 def open_streams() -> None:
-    """Standard streams over descriptors 0, 1 and 2: UTF-8, and bytes that are none come and go unchanged."""
+    """Standard streams over descriptors 0, 1 and 2: UTF-8, and bytes that are none come and go unchanged.
+
+    Made once, in the server: a program finds them with descriptors of its own behind them.
+    """
     stdin = io.BufferedReader(io.FileIO(0, "r", closefd=False))
     stdout = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
     stderr = io.BufferedWriter(io.FileIO(2, "w", closefd=False))

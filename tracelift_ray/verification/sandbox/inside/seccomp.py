@@ -20,7 +20,7 @@ from tracelift_ray.verification.sandbox.inside.syscalls import SECCOMP, syscall
 #: The machine that the numbers below belong to.
 MACHINE = "x86_64"
 
-#: Allowed with any arguments, the most frequent first: the kernel goes through the filter in this order.
+#: Allowed with any arguments.
 ALLOWED = {
     "read": 0, "write": 1, "futex": 202, "mmap": 9, "munmap": 11, "brk": 12, "lseek": 8, "newfstatat": 262, "fstat": 5,
     "openat": 257, "close": 3, "clock_gettime": 228, "rt_sigprocmask": 14, "rt_sigaction": 13, "mprotect": 10,
@@ -64,7 +64,8 @@ _PRCTLS = (15, 16, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA
 _AF_UNIX = 1
 
 _ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _JUMP, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+_LONGEST_SKIP = 255
 _AUDIT_ARCH_X86_64, _X32_BIT = 0xC000003E, 0x40000000
 _NUMBER_AT, _ARCH_AT, _ARGS_AT = 0, 4, 16
 #: Stands for the process id, which is known only in the process that installs the filter.
@@ -82,18 +83,19 @@ def supported() -> bool:
 def assemble(*, metadata: bool) -> bytes:
     """The filter, with a mark where the process id belongs; ``install`` puts it in.
 
+    The call's number is found by halving, because the kernel goes through the filter for every number that there is
+    when it is installed, which happens for each program.
+
     Args:
         metadata: also allow ``METADATA``.
     """
+    bodies: dict[int, list[Instruction]] = dict(_conditional())
+    bodies |= {number: [_result(0)] for number in (*ALLOWED.values(), *(METADATA.values() if metadata else ()))}
     code = [
         (_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _AUDIT_ARCH_X86_64), (_RETURN, 0, 0, _KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER_AT), (_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL_PROCESS),
+        *_halve(_intervals(bodies)),
     ]  # fmt: skip
-    for number in (*ALLOWED.values(), *(METADATA.values() if metadata else ())):
-        code += [(_EQUAL, 0, 1, number), _result(0)]
-    for number, body in _conditional():
-        code += [(_EQUAL, 0, len(body), number), *body]
-    code += [(_AT_LEAST, 0, 1, _FIRST_UNKNOWN), _result(errno.ENOSYS), _result(errno.EPERM)]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
@@ -126,6 +128,28 @@ def _conditional() -> Iterable[tuple[int, list[Instruction]]]:
     yield _SOCKETPAIR, _one_of(0, (_AF_UNIX,), errno.EPERM)  # asyncio wakes itself through one
     yield _SENDTO, _if_null(4, _result(0), _result(errno.EPERM))
     yield _SOCKET, [_result(errno.EACCES)]
+
+
+def _intervals(bodies: dict[int, list[Instruction]]) -> list[tuple[int, list[Instruction]]]:
+    """Where, among all numbers in order, what is done changes: the first number of each stretch, and its body."""
+    found: list[tuple[int, list[Instruction]]] = []
+    for number in range(_FIRST_UNKNOWN + 1):
+        body = bodies.get(number, [_result(errno.EPERM)]) if number < _FIRST_UNKNOWN else [_result(errno.ENOSYS)]
+        if not found or found[-1][1] != body:
+            found.append((number, body))
+    return found
+
+
+def _halve(intervals: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
+    """Code that goes to the body of the stretch that the number is in."""
+    if len(intervals) == 1:
+        return intervals[0][1]
+    middle = len(intervals) // 2
+    lower, upper = _halve(intervals[:middle]), _halve(intervals[middle:])
+    pivot = intervals[middle][0]
+    if len(lower) > _LONGEST_SKIP:  # Conditional jumps skip at most so many instructions, others any number.
+        return [(_AT_LEAST, 0, 1, pivot), (_JUMP, 0, 0, len(lower)), *lower, *upper]
+    return [(_AT_LEAST, len(lower), 0, pivot), *lower, *upper]
 
 
 def _fcntl() -> list[Instruction]:

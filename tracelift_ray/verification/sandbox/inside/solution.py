@@ -19,7 +19,6 @@ from tracelift_ray.verification.sandbox.inside.program import (
     finish,
     guarded,
     make_module,
-    open_streams,
 )
 
 #: The descriptor that leads to the tests' process.
@@ -37,7 +36,6 @@ def run_solution(program: str, setup: str, report: int) -> None:
     The set-up runs first because a program may use its imports; where it needs the program, it fails here and is
     ignored: it runs again beside the tests.
     """
-    open_streams()
     module = make_module(MODULE)
     loaded = threading.Event()
 

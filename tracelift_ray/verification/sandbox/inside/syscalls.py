@@ -11,7 +11,10 @@ import os
 import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+# Looked up here, once, and not in every child.
+_syscall, _prctl_call, _capset = _libc.syscall, _libc.prctl, _libc.capset
+_syscall.restype = ctypes.c_long
+_prctl_call.argtypes = [ctypes.c_int] + 4 * [ctypes.c_ulong]
 
 PIVOT_ROOT, SECCOMP = 155, 317
 CLOSE_RANGE, MOUNT_SETATTR, LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 436, 442, 444, 445, 446
@@ -28,13 +31,15 @@ NEW_NS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = (
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 4, 24, 38, 47
 _CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_HEADER = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
+_NO_CAPABILITIES = ctypes.create_string_buffer(24)
 _SIGKILL = 9
 
 
 def syscall(number: int, *args: object) -> int:
     """A system call by number. Raises OSError."""
-    result = _libc.syscall(ctypes.c_long(number), *(ctypes.c_long(a) if isinstance(a, int) else a for a in args))
-    return _checked(result, f"system call {number}")
+    values = [ctypes.c_long(each) if isinstance(each, int) else each for each in args]
+    return _checked(_syscall(ctypes.c_long(number), *values), f"system call {number}")
 
 
 def unshare(flags: int) -> None:
@@ -81,8 +86,7 @@ def drop_bounding_capabilities() -> None:
 def drop_capabilities() -> None:
     """Give up every capability: ambient, effective, permitted, inheritable. Raises OSError."""
     _prctl(_PR_CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL)
-    header, none = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)
-    _checked(_libc.capset(ctypes.create_string_buffer(header), ctypes.create_string_buffer(none)), "capset")
+    _checked(_capset(_CAPABILITY_HEADER, _NO_CAPABILITIES), "capset")
 
 
 def close_range(first: int, last: int) -> None:
@@ -94,8 +98,7 @@ def close_range(first: int, last: int) -> None:
 
 
 def _prctl(option: int, *args: int) -> int:
-    values = [*args, 0, 0, 0, 0][:4]
-    return _checked(_libc.prctl(ctypes.c_int(option), *map(ctypes.c_ulong, values)), f"prctl {option}")
+    return _checked(_prctl_call(option, *[*args, 0, 0, 0, 0][:4]), f"prctl {option}")
 
 
 def _checked(result: int, what: str) -> int:

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from tracelift_ray.verification.sandbox.inside import wire
-from tracelift_ray.verification.sandbox.inside.program import open_streams
 from tracelift_ray.verification.sandbox.inside.solution import CHANNEL, LOADED
 
 #: Where results go, one JSON line a test, and where a byte goes for each.
@@ -311,7 +310,6 @@ class Wanted:
 
 def run_tests(setup: str, asserts: list[str], entry_point: str | None, first: int, stop_early: bool) -> None:
     """Runs the tests from number ``first`` on, and ends the process."""
-    open_streams()
     Tests(setup, asserts, entry_point).run(first, stop_early)
     os._exit(0)
 
