@@ -65,7 +65,12 @@ class CallWords:
         template = table.get(name)
         if template is None:
             raise Refused("no words for a call")
-        return template.format(*(self.phrases.value(argument) for argument in arguments))
+        return template.format(*(self._argument(argument) for argument in arguments))
+
+    def _argument(self, node: ast.expr) -> str:
+        """An argument as it stands inside a phrase."""
+        words = self.phrases.value(node)
+        return bracketed(words) if isinstance(node, ast.BinOp) else words
 
     def _own(self, node: ast.Call, name: str) -> str:
         """A call of the program's own function: the same problem for other values, or the helper's result."""

@@ -39,10 +39,25 @@ def _block(body: list[ast.stmt]) -> list[ast.stmt]:
         if isinstance(statement, ast.If | ast.For | ast.While):
             statement.body = _block(statement.body)
             statement.orelse = _block(statement.orelse)
+        if isinstance(statement, ast.If):
+            _merge_nested(statement)
         kept += [_updating(one) for one in _split(statement)]
         if isinstance(statement, ast.Return | ast.Break | ast.Continue):
             break  # what follows is never reached
     return kept
+
+
+def _merge_nested(statement: ast.If) -> None:
+    """``if a: if b: …`` as ``if a and b: …``, where neither has another branch."""
+    match statement:
+        case ast.If(body=[ast.If(test=inner, body=body, orelse=[])], orelse=[]):
+            tests = [part for test in (statement.test, inner) for part in _conjuncts(test)]
+            statement.test = ast.copy_location(ast.BoolOp(op=ast.And(), values=tests), statement.test)
+            statement.body = body
+
+
+def _conjuncts(test: ast.expr) -> list[ast.expr]:
+    return test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -17,7 +17,7 @@ from tracelift_ray.groups.stages import Refused
 from tracelift_ray.types import CodeTests
 
 MAX_STATEMENTS = 24
-MAX_DEPTH = 4
+MAX_DEPTH = 5
 _REFUSED: dict[type[ast.AST], str] = {
     ast.ClassDef: "defines a class",
     ast.Try: "handles exceptions",
