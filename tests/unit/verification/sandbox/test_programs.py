@@ -282,6 +282,9 @@ def test_ordinary_things_work(sandbox: Sandbox) -> None:
     assert sandbox.run(program, stdio(("", "Point(x=20000) h\u00e9 __main__"))).passed
     buffered = "out = open(1, 'w', closefd=False)\nout.write('late')"
     assert sandbox.run(buffered, stdio(("", "late"))).passed
+    fast_input = "import os, sys; print(sys.stdin.mode, sys.stdout.mode, os.read(0, os.fstat(0).st_size).decode())"
+    assert sandbox.run(fast_input, stdio(("5 6", "r w 5 6"))).passed
+    assert sandbox.run("import sys; print(5); sys.stdout.close(); sys.stderr.close()", stdio(("", "5"))).passed
     at_exit = "import atexit\natexit.register(print, 'bye')"
     assert sandbox.run(at_exit, stdio(("", "bye"))).passed
 

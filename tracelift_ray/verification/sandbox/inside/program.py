@@ -62,16 +62,20 @@ def compile_program(source: str, report: int) -> CodeType:
 def open_streams() -> None:
     """Standard streams over descriptors 0, 1 and 2: UTF-8, and bytes that are none come and go unchanged.
 
-    Made once, in the server: a program finds them with descriptors of its own behind them.
+    Made once, in the server: a program finds them with descriptors of its own behind them. On stdin, CR LF reads as LF.
     """
     stdin = io.BufferedReader(io.FileIO(0, "r", closefd=False))
     stdout = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
     stderr = io.BufferedWriter(io.FileIO(2, "w", closefd=False))
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(stdin, "utf-8", "surrogateescape")  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(stdout, "utf-8", "surrogateescape", "\n")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
-        stderr, "utf-8", "backslashreplace", "\n", line_buffering=True
+    streams: tuple[Any, ...] = (
+        io.TextIOWrapper(stdin, "utf-8", "surrogateescape"),
+        io.TextIOWrapper(stdout, "utf-8", "surrogateescape", "\n"),
+        io.TextIOWrapper(stderr, "utf-8", "backslashreplace", "\n", line_buffering=True),
     )
+    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        stream.mode = "r" if name == "stdin" else "w"  # Python sets it on these, and programs read it.
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def guarded(action: Callable[[], Any]) -> int:
@@ -98,8 +102,9 @@ def finish(code: int, module: ModuleType) -> None:
             _show(error)
     for stream in (sys.stdout, sys.__stdout__, sys.stderr):
         try:
-            stream.flush()  # type: ignore[union-attr]
-        except BaseException:  # The stream may be closed, full, or an object of the program's own.
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except BaseException:  # The stream may be full, or an object of the program's own.
             code = code or OUTPUT_LOST
     os._exit(code)
 
