@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from tracelift_ray.data.groups import write_groups
 from tracelift_ray.data.jsonl import write_lines
 from tracelift_ray.data.problems import load_problems
@@ -25,8 +27,10 @@ from tracelift_ray.groups.stages import JudgeStage, PerturbStage, ReferenceStage
 from tracelift_ray.groups.store import ItemStore
 from tracelift_ray.types import DataError
 
-#: Part of what stored items are found by: raise it where a rule makes something else of the same input.
-RULES_VERSION = 1
+#: Part of what a model's stored replies are found by: raise it where requests or their reading change.
+REQUESTS_VERSION = 1
+#: The modules that decide what is made by rule.
+_RULES = ("math_*.py", "code_*.py", "equations.py", "rule_stages.py")
 
 
 @dataclass(frozen=True)
@@ -74,33 +78,44 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
     folder = Path(config.out) / "stages"
 
     def store(name: str, settings: dict[str, Any]) -> ItemStore:
-        return opened.enter_context(ItemStore(folder / f"{name}.jsonl", {"rules": RULES_VERSION, **settings}))
+        return opened.enter_context(ItemStore(folder / f"{name}.jsonl", settings))
 
+    by_rule = {"rules": rules_fingerprint()}
     llm: dict[str, Any] = {}
     if config.asks_llm:
         from tracelift_ray.groups.llm import AskedModel
         from tracelift_ray.groups.llm_stages import LlmJudgements, LlmPerturbations
 
         model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
-        llm = {"llm": model.identity()}
+        llm = {"llm": model.identity(), "requests": REQUESTS_VERSION, "seed": config.seed}
     reference: ReferenceStage = DataReferences(rules, config.seed)
-    sampled: dict[str, Any] = {}
+    traces = {"kind": config.traces.kind, "seed": config.seed}
     if config.traces.kind == "sampled":
         from tracelift_ray.groups.sampled import SampledReferences
 
         sampler = await opened.enter_async_context(SampledReferences(config))
-        reference, sampled = sampler, sampler.identity()
+        reference, traces = sampler, traces | sampler.identity()
+    else:
+        traces |= by_rule
     perturb: PerturbStage = RulePerturbations(rules, config.seed, config.perturb.negatives)
     judges: dict[str, tuple[JudgeStage, ItemStore]] = {}
     if config.judge in ("llm", "both"):
-        judges["llm"] = LlmJudgements(model), store("judge_llm", {**llm, "seed": config.seed})
+        judges["llm"] = LlmJudgements(model), store("judge_llm", llm)
     if config.judge in ("rule", "both"):
-        judges["rule"] = RuleJudgements(rules), store("judge_rule", {})
+        judges["rule"] = RuleJudgements(rules), store("judge_rule", by_rule)
     flaws = {**asdict(config.perturb), "seed": config.seed}
     if config.perturb.kind == "llm":
         perturb, flaws = LlmPerturbations(model, config.perturb, config.seed), flaws | llm
-    traces = {"kind": config.traces.kind, "seed": config.seed, **sampled}
+    else:
+        flaws |= by_rule
     return Stages((reference, store("traces", traces)), (perturb, store("flaws", flaws)), judges)
+
+
+def rules_fingerprint() -> str:
+    """A hash of the rules' own source, so that nothing is taken over that other rules have made."""
+    here = Path(__file__).parent
+    files = sorted(path for pattern in _RULES for path in here.glob(pattern))
+    return xxhash.xxh3_128_hexdigest(b"\0".join(path.read_bytes() for path in files))
 
 
 def _write(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: int) -> None:
