@@ -84,7 +84,11 @@ class AskedModel:
     async def __aenter__(self) -> AskedModel:
         quiet_loading(self._config.engine)
         self._render = await asyncio.to_thread(_renderer, self._config)
-        await self._engine.start()
+        try:
+            await self._engine.start()
+        except InfrastructureError as error:
+            await self._engine.close()
+            raise InfrastructureError("llm", error.cause) from error
         return self
 
     async def __aexit__(
