@@ -16,8 +16,9 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.sources import resolve_sources
-from tracelift_ray.evaluation.benchmark import Attempts, Protocol, Say, Task, evaluate_all
+from tracelift_ray.evaluation.attempts import Attempts, Manner
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
+from tracelift_ray.evaluation.run import Say, Task, evaluate_all
 from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.streaming.assembly import fitting_problems, has_code, system_settings
 from tracelift_ray.streaming.baseline_cache import executor_fingerprint
@@ -27,7 +28,6 @@ from tracelift_ray.types import DataError, Problem
 
 #: Where the results under another executor are, in the directory of the evaluation.
 OTHER = "other_executor"
-_CONCURRENCY = 64
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ async def first_pass(
     from tracelift_ray.demo.checks import trace_checks
     from tracelift_ray.reward.needs import reward_needs
 
-    protocol = Protocol(
+    manner = Manner(
         config.traces,
         run.evaluation.num_samples,
         scored=reward_needs(run.reward).rubric,
@@ -146,16 +146,16 @@ async def first_pass(
         whole_text=run.reward.malformed == "whole_text",
         checks=trace_checks(run.data),
     )
-    return await _evaluated(run, tasks, settings, store, protocol, None, say)
+    return await _evaluated(run, tasks, settings, store, manner, None, say)
 
 
 async def other_pass(
     run: RunConfig, config: EvaluateConfig, tasks: list[Task], own: Pass, store: ResultStore, say: Say
 ) -> Pass:
     """The traces of the first pass under the other executor, which ``run`` names."""
-    protocol = Protocol(config.traces, run.evaluation.num_samples, False, False, False, {})
+    manner = Manner(config.traces, run.evaluation.num_samples, False, False, False, {})
     known = [task for task in tasks if (task[0], task[1].id) in own.results]
-    return await _evaluated(run, known, system_settings(run), store, protocol, own.results, say)
+    return await _evaluated(run, known, system_settings(run), store, manner, own.results, say)
 
 
 async def _evaluated(
@@ -163,7 +163,7 @@ async def _evaluated(
     tasks: list[Task],
     settings: SystemSettings,
     store: ResultStore,
-    protocol: Protocol,
+    manner: Manner,
     earlier: Mapping[tuple[str, str], ProblemResult] | None,
     say: Say,
 ) -> Pass:
@@ -177,14 +177,14 @@ async def _evaluated(
         actors = RaySystem(run, code=code, trains=False, plans=earlier is None)
         await actors.start()
         try:
-            attempts = Attempts(PlannerExecutorSystem(actors.pools, settings), protocol)
+            attempts = Attempts(PlannerExecutorSystem(actors.pools, settings), manner)
 
             async def solve(name: str, problem: Problem) -> ProblemResult:
                 if earlier is None:
                     return await attempts.evaluate(name, problem)
                 return await attempts.replay(earlier[name, problem.id], problem)
 
-            causes = await evaluate_all(tasks, solve, store, concurrency=_CONCURRENCY, say=say)
+            causes = await evaluate_all(tasks, solve, store, say=say)
         finally:
             await actors.close()
     ordered = [(name, problem.id) for name, problem in tasks]

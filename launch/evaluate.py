@@ -25,8 +25,8 @@ from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_evalua
 
 if TYPE_CHECKING:
     from launch.benchmarks import Pass
-    from tracelift_ray.evaluation.benchmark import Task
     from tracelift_ray.evaluation.results import ProblemResult
+    from tracelift_ray.evaluation.run import Task
     from tracelift_ray.streaming.rollout import SystemSettings
 
 RESULTS = "results.json"

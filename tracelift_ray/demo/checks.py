@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.demo.source import trace_is_valid
-from tracelift_ray.evaluation.summary import TraceChecks
+from tracelift_ray.evaluation.attempts import TraceChecks
 
 
 def trace_checks(data: DataConfig) -> TraceChecks:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.evaluation.benchmark import TRACES
+from tracelift_ray.evaluation.attempts import TRACES
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sampler import ProblemSampler
-from tracelift_ray.evaluation.run import Evaluator
-from tracelift_ray.evaluation.summary import TraceChecks, summarise
+from tracelift_ray.evaluation.attempts import Attempts, Manner, TraceChecks
+from tracelift_ray.evaluation.run import ResultsInMemory, Task, evaluate_all
+from tracelift_ray.evaluation.summary import summarise
 from tracelift_ray.streaming.baseline_cache import BaselineCache, BaselineIdentity, executor_fingerprint
 from tracelift_ray.streaming.baselines import Baselines
 from tracelift_ray.streaming.rollout import PlannerExecutorSystem, Rollout, SystemSettings
@@ -118,15 +119,21 @@ class HeldOutEvaluation:
                 taken[problem.task] += 1
                 chosen.append(problem)
         self.problems = tuple(chosen)
-        self.checks = checks
-        self.evaluator = Evaluator(
+        self.attempts = Attempts(
             system,
-            num_samples=run.evaluation.num_samples,
-            scored=system.pools.reasoning_rm is not None,
-            mask_leaks=run.reward.leak == "mask",
-            whole_text=run.reward.malformed == "whole_text",
+            Manner(
+                "greedy",
+                run.evaluation.num_samples,
+                scored=system.pools.reasoning_rm is not None,
+                mask_leaks=run.reward.leak == "mask",
+                whole_text=run.reward.malformed == "whole_text",
+                checks=checks,
+            ),
         )
 
     async def __call__(self) -> dict[str, Any]:
         """The metrics of one evaluation."""
-        return summarise(await self.evaluator.evaluate(self.problems), self.checks).metrics()
+        results = ResultsInMemory()
+        tasks: list[Task] = [(problem.task, problem) for problem in self.problems]
+        await evaluate_all(tasks, self.attempts.evaluate, results, say=lambda line: None)
+        return summarise(self.problems, list(results.done.values())).metrics()

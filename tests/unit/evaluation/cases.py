@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.unit.tracking.worlds import executed
-from tracelift_ray.evaluation.benchmark import Protocol
+from tracelift_ray.evaluation.attempts import Manner
 from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult, ResultStore
 from tracelift_ray.types import (
     Completion,
@@ -25,8 +25,8 @@ TASKS = [("sums", problem) for problem in PROBLEMS]
 SETUP = {"planner": {"weights": "w"}, "executor": {"weights": "e"}, "attempts": 2, "seed": 0}
 
 
-def protocol(traces: str = "greedy", attempts: int = 3, *, scored: bool = False, mask_leaks: bool = False) -> Protocol:
-    return Protocol(traces, attempts, scored, mask_leaks, False, {"short": lambda problem, text: len(text) < 20})
+def manner(traces: str = "greedy", attempts: int = 3, *, scored: bool = False, mask_leaks: bool = False) -> Manner:
+    return Manner(traces, attempts, scored, mask_leaks, False, {"short": lambda problem, text: len(text) < 20})
 
 
 class System:
@@ -36,6 +36,7 @@ class System:
         self.reasoning = reasoning
         self.calls: list[tuple[str, str, object]] = []
         self.broken: set[tuple[str, str]] = set()
+        self.running = self.most_running = 0
 
     def _note(self, what: str, problem: Problem, detail: object) -> None:
         self.calls.append((what, problem.id, detail))
@@ -45,7 +46,10 @@ class System:
     async def trace(
         self, problem: Problem, index: int, key: Sequence[object], *, greedy: bool = False, whole_text: bool = False
     ) -> Trace:
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
         await asyncio.sleep(0)
+        self.running -= 1
         self._note("planner", problem, (index, greedy))
         malformed: Malformed | None = None if self.reasoning else "empty"
         return Trace(problem.id, index, (1,), Completion((2, 3), "text", "stop"), self.reasoning, malformed)

@@ -1,129 +1,139 @@
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from tests.unit.tracking.worlds import executed
-from tracelift_ray.evaluation.run import Evaluator
-from tracelift_ray.evaluation.summary import summarise
-from tracelift_ray.types import (
-    Baseline,
-    Completion,
-    Execution,
-    InfrastructureError,
-    Malformed,
-    Outcome,
-    Problem,
-    RubricScore,
-    Trace,
-)
-
-PROBLEMS = [Problem(name, "math", "What is 3 + 4?", answer="7") for name in ("a", "b", "c")]
+from tests.unit.evaluation.cases import PROBLEMS, TASKS, System, manner, store
+from tracelift_ray.evaluation.attempts import Attempts
+from tracelift_ray.evaluation.results import ProblemResult
+from tracelift_ray.evaluation.run import ResultsInMemory, evaluate_all
+from tracelift_ray.types import InfrastructureError, Problem
 
 
-class System:
-    """A planner that writes ``reasoning``, and an executor that solves a problem exactly when it sees a trace."""
-
-    def __init__(self, reasoning: str | None = "add the two") -> None:
-        self.reasoning = reasoning
-        self.calls: list[tuple[str, str, object]] = []
-        self.broken: set[tuple[str, str]] = set()
-        self.running = self.most_running = 0
-
-    def _note(self, what: str, problem: Problem, detail: object) -> None:
-        self.calls.append((what, problem.id, detail))
-        if (what, problem.id) in self.broken:
-            raise InfrastructureError(what, "gone")
-
-    async def trace(
-        self, problem: Problem, index: int, key: Sequence[object], *, greedy: bool = False, whole_text: bool = False
-    ) -> Trace:
-        assert greedy
-        self.running += 1
-        self.most_running = max(self.most_running, self.running)
-        await asyncio.sleep(0)
-        self.running -= 1
-        self._note("planner", problem, key)
-        malformed: Malformed | None = None if self.reasoning else "empty"
-        return Trace(problem.id, index, (1,), Completion((2,), "text", "stop"), self.reasoning, malformed)
-
-    async def execute(
-        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[object]
-    ) -> tuple[Execution, ...]:
-        self._note("executor" if reasoning is not None else "baseline", problem, reasoning or key)
-        outcome: Outcome = "wrong_answer" if reasoning is None else "passed"
-        return executed(*[outcome] * count)
-
-    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
-        self._note("reasoning_rm", problem, reasoning)
-        return RubricScore((4.0,) * 5, 1.0, 0.9)
-
-    def counts(self) -> Counter[str]:
-        return Counter(what for what, _, _ in self.calls)
-
-
-async def test_every_problem_is_traced_executed_scored_and_compared_with_its_baseline() -> None:
-    records = await Evaluator(System(), num_samples=3, scored=True).evaluate(PROBLEMS)
-    assert [r.problem.id for r in records] == ["a", "b", "c"]
-    assert all(r.accuracy == 1.0 and r.baseline == Baseline(0, 3) and r.uplift == 1.0 for r in records)
-    assert summarise(records).metrics()["evaluation/math/rm_score"] == pytest.approx(0.9)
-
-
-async def test_baselines_are_sampled_once_for_all_evaluations() -> None:
+async def test_with_a_greedy_trace_every_attempt_is_a_sample_on_it() -> None:
     system = System()
-    evaluator = Evaluator(system, num_samples=3, scored=False)
-    for _ in range(3):
-        await evaluator.evaluate(PROBLEMS)
-    assert system.counts() == {"planner": 9, "executor": 9, "baseline": 3}
+    result = await Attempts(system, manner("greedy", 3, scored=True)).evaluate("sums", PROBLEMS[0])
+    assert system.details("planner") == [(0, True)]
+    assert [detail[1] for detail in system.details("executor")] == [3]  # type: ignore[index]
+    assert (result.successes, result.baseline_successes, result.uplift) == ((True,) * 3, (False,) * 3, 1.0)
+    (trace,) = result.traces
+    assert (trace.text, trace.tokens, trace.rm_score, trace.checks) == ("add the two", 2, 0.9, {"short": True})
+    assert result.artifacts == ("7",) * 3
 
 
-async def test_a_baseline_that_failed_is_tried_again_at_the_next_evaluation() -> None:
+async def test_with_sampled_traces_every_attempt_has_one_of_its_own() -> None:
     system = System()
-    system.broken = {("baseline", "b")}
-    evaluator = Evaluator(system, num_samples=3, scored=False)
-    assert [r.baseline for r in await evaluator.evaluate(PROBLEMS)] == [Baseline(0, 3), None, Baseline(0, 3)]
-    system.broken = set()
-    assert all(r.baseline == Baseline(0, 3) for r in await evaluator.evaluate(PROBLEMS))
+    result = await Attempts(system, manner("sampled", 3)).evaluate("sums", PROBLEMS[0])
+    assert sorted(system.details("planner")) == [(0, False), (1, False), (2, False)]  # type: ignore[type-var]
+    assert [detail[1] for detail in system.details("executor")] == [1, 1, 1]  # type: ignore[index]
+    assert len({detail[2] for detail in system.details("executor")}) == 3  # type: ignore[index]
+    assert len(result.traces) == 3 and result.successes == (True,) * 3 and len(result.baseline_successes) == 3
 
 
-@pytest.mark.parametrize("part", ["planner", "executor", "reasoning_rm"])
-async def test_an_infrastructure_error_masks_its_problem_alone(part: str) -> None:
-    system = System()
-    system.broken = {(part, "b")}
-    records = await Evaluator(system, num_samples=3, scored=True).evaluate(PROBLEMS)
-    assert [r.accuracy for r in records] == [1.0, None, 1.0]
-    assert summarise(records).tasks["math"].masked == pytest.approx(1 / 3)
-
-
-async def test_a_malformed_trace_is_never_executed() -> None:
+@pytest.mark.parametrize(("traces", "attempts"), [("greedy", 3), ("sampled", 2)])
+async def test_a_malformed_trace_fails_all_its_attempts_without_being_executed(traces: str, attempts: int) -> None:
     system = System(reasoning=None)
-    records = await Evaluator(system, num_samples=3, scored=True).evaluate(PROBLEMS)
-    assert system.counts() == {"planner": 3, "baseline": 3}
-    assert all(r.accuracy == 0.0 for r in records)
+    result = await Attempts(system, manner(traces, attempts, scored=True)).evaluate("sums", PROBLEMS[0])
+    assert result.with_trace == ("no_artifact",) * attempts and result.artifacts == (None,) * attempts
+    assert not system.details("executor") and not system.details("reasoning_rm")
+    assert result.traces[0].malformed == "empty" and result.traces[0].checks == {"short": False}
 
 
 @pytest.mark.parametrize("mask_leaks", [True, False])
-async def test_a_leaked_answer_is_counted_and_hidden_where_the_run_hides_it(mask_leaks: bool) -> None:
-    system = System(reasoning="3 + 4 gives. The answer is 7")
-    records = await Evaluator(system, num_samples=1, scored=True, mask_leaks=mask_leaks).evaluate(PROBLEMS[:1])
-    assert records[0].trajectory is not None and records[0].trajectory.leaked
-    shown = {what: detail for what, _, detail in system.calls}
-    assert ("7" in str(shown["executor"])) is not mask_leaks
-    assert "7" in str(shown["reasoning_rm"])
+async def test_a_leaked_answer_is_noted_and_hidden_where_the_run_hides_it(mask_leaks: bool) -> None:
+    system = System(reasoning="The answer is 7")
+    result = await Attempts(system, manner(mask_leaks=mask_leaks)).evaluate("sums", PROBLEMS[0])
+    assert result.traces[0].leaked
+    assert ("7" in str(result.traces[0].text)) is not mask_leaks
+
+
+@pytest.mark.parametrize("part", ["planner", "executor", "baseline", "reasoning_rm"])
+async def test_a_part_that_fails_leaves_its_problem_without_a_result(tmp_path: Path, part: str) -> None:
+    system = System()
+    system.broken = {(part, "b")}
+    kept = store(tmp_path)
+    attempts = Attempts(system, manner(scored=True))
+    causes = await evaluate_all(TASKS, attempts.evaluate, kept, concurrency=2, say=lambda line: None)
+    assert {id for _, id in kept.done} == {"a", "c"} and causes == {f"{part}: gone": 1}
+    kept.close()
+    with pytest.raises(InfrastructureError):
+        await attempts.evaluate("sums", PROBLEMS[1])
+
+
+async def test_what_has_a_result_is_not_evaluated_again_and_what_failed_is(tmp_path: Path) -> None:
+    system = System()
+    system.broken = {("executor", "b")}
+    kept = store(tmp_path)
+    await evaluate_all(TASKS, Attempts(system, manner()).evaluate, kept, concurrency=8, say=lambda line: None)
+    kept.close()
+    system.broken, system.calls = set(), []
+    said: list[str] = []
+    again = store(tmp_path)
+    causes = await evaluate_all(TASKS, Attempts(system, manner()).evaluate, again, concurrency=8, say=said.append)
+    again.close()
+    assert {id for what, id, _ in system.calls} == {"b"} and not causes
+    assert {id for _, id in again.done} == {"a", "b", "c"} and said == ["2 of 3 problems have results already"]
+
+
+async def test_an_interruption_loses_only_the_problems_under_way(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    attempts = Attempts(System(), manner())
+
+    async def stuck_at_b(benchmark: str, problem: Problem) -> ProblemResult:
+        if problem.id == "b":
+            await asyncio.sleep(60)
+        return await attempts.evaluate(benchmark, problem)
+
+    evaluation = asyncio.ensure_future(evaluate_all(TASKS, stuck_at_b, kept, concurrency=8, say=lambda line: None))
+    while len(kept.done) < 2:
+        await asyncio.sleep(0.01)
+    evaluation.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await evaluation
+    kept.close()
+    assert {id for _, id in store(tmp_path).done} == {"a", "c"}
+
+
+async def test_another_executor_is_given_the_very_same_traces() -> None:
+    own, other = System(), System(reasoning="never asked for")
+    for traces, attempts, sent in (("greedy", 2, [2]), ("sampled", 2, [1, 1])):
+        earlier = await Attempts(own, manner(traces, attempts)).evaluate("sums", PROBLEMS[0])
+        other.calls = []
+        replayed = await Attempts(other, manner(traces, attempts)).replay(earlier, PROBLEMS[0])
+        assert not other.details("planner") and replayed.traces == earlier.traces
+        assert [detail[:2] for detail in other.details("executor")] == [("add the two", count) for count in sent]  # type: ignore[index]
+        assert replayed.with_trace == ("passed",) * 2 and len(replayed.without_trace) == 2
+
+
+async def test_attempts_without_a_trace_are_made_once_and_again_after_a_failure() -> None:
+    system = System()
+    system.broken = {("baseline", "b")}
+    attempts = Attempts(system, manner())
+    for _ in range(2):
+        await evaluate_all(TASKS, attempts.evaluate, ResultsInMemory(), say=lambda line: None)
+    assert [id for what, id, _ in system.calls if what == "baseline"].count("b") == 2
+    assert [id for what, id, _ in system.calls if what == "baseline"].count("a") == 1
 
 
 async def test_seeds_depend_on_the_problem_and_not_on_the_evaluation() -> None:
     system = System()
-    evaluator = Evaluator(system, num_samples=1, scored=False)
-    await evaluator.evaluate(PROBLEMS)
-    await evaluator.evaluate(PROBLEMS)
-    keys = [detail for what, problem, detail in system.calls if (what, problem) == ("planner", "a")]
-    assert len(keys) == 2 and keys[0] == keys[1]
-    assert len({str(detail) for what, _, detail in system.calls if what == "planner"}) == 3
+    for _ in range(2):
+        await evaluate_all(TASKS, Attempts(system, manner()).evaluate, ResultsInMemory(), say=lambda line: None)
+    keys = [(id, detail[2]) for what, id, detail in system.calls if what == "executor"]  # type: ignore[index]
+    assert len(keys) == 6 and len(set(keys)) == 3
 
 
 async def test_no_more_problems_than_asked_are_under_way() -> None:
     system = System()
-    await Evaluator(system, num_samples=1, scored=False, concurrency=2).evaluate(PROBLEMS)
+    attempts = Attempts(system, manner())
+    await evaluate_all(TASKS, attempts.evaluate, ResultsInMemory(), say=lambda line: None, concurrency=2)
     assert system.most_running == 2
+
+
+async def test_an_error_that_is_no_infrastructure_error_ends_the_evaluation() -> None:
+    async def wrong(benchmark: str, problem: Problem) -> ProblemResult:
+        raise ValueError("a mistake")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await evaluate_all(TASKS, wrong, ResultsInMemory(), say=lambda line: None)
+    assert raised.group_contains(ValueError, match="a mistake")

@@ -1,0 +1,173 @@
+"""Attempts a problem with traces and without, the same number of each, all seeded.
+
+With ``greedy`` traces a problem has one trace and every attempt is an executor sample on it; with ``sampled`` traces
+every attempt is a trace of its own with one executor sample. Either way the attempts at a problem are alike and
+independent, which pass@k needs. Seeds come from the problem alone, so two planners meet the same executor luck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult
+from tracelift_ray.tasks.traces import leaks_answer, mask_answer
+from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, RubricScore, Trace
+
+TRACES = ("greedy", "sampled")
+#: Marks the seeds of evaluations, so that they share no samples with training.
+_KEY = "evaluation"
+_FAILED: Outcome = "no_artifact"
+
+#: Further checks of a trace's text, by the name of the figure that their rate becomes.
+TraceChecks = Mapping[str, Callable[[Problem, str], bool]]
+
+
+class EvaluatedSystem(Protocol):
+    """What is evaluated: ``streaming.rollout.PlannerExecutorSystem`` has this shape."""
+
+    async def trace(
+        self, problem: Problem, index: int, key: Sequence[int | str], *, greedy: bool = False, whole_text: bool = False
+    ) -> Trace:
+        """One trace of ``problem``."""
+
+    async def execute(
+        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
+    ) -> tuple[Execution, ...]:
+        """``count`` verified executor samples; ``reasoning`` None is the baseline."""
+
+    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
+        """The rubric score of a trace."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How problems are attempted.
+
+    Attributes:
+        traces: ``greedy`` or ``sampled``.
+        attempts: with traces, and as many without.
+        scored: whether traces are scored by the reasoning RM.
+        mask_leaks, whole_text: as under ``reward.leak: mask`` and ``reward.malformed: whole_text``.
+        checks: further checks of a trace's text.
+    """
+
+    traces: str
+    attempts: int
+    scored: bool
+    mask_leaks: bool
+    whole_text: bool
+    checks: TraceChecks
+
+
+class Attempts:
+    """Attempts problems with one system, again and again, whatever its planner's weights are by then.
+
+    The attempts without a trace are made once and kept, since the executor is frozen.
+    """
+
+    def __init__(self, system: EvaluatedSystem, manner: Manner) -> None:
+        self._system = system
+        self._manner = manner
+        self._baselines: dict[Problem, tuple[Outcome, ...]] = {}
+
+    async def evaluate(self, benchmark: str, problem: Problem) -> ProblemResult:
+        """The result of a problem. Raises InfrastructureError."""
+        greedy = self._manner.traces == "greedy"
+        async with _together() as together:
+            without = together.create_task(self._without(problem))
+            tried = [
+                together.create_task(self._attempt(problem, index, greedy))
+                for index in range(1 if greedy else self._manner.attempts)
+            ]
+        pairs = [task.result() for task in tried]
+        executions = [execution for _, some in pairs for execution in some]
+        return ProblemResult(
+            benchmark,
+            problem.id,
+            problem.task,
+            tuple(trace for trace, _ in pairs),
+            tuple(_FAILED if each is None else each.verdict.outcome for each in executions),
+            without.result(),
+            tuple(None if each is None else each.artifact.content for each in executions),
+        )
+
+    async def replay(self, earlier: ProblemResult, problem: Problem) -> ProblemResult:
+        """The same traces under this system's executor. Raises InfrastructureError."""
+        per_trace = len(earlier.with_trace) // len(earlier.traces)
+        async with _together() as together:
+            without = together.create_task(self._without(problem))
+            tried = [
+                together.create_task(self._execute(problem, trace.text, per_trace, index))
+                for index, trace in enumerate(earlier.traces)
+            ]
+        executions = [execution for task in tried for execution in task.result()]
+        return replace(
+            earlier,
+            with_trace=tuple(_FAILED if each is None else each.verdict.outcome for each in executions),
+            without_trace=without.result(),
+            artifacts=tuple(None if each is None else each.artifact.content for each in executions),
+        )
+
+    async def _without(self, problem: Problem) -> tuple[Outcome, ...]:
+        known = self._baselines.get(problem)
+        if known is None:
+            key = (_KEY, problem.id, "baseline")
+            executions = await self._system.execute(problem, None, self._manner.attempts, key)
+            known = self._baselines[problem] = tuple(each.verdict.outcome for each in executions)
+        return known
+
+    async def _attempt(
+        self, problem: Problem, index: int, greedy: bool
+    ) -> tuple[EvaluatedTrace, tuple[Execution | None, ...]]:
+        manner = self._manner
+        trace = await self._system.trace(
+            problem, index, (_KEY, problem.id), greedy=greedy, whole_text=manner.whole_text
+        )
+        seen = self._seen(problem, trace)
+        if manner.scored and trace.reasoning is not None:
+            seen = replace(seen, rm_score=(await self._system.score(problem, trace.reasoning)).score)
+        return seen, await self._execute(problem, seen.text, manner.attempts if greedy else 1, index)
+
+    def _seen(self, problem: Problem, trace: Trace) -> EvaluatedTrace:
+        """A trace as the executor is shown it."""
+        reasoning = trace.reasoning
+        leaked = reasoning is not None and leaks_answer(problem, reasoning)
+        shown = (
+            mask_answer(problem, reasoning)
+            if reasoning is not None and leaked and self._manner.mask_leaks
+            else reasoning
+        )
+        checks = {
+            name: reasoning is not None and check(problem, reasoning) for name, check in self._manner.checks.items()
+        }
+        completion = trace.completion
+        cut = completion.finish_reason == "length"
+        return EvaluatedTrace(shown, trace.malformed, len(completion.token_ids), cut, leaked, None, checks)
+
+    async def _execute(
+        self, problem: Problem, text: str | None, count: int, index: int
+    ) -> tuple[Execution | None, ...]:
+        """``count`` attempts with one trace; None for each where there is no trace to show."""
+        if text is None:
+            return (None,) * count
+        key = (_KEY, problem.id) if self._manner.traces == "greedy" else (_KEY, problem.id, index)
+        return await self._system.execute(problem, text, count, key)
+
+
+@contextlib.asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group. The first infrastructure error in it ends the other tasks and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        infrastructure, others = failures.split(InfrastructureError)
+        raise failures if infrastructure is None or others is not None else _leaf(infrastructure) from None
+
+
+def _leaf(failure: BaseException) -> BaseException:
+    return _leaf(failure.exceptions[0]) if isinstance(failure, BaseExceptionGroup) else failure
