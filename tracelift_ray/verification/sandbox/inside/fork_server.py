@@ -28,7 +28,6 @@ from typing import Any
 
 from tracelift_ray.verification.sandbox.inside import (
     landlock,
-    library,
     namespaces,
     program,
     seccomp,
@@ -304,6 +303,8 @@ def _prepare_interpreter(config: dict[str, Any]) -> None:
     threading.stack_size(THREAD_STACK_BYTES)
     sys.path[:] = config["sys_path"]
     if config["library_in_memory"]:
+        from tracelift_ray.verification.sandbox.inside import library  # a heavy one, and seldom needed
+
         library.provide(config["sys_path"])
     for name in config["preload"]:
         __import__(name)

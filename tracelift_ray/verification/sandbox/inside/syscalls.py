@@ -14,7 +14,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # Looked up here, once, and not in every child.
 _syscall, _prctl_call, _capset = _libc.syscall, _libc.prctl, _libc.capset
 _syscall.restype = ctypes.c_long
-_prctl_call.argtypes = [ctypes.c_int] + 4 * [ctypes.c_ulong]
+_prctl_call.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 
 PIVOT_ROOT, SECCOMP = 155, 317
 CLOSE_RANGE, MOUNT_SETATTR, LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 436, 442, 444, 445, 446
