@@ -14,11 +14,12 @@ from dataclasses import replace
 
 from tracelift_ray.groups.code_mutations import STRUCTURE, Mutation, mutations
 from tracelift_ray.groups.code_names import Name
-from tracelift_ray.groups.code_narration import Line, Vocabulary, narrate, render
+from tracelift_ray.groups.code_narration import Vocabulary, narrate, render
 from tracelift_ray.groups.code_program import Program
 from tracelift_ray.groups.code_rubrics import KINDS
 from tracelift_ray.groups.code_shapes import Shape
 from tracelift_ray.groups.code_slowdowns import slow_results, slowdowns
+from tracelift_ray.groups.code_statements import Line
 from tracelift_ray.groups.code_text_flaws import text_flaws
 from tracelift_ray.groups.code_traces import Plan, plan_of
 from tracelift_ray.groups.code_trials import Trials

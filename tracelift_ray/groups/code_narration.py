@@ -16,7 +16,7 @@ from tracelift_ray.groups.code_names import Name, item_noun, name_variables
 from tracelift_ray.groups.code_phrases import Phrases
 from tracelift_ray.groups.code_program import Program
 from tracelift_ray.groups.code_shapes import UNKNOWN, Shape
-from tracelift_ray.groups.code_statements import StatementWords
+from tracelift_ray.groups.code_statements import Line, StatementWords
 from tracelift_ray.groups.code_words import Style, article, listed, plural, sentence, times
 from tracelift_ray.groups.stages import Refused
 
@@ -27,15 +27,6 @@ _INDENT = "  "
 _ASKED = re.compile(r"Write a (?:python )?function to (?P<what>[^.?!]+?) ?\.?", re.IGNORECASE)
 _MAX_GOAL_WORDS = 30
 _MAX_REPLACEMENTS = 2
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a plan: how deep it stands, and the line of the program that it comes from (0: of none)."""
-
-    depth: int
-    text: str
-    source: int
 
 
 @dataclass(frozen=True)

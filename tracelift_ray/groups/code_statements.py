@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from tracelift_ray.groups.code_orders import OrderWords
 from tracelift_ray.groups.code_phrases import Phrases
@@ -12,11 +12,17 @@ from tracelift_ray.groups.code_shapes import called
 from tracelift_ray.groups.code_words import bracketed, listed, small
 from tracelift_ray.groups.stages import Refused
 
-if TYPE_CHECKING:
-    from tracelift_ray.groups.code_narration import Line
-
 #: A branch or loop of at most so many words stands on one line.
 INLINE_WORDS = 34
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a plan: how deep it stands, and the line of the program that it comes from (0: of none)."""
+
+    depth: int
+    text: str
+    source: int
 
 
 class StatementWords:
@@ -40,8 +46,6 @@ class StatementWords:
         return lines
 
     def _lines(self, statement: ast.stmt, depth: int) -> list[Line]:
-        from tracelift_ray.groups.code_narration import Line
-
         match statement:
             case ast.If():
                 return self._branch(statement, depth)
@@ -51,8 +55,6 @@ class StatementWords:
         return [Line(depth, self.clause(statement), statement.lineno)]
 
     def _headed(self, header: str, body: Sequence[ast.stmt], depth: int, source: int) -> list[Line]:
-        from tracelift_ray.groups.code_narration import Line
-
         inner = self.block(body, depth + 1)
         if len(inner) == 1 and not inner[0].text.endswith(":"):
             joined = f"{header}, {inner[0].text}"
@@ -61,8 +63,6 @@ class StatementWords:
         return [Line(depth, f"{header}:", source), *inner]
 
     def _branch(self, statement: ast.If, depth: int) -> list[Line]:
-        from tracelift_ray.groups.code_narration import Line
-
         arms: list[tuple[str, Sequence[ast.stmt], int]] = [
             (f"if {self.phrases.condition(statement.test)}", statement.body, statement.lineno)
         ]

@@ -10,8 +10,9 @@ import contextlib
 import random
 from dataclasses import dataclass
 
-from tracelift_ray.groups.code_narration import STYLES, Line, Vocabulary, layout_of, narrate, render, vocabulary
+from tracelift_ray.groups.code_narration import STYLES, Vocabulary, layout_of, narrate, render, vocabulary
 from tracelift_ray.groups.code_program import Program, read_program
+from tracelift_ray.groups.code_statements import Line
 from tracelift_ray.groups.code_trials import Trials
 from tracelift_ray.groups.code_words import Style
 from tracelift_ray.groups.stages import Refused
