@@ -46,7 +46,7 @@ LIMITS = SandboxConfig(
 
 @dataclass(frozen=True)
 class Usage:
-    """What this process and all below it hold: memory (proportional, MiB), descriptors, processes."""
+    """What this process and all below it hold: memory of their own (MiB), descriptors, processes."""
 
     memory_mib: float
     descriptors: int
@@ -66,7 +66,7 @@ def usage() -> Usage:
             for task in Path(f"/proc/{process}/task").iterdir():
                 todo += [int(child) for child in (task / "children").read_text().split()]
             rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-            memory += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+            memory += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty:"))
             descriptors += len(os.listdir(f"/proc/{process}/fd"))
             processes += 1
     return Usage(memory / 1024, descriptors, processes)
