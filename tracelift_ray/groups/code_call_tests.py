@@ -21,6 +21,13 @@ _TESTS = {
     "isspace": ("is white space", "is no white space"),
     "isnumeric": ("is numeric", "is not numeric"),
 }
+#: The same of a single character.
+_OF_CHARACTERS = {
+    "isdigit": ("is a digit", "is no digit"),
+    "isnumeric": ("is a digit", "is no digit"),
+    "isalpha": ("is a letter", "is no letter"),
+    "isalnum": ("is a letter or digit", "is neither a letter nor a digit"),
+}
 _ENDS = {"startswith": "starts with", "endswith": "ends with"}
 _TYPE_NOUNS = {
     "int": "a whole number", "str": "a string", "list": "a list", "tuple": "a tuple", "float": "a decimal number",
@@ -46,7 +53,9 @@ class CallTests:
         name = called(node)
         value = self.phrases.value
         if name in _TESTS and isinstance(node.func, ast.Attribute):
-            return f"{value(node.func.value)} {_TESTS[name][0 if holds else 1]}"
+            one = self.phrases.shape(node.func.value).kind == "character"
+            words = (_OF_CHARACTERS if one and name in _OF_CHARACTERS else _TESTS)[name]
+            return f"{value(node.func.value)} {words[0 if holds else 1]}"
         if name in _ENDS and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
             verb = _ENDS[name] if holds else f"does not {_ENDS[name].replace('s with', ' with')}"
             return f"{value(node.func.value)} {verb} {value(node.args[0])}"

@@ -124,7 +124,8 @@ def _other_values(node: ast.AST) -> list[tuple[str, Edit]]:
         case ast.Name(ctx=ast.Load()):
             return [(ALGORITHM, values.other_input)]
         case ast.For() | ast.comprehension():
-            return [(OFF_BY_ONE, values.without_first_item)]
+            some = [(EDGE_CASE, values.only_where(condition)) for condition in values.SOME_ITEMS]
+            return [(OFF_BY_ONE, values.without_first_item), *some]
         case ast.Return(value=ast.Constant(value=str())):
             return [(ALGORITHM, values.other_text)]
         case ast.BinOp(op=ast.Add() | ast.Mult() | ast.Div()):

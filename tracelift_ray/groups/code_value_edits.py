@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from tracelift_ray.groups.code_edits import Edit, replace_node
+from tracelift_ray.groups.code_ranges import is_range
 
 #: Changes of a regular expression, by what of it they confuse: how often, which characters, where.
 PATTERN_CHANGES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -15,6 +16,9 @@ PATTERN_CHANGES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "where": (("^", ""), ("$", ""), (r"\b", "")),
 }  # fmt: skip
+
+#: What may be left out of a list or text by mistake: what does not fulfil one of these.
+SOME_ITEMS = ("x > 0", "x > 1", "x.isalpha()", "x.islower()", "len(x) > 1")
 
 
 def next_factor(function: ast.FunctionDef, node: ast.AST) -> bool:
@@ -67,6 +71,27 @@ def without_first_item(function: ast.FunctionDef, node: ast.AST) -> bool:
         node.args[0] = ast.Subscript(value=node.args[0], slice=part, ctx=ast.Load())
         return True
     return False
+
+
+def only_where(condition: str) -> Edit:
+    """Some of what is gone through is left out: what does not fulfil a condition of ``x``."""
+
+    def edit(function: ast.FunctionDef, node: ast.AST) -> bool:
+        assert isinstance(node, ast.For | ast.comprehension)
+        if not isinstance(node.target, ast.Name) or is_range(node.iter):
+            return False
+        test = ast.parse(condition, mode="eval").body
+        for each in ast.walk(test):
+            if isinstance(each, ast.Name) and each.id == "x":
+                each.id = node.target.id
+        if isinstance(node, ast.comprehension):
+            node.ifs.append(test)
+        else:
+            branch = ast.If(test=test, body=node.body, orelse=[])
+            node.body = [ast.copy_location(branch, node.body[0])]
+        return True
+
+    return edit
 
 
 def other_text(function: ast.FunctionDef, node: ast.AST) -> bool:

@@ -118,6 +118,18 @@ def test_rubrics_follow_from_kind_and_place() -> None:
             "replaced by a space",
         ),
         (
+            "def f(a):\n    return [x * 2 for x in a]\n",
+            "assert f([1, -1]) == [2, -2]",
+            "missed_edge_case",
+            "for which that number is greater than 0",
+        ),
+        (
+            "def f(a):\n    t = 0\n    for x in a:\n        t += ord(x)\n    return t\n",
+            "assert f('a1') == 146",
+            "missed_edge_case",
+            "if the current character is a letter, add",
+        ),
+        (
             "import re\ndef f(a):\n    if re.search('^x', a):\n        return 'yes'\n    return 'no'\n",
             "assert (f('xa'), f('ax')) == ('yes', 'no')",
             "missed_edge_case",
