@@ -94,19 +94,31 @@ def guarded(action: Callable[[], Any]) -> int:
 
 
 def finish(code: int, module: ModuleType) -> None:
-    """End the process as Python does: threads joined, exit functions, finalisers of globals, streams flushed."""
-    for step in (_await_threads, atexit._run_exitfuncs, module.__dict__.clear, gc.collect):
+    """End the process as Python does: threads joined, exit functions, streams flushed, finalisers of globals, again."""
+    _do(_await_threads, atexit._run_exitfuncs)
+    code = _flush(code, sys.stdout, sys.stderr)
+    # From here on a stream of the program's own may lack the globals that it uses.
+    _do(module.__dict__.clear, gc.collect)
+    os._exit(_flush(code, sys.__stdout__, sys.__stderr__))
+
+
+def _do(*steps: Callable[[], Any]) -> None:
+    for step in steps:
         try:
             step()
-        except BaseException as error:  # Exit functions are the program's own; one that fails does not stop the next.
+        except BaseException as error:  # These are the program's own; one that fails does not stop the next.
             _show(error)
-    for stream in (sys.stdout, sys.__stdout__, sys.stderr):
+
+
+def _flush(code: int, *streams: Any) -> int:
+    """Flush open streams. The exit code: as given, or that of lost output."""
+    for stream in streams:
         try:
             if stream is not None and not stream.closed:
                 stream.flush()
         except BaseException:  # The stream may be full, or an object of the program's own.
             code = code or OUTPUT_LOST
-    os._exit(code)
+    return code
 
 
 def _await_threads() -> None:
