@@ -7,7 +7,11 @@ class Last:
         print("finaliser")
 
 
+said = threading.Event()
+
+
 def late():
+    said.wait()
     time.sleep(0.05)
     print("late")
 
@@ -16,3 +20,4 @@ last = Last()
 threading.Thread(target=late).start()
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 print("main")
+said.set()
