@@ -17,7 +17,7 @@ import pytest
 
 from tests.sandboxes import sandbox_config
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
-from tracelift_ray.verification.sandbox import controls, slot
+from tracelift_ray.verification.sandbox import controls, pool, slot
 from tracelift_ray.verification.sandbox.errors import NoVerdict
 from tracelift_ray.verification.sandbox.pool import Sandbox
 
@@ -189,6 +189,18 @@ def test_a_slot_whose_control_fails_is_not_put_in_place(monkeypatch: pytest.Monk
         assert sandbox.run(FAST, ANSWER).passed
     finally:
         sandbox.close()
+
+
+def test_a_slot_that_could_not_be_replaced_is_replaced_later(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "RESTART_PAUSE_S", 0.0)
+    monkeypatch.setattr(pool, "NEXT_RESTARTS_S", 0.0)
+    monkeypatch.setattr(controls, "_ADD", "def add(a, b):\n    return 2 * {error}\n")
+    os.kill(sandbox.slots[0].pid or 0, signal.SIGKILL)
+    for _ in range(2):
+        assert sandbox.run(FAST, ANSWER).passed
+    assert len(sandbox.slots) == 1
+    monkeypatch.undo()
+    until(lambda: sandbox.run(FAST, ANSWER).passed and len(sandbox.slots) == 2, "two slots are up again")
 
 
 def test_close_ends_the_programs_that_run(sandbox: Sandbox) -> None:

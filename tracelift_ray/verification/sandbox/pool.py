@@ -25,8 +25,8 @@ from tracelift_ray.verification.sandbox.slot import Slot
 MAX_PROGRAM_CHARS = 100_000
 #: How long a run waits for a slot. Others hold theirs for as long as their tests' limits allow.
 ACQUIRE_S = 600.0
-#: Tries to start a slot anew, and the pause between them.
-RESTARTS, RESTART_PAUSE_S = 3, 1.0
+#: Tries to start a slot anew, the pause between them, and that before the next such series where all failed.
+RESTARTS, RESTART_PAUSE_S, NEXT_RESTARTS_S = 3, 1.0, 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,9 @@ class Sandbox:
         self._slots: list[Slot] = []
         self._closed = False
         self._runs = self._no_verdicts = self._restarts = self._starting = 0
+        self._wanted = slots
         self._last_cause = ""
+        self._gave_up_at = 0.0
         try:
             if policy is None:
                 policy, self.reports = self._starter.submit(choose, config).result()
@@ -173,6 +175,7 @@ class Sandbox:
                 return
             if not slot.broken:
                 self._free.append(slot)
+                self._make_up_for_lost()
             else:
                 self._slots.remove(slot)
                 self._replace(slot)
@@ -182,6 +185,12 @@ class Sandbox:
         """Have a new slot started, by the thread that starts them."""
         self._starting += 1
         self._starter.submit(self._start_anew, broken)
+
+    def _make_up_for_lost(self) -> None:
+        """Try again to start a slot that could not be replaced, now and then."""
+        missing = len(self._slots) + self._starting < self._wanted
+        if missing and time.monotonic() > self._gave_up_at + NEXT_RESTARTS_S:
+            self._replace()
 
     def _start_all(self, count: int) -> None:
         for index in range(count):
@@ -206,6 +215,8 @@ class Sandbox:
                 time.sleep(RESTART_PAUSE_S)
         with self._changed:
             self._starting -= 1
+            if slot is None:
+                self._gave_up_at = time.monotonic()
             if slot is not None and self._closed:
                 slot.stop()
             elif slot is not None:

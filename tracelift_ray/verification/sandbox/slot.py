@@ -22,7 +22,7 @@ from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.verification.sandbox.errors import NoVerdict
-from tracelift_ray.verification.sandbox.inside.fork_server import MAX_MESSAGE
+from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE
 from tracelift_ray.verification.sandbox.policy import FLAGS, Policy, id_map, interpreter, slot_message
 from tracelift_ray.verification.sandbox.starvation import host_pid, was_starved
 

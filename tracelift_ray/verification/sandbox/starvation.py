@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracelift_ray.verification.sandbox.inside.fork_server import process_clock
+from tracelift_ray.verification.sandbox.inside.run import process_clock
 
 #: A program was starved where it waited for a core during more than this part of its time.
 STARVED_SHARE = 0.5

@@ -1,0 +1,202 @@
+"""The processes of one run: forked, watched until they have ended or met a limit, and accounted for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tracelift_ray.verification.sandbox.inside import program, solution, tester
+from tracelift_ray.verification.sandbox.inside.confine import Confinement, RunLimits, confine
+
+#: Bytes of one control message.
+MAX_MESSAGE = 1 << 16
+#: How often the CPU time of a run is looked at, and how long at most the answer to ``late`` is waited for.
+POLL_S, LEAVE_S = 0.05, 10.0
+#: How long a program that left its tests has to end by itself, so that what ended it is known.
+GONE_S = 1.0
+
+
+class Run:
+    """The processes of one run: a program, or a program and its tests beside it."""
+
+    def __init__(
+        self, control: socket.socket, confinement: Confinement, job: dict[str, Any], limits: RunLimits
+    ) -> None:
+        self._control = control
+        self._confinement = confinement
+        self._job = job
+        self._limits = limits
+        self._pids: list[int] = []
+        self._reports: list[int] = []
+        self._ticks: int | None = None
+        self._ended: dict[int, dict[str, Any]] = {}
+        self._killed_for = ""
+        self._killed: set[int] = set()
+        self._gone_at: float | None = None
+
+    def start(self, descriptors: list[int]) -> None:
+        """Fork what the run needs; ``descriptors`` are those that came with its message."""
+        payload, stdin, stdout, stderr, *more = descriptors
+        if not more:
+            self._fork(payload, {0: stdin, 1: stdout, 2: stderr}, _run_program)
+            return
+        tests, results = more
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._ticks, ticking = os.pipe()
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        places = {0: stdin, 1: stdout, 2: stderr, solution.CHANNEL: one.fileno()}
+        self._fork(payload, places, _run_solution)
+        places = {0: null, 1: null, 2: null, solution.CHANNEL: other.fileno()}
+        self._fork(tests, places | {tester.RESULTS: results, tester.TICKS: ticking}, _run_tests)
+        one.close()
+        other.close()
+        close_all([ticking, null])
+
+    def watch(self) -> dict[str, Any]:
+        """Wait until all processes have ended, ending them at their limits. What became of each, in their order."""
+        watched = {os.pidfd_open(pid): pid for pid in self._pids}
+        poller = select.poll()
+        for descriptor in (*watched, self._control.fileno(), *([] if self._ticks is None else [self._ticks])):
+            poller.register(descriptor, select.POLLIN)
+        began = time.monotonic()
+        self._restart_clocks(began)
+        while watched:
+            for descriptor, _ in poller.poll(1000 * self._enforce(watched)):
+                if descriptor in watched:
+                    self._reap(watched.pop(descriptor))
+                    poller.unregister(descriptor)
+                    os.close(descriptor)
+                elif descriptor == self._ticks:
+                    if not self._tick():
+                        poller.unregister(descriptor)
+                else:  # The supervisor is gone, or does not keep to the protocol.
+                    self._kill("closed")
+                    os._exit(0)
+            if watched and self._pids[-1] in self._ended and not self._killed_for and self._out_of_grace():
+                self._kill("over")
+        return self._account(time.monotonic() - began)
+
+    def _enforce(self, watched: dict[int, int]) -> float:
+        """Kill at a limit. The seconds until the limits are to be looked at again."""
+        if self._killed_for:
+            return LEAVE_S
+        now = time.monotonic()
+        cpu_left = min(self._job["cpu_s"] - (_cpu_seconds(pid) - self._cpu_before[pid]) for pid in watched.values())
+        wall_left = self._test_began + self._job["wall_s"] - now
+        if cpu_left <= 0:
+            self._kill("cpu")
+        elif wall_left <= 0:
+            self._ask_leave(list(watched))
+            self._kill("wall")
+        return min(POLL_S, max(cpu_left, 0.001), max(wall_left, 0.0))
+
+    def _restart_clocks(self, now: float) -> None:
+        """The limits are those of one test."""
+        self._test_began = now
+        self._cpu_before = {pid: _cpu_seconds(pid) for pid in self._pids if pid not in self._ended}
+
+    def _tick(self) -> bool:
+        """A test has ended. False where there will be no more."""
+        assert self._ticks is not None
+        said = os.read(self._ticks, 64)
+        if tester.TICK_GONE in said:
+            self._gone_at = time.monotonic()
+        if said:
+            send_message(self._control, {"tick": self._job["id"]})
+            self._restart_clocks(time.monotonic())
+        return bool(said)
+
+    def _out_of_grace(self) -> bool:
+        """Whether what is left of the run may be ended once its last process has."""
+        return self._gone_at is None or time.monotonic() > self._gone_at + GONE_S
+
+    def _fork(self, payload: int, places: dict[int, int], body: Callable[[dict[str, Any], int], None]) -> None:
+        reading, report = os.pipe()
+        self._reports.append(reading)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                content, report = confine(places, payload, report, self._limits, self._confinement)
+                body(json.loads(content), report)
+            finally:
+                os._exit(1)
+        self._pids.append(pid)
+        os.close(report)
+
+    def _reap(self, pid: int) -> None:
+        _, status, usage = os.wait4(pid, 0)
+        self._ended[pid] = {
+            "exit_code": os.waitstatus_to_exitcode(status),
+            "killed": pid in self._killed,
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "peak_kib": usage.ru_maxrss,
+        }
+
+    def _kill(self, reason: str) -> None:
+        self._killed_for = reason
+        for pid in self._pids:
+            if pid in self._ended:
+                continue
+            self._killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+            if self._confinement.seccomp_filter is None:  # Without it, a program may have children.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+
+    def _ask_leave(self, watched: list[int]) -> None:
+        """Let the supervisor look at the processes while they are there: it knows whether they were starved."""
+        send_message(self._control, {"late": self._job["id"]}, watched)
+        select.select([self._control], [], [], LEAVE_S)
+        self._control.recv(MAX_MESSAGE, socket.MSG_DONTWAIT)
+
+    def _account(self, wall_s: float) -> dict[str, Any]:
+        reports = []
+        for reading in self._reports:
+            reports.append(os.read(reading, 512).decode(errors="replace"))
+            os.close(reading)
+        if self._ticks is not None:
+            os.close(self._ticks)
+        processes = [{**self._ended[pid], "report": report} for pid, report in zip(self._pids, reports, strict=True)]
+        return {"processes": processes, "killed_for": self._killed_for, "wall_s": wall_s}
+
+
+def _run_program(payload: dict[str, Any], report: int) -> None:
+    program.run_program(payload["program"], report)
+
+
+def _run_solution(payload: dict[str, Any], report: int) -> None:
+    solution.run_solution(payload["program"], payload["setup"], report)
+
+
+def _run_tests(payload: dict[str, Any], report: int) -> None:
+    os.close(report)
+    tester.run_tests(**payload)
+
+
+def process_clock(pid: int) -> int:
+    """The clock of the CPU time of a process, all of its threads together; see ``clock_getcpuclockid(3)``."""
+    return (~pid << 3) | 2
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of a process that has not been reaped, all threads together."""
+    try:
+        return time.clock_gettime(process_clock(pid))
+    except OSError:  # It has just ended.
+        return 0.0
+
+
+def send_message(control: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+    socket.send_fds(control, [json.dumps(message).encode()], descriptors or [])
+
+
+def close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
