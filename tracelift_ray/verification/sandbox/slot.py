@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,10 @@ from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.sandbox.inside.fork_server import MAPPED
 from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE
 from tracelift_ray.verification.sandbox.policy import FLAGS, Policy, id_map, interpreter, slot_message
-from tracelift_ray.verification.sandbox.starvation import host_pid, was_starved
+from tracelift_ray.verification.sandbox.starvation import WallClock, host_pid, kept_waiting
 
 STARTUP_S = 60.0
 #: How long after its limit a run may be reported; where it is not, the slot or its machine is in trouble.
@@ -73,7 +73,7 @@ class Ending:
         processes: the program's process, then, in a function test, that of the tests.
         killed_for: ``cpu`` or ``wall`` for a limit, ``over`` where the tests were through, empty where all ended.
         wall_s: seconds from the first process to the last.
-        starved: at the wall limit: whether the machine had kept the program from running.
+        starved: whether the machine kept the program from running until its patience, too, was up.
     """
 
     processes: tuple[ProcessEnd, ...]
@@ -197,20 +197,22 @@ class Slot:
         for name in ("uid_map", "gid_map"):
             Path(f"/proc/{pid}/{name}").write_text(id_map())
         assert self._control is not None
-        self._control.send(b"mapped")
+        self._control.send(MAPPED)
 
     def _ending(self, number: int, wall_s: float) -> Ending:
-        began = time.monotonic()
-        starved = False
+        clock, starved = WallClock(wall_s), False
         self._patience(wall_s)
         while True:
             message = self._receive()
             if "failed" in message:
                 raise NoVerdict(f"a program could not be started ({message['failed']})")
             if message.get("late") == number:
-                starved = was_starved(message["descriptors"], time.monotonic() - began)
-                self._go_on()
+                extension = clock.extension(kept_waiting(message["descriptors"]))
+                starved = extension.starved
+                self._answer(f"{extension.seconds:.3f}")
+                self._patience(wall_s + extension.seconds)
             elif message.get("tick") == number:
+                clock.next_test()
                 self._patience(wall_s)
             elif message.get("id") == number:
                 ends = tuple(ProcessEnd(**each) for each in message["processes"])
@@ -221,12 +223,13 @@ class Slot:
                 raise NoVerdict("the fork server of a sandbox slot answered another run")
 
     def _patience(self, wall_s: float) -> None:
+        """How long the next message may take."""
         assert self._control is not None
         self._control.settimeout(wall_s + REPORT_GRACE_S)
 
-    def _go_on(self) -> None:
+    def _answer(self, text: str) -> None:
         assert self._control is not None
-        self._control.send(b"go")
+        self._control.send(text.encode())
 
     def _send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         if self._control is None:

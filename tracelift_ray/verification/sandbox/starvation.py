@@ -1,12 +1,13 @@
-"""Whether a program that ran out of time was slow itself, or kept waiting for a core by others.
+"""How much of a program's time went by while others kept it from running; that much longer it may take.
 
 The kernel counts, for each thread, the time that it was ready to run and did not (``schedstat``). A program can make
 threads that wait for one another, so time that is explained by what its own threads used is not counted: no program
-can make a time limit into a missing verdict by keeping itself busy.
+gets longer, or out of a verdict, by keeping itself busy.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from pathlib import Path
 
 from tracelift_ray.verification.sandbox.inside.run import process_clock
 
-#: A program was starved where it waited for a core during more than this part of its time.
-STARVED_SHARE = 0.5
+#: A test that took so many times its wall limit because it was kept waiting has no verdict.
+MOST_TIMES_WALL = 5.0
+#: Waiting below this part of the wall limit, in all, is no reason to go on.
+LEAST_SHARE = 0.05
 _NANO = 1e-9
 
 
@@ -28,40 +31,68 @@ class ThreadTimes:
     waited_s: float
 
 
+@dataclass(frozen=True)
+class Extension:
+    """What is to be done at the wall limit: go on for ``seconds``; at 0 end, ``starved`` where nobody is to blame."""
+
+    seconds: float = 0.0
+    starved: bool = False
+
+
+class WallClock:
+    """The wall limit of one run, which may have several tests one after another, each with the same limit."""
+
+    def __init__(self, wall_s: float) -> None:
+        self._wall_s = wall_s
+        self._extended_s = 0.0
+        self._test_began = time.monotonic()
+
+    def next_test(self) -> None:
+        """A test has ended."""
+        self._test_began = time.monotonic()
+
+    def extension(self, kept_s: float) -> Extension:
+        """What is to be done at the limit. ``kept_s``: seconds that others have kept the run waiting since it began."""
+        due = kept_s - self._extended_s
+        if due < LEAST_SHARE * self._wall_s:
+            return Extension()
+        if math.isinf(kept_s) or time.monotonic() - self._test_began > MOST_TIMES_WALL * self._wall_s:
+            return Extension(starved=True)
+        self._extended_s += due
+        return Extension(seconds=due)
+
+
 def is_measured() -> bool:
     """Whether this kernel counts waiting times. Where it does not, every time limit is the program's."""
     return Path("/proc/self/schedstat").exists()
 
 
-def was_starved(processes: Sequence[int], elapsed_s: float) -> bool:
-    """Looks at the running processes behind process descriptors, and closes these.
+def kept_waiting(processes: Sequence[int]) -> float:
+    """Seconds that others have kept the processes behind these descriptors waiting; closes the descriptors.
 
-    Times that cannot be read although the kernel counts them mean yes: then nobody knows what kept the program.
+    Infinite where it cannot be read although the kernel counts it: then nobody knows what kept the program.
     """
     try:
         if not is_measured():
-            return False
+            return 0.0
         pids = [host_pid(process) for process in processes]
         threads = [times for pid in pids for times in _threads(pid)]
-        used_s = sum(_used_seconds(pid) for pid in pids)
+        return waited_for_others(threads, sum(_used_seconds(pid) for pid in pids))
     except (OSError, ValueError):
-        return True
+        return math.inf
     finally:
         for process in processes:
             os.close(process)
-    return starved(threads, used_s, elapsed_s)
 
 
-def starved(threads: Sequence[ThreadTimes], used_s: float, elapsed_s: float) -> bool:
-    """Whether a thread waited for more than ``STARVED_SHARE`` of the time, without what its own program ran in it.
+def waited_for_others(threads: Sequence[ThreadTimes], used_s: float) -> float:
+    """The longest that a thread waited, without what the other threads of its program ran meanwhile.
 
     Args:
         threads: the threads that there are now.
         used_s: CPU seconds that the program used, with threads that have ended.
-        elapsed_s: seconds since it started.
     """
-    kept = (each.waited_s - (used_s - each.ran_s) for each in threads)
-    return max(kept, default=0.0) > STARVED_SHARE * elapsed_s
+    return max((each.waited_s - (used_s - each.ran_s) for each in threads), default=0.0)
 
 
 def host_pid(process: int) -> int | None:

@@ -133,7 +133,7 @@ def _provoked(tests: ProcessEnd, cpu_s: float) -> TestResult:
 def _time_limit(ending: Ending) -> TestResult:
     if ending.killed_for == "wall":
         if ending.starved:
-            raise NoVerdict("the machine kept a program from running until its time was up; check its load")
+            raise NoVerdict("the machine kept a program from running for most of a long time; check its load")
         return TestResult("time_limit", f"{ending.wall_s:.1f} s on the clock")
     return TestResult("time_limit", "CPU time")
 

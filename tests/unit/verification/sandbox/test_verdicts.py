@@ -62,7 +62,7 @@ def test_what_a_program_did_itself_counts(
         (replace(GOOD, report="Estep 5: PermissionError", exit_code=1), "", False, "step 5"),
         (replace(KILLED, report=""), "wall", False, "was not set up"),
         (replace(GOOD, exit_code=-9), "", False, "killed by something else"),
-        (KILLED, "wall", True, "machine kept a program from running"),
+        (KILLED, "wall", True, "machine kept a program from running for most"),
     ],
 )
 def test_what_it_did_not_do_is_no_verdict(process: ProcessEnd, killed_for: str, starved: bool, words: str) -> None:

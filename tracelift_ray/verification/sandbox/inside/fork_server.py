@@ -6,7 +6,7 @@ descriptors that only the forked children read.
 
 Messages on the control socket are JSON, one a packet. The first from outside is the slot's configuration; then each is
 a run, with its descriptors, and is answered by what became of its processes. ``tick`` says that a test has ended,
-``late`` that the wall limit has passed and asks for leave to kill.
+``late`` that the wall limit has passed, and asks how much longer to wait.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from tracelift_ray.verification.sandbox.inside import (
 from tracelift_ray.verification.sandbox.inside.confine import Confinement, RunLimits
 from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE, Run, close_all, send_message
 
+#: The answer to ``map``.
+MAPPED = b"mapped"
 #: Stack of a program's threads; that of its main thread is set by who starts this process.
 THREAD_STACK_BYTES = 16 * 1024**2
 _DESCRIPTORS = 8
@@ -96,7 +98,7 @@ class Server:
         syscalls.unshare(namespaces.ALL)
         if config["maps_from_outside"]:
             send_message(self._control, {"map": os.getpid()})
-            if self._control.recv(MAX_MESSAGE) != b"mapped":
+            if self._control.recv(MAX_MESSAGE) != MAPPED:
                 raise OSError("the user ids of the slot could not be mapped")
         else:
             namespaces.map_own_ids(config["uid"], config["gid"])

@@ -93,8 +93,10 @@ class Run:
         if cpu_left <= 0:
             self._kill("cpu")
         elif wall_left <= 0:
-            self._ask_leave(list(watched))
-            self._kill("wall")
+            longer = self._ask_leave(list(watched))
+            self._test_began += longer
+            if longer == 0.0:
+                self._kill("wall")
         return min(POLL_S, max(cpu_left, 0.001), max(wall_left, 0.0))
 
     def _restart_clocks(self, now: float) -> None:
@@ -150,11 +152,16 @@ class Run:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
 
-    def _ask_leave(self, watched: list[int]) -> None:
-        """Let the supervisor look at the processes while they are there: it knows whether they were starved."""
+    def _ask_leave(self, watched: list[int]) -> float:
+        """Let the supervisor look at the processes while they are there: it knows whether others kept them waiting.
+
+        Returns:
+            The seconds that they get in return; 0 to end them.
+        """
         send_message(self._control, {"late": self._job["id"]}, watched)
-        select.select([self._control], [], [], LEAVE_S)
-        self._control.recv(MAX_MESSAGE, socket.MSG_DONTWAIT)
+        if not select.select([self._control], [], [], LEAVE_S)[0]:
+            return 0.0
+        return float(self._control.recv(MAX_MESSAGE) or 0.0)
 
     def _account(self, wall_s: float) -> dict[str, Any]:
         reports = []
