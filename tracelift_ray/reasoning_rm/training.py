@@ -70,7 +70,7 @@ def train_rank(place: RankPlace, config: TrainRmConfig, data: GroupData, say: Sa
     train_groups = encode_groups(data.train, encoder, config.max_tests)
     heldout = encode_groups(data.heldout[: config.eval_groups or None], encoder, config.max_tests)
     rank = RmRank(config, data.names, encoder.pad_id, place)
-    run = _Run(config, rank, train_groups, heldout, data.names, say if place.rank == 0 else _say_nothing)
+    run = TrainingLoop(config, rank, train_groups, heldout, data.names, say if place.rank == 0 else _say_nothing)
     exit_code = 1
     try:
         rank.start()
@@ -82,7 +82,7 @@ def train_rank(place: RankPlace, config: TrainRmConfig, data: GroupData, say: Sa
         rank.close()
 
 
-class _Run:
+class TrainingLoop:
     """The loop of one rank: steps, evaluations and checkpoints at fixed steps."""
 
     def __init__(
