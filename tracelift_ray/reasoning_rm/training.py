@@ -118,7 +118,10 @@ class TrainingLoop:
         if self._first:
             self._log = self._work.open_log(newest.step if newest else None, self._say)
         total, held = self._schedule.steps, len(self._heldout)
-        self._say(f"training on {self._schedule.num_groups} groups for {total} steps, evaluated on {held} held out")
+        self._say(
+            f"training on {self._schedule.num_groups} groups for {total} steps, evaluated on {held} held out; "
+            f"{self._schedule.truncated} traces are cut to {self._config.max_length} tokens"
+        )
 
     def finish_steps(self) -> None:
         """All steps that are left, unless evaluations stop improving."""
@@ -192,7 +195,12 @@ class TrainingLoop:
 
 
 class EpochSchedule:
-    """Which groups a step shows, as a function of the step alone: epoch after epoch, each in a new order."""
+    """Which groups a step shows, as a function of the step alone: epoch after epoch, each in a new order.
+
+    Attributes:
+        steps: of the run; ``steps_per_epoch`` show each group once.
+        truncated: traces of the groups that were cut to ``max_length``.
+    """
 
     def __init__(self, groups: Sequence[EncodedGroup], config: TrainRmConfig) -> None:
         self._groups = groups
@@ -200,6 +208,7 @@ class EpochSchedule:
         self._epoch = -1
         self._sampled: list[list[EncodedTrace]] = []
         self.num_groups = len(groups)
+        self.truncated = sum(trace.input.truncated for group in groups for trace in group.traces)
         self.steps_per_epoch = math.ceil(len(groups) / config.groups_per_step)
         self.steps = config.max_steps or config.epochs * self.steps_per_epoch
 

@@ -122,6 +122,7 @@ def test_every_step_and_evaluation_is_written_once_also_by_a_run_that_goes_on(co
     lines = []
     work = run(config, second, lines)
     assert "going on after step 6" in lines and second.steps == 10
+    assert "training on 4 groups for 10 steps, evaluated on 4 held out; 0 traces are cut to 128 tokens" in lines
     records = [json.loads(line) for line in (work.path / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 11))
     assert [r["step"] for r in records if r["kind"] == "heldout"] == [2, 4, 6, 8, 10]
