@@ -1,7 +1,7 @@
 """Runs a corpus through a sandbox and says what is not as it should be.
 
-A program is as it should be when its outcome is allowed and comes in time, nothing that the canaries watch was touched,
-no process outlived it, and the slot still tells right from wrong afterwards.
+A program is as it should be when its outcome is allowed and comes in time (where the machine has a core for it), nothing
+that the canaries watch was touched, no process outlived it, and the slot still tells right from wrong afterwards.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class _Runner:
         problems = self._watched.breaches()
         if outcome not in entry.allowed and (not entry.tiers or self.tier in entry.tiers):
             problems.append(f"allowed: {', '.join(entry.allowed)}")
-        if wall_s > entry.max_wall_s:
+        if wall_s > entry.max_wall_s and os.getloadavg()[0] < len(os.sched_getaffinity(0)) + 1:
             problems.append(f"a verdict was due within {entry.max_wall_s:g} s")
         problems += self._left_running()
         for program, wanted in ((_RIGHT, "passed"), (_WRONG, "wrong_answer")):

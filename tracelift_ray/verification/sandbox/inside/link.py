@@ -167,6 +167,8 @@ class Link:
         try:
             result = self._functions[number](*values, **{str(key): self._in(value) for key, value in named})
             return ["returned", self.out(result)]
+        except Unusable as error:  # The program chose what it called the function with, so the test is not at fault.
+            return ["raised", "TypeError", str(error)]
         except Exception as error:  # It goes to the program that called, as any exception of a function does.
             return ["raised", type(error).__name__, str(error)[:MAX_DETAIL]]
 
