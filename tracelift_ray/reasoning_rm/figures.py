@@ -52,7 +52,7 @@ def draw_training(result: TrainingResult, path: Path) -> None:
             values = [getattr(evaluation, name) for evaluation in result.evaluations]
             panels[1].plot(checked, values, "o-", color=colour, label=name.replace("_", " "))
         panels[1].axvline(result.best_step, color=FAINT, linestyle=":", label="kept")
-        panels[1].set_ylim(0, 1)
+        panels[1].set_ylim(0, 1.02)
         panels[1].legend(loc="lower right")
         label(panels[1], "Held out, while training", "step")
         kinds = {kind: share for kind, (share, _) in result.heldout.kind_accuracy.items()}
@@ -93,9 +93,8 @@ def draw_kinds(panel: Axes, models: dict[str, dict[str, float]]) -> None:
     panel.axvline(0.5, color=FAINT, linestyle=":")
     panel.set_xlim(0, 1)
     panel.grid(False, axis="y")
-    if len(models) > 1:
-        panel.legend(loc="lower left", fontsize=8.5, frameon=True)
-    label(panel, "Pairs in the right order, by kind of flaw", "share of pairs (0.5: by chance)")
+    colours = "" if len(models) == 1 else "; colours as on the left"
+    label(panel, "The same by kind of flaw" if colours else "Pairs by kind of flaw", f"0.5: by chance{colours}")
 
 
 def draw_reliability(panel: Axes, calibration: Calibration) -> None:
@@ -109,8 +108,8 @@ def draw_reliability(panel: Axes, calibration: Calibration) -> None:
         [20 + 180 * b.count / most for b in calibration.bins],
         color=COLOURS[0],
     )
-    panel.set_xlim(0, 1)
-    panel.set_ylim(0, 1)
+    panel.set_xlim(0, 1.02)
+    panel.set_ylim(0, 1.02)
     panel.set_ylabel("judged total")
     label(panel, f"Calibration of the total (ECE {calibration.error:.3f})", "predicted total")
 
