@@ -83,6 +83,7 @@ def evaluate(expression: str) -> Fraction | None:
     return _value(tree) if isinstance(tree, ast.BinOp) else None
 
 
+@functools.lru_cache(maxsize=16384)
 def read_number(text: str) -> Fraction | None:
     """A written number, thousands separated by commas or not; None for what is none, or is absurdly long."""
     plain = text.replace(",", "")

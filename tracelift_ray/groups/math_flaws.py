@@ -22,7 +22,6 @@ from tracelift_ray.groups.math_edits import (
     is_used_after,
     recomputed,
     spliced,
-    split_steps,
     steps_of,
     with_line,
 )
@@ -36,7 +35,6 @@ from tracelift_ray.groups.math_values import (
     slipped,
     written_numbers,
 )
-from tracelift_ray.groups.stages import Flawed
 from tracelift_ray.types import Problem
 
 T = TypeVar("T")
@@ -47,10 +45,6 @@ _STATED = ("The answer is {}.", "So the answer is {}.", "The final answer is {}.
 _FILLED_IN = 0.7
 #: Share of the traces made shorter that get a remark. No trace has two, since good ones never have.
 _PADDED = 0.3
-#: Share of the flawed copies that keep the remark of a trace. With the pointless remarks among the flaws, remarks are
-#: then about as frequent in flawed traces as in good ones.
-_KEEPS_REMARK = 0.5
-_TRIES_PER_NEGATIVE = 8
 
 
 @dataclass(frozen=True)
@@ -73,6 +67,13 @@ class Case:
     def left(self, step: Step) -> str:
         """The left side of an equation as written."""
         return self.lines[step.index][slice(*step.equation.left)]
+
+
+def case_of(problem: Problem, lines: Lines) -> Case:
+    """A good trace as a case."""
+    steps = tuple(step for step in steps_of(lines) if not is_remark(lines[step.index]))
+    known = written_numbers(problem.statement)
+    return Case(problem, lines, steps, known, quantities(problem.statement, known))
 
 
 #: Changed lines and the index of the first line that is wrong, or None where the trace offers no place.
@@ -211,7 +212,8 @@ def leaked_answer(case: Case, rng: random.Random) -> Spoiled:
     return (*case.lines, rng.choice(_STATED).format(answer)), len(case.lines) - 1
 
 
-_FLAWS: tuple[Flaw, ...] = (
+#: Every flaw; its name is its kind.
+FLAWS: tuple[Flaw, ...] = (
     arithmetic_slip,
     wrong_operation,
     swapped_quantities,
@@ -223,37 +225,10 @@ _FLAWS: tuple[Flaw, ...] = (
     premature_answer,
     leaked_answer,
 )
-
-
-class MathPerturber:
-    """``stages.Perturber`` of math traces."""
-
-    kinds = tuple(flaw.__name__ for flaw in _FLAWS)
-
-    def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[Flawed]:
-        lines, joint = split_steps(trace)
-        whole = _case(problem, lines)
-        bare = _case(problem, tuple(line for line in whole.lines if not is_remark(line)))
-        if not bare.steps:
-            return []
-        made: dict[str, Flawed] = {}
-        order = rng.sample(_FLAWS, len(_FLAWS))
-        for attempt in range(_TRIES_PER_NEGATIVE * count):
-            if len(made) == count:
-                break
-            flaw = order[attempt % len(order)]
-            case = whole if rng.random() < _KEEPS_REMARK else bare
-            spoiled = flaw(case, rng)
-            if spoiled is not None and spoiled[0] != case.lines:
-                text, place = joint.join(spoiled[0]), spoiled[1] / max(1, len(case.lines) - 1)
-                made.setdefault(text, Flawed(text, flaw.__name__, round(place, 3)))
-        return list(made.values())
-
-
-def _case(problem: Problem, lines: Lines) -> Case:
-    steps = tuple(step for step in steps_of(lines) if not is_remark(lines[step.index]))
-    known = written_numbers(problem.statement)
-    return Case(problem, lines, steps, known, quantities(problem.statement, known))
+#: Flaws after which the trace leads to another result than the right one.
+CHANGES_RESULT: frozenset[Flaw] = frozenset(
+    {arithmetic_slip, wrong_operation, swapped_quantities, misread_condition, contradiction, premature_answer}
+)
 
 
 def _followed(case: Case) -> list[Step]:

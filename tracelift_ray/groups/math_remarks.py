@@ -23,7 +23,8 @@ _SHAPES = {
     "/": ("{a} divided by {b} is {a}/{b} = {c}", "one of {b} equal parts of {a} is {a}/{b} = {c}"),
 }
 _INVERSE = {"+": "-", "-": "+", "*": "/", "/": "*"}
-_ALL_LEADS = tuple(form.partition("{}")[0] for form in (*_GIVEN, *_ASKED, *_LEADS))
+_QUOTES = tuple(form.partition("{}")[0] for form in (*_GIVEN, *_ASKED))
+_STARTS = tuple(form.partition("{}")[0] for form in _LEADS)
 _SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z\"'])")
 _SIMPLE = re.compile(r"\s*\$?([\d.,]+)\s*([-+*/])\s*\$?([\d.,]+)\s*")
 _MAX_SENTENCE_CHARS = 110
@@ -32,9 +33,20 @@ _CALCULATED = 0.75
 _MAX_VALUE = 10**6
 
 
+def _pattern() -> re.Pattern[str]:
+    """What every calculation in words looks like, with whatever numbers."""
+    forms = (lead.format(shape) for lead in _LEADS for shapes in _SHAPES.values() for shape in shapes)
+    return re.compile("|".join(re.sub(r"\\{[abc]\\}", r"[\\d.,]*\\d", re.escape(form)) for form in forms))
+
+
+_CALCULATION = _pattern()
+
+
 def is_remark(line: str) -> bool:
-    """Whether a line is one of this module's sentences."""
-    return line.startswith(_ALL_LEADS)
+    """Whether a line is one of this module's sentences; a step that begins with the same word is none."""
+    if line.startswith(_STARTS):
+        return _CALCULATION.fullmatch(line) is not None
+    return line.startswith(_QUOTES)
 
 
 def sound_remark(statement: str, lines: Sequence[str], rng: random.Random) -> tuple[int, str] | None:

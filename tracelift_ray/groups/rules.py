@@ -44,7 +44,7 @@ class Rules:
         self.close()
 
     def _math(self) -> TaskRules:
-        from tracelift_ray.groups.math_flaws import MathPerturber
+        from tracelift_ray.groups.math_perturber import MathPerturber
         from tracelift_ray.groups.math_rubrics import MathRubrics
         from tracelift_ray.groups.math_traces import MathTraces
 

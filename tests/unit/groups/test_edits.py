@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.groups.cases import LINES, PROBLEM
 from tracelift_ray.groups.edits import FLAWS, edit_fault, edit_place, edit_prompt, read_edit
-from tracelift_ray.groups.math_flaws import MathPerturber
+from tracelift_ray.groups.math_perturber import MathPerturber
 
 TRACE = "\n".join(LINES)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.unit.groups.cases import LINES, PROBLEM
 from tracelift_ray.groups.equations import evaluate, find_equations, numbers_of
 from tracelift_ray.groups.math_edits import Lines
-from tracelift_ray.groups.math_flaws import MathPerturber
+from tracelift_ray.groups.math_perturber import MathPerturber
 from tracelift_ray.groups.math_remarks import is_remark
 from tracelift_ray.groups.math_rubrics import MathRubrics
 from tracelift_ray.groups.math_values import is_fraction_bar, is_spelled, misread, quantities, slipped, written_numbers
@@ -89,6 +90,23 @@ def test_a_contradiction_goes_on_from_another_value_than_was_found() -> None:
         found = [find_equations(line)[0] for line in lines]
         at = next(i for i, line in enumerate(lines) if line != LINES[i])
         assert found[at - 1].value not in found[at].operands
+
+
+def test_a_flaw_that_comes_to_nothing_is_not_made() -> None:
+    # The first step is never used, and stopping after the third would give the right answer.
+    lines = (
+        "She has 7*9 = 63 cats.",
+        "There are 48/4 = 12 pens.",
+        "Then 48-12 = 36.",
+        "They take 36/2 = 18.",
+        "So 36-18 = ?",
+    )
+    problem = replace(PROBLEM, statement="48 pens, 4 boxes, 2 boys, 7 of 9 cats.", answer="18")
+    for seed in range(30):
+        for copy in MathPerturber().negatives(problem, "\n".join(lines), random.Random(seed), 10):
+            if copy.kind not in ("dropped_step", "swapped_steps", "irrelevant_step", "leaked_answer"):
+                (last,) = find_equations(copy.reasoning.splitlines()[-1])
+                assert last.value != 18, copy
 
 
 def test_a_dropped_step_is_one_that_a_later_step_uses() -> None:

@@ -68,6 +68,13 @@ def test_remarks_hold_and_only_sound_ones_belong_to_the_solution() -> None:
             assert numbers_of(sound) <= {value for line in LINES for value in numbers_of(line)}
 
 
+@pytest.mark.parametrize(
+    "step", ["Also, he buys 3+4 = 7 pens.", "Here 3 and 4 make 3+4 = 7 pens.", "Besides, 7-4 = 3."]
+)
+def test_a_step_that_begins_like_a_remark_is_none(step: str) -> None:
+    assert not is_remark(step)
+
+
 def test_a_solution_of_one_paragraph_is_taken_by_sentences() -> None:
     assert solution_lines("He has 2+2 = 4 pens. He buys 3. So 4+3 = 7.") == [
         "He has 2+2 = 4 pens.",
