@@ -123,20 +123,25 @@ def good_marks(trees: Sequence[PrefixTree], device: torch.device | str) -> Tenso
 
 
 @torch.no_grad()
-def check_shared_prefixes(model: Any, device: torch.device | str) -> None:
-    """Compares the scores of two short sequences in a tree with those of separate rows; ``model`` is in ``eval`` mode.
+def check_shared_prefixes(backbone: Any) -> None:
+    """Compares the hidden states of two short sequences in a tree with those of separate rows.
 
+    Args:
+        backbone: a float32 decoder in ``eval`` mode.
     Raises:
         ConfigError: they differ, so the backbone is no plain causal attention model.
     """
     sequences = ([1, 2, 3, 4], [1, 2, 5, 3, 2])
-    tree = collate_trees([build_tree(sequences)], 0, device)
-    width = max(map(len, sequences))
-    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in sequences], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in sequences], device=device)
-    apart = model(ids, mask).label_logits
-    together = model(tree.input_ids, tree.attention_mask, position_ids=tree.position_ids, ends=tree.ends).label_logits
-    difference = float((apart - together).abs().max() / apart.abs().max().clamp(min=1e-6))
+    tree = collate_trees([build_tree(sequences)], 0, backbone.device)
+    together = backbone(
+        input_ids=tree.input_ids,
+        attention_mask=tree.attention_mask,
+        position_ids=tree.position_ids,
+        use_cache=False,
+    ).last_hidden_state[0, tree.ends[:, 1]]
+    alone = (torch.tensor([sequence], device=backbone.device) for sequence in sequences)
+    apart = torch.cat([backbone(input_ids=ids, use_cache=False).last_hidden_state[:, -1] for ids in alone])
+    difference = float((apart - together).abs().max() / apart.abs().max())
     if not difference < _TOLERANCE:
         raise ConfigError(
             "share_prefixes",

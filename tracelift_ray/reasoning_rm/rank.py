@@ -84,14 +84,14 @@ class RmRank:
 
         seed_generators(config.seed)
         model: Any = new_model(config, self._names)
+        if config.share_prefixes:
+            check_shared_prefixes(model.model.eval())
         if config.lora.rank:
             add_adapters(model, config.lora)
             if config.dtype == "bfloat16":
                 _halve_frozen(model)
         if config.loss.prefix:
             model.add_good_head()
-        if config.share_prefixes:
-            check_shared_prefixes(model.eval(), "cpu")
         if config.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._engine = deepspeed.initialize(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import AutoModel
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.reasoning_rm.losses import prefix_loss
@@ -49,12 +50,12 @@ def test_scores_and_gradients_are_those_of_separate_rows(reward_model):
 
 
 def test_a_backbone_that_does_not_follow_the_mask_is_refused(reward_model):
-    model = ReasoningRewardModel.from_pretrained(reward_model)
-    check_shared_prefixes(model, "cpu")
-    backbone, plain = model.model, model.model.forward
-    backbone.forward = lambda attention_mask, **inputs: plain(**inputs)
+    backbone = AutoModel.from_pretrained(reward_model).eval()
+    check_shared_prefixes(backbone)
+    plain = backbone.forward
+    backbone.forward = lambda attention_mask=None, **inputs: plain(**inputs)
     with pytest.raises(ConfigError, match=r"^share_prefixes=true: must be false"):
-        check_shared_prefixes(model, "cpu")
+        check_shared_prefixes(backbone)
 
 
 def test_good_and_flawed_tokens_weigh_the_same():
