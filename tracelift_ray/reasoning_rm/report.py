@@ -25,6 +25,7 @@ from tracelift_ray.reasoning_rm.likelihood import TraceLikelihood
 from tracelift_ray.reasoning_rm.metrics import RmMetrics, ScoredGroup, measure
 from tracelift_ray.reasoning_rm.model import ReasoningRewardModel, shows_problem
 from tracelift_ray.reasoning_rm.passes import score_groups
+from tracelift_ray.reasoning_rm.prefixes import check_shared_prefixes
 from tracelift_ray.reasoning_rm.rankings import Interval, Ranking, advantage, rank_by
 from tracelift_ray.reasoning_rm.report_settings import RmReportConfig
 from tracelift_ray.reasoning_rm.scorer import load_encoder
@@ -65,6 +66,7 @@ def make_report(config: RmReportConfig, say: Say) -> RmReport:
 
     Raises:
         DataError: a model, the groups or the run cannot be used.
+        ConfigError: ``share_prefixes`` does not suit a backbone.
         InfrastructureError: the judge failed.
     """
     drift = None
@@ -150,6 +152,8 @@ def _scored(
     """What the reward model in ``path`` says of the groups, and its dimensions."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = ReasoningRewardModel.from_pretrained(path, device=device)
+    if config.share_prefixes:
+        check_shared_prefixes(model.model)
     encoder = load_encoder(path, model, config.max_length)
     encoded: list[EncodedGroup] = encode_groups(groups, encoder, config.max_tests)
     with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
