@@ -1,7 +1,7 @@
 """Runs a corpus through a sandbox and says what is not as it should be.
 
 A program is as it should be when its outcome is allowed and comes in time (where the machine has a core for it),
-nothing that the canaries watch was touched, no process outlived it, and the slot still tells right from wrong afterwards.
+nothing that the canaries watch was touched, no process outlived it, and the slot still tells right from wrong.
 """
 
 from __future__ import annotations
