@@ -1,10 +1,12 @@
 """The shipped checkpoints are small, whole, and what the documentation says of them: measured on held-out problems."""
 
+import json
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import tracelift_ray.demo
 from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
@@ -97,6 +99,14 @@ def test_the_reasoning_rm_ranks_valid_traces_above_flawed_ones(task):
         flawed += sum(rest)
     assert right / pairs >= 0.95
     assert valid / len(groups) - flawed / pairs > 0.3
+
+
+def test_the_reasoning_rm_is_an_ordinary_one():
+    config = json.loads((CHECKPOINTS / "reasoning_rm" / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForReasonRewardModel"]
+    weights = load_file(CHECKPOINTS / "reasoning_rm" / "model.safetensors")
+    parts = {name.partition(".")[0] for name in weights}
+    assert parts == {"model", "dimension_heads", "total_head"}
 
 
 @pytest.mark.parametrize("draw", [executor_row, planner_row])

@@ -41,7 +41,7 @@ from tracelift_ray.reasoning_rm.prefixes import PrefixTree, TreeBatch, build_tre
 from tracelift_ray.reasoning_rm.settings import LossSettings
 
 NEW_LAYERS = 3
-RECIPE = Recipe(steps=2500, rows_per_step=12, lr=1.5e-3, warmup_steps=50)
+RECIPE = Recipe(steps=1800, rows_per_step=12, lr=1.5e-3, warmup_steps=50)
 SEED = 2
 NEGATIVES = 7
 #: Beside its single flaws: how often a group has a trace as the untrained planner writes it, and one of random words.
