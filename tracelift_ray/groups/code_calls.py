@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tracelift_ray.groups.code_call_tests import CallTests, literal_pattern
 from tracelift_ray.groups.code_library import MODULES, OF_NONE, OF_ONE, OF_THREE, OF_TWO
 from tracelift_ray.groups.code_names import Name, item_noun
-from tracelift_ray.groups.code_orders import OrderWords
+from tracelift_ray.groups.code_orders import OrderWords, with_article
 from tracelift_ray.groups.code_patterns import pattern_words
 from tracelift_ray.groups.code_shapes import called
 from tracelift_ray.groups.code_words import bracketed, listed
@@ -166,6 +166,9 @@ class CallWords:
                 "len",
                 "sum",
                 "max",
+                "sorted",
+                "round",
+                "abs",
             ):
                 argument = ast.Name(id="each value", ctx=ast.Load())
                 with self.phrases.scope():
@@ -265,7 +268,7 @@ class CallWords:
     def _of_heap(self, node: ast.Call) -> str:
         key = self.orders.key(node)
         words = self._by_table(ast.Call(func=node.func, args=node.args, keywords=[]), called(node))
-        return f"{words} by {key}" if key else words
+        return f"{words} by {with_article(key)}" if key else words
 
     def plain_name(self, node: ast.expr) -> str:
         """A constant of a module."""

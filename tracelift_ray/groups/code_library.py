@@ -18,6 +18,7 @@ OF_ONE = {
     "radians": "{} in radians", "degrees": "{} in degrees", "exp": "e to the power of {}",
     "lower": "{} in lower case", "upper": "{} in upper case", "strip": "{} without the spaces around it",
     "capitalize": "{} with a capital at its start", "title": "{} with a capital at the start of every word",
+    "pop": "the last element, taken off {}",
     "swapcase": "{} with upper and lower case exchanged", "keys": "the keys of {}", "values": "the values of {}",
     "items": "the key and value pairs of {}", "copy": "a copy of {}", "deepcopy": "a deep copy of {}",
     "Counter": "a table of how often each value occurs in {}", "round": "{} rounded to a whole number",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from tracelift_ray.groups.code_names import Name, item_noun
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from tracelift_ray.groups.code_phrases import Phrases
 
 _KEY_WORDS = {"len": "length", "sum": "sum", "abs": "absolute value", "int": "value as a number", "str": "text"}
+
+_BARE = re.compile(r"(?:[\w-]+ )?part\b|(?:value|length|sum|absolute value|text)\b")
 
 
 class OrderWords:
@@ -42,16 +45,21 @@ class OrderWords:
         match key:
             case ast.Name(id=name) if name in _KEY_WORDS:
                 return _KEY_WORDS[name]
+            case ast.Name(id=name) if self.phrases.functions.get(name):
+                return self.phrases.functions[name]
             case ast.Lambda(args=args, body=ast.Subscript(value=ast.Name(id=whole), slice=place)) if (
-                len(args.args) == 1 and args.args[0].arg == whole
+                len(args.args) == 1
+                and args.args[0].arg == whole
+                and (word := self.phrases.place(place, ast.Name(id=whole, ctx=ast.Load()))) is not None
             ):
-                word = self.phrases.place(place, ast.Name(id=whole, ctx=ast.Load()))
-                if word is not None:
-                    return f"{word} part"
+                return f"{word} part"
+            case ast.Lambda(
+                args=args, body=ast.Subscript(value=ast.Name(id=whole), slice=ast.Constant(value=str(entry)))
+            ) if len(args.args) == 1 and args.args[0].arg == whole:
+                return f'value under "{entry}"'
             case ast.Call(args=[place]) if called(key) == "itemgetter":
                 word = self.phrases.place(place, key)
-                if word is not None:
-                    return f"{word} part"
+                return f"{word} part" if word is not None else f"part at position {self.phrases.value(place)}"
             case ast.Lambda(args=args, body=ast.Call(func=ast.Name(id=name), args=[ast.Name(id=whole)])) if (
                 len(args.args) == 1 and args.args[0].arg == whole and name in _KEY_WORDS
             ):
@@ -75,4 +83,9 @@ class OrderWords:
         falling = any(k.arg == "reverse" and getattr(k.value, "value", False) is True for k in node.keywords)
         word = "descending" if falling else "ascending"
         key = self.key(node)
-        return f"sorted in {word} order" + (f" of {key}" if key else "")
+        return f"sorted in {word} order" + (f" of {with_article(key)}" if key else "")
+
+
+def with_article(key: str) -> str:
+    """What a sort goes by, with its article where it is a bare noun such as ``second part``."""
+    return f"the {key}" if _BARE.match(key) else key

@@ -56,7 +56,9 @@ class StatementWords:
 
     def _headed(self, header: str, body: Sequence[ast.stmt], depth: int, source: int) -> list[Line]:
         inner = self.block(body, depth + 1)
-        if len(inner) == 1 and not inner[0].text.endswith(":"):
+        # "If a, if b, c; otherwise d" would leave open which of the two the last part belongs to.
+        unclear = header.startswith(("if ", "otherwise")) and inner[0].text.startswith("if ")
+        if len(inner) == 1 and not inner[0].text.endswith(":") and not unclear:
             joined = f"{header}, {inner[0].text}"
             if len(joined.split()) <= INLINE_WORDS:
                 return [Line(depth, joined, source)]

@@ -138,6 +138,14 @@ def test_statements_are_said_with_what_they_are_about(body: str, call: str, step
     assert any(step in line for line in steps(code_problem(program, f"assert {call} == 1")))
 
 
+def test_it_is_clear_which_condition_an_otherwise_belongs_to() -> None:
+    program = "def f(a):\n    if a > 1:\n        if a < 9:\n            a = 0\n    else:\n        a = 5\n    return a\n"
+    said = steps(code_problem(program, "assert f(3) == 0"))
+    condition = said.index("if a is greater than 1:")
+    assert said[condition + 1].startswith(">if a is less than 9, ")
+    assert said[condition + 2].startswith("otherwise, ")
+
+
 @pytest.mark.parametrize("style", range(STYLES))
 def test_no_style_shows_program_text_or_names(style: int) -> None:
     assert COUNT_EVEN.solution is not None and COUNT_EVEN.tests is not None
