@@ -30,8 +30,8 @@ WORKER_FILE = Path(__file__).with_name("math_worker.py")
 WORKER_STARTUP_S = 120.0
 #: How long an answer may wait for the worker to finish the answers before it.
 WORKER_QUEUE_S = 120.0
-#: A comparison gets this many seconds of wall-clock time for each of CPU time before the machine is to blame.
-WALL_PER_CPU = 4.0
+#: Seconds of wall-clock time for each second of CPU time, and on top, before the machine is to blame.
+WALL_PER_CPU, WALL_EXTRA_S = 4.0, 10.0
 #: How long after that the worker may take to say so.
 REPLY_GRACE_S = 10.0
 #: What of this process's environment the worker needs; the rest may hold secrets.
@@ -164,7 +164,7 @@ class MathWorker:
 
     def ask(self, answer: str, reference: str, cpu_s: float) -> Reply:
         """What comparing the two says of the answer."""
-        wall_s = WALL_PER_CPU * cpu_s
+        wall_s = WALL_PER_CPU * cpu_s + WALL_EXTRA_S
         question = json.dumps({"answer": answer, "reference": reference, "cpu_s": cpu_s, "wall_s": wall_s})
         try:
             self._write(question.encode() + b"\n")
