@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
+import marshal
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def _run_stdio(
     stop_early: bool,
 ) -> None:
     """A process for each test, which sees its input and never what is expected."""
-    payload = _sealed(stack, json.dumps({"program": program}).encode())
+    payload = _sealed(stack, marshal.dumps({"program": program}))
     rule = OutputRule.of(tests)
     job = _job(config, tests=1)
     for given, expected in zip(tests.inputs, tests.outputs, strict=True):
@@ -119,7 +119,7 @@ def _run_functions(
 ) -> None:
     """One pair of processes for all tests; a new pair after a test that ended one of them."""
     total = len(tests)
-    payload = _sealed(stack, json.dumps({"program": program, "setup": tests.setup}).encode())
+    payload = _sealed(stack, marshal.dumps({"program": program, "setup": tests.setup}))
     stdin = _sealed(stack, b"")
     while len(tally.results) < total:
         first = len(tally.results)
@@ -131,7 +131,7 @@ def _run_functions(
             "stop_early": stop_early,
         }
         with contextlib.ExitStack() as files:
-            wanted = _sealed(files, json.dumps(plan).encode())
+            wanted = _sealed(files, marshal.dumps(plan))
             stdout, stderr, results = _empty(files), _empty(files), _empty(files)
             job = _job(config, tests=total - first)
             ending = slot.execute(job, [payload, stdin, stdout, stderr, wanted, results])

@@ -11,6 +11,7 @@ a run, with its descriptors, and is answered by what became of its processes. ``
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import contextlib
 import gc
@@ -20,7 +21,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
 from typing import Any
 
 from tracelift_ray.verification.sandbox.inside import (
@@ -29,6 +29,7 @@ from tracelift_ray.verification.sandbox.inside import (
     program,
     seccomp,
     syscalls,
+    warmup,
 )
 from tracelift_ray.verification.sandbox.inside.confine import Confinement, RunLimits
 from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE, Run, close_all, send_message
@@ -139,10 +140,9 @@ def _prepare_interpreter(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU):
         signal.signal(each, signal.SIG_DFL)
-    program.open_streams()
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
-    threading.stack_size(THREAD_STACK_BYTES)
+    _thread.stack_size(THREAD_STACK_BYTES)
     sys.path[:] = config["sys_path"]
     if config["library_in_memory"]:
         from tracelift_ray.verification.sandbox.inside import library  # a heavy one, and seldom needed
@@ -150,6 +150,8 @@ def _prepare_interpreter(config: dict[str, Any]) -> None:
         library.provide(config["sys_path"])
     for name in config["preload"]:
         __import__(name)
+    warmup.warm_up()
+    program.open_streams()
     gc.collect()
     gc.freeze()
 

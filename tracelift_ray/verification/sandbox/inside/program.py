@@ -12,7 +12,6 @@ import io
 import linecache
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from types import CodeType, ModuleType
@@ -122,7 +121,8 @@ def _flush(code: int, *streams: Any) -> int:
 
 
 def _await_threads() -> None:
-    threading._shutdown()  # type: ignore[attr-defined]
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
 
 
 def _exit_code(end: SystemExit) -> int:

@@ -7,8 +7,8 @@ their number. Nothing here guards anything: a program that tampers with it can o
 
 from __future__ import annotations
 
+import _thread
 import contextlib
-import threading
 from collections.abc import Callable
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
@@ -37,18 +37,18 @@ def run_solution(program: str, setup: str, report: int) -> None:
     ignored: it runs again beside the tests.
     """
     module = make_module(MODULE)
-    loaded = threading.Event()
+    loaded: list[bool] = []
 
     def load() -> None:
         if setup:
             with contextlib.suppress(Exception):
                 exec(compile(setup, "<setup>", "exec", dont_inherit=True), module.__dict__)
         exec(code, module.__dict__)
-        loaded.set()
+        loaded.append(True)
 
     code = compile_program(program, report)
     exit_code = guarded(load)
-    if not loaded.is_set():
+    if not loaded:
         finish(exit_code or _ENDED_ITSELF, module)
     wire.send(CHANNEL, LOADED)
     finish(guarded(Server(module).serve), module)
@@ -60,7 +60,7 @@ class Server:
     def __init__(self, module: ModuleType) -> None:
         self._module = module
         self._objects: list[Any] = []
-        self._calling_back = threading.RLock()
+        self._calling_back = _thread.RLock()
 
     def serve(self) -> None:
         """Answers until the other side is gone."""

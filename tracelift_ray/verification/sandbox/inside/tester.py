@@ -17,7 +17,7 @@ import json
 import os
 import symtable
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from tracelift_ray.verification.sandbox.inside.link import MAX_DETAIL, Incomparable, Link, Unusable
@@ -36,7 +36,7 @@ _ALIASES = {"np": "numpy", "pd": "pandas"}
 class Tests:
     """Runs tests one after another and writes a result for each."""
 
-    def __init__(self, setup: str, asserts: list[str], entry_point: str | None) -> None:
+    def __init__(self, setup: str, asserts: Sequence[str], entry_point: str | None) -> None:
         self._setup = setup
         self._asserts = asserts
         self._entry_point = entry_point
@@ -147,7 +147,7 @@ class Wanted:
         self.defined = any(name in known and not name.startswith("__") for name in loaded)
 
 
-def run_tests(setup: str, asserts: list[str], entry_point: str | None, first: int, stop_early: bool) -> None:
+def run_tests(setup: str, asserts: Sequence[str], entry_point: str | None, first: int, stop_early: bool) -> None:
     """Runs the tests from number ``first`` on, and ends the process."""
     Tests(setup, asserts, entry_point).run(first, stop_early)
     os._exit(0)
