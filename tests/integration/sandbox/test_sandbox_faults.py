@@ -136,7 +136,7 @@ def test_what_fails_twice_is_an_infrastructure_error_and_no_verdict(sandbox: San
     with ThreadPoolExecutor(1) as threads:
         killer = threads.submit(kill_all)
         try:
-            with pytest.raises(NoVerdict, match="killed by something else|was not set up"):
+            with pytest.raises(NoVerdict, match=r"killed by something else|was not set up"):
                 sandbox.run(LONG, ANSWER)
         finally:
             ended.set()
