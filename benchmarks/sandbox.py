@@ -5,14 +5,17 @@
 Both run the same programs and tests. The other side is what verifiers commonly do: ``subprocess.run([python, file])``
 for each test, with rlimits, one after another; and, to be fair to it, the same for as many programs at a time as there
 are workers, and with an interpreter that starts without its packages. For function tests the file is the program, the
-set-up and one assert. Printed are tests per second and the ratio, for programs that read stdin and for function tests;
-three rounds alternate, and the median counts.
+set-up and one assert. Printed are tests per second, CPU time for a test (all processes together; it depends less on
+what else the machine does), and the ratios, for programs that read stdin and for function tests; three rounds
+alternate, and the medians count.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import os
 import resource
 import statistics
 import subprocess
@@ -21,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracelift_ray.config.schema import SandboxConfig
@@ -73,8 +76,32 @@ def a_process_each(flags: tuple[str, ...]) -> Judge:
     return judge
 
 
-def tests_per_second(judge: Judge, program: str, tests: CodeTests, workers: int, seconds: float) -> float:
-    """How fast ``workers`` threads get through programs, each of them a little different, that all pass."""
+@dataclass(frozen=True)
+class Cost:
+    """Tests per second, and CPU milliseconds for a test."""
+
+    rate: float
+    cpu_ms: float
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process, of its children that have ended, and of all processes below it and theirs."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
+    todo = [os.getpid()]
+    while todo:
+        process = todo.pop()
+        with contextlib.suppress(OSError):  # It may end meanwhile.
+            if process != os.getpid():
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            for task in Path(f"/proc/{process}/task").iterdir():
+                todo += [int(child) for child in (task / "children").read_text().split()]
+    return total
+
+
+def cost_of(judge: Judge, program: str, tests: CodeTests, workers: int, seconds: float) -> Cost:
+    """What it takes ``workers`` threads to get through programs, each a little different, that all pass."""
     numbers = itertools.count()
     done = [0] * workers
     failed: list[str] = []
@@ -87,24 +114,30 @@ def tests_per_second(judge: Judge, program: str, tests: CodeTests, workers: int,
             done[worker] += len(tests)
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(workers)]
-    began = time.monotonic()
+    began, cpu_before = time.monotonic(), cpu_seconds()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failed:
         raise RuntimeError(failed[0])
-    return sum(done) / (time.monotonic() - began)
+    return Cost(sum(done) / (time.monotonic() - began), 1000 * (cpu_seconds() - cpu_before) / sum(done))
 
 
-def compare(judges: dict[str, tuple[Judge, int]], seconds: float) -> Iterator[tuple[str, dict[str, float]]]:
-    """The median rate of each judge with its workers, for each kind of problem; rounds alternate between the judges."""
+def compare(judges: dict[str, tuple[Judge, int]], seconds: float) -> Iterator[tuple[str, dict[str, Cost]]]:
+    """The median cost of each judge with its workers, for each kind of problem; rounds alternate between the judges."""
     for kind, program, tests in (("stdin", SUM, SUMS), ("function", PRIME, PRIMES)):
-        rates: dict[str, list[float]] = {name: [] for name in judges}
+        costs: dict[str, list[Cost]] = {name: [] for name in judges}
         for _ in range(ROUNDS):
             for name, (judge, workers) in judges.items():
-                rates[name].append(tests_per_second(judge, program, tests, workers, seconds))
-        yield kind, {name: statistics.median(each) for name, each in rates.items()}
+                costs[name].append(cost_of(judge, program, tests, workers, seconds))
+        yield (
+            kind,
+            {
+                name: Cost(statistics.median(each.rate for each in one), statistics.median(each.cpu_ms for each in one))
+                for name, one in costs.items()
+            },
+        )
 
 
 def main() -> None:
@@ -124,10 +157,12 @@ def main() -> None:
         ours: (lambda program, tests: sandbox.run(program, tests).passed, options.workers),
     }
     try:
-        for kind, rates in compare(judges, options.seconds):
-            for name, rate in rates.items():
+        for kind, costs in compare(judges, options.seconds):
+            for name, cost in costs.items():
+                rate, cpu = costs[ours].rate / cost.rate, cost.cpu_ms / costs[ours].cpu_ms
+                ratios = f"{rate:4.1f} times the rate, {cpu:4.1f} times less CPU"
                 print(
-                    f"{kind:9} {name:36} {rate:8.0f} tests/s   the sandbox is {rates[ours] / rate:4.1f} times as fast"
+                    f"{kind:9} {name:36} {cost.rate:6.0f} tests/s {cost.cpu_ms:6.2f} ms CPU; the sandbox has {ratios}"
                 )
     finally:
         sandbox.close()
