@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.reasoning_rm.measures import rank_correlation
+from tracelift_ray.reasoning_rm.measures import centred, correlation, rank_correlation
 from tracelift_ray.tracking.jsonl import read_records
 from tracelift_ray.types import DataError, Problem, Task
 
@@ -27,12 +28,14 @@ class RunTrace:
     """A trace of a training run that was scored and executed.
 
     Attributes:
+        group: the serial number of its group, the traces sampled for one problem together.
         success, uplift: measured with the executor; ``uplift`` is None in arms that measure none.
         score: the RM's q at the time.
         judge: an independent judge's score in [0, 1]; None where it was not asked.
     """
 
     step: int
+    group: int
     problem: Problem
     reasoning: str
     score: float
@@ -56,6 +59,8 @@ class Window:
     Attributes:
         success_order, uplift_order, judge_order: rank correlation of the score with the other number over the window's
             traces, in [-1, 1]; None where one of the two is constant or missing.
+        success_within: correlation of the score with success among the traces of a group, after each group's means are
+            taken off: what advantages are made of. That with uplift is the same.
     """
 
     first_step: int
@@ -66,6 +71,7 @@ class Window:
     uplift: Mean | None
     judge: Mean | None
     success_order: float | None
+    success_within: float | None
     uplift_order: float | None
     judge_order: float | None
 
@@ -144,11 +150,20 @@ def _window(traces: Sequence[RunTrace]) -> Window:
         uplift=_mean(uplifts) if uplifts else None,
         judge=_mean([trace.judge for trace in judged if trace.judge is not None]) if judged else None,
         success_order=rank_correlation(scores, [trace.success for trace in traces]),
+        success_within=_within_groups(traces),
         uplift_order=rank_correlation([t.score for t in traces if t.uplift is not None], uplifts),
         judge_order=rank_correlation(
             [trace.score for trace in judged], [trace.judge for trace in judged if trace.judge is not None]
         ),
     )
+
+
+def _within_groups(traces: Sequence[RunTrace]) -> float | None:
+    groups: defaultdict[int, list[RunTrace]] = defaultdict(list)
+    for trace in traces:
+        groups[trace.group].append(trace)
+    scores = centred([[trace.score for trace in group] for group in groups.values()])
+    return correlation(scores, centred([[trace.success for trace in group] for group in groups.values()]))
 
 
 def _mean(values: Sequence[float]) -> Mean:
@@ -165,4 +180,4 @@ def _trace(record: Mapping[str, Any]) -> RunTrace | None:
     problem = Problem(record["problem"], task, record["statement"], record["task_type"])
     success = statistics.fmean(verdict["outcome"] == "passed" for verdict in verdicts)
     score = record["rubric"]["score"]
-    return RunTrace(record["step"], problem, record["reasoning"], score, success, record["uplift"])
+    return RunTrace(record["step"], record["group"], problem, record["reasoning"], score, success, record["uplift"])

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from tracelift_ray.reasoning_rm.report import RmReport
 
 _MEASURES = (("score", "RM score"), ("success", "success"), ("uplift", "uplift"), ("judge", "judge"))
-_ORDERS = (("success_order", "success"), ("uplift_order", "uplift"), ("judge_order", "judge"))
+_ORDERS = (
+    ("success_order", "success"),
+    ("uplift_order", "uplift"),
+    ("judge_order", "judge"),
+    ("success_within", "success, in a group"),
+)
 
 
 def draw_report(report: RmReport, path: Path) -> None:
@@ -88,4 +93,4 @@ def _draw_orders(panel: Axes, windows: Sequence[Window]) -> None:
     panel.set_ylim(-1, 1)
     if panel.get_legend_handles_labels()[0]:
         panel.legend(fontsize=8.5)
-    label(panel, "Rank correlation of the RM's score", "step")
+    label(panel, "Correlation of the RM's score", "step")

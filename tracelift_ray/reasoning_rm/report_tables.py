@@ -106,16 +106,17 @@ def _means(drift: Drift) -> TextTable:
 
 
 def _orders(drift: Drift) -> TextTable:
-    rows = tuple(
-        (_steps(window), *map(_signed, (window.success_order, window.uplift_order, window.judge_order)))
-        for window in drift.windows
-    )
+    rows = tuple((_steps(window), *map(_signed, _window_orders(window))) for window in drift.windows)
     return TextTable(
         "How the RM's score orders the traces of a window",
-        ("steps", "by success", "by uplift", "by judge"),
+        ("steps", "by success", "by success, in a group", "by uplift", "by judge"),
         rows,
-        "Rank correlations, in [-1, 1].",
+        "Rank correlations over the window's traces; in a group: the correlation among the traces of one problem.",
     )
+
+
+def _window_orders(window: Window) -> tuple[float | None, ...]:
+    return (window.success_order, window.success_within, window.uplift_order, window.judge_order)
 
 
 def _steps(window: Window) -> str:

@@ -69,8 +69,8 @@ def test_likelihood_is_the_mean_log_probability_of_the_traces_tokens(words):
         assert value == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-5)
 
 
-def run_trace(step, score, success, judge=None, uplift=0.1):
-    return RunTrace(step, PROBLEM, "3 plus 4", score, success, uplift, judge)
+def run_trace(step, score, success, judge=None, uplift=0.1, group=0):
+    return RunTrace(step, group, PROBLEM, "3 plus 4", score, success, uplift, judge)
 
 
 def test_windows_hold_whole_steps_and_say_how_the_score_orders_traces():
@@ -81,6 +81,14 @@ def test_windows_hold_whole_steps_and_say_how_the_score_orders_traces():
     assert drift.windows[0].success_order == pytest.approx(0.894, abs=1e-3)
     assert drift.windows[0].uplift_order is None and drift.windows[0].judge is None
     assert len(measure_drift(traces, 20).windows) == 4
+
+
+def test_order_within_groups_is_apart_from_easy_and_hard_problems():
+    easy = [run_trace(1, 0.9, 0.8, group=1), run_trace(1, 0.8, 1.0, group=1)]
+    hard = [run_trace(1, 0.2, 0.0, group=2), run_trace(1, 0.1, 0.2, group=2)]
+    (window,) = measure_drift([*easy, *hard], 1).windows
+    assert window.success_order == pytest.approx(0.6)  # easy problems have higher scores and successes
+    assert window.success_within == pytest.approx(-1.0)  # but the better trace of each has the lower score
 
 
 def test_a_score_that_rises_while_the_judge_falls_is_told_apart_from_progress():
@@ -102,6 +110,7 @@ def record(step, score=0.5, **changes):
     passed, failed = {"outcome": "passed"}, {"outcome": "wrong_answer"}
     plain = {
         "step": step,
+        "group": step,
         "problem": "p",
         "task": "math",
         "task_type": "math",
