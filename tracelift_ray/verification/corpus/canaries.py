@@ -144,8 +144,12 @@ def _only_one() -> Iterator[None]:
 
 def _make_files() -> None:
     for directory in (CANARIES, SOCKETS):
-        if directory.exists():
-            shutil.rmtree(directory)
+        try:
+            if directory.exists():
+                shutil.rmtree(directory)
+        except OSError as error:
+            cause = f"{directory} was left by another user's corpus ({error.strerror}): remove it"
+            raise InfrastructureError("corpus", cause) from error
     CANARIES.mkdir()
     CANARIES.chmod(0o777)
     for name in FILES:
