@@ -30,14 +30,21 @@ def connect(config: ClusterConfig, cpus_needed: float) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if config.address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            address="local",
-            num_cpus=config.num_cpus or max(1, int(cpus_needed + 0.999)),
-            num_gpus=config.num_gpus or None,
-            object_store_memory=config.object_store_mib * MIB,
-            include_dashboard=config.dashboard,
-            **quiet,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=config.num_cpus or max(1, int(cpus_needed + 0.999)),
+                num_gpus=config.num_gpus or None,
+                object_store_memory=config.object_store_mib * MIB,
+                include_dashboard=config.dashboard,
+                **quiet,
+            )
+        except Exception as error:  # Ray raises a bare Exception where its processes do not come up in time
+            reason = " ".join(str(error).split())[:300]
+            raise InfrastructureError(
+                "cluster",
+                f"Ray could not be started here ({reason}); check the load, memory and /tmp/ray of this machine",
+            ) from error
         return
     try:
         ray.init(address=config.address, **quiet)
