@@ -41,6 +41,9 @@ def check_report(config: RmReportConfig) -> None:
         check_reasoning_rm(config.judge, "judge")
         if config.judge.backend == "model" and not config.judge.model:
             raise ConfigError("judge.model", config.judge.model, "must be another reward model's directory")
+        asked = config.judge.judge if config.judge.backend == "judge" else None
+        if asked is not None and asked.engine.kind != "openai" and not asked.model:
+            raise ConfigError("judge.judge.model", asked.model, "must be a language model's directory")
     if config.dtype not in ("float32", "bfloat16"):
         raise ConfigError("dtype", config.dtype, "must be float32 or bfloat16")
     if not 0 < config.heldout_fraction <= 1:

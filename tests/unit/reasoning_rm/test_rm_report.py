@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.rm_groups import adding_groups
-from tests.tiny import make_tiny_llama
+from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
+from tracelift_ray.config.schema import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.data.groups import write_groups
 from tracelift_ray.reasoning_rm.drift import RunTrace, measure_drift, read_run
 from tracelift_ray.reasoning_rm.likelihood import TraceLikelihood
@@ -165,6 +165,13 @@ def judge_by(model):
     return ReasoningRmConfig("model", model, "float32", 256, 2048, None, None, PoolConfig(1, 1.0, 0.0, 8, 60.0, 0))
 
 
+def judge_without_a_model():
+    sampling = SamplingConfig(0.0, 1.0, 64, False)
+    engine = engine_config("transformers", max_model_len=4096)
+    judge = JudgeConfig("", "chat", sampling, engine, RemoteConfig("", "", "chat", "", 4, 5.0, 0))
+    return dataclasses.replace(judge_by(""), backend="judge", judge=judge)
+
+
 def test_a_whole_report_is_written_as_table_numbers_and_picture(words, make_reward_model, tmp_path):
     model = make_reward_model(tmp_path / "rm", words)
     blind = make_reward_model(tmp_path / "blind", words, show_problem=False)
@@ -213,6 +220,7 @@ def test_a_model_that_is_shown_the_problem_is_no_trace_only_model(words, make_re
         ({"groups": None}, "groups"),
         ({"judge": judge_by("other")}, "run"),
         ({"judge": judge_by(""), "run": "runs/x"}, r"judge\.model"),
+        ({"judge": judge_without_a_model(), "run": "runs/x"}, r"judge\.judge\.model"),
         ({"dtype": "float16"}, "dtype"),
         ({"heldout_fraction": 0.0}, "heldout_fraction"),
         ({"windows": 0}, "windows"),
