@@ -141,7 +141,7 @@ async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(train.communicate(), 200)
+        output, _ = await asyncio.wait_for(train.communicate(), 260)
     finally:
         await scorer.model.close()
         await runner.cleanup()
