@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 COMPONENT = "vllm engine"
 #: Tokens that one scheduler step may prefill, where the context does not ask for more.
 STEP_TOKENS = 8192
+#: Bytes of freed memory that an engine's processes keep for their next allocation.
+KEPT = 4 * 2**30
 
 
 class VllmEngine:
@@ -215,6 +217,8 @@ def set_environment(config: EngineConfig) -> None:
     # other actors share.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+    # glibc gives large blocks back to the kernel, and every weight update would then fault its memory in anew.
+    os.environ.setdefault("GLIBC_TUNABLES", f"glibc.malloc.trim_threshold={KEPT}:glibc.malloc.mmap_threshold={KEPT}")
     os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
 
 

@@ -82,8 +82,8 @@ def test_the_artifact_keeps_the_whole_completion():
 )
 def test_a_megabyte_of_anything_is_read_in_time(piece):
     text = "answer " + "\\boxed{" + piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     answer = read_answer(text)
     read_program(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert answer is None or len(answer) <= MAX_ANSWER_CHARS
