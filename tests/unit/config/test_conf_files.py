@@ -109,4 +109,4 @@ def test_the_papers_presets_keep_the_released_clip_and_ours_leaves_the_rubric_ro
 
 def test_an_experiment_gives_way_to_the_command_line() -> None:
     config = compose_config("experiment=quickstart", "reward=exec_only", "learner.lr=0.5")
-    assert (config.reward.arm, config.learner.lr, config.total_steps) == ("exec_only", 0.5, 80)
+    assert (config.reward.arm, config.learner.lr, config.total_steps) == ("exec_only", 0.5, 100)
