@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult
+from tracelift_ray.failures import first_failure
 from tracelift_ray.tasks.traces import leaks_answer, mask_answer
 from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, RubricScore, Trace
 
@@ -164,10 +165,6 @@ async def _together() -> AsyncIterator[asyncio.TaskGroup]:
     try:
         async with asyncio.TaskGroup() as group:
             yield group
-    except BaseExceptionGroup as failures:
+    except BaseExceptionGroup as failures:  # unwrapped, so that who waits sees the failure itself; raised either way
         infrastructure, others = failures.split(InfrastructureError)
-        raise failures if infrastructure is None or others is not None else _leaf(infrastructure) from None
-
-
-def _leaf(failure: BaseException) -> BaseException:
-    return _leaf(failure.exceptions[0]) if isinstance(failure, BaseExceptionGroup) else failure
+        raise failures if infrastructure is None or others is not None else first_failure(infrastructure) from None

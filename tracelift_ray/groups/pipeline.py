@@ -15,6 +15,7 @@ from typing import Any
 
 from tracelift_ray.data.formats import problem_record
 from tracelift_ray.data.groups import RubricLabels
+from tracelift_ray.failures import first_failure
 from tracelift_ray.groups.clean import JudgedTrace
 from tracelift_ray.groups.stages import Flawed, JudgeStage, PerturbStage, ReferenceStage, Refused, Submission
 from tracelift_ray.groups.store import ItemStore
@@ -80,18 +81,10 @@ async def make_drafts(
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(made(problem)) for problem in problems]
-    except BaseExceptionGroup as failures:
-        raise _first(failures) from failures
+    except BaseExceptionGroup as failures:  # unwrapped, so that the user is told of the failure itself
+        raise first_failure(failures) from failures
     progress.end()
     return [task.result() for task in running]
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The failure that ended the others; they are cancelled at the first one."""
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _draft(problem: Problem, stages: Stages) -> Draft:
