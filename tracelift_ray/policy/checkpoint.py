@@ -82,8 +82,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except Exception as error:
-        # Every library wraps a full disk in a type of its own; anything that is not one goes on unchanged.
+    except Exception as error:  # every library wraps a full disk in a type of its own; all else goes on unchanged
         reason = _disk_reason(error)
         if reason is None:
             raise
