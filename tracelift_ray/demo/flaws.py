@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -146,6 +146,21 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "leak": _leak,
 }
 KINDS = tuple(PERTURBATIONS)
+
+
+def miswritten(lines: Sequence[Line], rng: Random) -> tuple[Line, ...] | None:
+    """The lines with one written result wrong, near the right one or far, and half the time carried on.
+
+    None where no result is written.
+    """
+    written = [(index, line.after) for index, line in enumerate(lines) if line.after is not None]
+    if not written:
+        return None
+    index, right = rng.choice(written)
+    near = rng.random() < 0.5
+    others = [value for value in range(LARGEST_WRITTEN + 1) if value != right and (not near or abs(value - right) <= 3)]
+    wrong = [*lines[:index], replace(lines[index], after=rng.choice(others)), *lines[index + 1 :]]
+    return tuple(_carry_on(wrong, index) if rng.random() < 0.5 else wrong)
 
 
 def perturb(problem: WordProblem, kind: str, rng: Random) -> tuple[Line, ...] | None:

@@ -27,10 +27,10 @@ from torch.nn import functional
 
 from tracelift_ray.data.groups import TraceGroup
 from tracelift_ray.demo.faults import NUM_ASPECTS, fault_marks
-from tracelift_ray.demo.flaws import habitual_lines
+from tracelift_ray.demo.flaws import habitual_lines, miswritten
 from tracelift_ray.demo.source import flawed_traces, group_of
 from tracelift_ray.demo.tokenizer import build_tokenizer
-from tracelift_ray.demo.traces import is_valid, render
+from tracelift_ray.demo.traces import clean_lines, is_valid, render
 from tracelift_ray.demo.training import Recipe
 from tracelift_ray.demo.world import WordProblem, draw_problem
 from tracelift_ray.reasoning_rm.dataset import dimension_names
@@ -41,11 +41,12 @@ from tracelift_ray.reasoning_rm.prefixes import PrefixTree, TreeBatch, build_tre
 from tracelift_ray.reasoning_rm.settings import LossSettings
 
 NEW_LAYERS = 3
-RECIPE = Recipe(steps=1800, rows_per_step=12, lr=1.5e-3, warmup_steps=50)
+RECIPE = Recipe(steps=2200, rows_per_step=12, lr=1.5e-3, warmup_steps=50)
 SEED = 2
 NEGATIVES = 7
-#: Beside its single flaws: how often a group has a trace as the untrained planner writes it, and one of random words.
-HABITUAL_RATE, GARBLED_RATE = 0.5, 0.2
+#: Beside its single flaws: how often a group has a trace as the untrained planner writes it, one with a wrong result in
+#: any place (of a valid trace or of such a planner's), and one with a garbled word.
+HABITUAL_RATE, MISWRITTEN_RATE, GARBLED_RATE = 0.5, 0.5, 0.2
 LOSS = LossSettings(
     classification=1.0, regression=0.5, ranking=0.7, negative_ranking=0.0, negative_margin=0.15, prefix=0.0
 )
@@ -93,12 +94,17 @@ def deepened(executor: Path, new_layers: int = NEW_LAYERS) -> ReasoningRewardMod
 
 
 def draw_group(rng: Random) -> tuple[WordProblem, TraceGroup]:
-    """A random training problem with its valid trace and flawed ones: by single flaws, by habit, and garbled."""
+    """A random training problem with its valid trace and flawed ones: single flaws, habit, miswritten, garbled."""
     problem = draw_problem(rng, rng.choice(("math", "code")), "train")
     flawed = flawed_traces(problem, rng, NEGATIVES)
     others = []
+    habitual = habitual_lines(problem, rng)
     if rng.random() < HABITUAL_RATE:
-        others.append((render(problem.task, habitual_lines(problem, rng)), "habit"))
+        others.append((render(problem.task, habitual), "habit"))
+    if rng.random() < MISWRITTEN_RATE:
+        lines = miswritten(habitual if rng.random() < 0.3 else clean_lines(problem), rng)
+        if lines is not None:
+            others.append((render(problem.task, lines), "miswritten"))
     if rng.random() < GARBLED_RATE:
         others.append((garbled(rng, rng.choice(flawed)[0]), "garbled"))
     flawed += [(text, kind) for text, kind in others if not is_valid(problem, text)]

@@ -89,7 +89,7 @@ def test_groups_are_drawn_from_the_seed_with_habits_and_garbled_words_among_the_
     again = [draw_group(rng) for rng in [Random(1)] for _ in range(60)]
     assert drawn == again
     kinds = {trace.negative_kind for _, group in drawn for trace in group.negatives}
-    assert {"habit", "garbled", "slip", "value"} <= kinds
+    assert {"habit", "miswritten", "garbled", "slip", "value"} <= kinds
     for world, group in drawn:
         assert not any(is_valid(world, trace.reasoning) for trace in group.negatives)
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from tracelift_ray.demo.flaws import KINDS, habitual_lines, perturb
+from tracelift_ray.demo.flaws import KINDS, habitual_lines, miswritten, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
 from tracelift_ray.demo.traces import Line, artifact_of, clean_lines, is_valid, parse, render, true_result
 from tracelift_ray.demo.world import draw_problem, read_statement
@@ -143,3 +143,23 @@ def test_success_is_somewhat_likelier_where_the_habit_shows(task):
             success[habit].append(artifact_of(task, lines) == artifact_of(task, clean))
     rates = {habit: sum(passed) / len(passed) for habit, passed in success.items()}
     assert 0.02 < rates[True] - rates[False] < 0.2
+
+
+@pytest.mark.parametrize("task", ["math", "code"])
+def test_a_result_may_be_miswritten_on_every_line_that_writes_one(task):
+    rng = Random(5)
+    problem = next(p for p in (draw_problem(rng, task, "train") for _ in range(100)) if len(p.steps) == 3)
+    lines = clean_lines(problem)
+    drawn = [miswritten(lines, rng) for _ in range(200)]
+    first_wrong = Counter()
+    for wrong in drawn:
+        places = [i for i, line in enumerate(wrong) if line.after != lines[i].after]
+        first_wrong[places[0]] += 1
+        assert [(line.operation, line.operand) for line in wrong] == [(line.operation, line.operand) for line in lines]
+    assert set(first_wrong) == ({0, 1} if task == "math" else {0, 1, 2})
+    distances = {abs(wrong[0].after - lines[0].after) for wrong in drawn}
+    assert 1 in distances and max(distances) > 10
+
+
+def test_nothing_is_miswritten_where_no_result_is_written():
+    assert miswritten([Line("-", 3, 12, None)], Random(0)) is None
