@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import importlib.abc
 import importlib.util
+import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,18 +21,30 @@ from types import ModuleType
 #: Folders and modules that no program has a use for: tests, installers, and what needs a screen or a terminal.
 _LEFT_OUT = {"test", "tests", "idlelib", "idle_test", "turtledemo", "tkinter", "ensurepip", "lib2to3", "distutils",
              "pydoc_data", "site-packages", "dist-packages", "__pycache__", "lib-dynload"}  # fmt: skip
-_NOT_PRELOADED = ("_test", "_ctypes_test", "xx", "_xx", "_tkinter", "_curses", "readline", "_dbm", "_gdbm")
+#: Extension modules that are left out: those and what needs devices or other users, and two that come with many modules
+#: of Python source and stand in for such a module only to be faster. Each one makes every fork slower.
+_NOT_PRELOADED = (
+    "_test", "_ctypes_test", "xx", "_xx", "_tkinter", "_curses", "readline", "_dbm", "_gdbm", "_asyncio", "_zoneinfo",
+    "_crypt", "_lsprof", "audioop", "nis", "ossaudiodev", "spwd", "syslog",
+)  # fmt: skip
 
 
 class MemoryLibrary(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
     """Finds and loads the modules whose source was in ``folder`` when this was made. Raises OSError."""
 
     def __init__(self, folder: str) -> None:
-        self._sources: dict[str, tuple[str, bytes]] = {}
-        for path in _python_files(folder):
-            name = os.path.relpath(path, folder).removesuffix(".py").replace("/", ".")
-            with open(path, "rb") as file:
-                self._sources[name] = path, file.read()
+        #: By name: the file, and where in the text its source is.
+        self._sources: dict[str, tuple[str, slice]] = {}
+        # Mapped from a file and never written to: the kernel does not go through such memory at every fork.
+        with open(os.memfd_create("library"), "w+b") as text:
+            for path in _python_files(folder):
+                name = os.path.relpath(path, folder).removesuffix(".py").replace("/", ".")
+                start = text.tell()
+                with open(path, "rb") as file:
+                    text.write(file.read())
+                self._sources[name] = path, slice(start, text.tell())
+            text.flush()
+            self._text = mmap.mmap(text.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ) if self._sources else b""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -47,7 +60,7 @@ class MemoryLibrary(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
 
     def get_source(self, fullname: str) -> str:
         """The module's source. Raises ImportError where it was not in the folder."""
-        return importlib.util.decode_source(self._found(fullname)[1])
+        return importlib.util.decode_source(self._text[self._found(fullname)[1]])
 
     def get_filename(self, fullname: str) -> str:
         """Where the source was read from; tracebacks show it."""
@@ -57,7 +70,7 @@ class MemoryLibrary(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
         """Whether the module is a package."""
         return f"{fullname}.__init__" in self._sources
 
-    def _found(self, fullname: str) -> tuple[str, bytes]:
+    def _found(self, fullname: str) -> tuple[str, slice]:
         for name in (fullname, f"{fullname}.__init__"):
             if name in self._sources:
                 return self._sources[name]
