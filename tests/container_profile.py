@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from tracelift_ray.verification.sandbox.inside import syscalls
-from tracelift_ray.verification.sandbox.inside.seccomp import install
+from tracelift_ray.verification.sandbox.inside.seccomp import Filter
 
 #: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD,
 #: AUDIT_WRITE, SETFCAP.
@@ -94,12 +94,12 @@ def main() -> None:
         os.setresgid(options.user, options.user, options.user)
         os.setresuid(options.user, options.user, options.user)
         if not options.no_profile:
-            syscalls.drop_capabilities()
+            syscalls.perform(*syscalls.DROPPING_CAPABILITIES)
     elif not options.no_profile:
         keep_default_capabilities()
     if not options.no_profile:
-        syscalls.set_no_new_privileges()
-        install(profile(not options.no_landlock), os.getpid())
+        syscalls.perform(syscalls.NO_NEW_PRIVILEGES)
+        Filter(profile(not options.no_landlock)).install(os.getpid())
     os.execvp(options.command[0], options.command)
 
 

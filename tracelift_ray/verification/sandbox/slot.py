@@ -42,6 +42,8 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "LC_ALL": "C.UTF-8",
     "MALLOC_ARENA_MAX": "2",
+    # Else each program would bind the functions of libraries anew, in memory that has to be copied for it.
+    "LD_BIND_NOW": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }

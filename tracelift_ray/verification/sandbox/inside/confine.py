@@ -1,12 +1,13 @@
 """The steps that turn a fork of the server into a process that may run an untrusted program.
 
-The order matters. ``confine`` performs the steps in the order of this table, and nowhere else is any of them taken:
+The order matters. ``prepare`` lists the calls in the order of this table, ``confine`` makes them, and nowhere else is
+any of these steps taken:
 
 ====  ===================================  ============================================================================
 step  what                                 why here
 ====  ===================================  ============================================================================
 1     a session of its own                 signals of a terminal and of the server's group do not reach the program
-2     descriptors to their places          through high numbers first: a source may stand where a target belongs
+2     descriptors to their places          a source never stands where a target belongs: the server keeps those taken
 3     all other descriptors closed         the control channel, above all; before anything untrusted is read
 4     user and group ids                   while the capabilities for it are still there
 5     capabilities dropped                 nothing after this needs one
@@ -21,25 +22,35 @@ step  what                                 why here
 ====  ===================================  ============================================================================
 
 A failure in any step is reported with its number, and no program is run.
+
+The server prepares what it can before it forks, and the child goes through a list of calls: whatever Python touches in
+a fork the kernel has to copy, which takes longer than the calls themselves.
 """
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import math
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from tracelift_ray.verification.sandbox.inside import landlock, seccomp, syscalls
+from tracelift_ray.verification.sandbox.inside import landlock, syscalls
+from tracelift_ray.verification.sandbox.inside.seccomp import Filter
 
 #: First byte of a report: the process is confined, or a step failed (its number and the error follow).
 STARTED, SETUP_FAILED = b"R", b"E"
 #: After ``STARTED``: the program does not compile.
 DOES_NOT_COMPILE = b"C"
-#: Where the report goes in a confined process; a program finds it closed.
-_HIGH = 200
+#: Descriptors below this are places of programs: the server keeps each of them open, so that it gets none of them.
+PLACES = 6
 _SIGNALS_PENDING = 64
+
+#: A step's number, and the call.
+Step = tuple[int, Callable[..., Any], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -58,101 +69,104 @@ class Confinement:
     """What all runs of a slot share.
 
     Attributes:
-        slot_id: user and group id of programs; None: the server's own.
+        slot_id: user and group id of programs; None: the server's own. The server has given up its other groups.
         rules: the descriptor of the Landlock rules; None: without Landlock.
-        seccomp_filter: from ``seccomp.assemble``; None: without a filter.
+        seccomp_filter: None: without a filter.
         server: process id of the fork server, as its children see it.
     """
 
     slot_id: int | None
     rules: int | None
-    seccomp_filter: bytes | None
+    seccomp_filter: Filter | None
     server: int
 
+    def calls(self, limits: RunLimits) -> tuple[Step, ...]:
+        """Steps 4 to 10, which are the same for all runs under the same limits."""
+        ids, rules = self.slot_id, self.rules
+        return (
+            *(() if ids is None else ((4, os.setresgid, (ids, ids, ids)), (4, os.setresuid, (ids, ids, ids)))),
+            *((5, *call) for call in syscalls.DROPPING_CAPABILITIES),
+            (6, *syscalls.NO_NEW_PRIVILEGES),
+            (7, *syscalls.DYING_WITH_PARENT),
+            (7, *syscalls.UNDUMPABLE),
+            (8, _end_without_parent, (self.server,)),
+            *(() if rules is None else ((9, *landlock.restricting(rules)), (9, os.close, (rules,)))),
+            *((10, resource.setrlimit, limit) for limit in _limits(limits)),
+        )
 
-def confine(
-    places: Mapping[int, int], payload: int, report: int, limits: RunLimits, confinement: Confinement
-) -> tuple[bytes, int]:
-    """Take every step of the module's table, or report the step that failed and end the process.
+
+@dataclass(frozen=True)
+class Preparation:
+    """What ``confine`` does for one process: the calls of steps 1 to 10, and where payload, report and filter are."""
+
+    calls: tuple[Step, ...]
+    payload: int
+    report: int
+    seccomp_filter: Filter | None
+
+
+def prepare(
+    places: Mapping[int, int], payload: int, report: int, confinement: Confinement, shared: tuple[Step, ...]
+) -> Preparation:
+    """In the server: the calls of steps 1 to 10, in the order of the module's table.
 
     Args:
-        places: which descriptor (value) the program finds where (key).
-        payload: descriptor of what to run, read whole and closed.
+        places: which descriptor (value) the program finds where (key, below ``PLACES``).
+        payload: descriptor of what to run.
         report: descriptor on which to report.
+        shared: ``confinement.calls`` for the run's limits.
 
-    Returns:
-        The payload, and the descriptor of the report in this process.
+    Raises:
+        OSError: a source stands where a place is.
     """
-    step = 1
+    rules = [] if confinement.rules is None else [confinement.rules]
+    if min(payload, report, *rules, *places.values()) < PLACES:
+        raise OSError("a descriptor of a run stands in the place of another")
+    calls: tuple[Step, ...] = (
+        (1, os.setsid, ()),
+        *((2, os.dup2, (source, target)) for target, source in places.items()),
+        *((3, *syscalls.closing(*gap)) for gap in _gaps([*places, payload, report, *rules])),
+        *shared,
+    )
+    return Preparation(calls, payload, report, confinement.seccomp_filter)
+
+
+def confine(prepared: Preparation) -> bytes:
+    """In the child: take every step, or report the step that failed and end the process. Returns the payload."""
+    step = 0
     try:
-        os.setsid()
-        step = 2
-        rules = confinement.rules
-        kept = [report, payload] if rules is None else [report, payload, rules]
-        high = [os.dup2(each, _HIGH + index, inheritable=False) for index, each in enumerate(kept)]
-        report, payload = high[:2]
-        _put(places, _HIGH + len(high))
-        step = 3
-        _close_all_but([*places, *high])
-        step = 4
-        if confinement.slot_id is not None:
-            _take_id(confinement.slot_id)
-        step = 5
-        syscalls.drop_capabilities()
-        step = 6
-        syscalls.set_no_new_privileges()
-        step = 7
-        syscalls.die_with_parent()
-        syscalls.set_undumpable()
-        step = 8
-        if os.getppid() != confinement.server:
-            os._exit(1)
-        step = 9
-        if rules is not None:
-            landlock.restrict(high[2])
-            os.close(high[2])
-        step = 10
-        _limit(limits)
+        for step, function, arguments in prepared.calls:  # noqa: B007 (``step`` is for the report)
+            if function(*arguments) == -1:
+                error = ctypes.get_errno()
+                raise OSError(error, os.strerror(error))
         step = 11
-        content = _read_whole(payload)
+        payload = prepared.payload
+        content = os.pread(payload, os.lseek(payload, 0, os.SEEK_END), 0)
         os.close(payload)
         step = 12
-        if confinement.seccomp_filter is not None:
-            seccomp.install(confinement.seccomp_filter, os.getpid())
+        if prepared.seccomp_filter is not None:
+            prepared.seccomp_filter.install(os.getpid())
         step = 13
-        os.write(report, STARTED)
-        return content, report
+        os.write(prepared.report, STARTED)
+        return content
     except BaseException as error:  # Whatever it is, the program must not run; who asked is told, and decides.
-        os.write(report, SETUP_FAILED + f"step {step}: {error!r}"[:300].encode(errors="replace"))
+        os.write(prepared.report, SETUP_FAILED + f"step {step}: {error!r}"[:300].encode(errors="replace"))
         os._exit(1)
 
 
-def _put(places: Mapping[int, int], spare: int) -> None:
-    moved = [(target, os.dup2(source, spare + index)) for index, (target, source) in enumerate(places.items())]
-    for target, source in moved:
-        os.dup2(source, target)
+def _gaps(kept: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """First and last descriptor of each stretch without one that is kept."""
+    for before, after in itertools.pairwise([-1, *sorted(kept), syscalls.LAST_DESCRIPTOR + 1]):
+        if after - before > 1:
+            yield before + 1, after - 1
 
 
-def _close_all_but(kept: list[int]) -> None:
-    first = 0
-    for descriptor in sorted(kept):
-        if descriptor > first:
-            syscalls.close_range(first, descriptor - 1)
-        first = descriptor + 1
-    syscalls.close_range(first, 2**32 - 1)
+def _end_without_parent(parent: int) -> None:
+    if os.getppid() != parent:
+        os._exit(1)
 
 
-def _take_id(slot_id: int) -> None:
-    try:
-        os.setgroups([])
-    except PermissionError:  # A user namespace whose groups are fixed; then there must be none.
-        if os.getgroups():
-            raise
-    os.setresgid(slot_id, slot_id, slot_id)
-    os.setresuid(slot_id, slot_id, slot_id)
-
-
-def _limit(limits: RunLimits) -> None:
+def _limits(limits: RunLimits) -> Iterable[tuple[int, tuple[int, int]]]:
     cpu = math.ceil(limits.cpu_s)
     wanted = {
         resource.RLIMIT_FSIZE: limits.file_bytes,
@@ -165,10 +179,5 @@ def _limit(limits: RunLimits) -> None:
     }
     if limits.threads is not None:
         wanted[resource.RLIMIT_NPROC] = limits.threads
-    for each, value in wanted.items():
-        resource.setrlimit(each, (value, value))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu + 1, cpu + 2))
-
-
-def _read_whole(descriptor: int) -> bytes:
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    yield from ((each, (value, value)) for each, value in wanted.items())
+    yield resource.RLIMIT_CPU, (cpu + 1, cpu + 2)

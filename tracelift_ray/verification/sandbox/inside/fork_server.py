@@ -31,7 +31,7 @@ from tracelift_ray.verification.sandbox.inside import (
     syscalls,
     warmup,
 )
-from tracelift_ray.verification.sandbox.inside.confine import Confinement, RunLimits
+from tracelift_ray.verification.sandbox.inside.confine import PLACES, Confinement, RunLimits, Step
 from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE, Run, close_all, send_message
 
 #: The answer to ``map``.
@@ -58,23 +58,29 @@ class Server:
 
     def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
         self._control = control
+        self._decoder = json.JSONDecoder()
         self._scratch: namespaces.Scratch | None = None
         _be_first_to_go()
+        _take_places()
+        if config["slot_id"] is not None:
+            os.setgroups([])  # Programs get one of their own, and that needs rights that they no longer have then.
         if config["cores"]:
             os.sched_setaffinity(0, config["cores"])
-        syscalls.die_with_parent()
+        syscalls.perform(syscalls.DYING_WITH_PARENT)
         if config["tier"] == "userns":
             self._enter_namespaces(config)
         else:
             os.chdir(config["directory"])
         private = self._scratch is not None
-        filter_code = seccomp.assemble(metadata=private) if config["seccomp"] else None
+        seccomp_filter = seccomp.Filter(seccomp.assemble(metadata=private)) if config["seccomp"] else None
         rules = self._rules(config) if config["landlock"] else None
         syscalls.drop_bounding_capabilities()
-        self._confinement = Confinement(config["slot_id"], rules, filter_code, os.getpid())
+        self._confinement = Confinement(config["slot_id"], rules, seccomp_filter, os.getpid())
         self._threads = config["threads"] if config["count_threads"] else None
+        self._last_limits: RunLimits | None = None
+        self._last_calls: tuple[Step, ...] = ()
         _prepare_interpreter(config)
-        syscalls.set_undumpable()
+        syscalls.perform(syscalls.UNDUMPABLE)
 
     def serve(self) -> None:
         """Serves runs until the control socket closes."""
@@ -82,17 +88,17 @@ class Server:
             data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, _DESCRIPTORS)
             if not data:
                 return
-            job = json.loads(data)
+            job, _ = self._decoder.raw_decode(data.decode())
             try:
                 if self._scratch is not None:
                     self._scratch.refresh()
-                run = Run(self._control, self._confinement, job, self._limits(job))
+                run = Run(self._control, self._confinement, job, self._calls(job))
                 run.start(descriptors)
             except OSError as error:
                 send_message(self._control, {"id": job["id"], "failed": f"{type(error).__name__}: {error}"[:500]})
                 return
             close_all(descriptors)
-            send_message(self._control, {"id": job["id"], **run.watch()})
+            self._control.send(run.watch().encode())
 
     def _enter_namespaces(self, config: dict[str, Any]) -> None:
         """Become process 1 of new namespaces, with a root of its own. This process stays outside and only waits."""
@@ -108,7 +114,7 @@ class Server:
             self._control.close()
             os.waitpid(child, 0)
             os._exit(0)
-        syscalls.die_with_parent()
+        syscalls.perform(syscalls.DYING_WITH_PARENT)
         namespaces.build_root(config["stage"], tuple(config["read_only"]), tuple(config["hidden"]))
         self._scratch = namespaces.Scratch(config["scratch_mib"])
         self._scratch.refresh()
@@ -117,20 +123,31 @@ class Server:
         changed = [namespaces.SCRATCH_PARENT] if self._scratch is not None else []
         return landlock.make_ruleset(config["readable"], config["listed"], changed)
 
-    def _limits(self, job: dict[str, Any]) -> RunLimits:
-        return RunLimits(
+    def _calls(self, job: dict[str, Any]) -> tuple[Step, ...]:
+        """What confines the processes of a job, made anew where its limits are not those of the last one."""
+        limits = RunLimits(
             cpu_s=job["cpu_s"] * job["tests"],
             memory_bytes=job["memory_bytes"],
             file_bytes=job["file_bytes"],
             max_files=job["max_files"],
             threads=self._threads,
         )
+        if limits != self._last_limits:
+            self._last_limits, self._last_calls = limits, self._confinement.calls(limits)
+        return self._last_calls
 
 
 def _be_first_to_go() -> None:
     """Where memory runs out, the kernel is to end programs before a trainer; their runs then have no verdict."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
+
+
+def _take_places() -> None:
+    """Keep what will be places of programs open, so that no descriptor of a run gets such a number."""
+    while (null := os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)) < PLACES:
+        pass
+    os.close(null)
 
 
 def _prepare_interpreter(config: dict[str, Any]) -> None:

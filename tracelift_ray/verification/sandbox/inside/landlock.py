@@ -17,6 +17,8 @@ from tracelift_ray.verification.sandbox.inside.syscalls import (
     LANDLOCK_ADD,
     LANDLOCK_CREATE,
     LANDLOCK_RESTRICT,
+    Call,
+    numbered,
     syscall,
 )
 
@@ -64,9 +66,9 @@ def make_ruleset(read: Iterable[str], listed: Iterable[str], changed: Iterable[s
     return rules
 
 
-def restrict(rules: int) -> None:
-    """Put this process under the rules, for good. Needs no_new_privs. Raises OSError."""
-    syscall(LANDLOCK_RESTRICT, rules, 0)
+def restricting(rules: int) -> Call:
+    """The call that puts a process under the rules, for good. Needs no_new_privs."""
+    return numbered(LANDLOCK_RESTRICT, rules, 0)
 
 
 def _allow(rules: int, path: str, rights: int) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tracelift_ray.verification.sandbox.inside import program, solution, tester
-from tracelift_ray.verification.sandbox.inside.confine import Confinement, RunLimits, confine
+from tracelift_ray.verification.sandbox.inside.confine import Confinement, Step, confine, prepare
 
 #: Bytes of one control message.
 MAX_MESSAGE = 1 << 16
@@ -25,22 +25,30 @@ GONE_S = 1.0
 
 
 class Run:
-    """The processes of one run: a program, or a program and its tests beside it."""
+    """The processes of one run: a program, or a program and its tests beside it.
+
+    Args:
+        calls: ``confinement.calls`` for the limits of the job.
+    """
 
     def __init__(
-        self, control: socket.socket, confinement: Confinement, job: dict[str, Any], limits: RunLimits
+        self, control: socket.socket, confinement: Confinement, job: dict[str, Any], calls: tuple[Step, ...]
     ) -> None:
         self._control = control
         self._confinement = confinement
         self._job = job
-        self._limits = limits
+        self._calls = calls
         self._pids: list[int] = []
         self._reports: list[int] = []
         self._ticks: int | None = None
-        self._ended: dict[int, dict[str, Any]] = {}
+        #: What became of each, as the inside of a JSON object.
+        self._ended: dict[int, str] = {}
         self._killed_for = ""
         self._killed: set[int] = set()
         self._gone_at: float | None = None
+        self._test_began = 0.0
+        #: CPU seconds that each process had used when the test began.
+        self._cpu_before: dict[int, float] = {}
 
     def start(self, descriptors: list[int]) -> None:
         """Fork what the run needs; ``descriptors`` are those that came with its message."""
@@ -60,16 +68,20 @@ class Run:
         other.close()
         close_all([ticking, null])
 
-    def watch(self) -> dict[str, Any]:
-        """Wait until all processes have ended, ending them at their limits. What became of each, in their order."""
+    def watch(self) -> str:
+        """Wait until all processes have ended, ending them at their limits.
+
+        Returns:
+            What became of each, in their order, and of the run, as the JSON of the message about it.
+        """
         watched = {os.pidfd_open(pid): pid for pid in self._pids}
         poller = select.poll()
         for descriptor in (*watched, self._control.fileno(), *([] if self._ticks is None else [self._ticks])):
             poller.register(descriptor, select.POLLIN)
-        began = time.monotonic()
-        self._restart_clocks(began)
+        began = self._test_began = time.monotonic()
+        wait = min(POLL_S, self._job["cpu_s"], self._job["wall_s"])
         while watched:
-            for descriptor, _ in poller.poll(1000 * self._enforce(watched)):
+            for descriptor, _ in poller.poll(1000 * wait):
                 if descriptor in watched:
                     self._reap(watched.pop(descriptor))
                     poller.unregister(descriptor)
@@ -80,8 +92,10 @@ class Run:
                 else:  # The supervisor is gone, or does not keep to the protocol.
                     self._kill("closed")
                     os._exit(0)
-            if watched and self._pids[-1] in self._ended and not self._killed_for and self._out_of_grace():
-                self._kill("over")
+            if watched:
+                if self._pids[-1] in self._ended and not self._killed_for and self._out_of_grace():
+                    self._kill("over")
+                wait = self._enforce(watched)
         return self._account(time.monotonic() - began)
 
     def _enforce(self, watched: dict[int, int]) -> float:
@@ -89,7 +103,9 @@ class Run:
         if self._killed_for:
             return LEAVE_S
         now = time.monotonic()
-        cpu_left = min(self._job["cpu_s"] - (_cpu_seconds(pid) - self._cpu_before[pid]) for pid in watched.values())
+        cpu_left = min(
+            self._job["cpu_s"] - (_cpu_seconds(pid) - self._cpu_before.get(pid, 0.0)) for pid in watched.values()
+        )
         wall_left = self._test_began + self._job["wall_s"] - now
         if cpu_left <= 0:
             self._kill("cpu")
@@ -123,11 +139,11 @@ class Run:
     def _fork(self, payload: int, places: dict[int, int], body: Callable[[dict[str, Any], int], None]) -> None:
         reading, report = os.pipe()
         self._reports.append(reading)
+        prepared = prepare(places, payload, report, self._confinement, self._calls)
         pid = os.fork()
         if pid == 0:
             try:
-                content, report = confine(places, payload, report, self._limits, self._confinement)
-                body(marshal.loads(content), report)
+                body(marshal.loads(confine(prepared)), report)
             finally:
                 os._exit(1)
         self._pids.append(pid)
@@ -135,12 +151,10 @@ class Run:
 
     def _reap(self, pid: int) -> None:
         _, status, usage = os.wait4(pid, 0)
-        self._ended[pid] = {
-            "exit_code": os.waitstatus_to_exitcode(status),
-            "killed": pid in self._killed,
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-            "peak_kib": usage.ru_maxrss,
-        }
+        self._ended[pid] = (
+            f'"exit_code": {os.waitstatus_to_exitcode(status)}, "killed": {str(pid in self._killed).lower()}, '
+            f'"cpu_s": {usage.ru_utime + usage.ru_stime}, "peak_kib": {usage.ru_maxrss}'
+        )
 
     def _kill(self, reason: str) -> None:
         self._killed_for = reason
@@ -164,15 +178,20 @@ class Run:
             return 0.0
         return float(self._control.recv(MAX_MESSAGE) or 0.0)
 
-    def _account(self, wall_s: float) -> dict[str, Any]:
-        reports = []
-        for reading in self._reports:
-            reports.append(os.read(reading, 512).decode(errors="replace"))
+    def _account(self, wall_s: float) -> str:
+        """Put together here, because Python's own writer of JSON takes longer than all the rest of this."""
+        processes = []
+        for pid, reading in zip(self._pids, self._reports, strict=True):
+            report = os.read(reading, 512)
             os.close(reading)
+            text = f'"{report.decode()}"' if report.isalnum() else json.dumps(report.decode(errors="replace"))
+            processes.append(f'{{{self._ended[pid]}, "report": {text}}}')
         if self._ticks is not None:
             os.close(self._ticks)
-        processes = [{**self._ended[pid], "report": report} for pid, report in zip(self._pids, reports, strict=True)]
-        return {"processes": processes, "killed_for": self._killed_for, "wall_s": wall_s}
+        return (
+            f'{{"id": {self._job["id"]}, "processes": [{", ".join(processes)}], "killed_for": "{self._killed_for}", '
+            f'"wall_s": {wall_s}}}'
+        )
 
 
 def _run_program(payload: dict[str, Any], report: int) -> None:

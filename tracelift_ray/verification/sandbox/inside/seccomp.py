@@ -15,7 +15,7 @@ import platform
 import struct
 from collections.abc import Iterable
 
-from tracelift_ray.verification.sandbox.inside.syscalls import SECCOMP, syscall
+from tracelift_ray.verification.sandbox.inside.syscalls import SECCOMP, checked, numbered
 
 #: The machine that the numbers below belong to.
 MACHINE = "x86_64"
@@ -81,7 +81,7 @@ def supported() -> bool:
 
 
 def assemble(*, metadata: bool) -> bytes:
-    """The filter, with a mark where the process id belongs; ``install`` puts it in.
+    """The filter, with a mark where the process id belongs; ``Filter.install`` puts it in.
 
     The call's number is found by halving, because the kernel goes through the filter for every number that there is
     when it is installed, which happens for each program.
@@ -99,12 +99,27 @@ def assemble(*, metadata: bool) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
-def install(filter_code: bytes, pid: int) -> None:
-    """Put this process under the filter, for good. Raises OSError."""
-    code = filter_code.replace(struct.pack("=I", _PID), struct.pack("=I", pid))
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))
-    syscall(SECCOMP, 1, 0, program)
+class Filter:
+    """A filter that is ready to be put in: prepared once, in the server, and not in every process.
+
+    Args:
+        code: from ``assemble``.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        self._code = ctypes.create_string_buffer(code, len(code))
+        self._program = ctypes.create_string_buffer(
+            struct.pack("=HxxxxxxQ", len(code) // 8, ctypes.addressof(self._code))
+        )
+        mark = struct.pack("=I", _PID)
+        self._marks = tuple(at + 4 for at in range(0, len(code), 8) if code[at + 4 : at + 8] == mark)
+        self._function, self._arguments = numbered(SECCOMP, 1, 0, ctypes.addressof(self._program))
+
+    def install(self, pid: int) -> None:
+        """Put this process, which is ``pid``, under the filter, for good. Raises OSError."""
+        for mark in self._marks:
+            struct.pack_into("=I", self._code, mark, pid)
+        checked(self._function(*self._arguments), "seccomp")
 
 
 def _conditional() -> Iterable[tuple[int, list[Instruction]]]:

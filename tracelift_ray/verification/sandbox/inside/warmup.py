@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import io
 import json
+import linecache
 import marshal
+import os
 import symtable
+import sys
 import traceback
 
-from tracelift_ray.verification.sandbox.inside import wire
+from tracelift_ray.verification.sandbox.inside import program, wire
+from tracelift_ray.verification.sandbox.inside.confine import Preparation, confine
 
 #: So often Python has specialised its code for what it does.
 _ROUNDS = 20
@@ -68,7 +72,22 @@ def warm_up() -> None:
         compile(_TEST, "<test>", "exec", dont_inherit=True)
         message = wire.encode([1, (2.5, "x", None), {"a": {1, 2}}, 2**80, True], lambda _: ["h", 0])
         wire.decode(json.loads(json.dumps(["ok", message, []]))[1], lambda _: None)
-        marshal.loads(marshal.dumps({"program": _PROGRAM}))
+        _rehearse()
+
+
+def _rehearse() -> None:
+    """What a child does of its own, but for being confined: that would be for good."""
+    ours = sys.modules["__main__"]
+    payload, (reading, report) = os.memfd_create("rehearsal"), os.pipe()
+    os.write(payload, marshal.dumps({"program": "x = 1\n"}))
+    nothing = ((0, os.getpid, ()),) * 20
+    source = marshal.loads(confine(Preparation(nothing, payload, report, None)))["program"]
+    module = program.make_module("__main__")
+    code = program.compile_program(source, report)
+    program.guarded(lambda: exec(code, module.__dict__))
+    os.close(reading)
+    sys.modules["__main__"] = ours
+    linecache.cache.clear()
 
 
 def _fail(out: io.TextIOWrapper) -> None:
