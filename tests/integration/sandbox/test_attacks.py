@@ -29,16 +29,30 @@ BY_KERNEL = "only=[b,c,x,z]"
 USER = "--user=12345"
 
 
-def run(tier: str, *arguments: str, wrapper: tuple[str, ...] = ()) -> None:
-    """Runs the corpus; the failing lines are the message of the assertion."""
+def start(tier: str, *arguments: str, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Starts a run of the corpus."""
     command = [sys.executable, "-m", "launch.sandbox", f"sandbox.tier={tier}", *LIMITS, *arguments]
     if wrapper:
         command = [sys.executable, "-m", "tests.container_profile", *wrapper, *command]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
-    bad = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("ok ")]
-    assert done.returncode == 0, "\n".join(bad)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str], tier: str) -> None:
+    """Waits for a run of the corpus; the failing lines are the message of the assertion."""
+    with process:
+        try:
+            said, _ = process.communicate(timeout=280)
+        finally:
+            process.kill()
+    bad = [line for line in said.splitlines() if not line.startswith("ok ")]
+    assert process.returncode == 0, "\n".join(bad)
     assert f"in use: {tier}" in bad
-    assert "of 0 as they should be" not in done.stdout
+    assert "of 0 as they should be" not in said
+
+
+def run(tier: str, *arguments: str, wrapper: tuple[str, ...] = ()) -> None:
+    """Runs the corpus."""
+    finish(start(tier, *arguments, wrapper=wrapper), tier)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user, or less of a root, takes root")
@@ -59,3 +73,11 @@ def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
 @pytest.mark.parametrize("user", [(), (USER,)], ids=["root", "user"])
 def test_the_flat_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
     run("flat", BY_KERNEL, wrapper=user)
+
+
+@needs_root
+def test_corpora_at_the_same_time_do_not_disturb_each_other() -> None:
+    some = "only=[b01,c03,c05,c06,c08,l01,l03,x07,x09]"
+    wrappers: tuple[tuple[str, ...], ...] = ((), (), ("--no-profile", USER), ("--no-profile", USER))
+    for process in [start("flat", some, wrapper=wrapper) for wrapper in wrappers]:
+        finish(process, "flat")

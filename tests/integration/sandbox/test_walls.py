@@ -5,6 +5,7 @@ So the corpus can fail, and a wall that silently does not stand would be noticed
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,15 +38,16 @@ def test_without_seccomp_programs_reach_sockets_and_start_processes(attack: str)
     found = finding(attack, Policy("flat", seccomp=False))
     assert found.outcome == "wrong_answer" and "PWNED" in found.detail
     if attack.startswith("c08"):
-        assert any("reached: '/tmp/sandbox_canary_ray" in each for each in found.problems)
+        assert any(re.search("reached: '/tmp/sandbox_canary_[0-9a-f]+_ray/", each) for each in found.problems)
 
 
 @pytest.mark.parametrize("attack", ["c03_write_outside", "x32_leave_by_dotdot"])
 def test_without_landlock_programs_read_and_write_files(attack: str) -> None:
     found = finding(attack, Policy("flat", landlock=False))
     assert found.outcome == "wrong_answer" and "PWNED" in found.detail
-    touched = "appeared: /tmp/sandbox_canary/planted" if attack.startswith("c03") else "changed: /tmp/sandbox_canary"
-    assert any(each.startswith(touched) for each in found.problems)
+    touched = "appeared: {}/planted" if attack.startswith("c03") else "changed: {}/"
+    pattern = touched.format("/tmp/sandbox_canary_[0-9a-f]+")
+    assert any(re.match(pattern, each) for each in found.problems)
 
 
 def test_seccomp_guards_namespaces_too() -> None:

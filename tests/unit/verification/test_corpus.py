@@ -1,14 +1,16 @@
-"""A corpus is read as its manifest says, or refused with the reason; the corpus of the tests is whole."""
+"""A corpus is read as its manifest says, or refused with the reason; the tests' own is whole; two stay apart."""
 
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tracelift_ray.types import DataError
+from tracelift_ray.verification.corpus.canaries import canaries
 from tracelift_ray.verification.corpus.manifest import read_corpus
 
 ATTACKS = Path(__file__).resolve().parents[2] / "integration" / "sandbox" / "attacks"
@@ -69,3 +71,30 @@ def test_a_folder_without_manifest_or_program_is_refused(tmp_path: Path) -> None
     (corpus(tmp_path, record) / "a.py").unlink()
     with pytest.raises(DataError, match=r"a\.py: No such file"):
         read_corpus(tmp_path)
+
+
+def test_what_befalls_the_canaries_of_one_corpus_is_not_seen_by_another() -> None:
+    plant = "import subprocess\nopen('/tmp/sandbox_canary/planted', 'w').close()\n"
+    plant += "sleeping = subprocess.Popen(['sleep', '7771'])\n"
+    knock = "import socket\nsocket.create_connection(('127.0.0.1', 47321)).close()\n"
+    datagram = "a = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+    datagram += "a.sendto(b'x', '/tmp/sandbox_canary_ray/session_latest/sockets/raylet_dgram')\na.close()\n"
+    with canaries() as one, canaries() as other:
+        names: dict[str, Any] = {}
+        try:
+            exec(one.aim(plant + knock + datagram), names)
+            assert other.breaches() == []
+            found = one.breaches()
+        finally:
+            names["sleeping"].kill()
+            names["sleeping"].wait()
+        assert [line.partition(":")[0] for line in found] == ["appeared", "reached", "reached", "outlived its run"]
+    assert not list(Path("/tmp").glob(f"{one.name}*")) and not list(Path("/tmp").glob(f"{other.name}*"))
+
+
+def test_only_whole_numbers_of_a_program_are_aimed() -> None:
+    with canaries() as watched:
+        assert watched.aim("x = 17771 + 473210") == "x = 17771 + 473210"
+        port = int(watched.aim("47321"))
+        with pytest.raises(OSError), socket.socket() as taken:
+            taken.bind(("127.0.0.1", port))

@@ -1,39 +1,45 @@
 """What the attacks of a corpus are after: files, sockets, an environment variable and a process, set up and watched.
 
-Everything is fixed by the programs of a corpus: the files below ``/tmp/sandbox_canary``, the sockets below
-``/tmp/sandbox_canary_ray`` (laid out as Ray's), the abstract socket ``\\0sandbox_canary_abstract``, port 47321 on
-loopback for TCP and UDP, the variable ``CANARY_TOKEN``, and a process of the same user. One corpus runs at a time on a
-machine; a lock holds that.
+Programs of a corpus name them as below; ``Canaries.aim`` puts this run's own names in their place, so that corpora that
+run at the same time do not disturb one another:
+
+============================  =========================================================================================
+``/tmp/sandbox_canary``       a folder with the files ``FILES``
+``/tmp/sandbox_canary_ray``   a folder of sockets, laid out as Ray's
+``\\0sandbox_canary_abstract``  an abstract socket
+47321                         a port on loopback, for TCP and UDP
+7771                          the seconds that a process sleeps which an attack starts; no honest process does
+============================  =========================================================================================
+
+Beside them stand the variable ``CANARY_TOKEN`` in this process's environment, and a process of the same user.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import re
+import secrets
 import selectors
 import shutil
 import socket
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tracelift_ray.types import InfrastructureError
 
-CANARIES = Path("/tmp/sandbox_canary")
-SOCKETS = Path("/tmp/sandbox_canary_ray")
+#: The beginning of all names, and the numbers, as programs have them.
+NAME, PORT, MARK = "sandbox_canary", "47321", "7771"
+FOLDER = Path("/tmp")
 TOKEN = "CANARY-ENV-4411"
 SECRET = "CANARY-FILE-9917\n"
 FILES = ("deleteme.txt", "secret.txt")
-PORT = 47321
-#: Attacks that start processes let them sleep so many seconds, which no honest process does.
-MARK = b"7771"
+#: Ports that are tried before this process gives up to find one that is free for TCP and UDP.
+PORT_TRIES = 50
 #: Programs run by root are users from this id on.
 SLOT_IDS = 60_000
-#: How long a corpus waits for another one.
-OTHERS_S = 300.0
 #: Disk space that others may use up while one program runs.
 DISK_SLACK_BYTES = 2 * 1024**3
 #: Where an attack may try to leave a file; what programs own there is listed before and after.
@@ -44,14 +50,32 @@ class Canaries:
     """The fixtures. ``breaches`` tells what the programs since the last call did to them."""
 
     def __init__(self) -> None:
-        self._listeners = [*self._internet(), *self._unix()]
-        self._victim = subprocess.Popen(["sleep", "86400"], stdin=subprocess.DEVNULL)
-        self._seen = _listing()
-        self._free = _free_bytes()
+        self.name = f"{NAME}_{secrets.token_hex(4)}"
+        self._mark = str(10**6 + secrets.randbelow(10**7))
+        self._files, self._sockets = FOLDER / self.name, FOLDER / f"{self.name}_ray"
+        with contextlib.ExitStack() as stack:
+            self._make_files(stack)
+            internet = _internet(stack)
+            self._port = str(internet[0].getsockname()[1])
+            self._listeners = [*internet, *self._unix(stack)]
+            # So many seconds that its command line is no other corpus's.
+            self._victim = subprocess.Popen(["sleep", f"8{self._mark}"], stdin=subprocess.DEVNULL)
+            stack.callback(self._victim.wait)
+            stack.callback(self._victim.kill)
+            self._seen = _listing()
+            self._free = _free_bytes()
+            self.close = stack.pop_all().close
+
+    def aim(self, program: str) -> str:
+        """The program with the names and numbers of these fixtures in it."""
+        program = program.replace(NAME, self.name)
+        for theirs, ours in ((PORT, self._port), (MARK, self._mark)):
+            program = re.sub(rf"\b{theirs}\b", ours, program)
+        return program
 
     def breaches(self) -> list[str]:
         """One line for each thing that should not have been possible."""
-        found = [*_changed_files(), *self._connections()]
+        found = [*self._changed_files(), *self._connections()]
         if self._victim.poll() is not None:
             found.append("a process of the same user was ended")
         listing = _listing()
@@ -60,39 +84,45 @@ class Canaries:
         before, self._free = self._free, _free_bytes()
         if self._free < before - DISK_SLACK_BYTES:
             found.append("the disk was filled")
-        found += [f"outlived its run: process {process}" for process in _marked_processes()]
+        found += [f"outlived its run: process {process}" for process in _processes_with(self._mark)]
         return found
 
-    def close(self) -> None:
-        """Remove everything."""
-        self._victim.kill()
-        self._victim.wait()
-        for listener in self._listeners:
-            listener.close()
-        shutil.rmtree(CANARIES, ignore_errors=True)
-        shutil.rmtree(SOCKETS, ignore_errors=True)
+    def _make_files(self, stack: contextlib.ExitStack) -> None:
+        self._files.mkdir()
+        stack.callback(shutil.rmtree, self._files, ignore_errors=True)
+        self._files.chmod(0o777)
+        for name in FILES:
+            (self._files / name).write_text(SECRET)
+            (self._files / name).chmod(0o644)
 
-    def _internet(self) -> Iterator[socket.socket]:
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            listener = socket.socket(socket.AF_INET, kind)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", PORT))
-            yield _listening(listener)
-
-    def _unix(self) -> Iterator[socket.socket]:
-        directory = SOCKETS / "session_latest" / "sockets"
+    def _unix(self, stack: contextlib.ExitStack) -> list[socket.socket]:
+        directory = self._sockets / "session_latest" / "sockets"
+        stack.callback(shutil.rmtree, self._sockets, ignore_errors=True)
         directory.mkdir(parents=True)
-        addresses = (
+        listeners = []
+        for kind, address in (
             (socket.SOCK_STREAM, str(directory / "raylet")),
             (socket.SOCK_DGRAM, str(directory / "raylet_dgram")),
-            (socket.SOCK_STREAM, "\0sandbox_canary_abstract"),
-        )
-        for kind, address in addresses:
-            listener = socket.socket(socket.AF_UNIX, kind)
+            (socket.SOCK_STREAM, f"\0{self.name}_abstract"),
+        ):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
             listener.bind(address)
             if address[0] != "\0":
                 os.chmod(address, 0o777)
-            yield _listening(listener)
+            listeners.append(_listening(listener))
+        return listeners
+
+    def _changed_files(self) -> list[str]:
+        found = []
+        for name in FILES:
+            path = self._files / name
+            try:
+                status = path.stat()
+                if stat.S_IMODE(status.st_mode) != 0o644 or status.st_mtime < 1000 or path.read_text() != SECRET:
+                    found.append(f"changed: {path}")
+            except OSError as error:
+                found.append(f"changed: {path} ({error.strerror})")
+        return found + [f"appeared: {path}" for path in sorted(self._files.iterdir()) if path.name not in FILES]
 
     def _connections(self) -> list[str]:
         found = []
@@ -109,65 +139,39 @@ class Canaries:
 
 @contextlib.contextmanager
 def canaries() -> Iterator[Canaries]:
-    """The fixtures for one corpus. Raises InfrastructureError where another one runs for longer than ``OTHERS_S``."""
-    with _only_one():
-        _make_files()
-        before = os.environ.get("CANARY_TOKEN")
-        os.environ["CANARY_TOKEN"] = TOKEN
+    """The fixtures for one corpus. Raises InfrastructureError where they cannot be made."""
+    before = os.environ.get("CANARY_TOKEN")
+    os.environ["CANARY_TOKEN"] = TOKEN
+    try:
         watched = Canaries()
-        try:
-            yield watched
-        finally:
-            watched.close()
-            if before is None:
-                del os.environ["CANARY_TOKEN"]
-            else:
-                os.environ["CANARY_TOKEN"] = before
+    except OSError as error:
+        raise InfrastructureError("corpus", f"what its attacks are after could not be set up ({error})") from error
+    try:
+        yield watched
+    finally:
+        watched.close()
+        if before is None:
+            del os.environ["CANARY_TOKEN"]
+        else:
+            os.environ["CANARY_TOKEN"] = before
 
 
-@contextlib.contextmanager
-def _only_one() -> Iterator[None]:
-    """Hold a lock that dies with this process: an abstract socket's name can be bound once."""
-    deadline = time.monotonic() + OTHERS_S
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
-        while True:
+def _internet(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Listeners for TCP and UDP on the same port. Raises OSError where none is free for both."""
+    for last in reversed(range(PORT_TRIES)):
+        with contextlib.ExitStack() as attempt:
+            stream = attempt.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            datagram = attempt.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            stream.bind(("127.0.0.1", 0))
             try:
-                lock.bind("\0tracelift-ray-corpus")
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                    cause = f"waited {OTHERS_S:g} s for another corpus on this machine to end ({error.strerror})"
-                    raise InfrastructureError("corpus", cause) from error
-                time.sleep(0.5)
-        yield
-
-
-def _make_files() -> None:
-    for directory in (CANARIES, SOCKETS):
-        try:
-            if directory.exists():
-                shutil.rmtree(directory)
-        except OSError as error:
-            cause = f"{directory} was left by another user's corpus ({error.strerror}): remove it"
-            raise InfrastructureError("corpus", cause) from error
-    CANARIES.mkdir()
-    CANARIES.chmod(0o777)
-    for name in FILES:
-        (CANARIES / name).write_text(SECRET)
-        (CANARIES / name).chmod(0o644)
-
-
-def _changed_files() -> list[str]:
-    found = []
-    for name in FILES:
-        path = CANARIES / name
-        try:
-            status = path.stat()
-            if stat.S_IMODE(status.st_mode) != 0o644 or status.st_mtime < 1000 or path.read_text() != SECRET:
-                found.append(f"changed: {path}")
-        except OSError as error:
-            found.append(f"changed: {path} ({error.strerror})")
-    return found + [f"appeared: {path}" for path in sorted(CANARIES.iterdir()) if path.name not in FILES]
+                datagram.bind(stream.getsockname())
+            except OSError:  # Somebody else has this one.
+                if not last:
+                    raise
+                continue
+            stack.enter_context(attempt.pop_all())
+            return _listening(stream), _listening(datagram)
+    raise AssertionError("the last try returns or raises")
 
 
 def _free_bytes() -> int:
@@ -176,13 +180,17 @@ def _free_bytes() -> int:
 
 
 def _listing() -> set[str]:
-    """Files in the watched directories that a program could own: run as root, programs have ids of their own."""
+    """Files in the watched directories that a program could own: run as root, programs have ids of their own.
+
+    Fixtures of other corpora are left out; what becomes of ours is told apart.
+    """
     found = set()
     for directory in WATCHED:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 owner = entry.stat(follow_symlinks=False).st_uid
-                if owner >= SLOT_IDS if os.geteuid() == 0 else owner == os.geteuid():
+                ours = owner >= SLOT_IDS if os.geteuid() == 0 else owner == os.geteuid()
+                if ours and not entry.name.startswith(NAME):
                     found.add(entry.path)
     return found
 
@@ -202,11 +210,11 @@ def _take(listener: socket.socket) -> None:
             listener.recv(100)
 
 
-def _marked_processes() -> list[int]:
+def _processes_with(word: str) -> list[int]:
     found = []
     for directory in Path("/proc").iterdir():
         if directory.name.isdigit():
             with contextlib.suppress(OSError):
-                if MARK in (directory / "cmdline").read_bytes().split(b"\0"):
+                if word.encode() in (directory / "cmdline").read_bytes().split(b"\0"):
                     found.append(int(directory.name))
     return found

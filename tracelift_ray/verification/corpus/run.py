@@ -66,7 +66,7 @@ def run_corpus(
 
     Raises:
         DataError: the manifest is unusable.
-        InfrastructureError: no sandbox could be started, or another corpus is running.
+        InfrastructureError: no sandbox could be started, or the canaries could not be set up.
     """
     entries = [each for each in read_corpus(directory) if not only or each.name.startswith(tuple(only))]
     findings = []
@@ -74,7 +74,7 @@ def run_corpus(
         runner = _Runner(config, sandbox or (lambda config: Sandbox(config, 1)), watched)
         stack.callback(runner.close)
         for entry in entries:
-            finding = runner.run(entry)
+            finding = runner.run(aimed(entry, watched))
             findings.append(finding)
             tell(str(finding))
         late = runner.afterwards()
@@ -84,6 +84,12 @@ def run_corpus(
     bad = sum(bool(finding.problems) for finding in findings)
     tell(f"tier {runner.tier}, user {os.geteuid()}: {len(findings) - bad} of {len(findings)} as they should be")
     return tuple(findings)
+
+
+def aimed(entry: Entry, watched: Canaries) -> Entry:
+    """The entry with its programs after these canaries."""
+    before = entry.before and (watched.aim(entry.before[0]), entry.before[1])
+    return replace(entry, program=watched.aim(entry.program), before=before)
 
 
 class _Runner:
