@@ -1,13 +1,13 @@
 """The sandbox against one Python process for each test.
 
-    python -m benchmarks.sandbox [--workers 2] [--seconds 10] [--tier auto]
+    python -m benchmarks.sandbox [--workers 2] [--seconds 10] [--rounds 3] [--tier auto]
 
 Both run the same programs and tests. The other side is what verifiers commonly do: ``subprocess.run([python, file])``
 for each test, with rlimits, one after another; and, to be fair to it, the same for as many programs at a time as there
 are workers, and with an interpreter that starts without its packages. For function tests the file is the program, the
 set-up and one assert. Printed are tests per second, CPU time for a test (all processes together; it depends less on
-what else the machine does), and the ratios, for programs that read stdin and for function tests; three rounds
-alternate, and the medians count.
+what else the machine does), and the ratios, for programs that read stdin and for function tests; rounds alternate
+between the sides, each prints a line as soon as it is over, and the medians count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests
 from tracelift_ray.verification.sandbox.pool import Sandbox
 
-ROUNDS = 3
 LIMITS = SandboxConfig(
     tier="auto", slots=None, cores=(), cpu_s=2.0, wall_s=10.0, memory_mib=1024, output_kib=256, file_mib=16,
     max_files=64, threads=64, preload=(), packages="",
@@ -43,6 +42,8 @@ PRIMES = CodeTests(
     asserts=("assert primes(9) == [2, 3, 5, 7]", "assert primes(2) == []", "assert sum(primes(31)) == 129"),
 )
 PRIME = "def primes(n):\n    return [p for p in range(2, n) if all(p % q for q in range(2, p))]\n"
+
+KINDS = {"stdin": (SUM, SUMS), "function": (PRIME, PRIMES)}
 
 #: Runs one program with all of its tests; True where all passed.
 Judge = Callable[[str, CodeTests], bool]
@@ -82,6 +83,9 @@ class Cost:
 
     rate: float
     cpu_ms: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:6.0f} tests/s {self.cpu_ms:6.2f} ms CPU"
 
 
 def cpu_seconds() -> float:
@@ -124,20 +128,18 @@ def cost_of(judge: Judge, program: str, tests: CodeTests, workers: int, seconds:
     return Cost(sum(done) / (time.monotonic() - began), 1000 * (cpu_seconds() - cpu_before) / sum(done))
 
 
-def compare(judges: dict[str, tuple[Judge, int]], seconds: float) -> Iterator[tuple[str, dict[str, Cost]]]:
-    """The median cost of each judge with its workers, for each kind of problem; rounds alternate between the judges."""
-    for kind, program, tests in (("stdin", SUM, SUMS), ("function", PRIME, PRIMES)):
-        costs: dict[str, list[Cost]] = {name: [] for name in judges}
-        for _ in range(ROUNDS):
-            for name, (judge, workers) in judges.items():
-                costs[name].append(cost_of(judge, program, tests, workers, seconds))
-        yield (
-            kind,
-            {
-                name: Cost(statistics.median(each.rate for each in one), statistics.median(each.cpu_ms for each in one))
-                for name, one in costs.items()
-            },
-        )
+def compare(judges: dict[str, tuple[Judge, int]], seconds: float, rounds: int, kind: str) -> dict[str, Cost]:
+    """The median cost of each judge with its workers; rounds alternate between the judges."""
+    program, tests = KINDS[kind]
+    costs: dict[str, list[Cost]] = {name: [] for name in judges}
+    for number in range(1, rounds + 1):
+        for name, (judge, workers) in judges.items():
+            costs[name].append(cost_of(judge, program, tests, workers, seconds))
+            print(f"{kind:9} round {number} {name:40} {costs[name][-1]}", flush=True)
+    return {
+        name: Cost(statistics.median(each.rate for each in one), statistics.median(each.cpu_ms for each in one))
+        for name, one in costs.items()
+    }
 
 
 def main() -> None:
@@ -145,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each round and judge")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tier", default="auto")
     options = parser.parse_args()
     sandbox = Sandbox(replace(LIMITS, tier=options.tier), options.workers)
@@ -157,13 +160,12 @@ def main() -> None:
         ours: (lambda program, tests: sandbox.run(program, tests).passed, options.workers),
     }
     try:
-        for kind, costs in compare(judges, options.seconds):
+        for kind in KINDS:
+            costs = compare(judges, options.seconds, options.rounds, kind)
             for name, cost in costs.items():
                 rate, cpu = costs[ours].rate / cost.rate, cost.cpu_ms / costs[ours].cpu_ms
                 ratios = f"{rate:4.1f} times the rate, {cpu:4.1f} times less CPU"
-                print(
-                    f"{kind:9} {name:36} {cost.rate:6.0f} tests/s {cost.cpu_ms:6.2f} ms CPU; the sandbox has {ratios}"
-                )
+                print(f"{kind:9} median  {name:40} {cost}; the sandbox has {ratios}", flush=True)
     finally:
         sandbox.close()
 
