@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tracelift_ray.types import InfrastructureError
@@ -196,9 +197,13 @@ class SharedMemoryReader:
         self._offsets, self._end = layout(manifest.tensors)
         self._descriptor = self._open()
         # Private and writable, because torch wraps only writable buffers; a page is copied when it is written to.
-        self._map = mmap.mmap(
-            self._descriptor, self._end, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
-        )
+        try:
+            self._map = mmap.mmap(
+                self._descriptor, self._end, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+            )
+        except OSError as error:
+            os.close(self._descriptor)
+            raise InfrastructureError(component, f"cannot map {manifest.location}: {error.strerror}") from error
         self._checksum = HostChecksum()
         # Another core takes the checksum while this one loads.
         self._hasher = ThreadPoolExecutor(max_workers=1)
@@ -274,6 +279,10 @@ class SharedMemoryReader:
         """Let go of the file; the mapping goes with the last tensor that was read from it."""
         self._hasher.shutdown(wait=True)
         os.close(self._descriptor)
+        # To unmap half a gigabyte takes 20 ms, for which an engine that waits to go on need not wait.
+        mapping = [self._map]
+        del self._map
+        Thread(target=mapping.clear, name="unmap weights").start()
 
     def _trailer(self) -> tuple[int, int]:
         return TRAILER.unpack(os.pread(self._descriptor, TRAILER.size, self._end))

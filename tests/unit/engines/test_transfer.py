@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -104,6 +105,34 @@ def test_a_receiver_waits_no_longer_than_the_deadline(sender):
     manifest = replace(sender.describe(parameter_specs(tensors(), "float32"), 3), deadline_s=0.05)
     with pytest.raises(InfrastructureError, match=r"waited 0\.05 s for tensor 1 of 4 of version 3"):
         received_from(manifest)
+
+
+def test_a_file_that_cannot_be_mapped_is_named_and_left_closed(sender, monkeypatch):
+    manifest = sender.describe(parameter_specs(tensors(), "float32"), 3)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(transfer.mmap, "mmap", full)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(InfrastructureError, match=f"cannot map {manifest.location}: Cannot allocate memory"):
+        SharedMemoryReader(manifest, "test")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_mapping_goes_once_its_last_tensor_has(sender):
+    manifest = sender.describe(parameter_specs(tensors(), "float32"), 3)
+    sender.send(manifest, tensors())
+    reader = SharedMemoryReader(manifest, "test")
+    read = dict(reader.tensors())
+    reader.close()
+    assert all(torch.equal(read[name], wanted) for name, wanted in tensors())
+    assert manifest.location in Path("/proc/self/maps").read_text()
+    read.clear()
+    ends = time.monotonic() + 5
+    while manifest.location in Path("/proc/self/maps").read_text():
+        assert time.monotonic() < ends, "still mapped"
+        time.sleep(0.01)
 
 
 def test_no_room_is_found_out_before_any_receiver_is_told(sender, monkeypatch):
