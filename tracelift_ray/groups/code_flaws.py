@@ -15,6 +15,7 @@ from dataclasses import replace
 from tracelift_ray.groups.code_mutations import STRUCTURE, Mutation, mutations
 from tracelift_ray.groups.code_names import Name
 from tracelift_ray.groups.code_narration import Vocabulary, narrate, render
+from tracelift_ray.groups.code_plainer import CHANGED
 from tracelift_ray.groups.code_program import Program
 from tracelift_ray.groups.code_rubrics import KINDS
 from tracelift_ray.groups.code_shapes import Shape
@@ -164,7 +165,7 @@ def _leaking(plan: Plan, rng: random.Random) -> Iterator[Flawed]:
 
 def _program_text(statement: ast.stmt, line: Line) -> str | None:
     """A statement as program text, or its first line where it has a body that the plan sets in below it."""
-    text = ast.unparse(ast.fix_missing_locations(statement))
+    text = ast.unparse(ast.fix_missing_locations(statement)).replace(CHANGED, "")
     if line.text.endswith(":"):
         text = text.partition("\n")[0].rstrip(":")
     text = "; ".join(part.strip() for part in text.split("\n")).replace(":; ", ": ")

@@ -15,6 +15,8 @@ from tracelift_ray.groups.code_shapes import UNKNOWN, Shape, shape_of
 
 _CHANGING_METHODS = {"append", "add", "pop", "remove", "insert", "extend", "clear", "sort", "reverse", "update"}
 _MAX_INLINED_NODES = 22
+#: What tells the new name of an overwritten input from its own; no text that is shown has it.
+CHANGED = "__changed"
 
 
 def make_plainer(function: ast.FunctionDef, inputs: Mapping[str, Shape]) -> None:
@@ -104,7 +106,7 @@ def _rename_changed_inputs(function: ast.FunctionDef, inputs: Mapping[str, Shape
                 before, after = inputs[name], shape_of(value, inputs)
                 if UNKNOWN in (before, after) or before.kind == after.kind:
                     continue
-                renamed = _Renamed(name, f"{name}__changed")
+                renamed = _Renamed(name, name + CHANGED)
                 statement.targets = [ast.Name(id=renamed.new, ctx=ast.Store())]
                 function.body[at + 1 :] = [renamed.visit(later) for later in function.body[at + 1 :]]
 

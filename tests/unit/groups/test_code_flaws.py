@@ -59,6 +59,17 @@ def test_only_leaks_show_program_text(trials: Trials) -> None:
         assert all("`" in flaw.reasoning or "=" in flaw.reasoning or "return" in flaw.reasoning for flaw in shown)
 
 
+def test_a_leaked_line_has_the_names_of_the_program(trials: Trials) -> None:
+    overwritten = code_problem(
+        "def f(text):\n    text = text.split()\n    text[0] = text[0].upper()\n    return ' '.join(text)\n",
+        "assert f('a b') == 'A b'",
+    )
+    _, found = flawed(trials, overwritten, 40)
+    leaked = [flaw.reasoning for flaw in found if flaw.kind == "leaked_implementation"]
+    assert any("text[0] = text[0].upper()" in text for text in leaked)
+    assert not any("__" in text for text in leaked)
+
+
 def test_a_change_that_breaks_no_test_is_no_flaw(trials: Trials) -> None:
     # That the loop starts one later, or that "greater" becomes "at least", changes nothing for the only test.
     harmless = code_problem(
