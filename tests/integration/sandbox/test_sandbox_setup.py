@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -96,12 +97,25 @@ def test_every_tier_tells_right_from_wrong(tier: str) -> None:
         sandbox.close()
 
 
-def test_slots_are_pinned_to_their_cores() -> None:
-    core = min(os.sched_getaffinity(0))
-    sandbox = Sandbox(sandbox_config(cores=(core,)), 1)
+def test_slots_are_pinned_to_their_cores_and_so_are_those_that_take_their_place() -> None:
+    cores = tuple(sorted(os.sched_getaffinity(0)))[:2]
+    sandbox = Sandbox(sandbox_config(cores=cores), 2)
+
+    def pinned() -> list[list[int]]:
+        return sorted(sorted(os.sched_getaffinity(slot.pid or 0)) for slot in sandbox.slots)
+
     try:
-        tests = CodeTests("stdio", ("",), (f"{{{core}}}",))
-        assert sandbox.run("import os; print(os.sched_getaffinity(0))", tests).passed
+        wanted = sorted([core] for core in (*cores, *cores)[:2])
+        assert pinned() == wanted
+        where = "import os; print(*os.sched_getaffinity(0))"
+        assert sandbox.run(where, CodeTests("stdio", ("",), (str(cores[0]),))).passed
+        victim = next(slot for slot in sandbox.slots if slot.cores == (cores[-1],))
+        for killed in range(1, 4):
+            os.kill(victim.pid or 0, signal.SIGKILL)
+            while sandbox.counts.restarts < killed:
+                assert sandbox.run("print(1)", CodeTests("stdio", ("",), ("1",))).passed
+            assert pinned() == wanted
+            victim = next(slot for slot in sandbox.slots if slot.cores == (cores[-1],))
     finally:
         sandbox.close()
 

@@ -65,13 +65,17 @@ class Sandbox:
         self._closed = False
         self._runs = self._no_verdicts = self._restarts = self._starting = 0
         self._wanted = slots
+        #: The cores of each slot that is to be started.
+        self._places: deque[tuple[int, ...]] = deque(
+            (config.cores[i % len(config.cores)],) if config.cores else () for i in range(slots)
+        )
         self._last_cause = ""
         self._gave_up_at = 0.0
         try:
             if policy is None:
                 policy, self.reports = self._starter.submit(choose, config).result()
             self._policy = policy
-            self._starter.submit(self._start_all, slots).result()
+            self._starter.submit(self._start_all).result()
         except BaseException:  # A failure or Ctrl-C: no process stays up, and it goes on.
             self.close()
             raise
@@ -192,9 +196,9 @@ class Sandbox:
         if missing and time.monotonic() > self._gave_up_at + NEXT_RESTARTS_S:
             self._replace()
 
-    def _start_all(self, count: int) -> None:
-        for index in range(count):
-            slot = self._new_slot(index)
+    def _start_all(self) -> None:
+        for _ in range(self._wanted):
+            slot = self._new_slot()
             with self._changed:
                 self._slots.append(slot)
                 self._free.append(slot)
@@ -203,11 +207,12 @@ class Sandbox:
         slot = None
         if broken is not None:
             broken.stop()
+            self._places.append(broken.cores)
         for attempt in range(RESTARTS):
             if self._closed:
                 break
             try:
-                slot = self._new_slot(self._restarts)
+                slot = self._new_slot()
                 break
             except NoVerdict as error:
                 self._last_cause = error.cause
@@ -225,16 +230,16 @@ class Sandbox:
                 self._free.append(slot)
             self._changed.notify_all()
 
-    def _new_slot(self, index: int) -> Slot:
-        """A slot whose controls were judged right. Raises NoVerdict."""
-        cores = self.config.cores
-        slot = Slot(self._policy, self.config, (cores[index % len(cores)],) if cores else ())
+    def _new_slot(self) -> Slot:
+        """A slot in the place of one that is missing, whose controls were judged right. Raises NoVerdict."""
+        slot = Slot(self._policy, self.config, self._places[0])
         slot.start()
         try:
             check_slot(slot, self.config)
         except NoVerdict:
             slot.stop()
             raise
+        self._places.popleft()  # Only the thread that starts slots gets here.
         return slot
 
     def _check_open(self) -> None:

@@ -88,6 +88,7 @@ class Slot:
     """A fork server under a policy. ``start`` it from a thread that lives as long as the slot is to live.
 
     Attributes:
+        cores: those that it is pinned to; empty: not pinned.
         broken: whether it has to be replaced; set by whatever raised ``NoVerdict``.
     """
 
@@ -95,7 +96,7 @@ class Slot:
         self.policy = policy
         self.config = config
         self.broken = False
-        self._cores = cores
+        self.cores = cores
         self._runs = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -180,7 +181,7 @@ class Slot:
                 start_new_session=True,
             )
             theirs.close()
-            self._send(slot_message(self.policy, self.config, directory, self._cores))
+            self._send(slot_message(self.policy, self.config, directory, self.cores))
             ready = self._receive()
             if "map" in ready:
                 self._map_ids(self._process.pid)
