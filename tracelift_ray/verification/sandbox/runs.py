@@ -22,6 +22,8 @@ MAX_DETAIL_CHARS = 300
 MAX_SHOWN_CHARS = 2000
 _MIB = 1024**2
 _RESULTS_BYTES = _MIB
+#: Read of each stream of a run that wrote too much.
+_FLOOD_BYTES = 64 * 1024
 
 
 @dataclass
@@ -136,7 +138,7 @@ def _run_functions(
             job = _job(config, tests=total - first)
             ending = slot.execute(job, [payload, stdin, stdout, stderr, wanted, results])
             output = _output(config, stdout, stderr)
-            said = os.pread(results, _RESULTS_BYTES, 0)
+            said = os.pread(results, min(os.fstat(results).st_size, _RESULTS_BYTES), 0)
         found = function_results(ending, output, config.cpu_s, said, range(first, total))
         tally.add(ending, output, found)
         if found[-1].outcome == "does_not_compile" or (stop_early and tally.first_failure is not None):
@@ -156,9 +158,15 @@ def _job(config: SandboxConfig, tests: int) -> dict[str, Any]:
 
 
 def _output(config: SandboxConfig, stdout: int, stderr: int) -> Output:
+    """What a run wrote; of one that wrote too much, the beginning.
+
+    Read by size: with room for the limit every time, the allocator would keep such room for each thread.
+    """
     limit = config.output_kib * 1024
-    flooded = os.fstat(stdout).st_size + os.fstat(stderr).st_size > limit
-    return Output(os.pread(stdout, limit, 0), os.pread(stderr, limit, 0), flooded)
+    sizes = os.fstat(stdout).st_size, os.fstat(stderr).st_size
+    flooded = sum(sizes) > limit
+    most = min(limit, _FLOOD_BYTES) if flooded else limit
+    return Output(os.pread(stdout, min(sizes[0], most), 0), os.pread(stderr, min(sizes[1], most), 0), flooded)
 
 
 def _sealed(stack: contextlib.ExitStack, content: bytes) -> int:
