@@ -58,6 +58,7 @@ class Interpreter:
         sys_path: where programs import from.
         read_only: files and folders that exist in a root of its own.
         readable: files and folders that programs may read, with all below.
+        readable_system: those of them that are not the library's.
         listed: folders that programs may list.
         hidden: folders of third-party packages, shown empty in a root of its own.
         open_to_all: whether every user may read the library, which programs under an id of their own must.
@@ -67,6 +68,7 @@ class Interpreter:
     sys_path: tuple[str, ...]
     read_only: tuple[str, ...]
     readable: tuple[str, ...]
+    readable_system: tuple[str, ...]
     listed: tuple[str, ...]
     hidden: tuple[str, ...]
     open_to_all: bool
@@ -86,6 +88,13 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
         slot_id = _INNER_ID
     elif root and policy.tier == "flat":
         slot_id = new_slot_id()
+    in_memory = policy.tier == "flat" and root and not python.open_to_all
+    # Every process takes a copy of the rules, so there are no more of them than are needed.
+    readable, listed = python.readable, python.listed
+    if policy.tier == "userns":
+        readable, listed = ("/",), ()  # a root of its own, with nothing else in it; no file outside is below it
+    elif in_memory:
+        readable, listed = python.readable_system, ()  # programs may not enter the library's folder anyway
     return {
         "tier": policy.tier,
         "seccomp": policy.seccomp,
@@ -102,10 +111,10 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
         "scratch_mib": _SCRATCH_MIB,
         "read_only": python.read_only,
         "hidden": python.hidden,
-        "readable": python.readable,
-        "listed": python.listed,
+        "readable": readable,
+        "listed": listed,
         "sys_path": python.sys_path,
-        "library_in_memory": policy.tier == "flat" and root and not python.open_to_all,
+        "library_in_memory": in_memory,
         "preload": config.preload,
     }
 
@@ -156,6 +165,7 @@ def interpreter(packages: str) -> Interpreter:
         sys_path=(*sys_path, *added),
         read_only=_outermost([*system, *own, *added]),
         readable=tuple(readable),
+        readable_system=(*system, *added),
         listed=tuple(listed),
         hidden=tuple(dict.fromkeys(hidden)),
         open_to_all=_open_to_all(library),
