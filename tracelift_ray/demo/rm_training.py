@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from tracelift_ray.demo.flaws import habitual_lines, miswritten
 from tracelift_ray.demo.source import flawed_traces, group_of
 from tracelift_ray.demo.tokenizer import build_tokenizer
 from tracelift_ray.demo.traces import clean_lines, is_valid, render
-from tracelift_ray.demo.training import Recipe
+from tracelift_ray.demo.training import Recipe, minimize
 from tracelift_ray.demo.world import WordProblem, draw_problem
 from tracelift_ray.reasoning_rm.dataset import dimension_names
 from tracelift_ray.reasoning_rm.inputs import render_input
@@ -53,8 +52,6 @@ LOSS = LossSettings(
 MARK_WEIGHT, WORD_WEIGHT = 3.0, 0.5
 #: Most marks are of no fault.
 FAULT_WEIGHT = 3.0
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -213,22 +210,9 @@ def fit_rm(
 ) -> float:
     """Trains in place on groups drawn anew for every step; the mean loss of the last ``log_every`` steps."""
     lesson = Lesson(model)
-    optimizer = torch.optim.AdamW(lesson.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-    recent: list[float] = []
-    lesson.train()
-    for step in range(recipe.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr_at(step)
-        loss = lesson(mark_groups([draw() for _ in range(recipe.rows_per_step)]))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
-        optimizer.step()
-        recent = [*recent[-log_every + 1 :], loss.item()]
-        if (step + 1) % log_every == 0:
-            _log.info("step %d of %d: loss %.4f", step + 1, recipe.steps, sum(recent) / len(recent))
-    model.eval()
-    return sum(recent) / len(recent)
+    return minimize(
+        lambda: lesson(mark_groups([draw() for _ in range(recipe.rows_per_step)])), lesson, recipe, log_every
+    )
 
 
 def train_reasoning_rm(executor: Path, recipe: Recipe = RECIPE) -> ReasoningRewardModel:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from tracelift_ray.demo.tokenizer import BOS, EOS, MAX_LENGTH, PAD, vocabulary
@@ -82,23 +83,32 @@ def collate_rows(rows: Sequence[Sequence[Part]]) -> tuple[torch.Tensor, torch.Te
 
 
 def fit(model: Any, draw_row: Callable[[], Sequence[Part]], recipe: Recipe, log_every: int = 50) -> float:
-    """Trains in place on rows drawn anew for every step and returns the mean loss of the last ``log_every`` steps."""
+    """Trains in place on rows drawn anew for every step; the mean loss of the last ``log_every`` steps."""
+
+    def loss() -> torch.Tensor:
+        tokens, learned = collate_rows([draw_row() for _ in range(recipe.rows_per_step)])
+        # The padding is on the right of a causal model, so no attention mask is needed.
+        hidden = model.model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
+        chosen = learned[:, 1:]
+        return functional.cross_entropy(model.lm_head(hidden[chosen]), tokens[:, 1:][chosen])
+
+    return minimize(loss, model, recipe, log_every)
+
+
+def minimize(loss: Callable[[], torch.Tensor], model: nn.Module, recipe: Recipe, log_every: int) -> float:
+    """Takes the recipe's steps down a loss, computed anew at every step; the mean loss of the last ``log_every``."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
     recent: list[float] = []
     model.train()
     for step in range(recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr_at(step)
-        tokens, learned = collate_rows([draw_row() for _ in range(recipe.rows_per_step)])
-        # The padding is on the right of a causal model, so no attention mask is needed.
-        hidden = model.model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
-        chosen = learned[:, 1:]
-        loss = functional.cross_entropy(model.lm_head(hidden[chosen]), tokens[:, 1:][chosen])
+        found = loss()
         optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        found.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        recent = [*recent[-log_every + 1 :], loss.item()]
+        recent = [*recent[-log_every + 1 :], found.item()]
         if (step + 1) % log_every == 0:
             _log.info("step %d of %d: loss %.4f", step + 1, recipe.steps, sum(recent) / len(recent))
     model.eval()

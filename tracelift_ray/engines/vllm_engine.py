@@ -182,7 +182,8 @@ class VllmEngine:
 
         from tracelift_ray.engines.vllm_worker_extension import manifest_fields
 
-        # Not ``llm.pause_generation``: for a text model it does the same, then sleeps 20 ms for outputs that are on their way.
+        # Not ``llm.pause_generation``, which then sleeps 20 ms for outputs that are on their way: a completion names
+        # the versions that wrote it, whenever it comes.
         await llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)
         await llm.start_weight_update()
         await llm.update_weights(WeightTransferUpdateRequest(manifest_fields(manifest)))

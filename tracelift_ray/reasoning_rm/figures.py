@@ -1,51 +1,25 @@
-"""The pictures of a trained reward model and of a report on it, drawn with matplotlib's file-only backend."""
+"""The picture of a trained reward model, and the panels that it shares with the picture of a report on one."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tracelift_ray.plotting import COLOURS, FAINT, picture, smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from tracelift_ray.reasoning_rm.finish import TrainingResult
     from tracelift_ray.reasoning_rm.measures import Calibration
 
-#: Distinct also for colour-blind readers.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-FAINT = "#9aa0a8"
-_INK = "#30343b"
-STYLE: Any = {
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e8eb",
-    "axes.axisbelow": True,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "lines.linewidth": 2.0,
-}
-
 
 def draw_training(result: TrainingResult, path: Path) -> None:
     """Loss, held-out accuracy while training, pair accuracy by kind of flaw, and calibration."""
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        figure, panels = new_figure(2, 2, (11.5, 7.6))
+    with picture(path, 2, 2, (11.5, 7.6)) as (_, rows):
+        panels = [*rows[0], *rows[1]]
         steps = range(1, len(result.losses) + 1)
-        panels[0].plot(steps, _smooth(result.losses), color=COLOURS[0])
+        panels[0].plot(steps, smoothed(result.losses), color=COLOURS[0])
         label(panels[0], "Training loss", "step")
         checked = [evaluation.step for evaluation in result.evaluations]
         for name, colour in (("pair_accuracy", COLOURS[0]), ("group_accuracy", COLOURS[1])):
@@ -58,22 +32,6 @@ def draw_training(result: TrainingResult, path: Path) -> None:
         kinds = {kind: share for kind, (share, _) in result.heldout.kind_accuracy.items()}
         draw_kinds(panels[2], {"saved model": kinds})
         draw_reliability(panels[3], result.heldout.calibration)
-        save_figure(figure, path)
-
-
-def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure of ``rows`` x ``columns`` panels, in reading order."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG."""
-    figure.savefig(path, dpi=130)
 
 
 def label(panel: Axes, title: str, below: str) -> None:
@@ -112,9 +70,3 @@ def draw_reliability(panel: Axes, calibration: Calibration) -> None:
     panel.set_ylim(0, 1.02)
     panel.set_ylabel("judged total")
     label(panel, f"Calibration of the total (ECE {calibration.error:.3f})", "predicted total")
-
-
-def _smooth(values: Sequence[float]) -> list[float]:
-    """Trailing means over a twentieth of the run."""
-    window = max(1, len(values) // 20)
-    return [statistics.fmean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]

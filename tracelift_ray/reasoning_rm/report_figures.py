@@ -6,17 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracelift_ray.plotting import COLOURS, FAINT, picture
 from tracelift_ray.reasoning_rm.drift import Drift, Window
-from tracelift_ray.reasoning_rm.figures import (
-    COLOURS,
-    FAINT,
-    STYLE,
-    draw_kinds,
-    draw_reliability,
-    label,
-    new_figure,
-    save_figure,
-)
+from tracelift_ray.reasoning_rm.figures import draw_kinds, draw_reliability, label
 from tracelift_ray.reasoning_rm.rankings import Ranking
 
 if TYPE_CHECKING:
@@ -35,11 +27,9 @@ _ORDERS = (
 
 def draw_report(report: RmReport, path: Path) -> None:
     """Pairs by ranking and by kind of flaw and calibration on held-out groups; scores and orders over the run."""
-    import matplotlib
-
     rows = (report.heldout is not None) + (report.drift is not None)
-    with matplotlib.rc_context(STYLE):
-        figure, panels = new_figure(rows, 3, (15, 4.6 * rows))
+    with picture(path, rows, 3, (15, 4.6 * rows)) as (_, drawn):
+        panels = [panel for row in drawn for panel in row]
         if report.heldout is not None:
             rankings = report.heldout.rankings
             _draw_rankings(panels[0], rankings)
@@ -49,7 +39,6 @@ def draw_report(report: RmReport, path: Path) -> None:
             _draw_means(panels[-3], report.drift)
             _draw_orders(panels[-2], report.drift.windows)
             panels[-1].axis("off")
-        save_figure(figure, path)
 
 
 def _draw_rankings(panel: Axes, rankings: Sequence[Ranking]) -> None:

@@ -1,4 +1,4 @@
-"""The pictures of a report, drawn with matplotlib's file-only backend.
+"""The pictures of a report.
 
 One run: held-out accuracy with and without a trace, uplift, trace validity or RM score, and training reward, a colour
 for each task. Several runs: a row of panels for each task, a colour for each arm, the mean over seeds with a band from
@@ -11,8 +11,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tracelift_ray.plotting import COLOURS, picture, smoothed
 from tracelift_ray.tracking.history import RunHistory
 from tracelift_ray.tracking.tables import by_arm
 
@@ -20,52 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Distinct also for colour-blind readers.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_INK = "#30343b"
-_STYLE: Any = {
-    "font.size": 10.5,
-    "text.color": _INK,
-    "axes.edgecolor": "#9aa0a8",
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e8eb",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "lines.linewidth": 2.2,
-    "lines.markersize": 4.5,
-}
 _EVALUATED = {
     "accuracy": "Held-out system accuracy",
     "uplift": "Held-out uplift",
     "trace_validity": "Held-out trace validity",
     "rm_score": "Held-out RM score",
 }
-
-
-def _smooth(values: Sequence[float]) -> list[float]:
-    """Trailing means over a twentieth of the run, so that a trend shows through the noise of small batches."""
-    window = max(1, len(values) // 20)
-    return [statistics.fmean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
-
-
-def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[list[Axes]]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1), facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, [list(row) for row in axes]
 
 
 def _finish(panel: Axes, title: str, rate: bool) -> None:
@@ -95,13 +56,10 @@ def _legend_below(figure: Figure, panel: Axes) -> None:
 
 def draw_run(run: RunHistory, path: Path) -> None:
     """Curves of one run, as a PNG of about 1400 by 1000 pixels."""
-    from matplotlib import rc_context
-
-    with rc_context(_STYLE):
-        figure, ((accuracy, uplift), (quality, reward)) = _new_figure(2, 2, (10.0, 7.2))
+    with picture(path, 2, 2, (10.0, 7.2)) as (figure, ((accuracy, uplift), (quality, reward))):
         figure.suptitle(f"{run.name}: {run.arm}, seed {run.seed}", fontweight="bold", fontsize=13)
         judged = "trace_validity" if _is_measured([run], "trace_validity") else "rm_score"
-        for task, colour in zip(run.tasks, _COLOURS, strict=False):
+        for task, colour in zip(run.tasks, COLOURS, strict=False):
             prefix = f"evaluation/{task}"
             accuracy.plot(*run.series(f"{prefix}/accuracy"), color=colour, marker="o", label=f"{task}")
             accuracy.plot(
@@ -111,14 +69,13 @@ def draw_run(run: RunHistory, path: Path) -> None:
             quality.plot(*run.series(f"{prefix}/{judged}"), color=colour, marker="o")
             steps, values = run.series(f"reward/{task}/mean")
             reward.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
-            reward.plot(steps, _smooth(values), color=colour)
+            reward.plot(steps, smoothed(values), color=colour)
         _zero_line(uplift)
         _finish(accuracy, _EVALUATED["accuracy"], rate=True)
         _finish(uplift, _EVALUATED["uplift"], rate=False)
         _finish(quality, _EVALUATED[judged], rate=True)
         _finish(reward, "Training reward (batch mean)", rate=False)
         _legend_below(figure, accuracy)
-        figure.savefig(path, dpi=140)
 
 
 def _plot_band(panel: Axes, runs: Sequence[RunHistory], metric: str, colour: str, label: str) -> None:
@@ -139,17 +96,15 @@ def _plot_band(panel: Axes, runs: Sequence[RunHistory], metric: str, colour: str
 
 def draw_comparison(runs: Sequence[RunHistory], path: Path) -> None:
     """Curves of several runs, arm by arm; a row of panels for each task."""
-    from matplotlib import rc_context
-
     tasks = sorted({task for run in runs for task in run.tasks}, reverse=True)
     names = [name for name in _EVALUATED if _is_measured(runs, name)]
     if not tasks or not names:
         raise ValueError("none of the runs holds an evaluation, so there is nothing to draw")
-    with rc_context(_STYLE):
-        figure, rows = _new_figure(len(tasks), len(names), (4.0 * len(names), 3.5 * len(tasks) + 0.5))
+    size = (4.0 * len(names), 3.5 * len(tasks) + 0.5)
+    with picture(path, len(tasks), len(names), size) as (figure, rows):
         for task, row in zip(tasks, rows, strict=True):
             for name, panel in zip(names, row, strict=True):
-                for (arm, members), colour in zip(by_arm(runs).items(), _COLOURS * len(runs), strict=False):
+                for (arm, members), colour in zip(by_arm(runs).items(), COLOURS * len(runs), strict=False):
                     label = f"{arm} ({len(members)} seed{'s' if len(members) > 1 else ''})"
                     _plot_band(panel, members, f"evaluation/{task}/{name}", colour, label)
                 if name == "uplift":
@@ -157,4 +112,3 @@ def draw_comparison(runs: Sequence[RunHistory], path: Path) -> None:
                 _finish(panel, f"{task}: {_EVALUATED[name].removeprefix('Held-out ')}", rate=name != "uplift")
         figure.suptitle("Held-out problems by arm; bands from the lowest to the highest seed", fontweight="bold")
         _legend_below(figure, rows[0][0])
-        figure.savefig(path, dpi=140)
