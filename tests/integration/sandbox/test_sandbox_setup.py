@@ -120,6 +120,16 @@ def test_slots_are_pinned_to_their_cores_and_so_are_those_that_take_their_place(
         sandbox.close()
 
 
+@pytest.mark.parametrize("tier", ["userns", "flat"])
+def test_a_program_leads_its_group_and_no_session_so_it_can_take_no_terminal(tier: str) -> None:
+    sandbox = Sandbox(sandbox_config(tier=tier), 1)
+    try:
+        where = "import os; print(os.getpgrp() == os.getpid(), os.getsid(0) == os.getpid())"
+        assert sandbox.run(where, CodeTests("stdio", ("",), ("True False",))).passed
+    finally:
+        sandbox.close()
+
+
 def test_packages_from_their_folder_can_be_imported_and_no_others(tmp_path: Path) -> None:
     folder = tmp_path / "packages"
     (folder / "greeting").mkdir(parents=True)

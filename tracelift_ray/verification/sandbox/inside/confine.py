@@ -6,7 +6,8 @@ any of these steps taken:
 ====  ===================================  ============================================================================
 step  what                                 why here
 ====  ===================================  ============================================================================
-1     a session of its own                 signals of a terminal and of the server's group do not reach the program
+1     a process group of its own           signals of the server's group do not reach it; the server's session has no
+                                           terminal, and a process that does not lead it can take none
 2     descriptors to their places          a source never stands where a target belongs: the server keeps those taken
 3     all other descriptors closed         the control channel, above all; before anything untrusted is read
 4     user and group ids                   while the capabilities for it are still there
@@ -123,7 +124,7 @@ def prepare(
     if min(payload, report, *rules, *places.values()) < PLACES:
         raise OSError("a descriptor of a run stands in the place of another")
     calls: tuple[Step, ...] = (
-        (1, os.setsid, ()),
+        (1, os.setpgid, (0, 0)),
         *((2, os.dup2, (source, target)) for target, source in places.items()),
         *((3, *syscalls.closing(*gap)) for gap in _gaps([*places, payload, report, *rules])),
         *shared,
