@@ -95,14 +95,14 @@ def _run_stdio(
     stop_early: bool,
 ) -> None:
     """A process for each test, which sees its input and never what is expected."""
-    payload = _sealed(stack, marshal.dumps({"program": program}))
+    payload, compiled = _sealed(stack, marshal.dumps(program)), _empty(stack)
     rule = OutputRule.of(tests)
     job = _job(config, tests=1)
     for given, expected in zip(tests.inputs, tests.outputs, strict=True):
         with contextlib.ExitStack() as files:
             stdin = _sealed(files, given.encode("utf-8", "surrogateescape"))
             stdout, stderr = _empty(files), _empty(files)
-            ending = slot.execute(job, [payload, stdin, stdout, stderr])
+            ending = slot.execute(job, [payload, stdin, stdout, stderr, compiled])
             output = _output(config, stdout, stderr)
         result = stdio_result(ending, output, config.cpu_s, expected, rule)
         tally.add(ending, output, [result])

@@ -124,7 +124,8 @@ class Slot:
 
         Args:
             job: its limits, and for how many tests they are.
-            descriptors: payload, stdin, stdout, stderr; for function tests the tests' payload and results, too.
+            descriptors: payload, stdin, stdout, stderr; then, for a whole program, the file for its code, and for
+                function tests the tests' payload and results.
 
         Raises:
             NoVerdict: there is no ending that says anything about the program.

@@ -107,7 +107,12 @@ class Preparation:
 
 
 def prepare(
-    places: Mapping[int, int], payload: int, report: int, confinement: Confinement, shared: tuple[Step, ...]
+    places: Mapping[int, int],
+    payload: int,
+    report: int,
+    confinement: Confinement,
+    shared: tuple[Step, ...],
+    also_kept: tuple[int, ...] = (),
 ) -> Preparation:
     """In the server: the calls of steps 1 to 10, in the order of the module's table.
 
@@ -116,17 +121,18 @@ def prepare(
         payload: descriptor of what to run.
         report: descriptor on which to report.
         shared: ``confinement.calls`` for the run's limits.
+        also_kept: descriptors that stay open; whoever uses them closes them before the program runs.
 
     Raises:
         OSError: a source stands where a place is.
     """
     rules = [] if confinement.rules is None else [confinement.rules]
-    if min(payload, report, *rules, *places.values()) < PLACES:
+    if min(payload, report, *rules, *also_kept, *places.values()) < PLACES:
         raise OSError("a descriptor of a run stands in the place of another")
     calls: tuple[Step, ...] = (
         (1, os.setpgid, (0, 0)),
         *((2, os.dup2, (source, target)) for target, source in places.items()),
-        *((3, *syscalls.closing(*gap)) for gap in _gaps([*places, payload, report, *rules])),
+        *((3, *syscalls.closing(*gap)) for gap in _gaps([*places, payload, report, *rules, *also_kept])),
         *shared,
     )
     return Preparation(calls, payload, report, confinement.seccomp_filter)

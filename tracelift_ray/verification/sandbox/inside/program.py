@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
 import gc
 import io
 import linecache
+import marshal
 import os
 import sys
 import traceback
@@ -26,10 +28,14 @@ FILE = "program.py"
 _NOT_COMPILED = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
-def run_program(source: str, report: int) -> None:
-    """Runs a whole program as ``__main__`` and ends the process with its exit code."""
+def run_program(source: str, report: int, compiled: int) -> None:
+    """Runs a whole program as ``__main__`` and ends the process with its exit code.
+
+    Args:
+        compiled: a file for the program's code, empty in the first run of a program: tests after it need not compile.
+    """
     module = make_module("__main__")
-    code = compile_program(source, report)
+    code = compile_program(source, report, compiled)
     finish(guarded(lambda: exec(code, module.__dict__)), module)
 
 
@@ -44,18 +50,42 @@ def make_module(name: str) -> ModuleType:
     return module
 
 
-def compile_program(source: str, report: int) -> CodeType:
-    """The program's code. Where it does not compile, that is reported and the process ends. Closes the report."""
+def compile_program(source: str, report: int, compiled: int | None = None) -> CodeType:
+    """The program's code. Where it does not compile, that is reported and the process ends.
+
+    Closes ``report`` and ``compiled``, so that the program has neither.
+    """
     source = source.removeprefix("\ufeff")
-    try:
-        code = compile(source, FILE, "exec", dont_inherit=True)
-    except _NOT_COMPILED as error:
-        os.write(report, DOES_NOT_COMPILE)
-        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
-        os._exit(1)
+    code = None if compiled is None else _code_in(compiled)
+    if code is None:
+        try:
+            code = compile(source, FILE, "exec", dont_inherit=True)
+        except _NOT_COMPILED as error:
+            os.write(report, DOES_NOT_COMPILE)
+            os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
+            os._exit(1)
+        if compiled is not None:
+            _keep(code, compiled)
     os.close(report)
+    if compiled is not None:
+        os.close(compiled)
     linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
     return code
+
+
+def _code_in(file: int) -> CodeType | None:
+    """The code that an earlier run of the program left, before the program itself began; None where it left none."""
+    size = os.lseek(file, 0, os.SEEK_END)
+    try:
+        return marshal.loads(os.pread(file, size, 0)) if size else None
+    except (EOFError, ValueError, TypeError, MemoryError):  # That run ended while it wrote.
+        return None
+
+
+def _keep(code: CodeType, file: int) -> None:
+    """Leave the code for the runs after this one; where there is no room for it, they compile again."""
+    with contextlib.suppress(OSError, ValueError, MemoryError):
+        os.pwrite(file, marshal.dumps(code), 0)
 
 
 def open_streams() -> None:

@@ -53,8 +53,10 @@ class Run:
     def start(self, descriptors: list[int]) -> None:
         """Fork what the run needs; ``descriptors`` are those that came with its message."""
         payload, stdin, stdout, stderr, *more = descriptors
-        if not more:
-            self._fork(payload, {0: stdin, 1: stdout, 2: stderr}, _run_program)
+        if len(more) == 1:
+            (code,) = more
+            places = {0: stdin, 1: stdout, 2: stderr}
+            self._fork(payload, places, lambda given, report: program.run_program(given, report, code), (code,))
             return
         tests, results = more
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -136,10 +138,16 @@ class Run:
         """Whether what is left of the run may be ended once its last process has."""
         return self._gone_at is None or time.monotonic() > self._gone_at + GONE_S
 
-    def _fork(self, payload: int, places: dict[int, int], body: Callable[[dict[str, Any], int], None]) -> None:
+    def _fork(
+        self,
+        payload: int,
+        places: dict[int, int],
+        body: Callable[[Any, int], None],
+        also_kept: tuple[int, ...] = (),
+    ) -> None:
         reading, report = os.pipe()
         self._reports.append(reading)
-        prepared = prepare(places, payload, report, self._confinement, self._calls)
+        prepared = prepare(places, payload, report, self._confinement, self._calls, also_kept)
         pid = os.fork()
         if pid == 0:
             try:
@@ -192,10 +200,6 @@ class Run:
             f'{{"id": {self._job["id"]}, "processes": [{", ".join(processes)}], "killed_for": "{self._killed_for}", '
             f'"wall_s": {wall_s}}}'
         )
-
-
-def _run_program(payload: dict[str, Any], report: int) -> None:
-    program.run_program(payload["program"], report)
 
 
 def _run_solution(payload: dict[str, Any], report: int) -> None:

@@ -79,11 +79,13 @@ def _rehearse() -> None:
     """What a child does of its own, but for being confined: that would be for good."""
     ours = sys.modules["__main__"]
     payload, (reading, report) = os.memfd_create("rehearsal"), os.pipe()
-    os.write(payload, marshal.dumps({"program": "x = 1\n"}))
+    os.write(payload, marshal.dumps("x = 1\n"))
     nothing = ((0, os.getpid, ()),) * 20
-    source = marshal.loads(confine(Preparation(nothing, payload, report, None)))["program"]
+    source = marshal.loads(confine(Preparation(nothing, payload, report, None)))
     module = program.make_module("__main__")
-    code = program.compile_program(source, report)
+    compiled = os.memfd_create("rehearsal")
+    program.compile_program(source, os.dup(report), os.dup(compiled))
+    code = program.compile_program(source, report, compiled)
     program.guarded(lambda: exec(code, module.__dict__))
     os.close(reading)
     sys.modules["__main__"] = ours
