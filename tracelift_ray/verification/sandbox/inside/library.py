@@ -25,7 +25,7 @@ _LEFT_OUT = {"test", "tests", "idlelib", "idle_test", "turtledemo", "tkinter", "
 #: of Python source and stand in for such a module only to be faster. Each one makes every fork slower.
 _NOT_PRELOADED = (
     "_test", "_ctypes_test", "xx", "_xx", "_tkinter", "_curses", "readline", "_dbm", "_gdbm", "_asyncio", "_zoneinfo",
-    "_crypt", "_lsprof", "audioop", "nis", "ossaudiodev", "spwd", "syslog",
+    "_crypt", "audioop", "nis", "ossaudiodev", "spwd", "syslog",
 )  # fmt: skip
 
 
