@@ -63,7 +63,7 @@ class Server:
         _be_first_to_go()
         _take_places()
         if config["slot_id"] is not None:
-            os.setgroups([])  # Programs get one of their own, and that needs rights that they no longer have then.
+            _leave_groups()
         if config["cores"]:
             os.sched_setaffinity(0, config["cores"])
         syscalls.perform(syscalls.DYING_WITH_PARENT)
@@ -141,6 +141,15 @@ def _be_first_to_go() -> None:
     """Where memory runs out, the kernel is to end programs before a trainer; their runs then have no verdict."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
+
+
+def _leave_groups() -> None:
+    """Programs under an id of their own have no group but their own, and inherit that from here."""
+    try:
+        os.setgroups([])
+    except PermissionError:  # In a user namespace whose groups are fixed; then there must be none.
+        if os.getgroups():
+            raise
 
 
 def _take_places() -> None:
