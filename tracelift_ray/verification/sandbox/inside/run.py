@@ -166,7 +166,7 @@ class Run:
 
     def _kill(self, reason: str) -> None:
         self._killed_for = reason
-        for pid in self._pids:
+        for pid in reversed(self._pids):  # The tests first: else they could still say that the program left them.
             if pid in self._ended:
                 continue
             self._killed.add(pid)
