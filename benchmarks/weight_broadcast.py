@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.tiny import engine_config, make_tokenizer
 from tracelift_ray.engines.base import build_engine
 from tracelift_ray.engines.transfer import WeightManifest
+from tracelift_ray.policy.export import largest_last
 from tracelift_ray.policy.weight_source import WeightSender, build_weight_sender, parameter_specs
 from tracelift_ray.types import Prompt, SamplingParams
 
@@ -51,7 +52,7 @@ async def measure(dtype: str, rounds: int, layers: int) -> list[float]:
     """Seconds of each round; the first, and then every second one, find the engine idle."""
     with tempfile.TemporaryDirectory() as directory:
         model = random_smollm2(Path(directory), layers, dtype)
-        parameters = list(model.named_parameters())
+        parameters = largest_last(model.named_parameters())
         count = sum(parameter.numel() for _, parameter in parameters)
         print(f"{count / 1e6:.1f} M parameters in {dtype}, {len(parameters)} tensors", flush=True)
         engine = build_engine(engine_config("vllm", dtype=dtype), directory, trainable=True)

@@ -1,13 +1,14 @@
 """Full weights out of a DeepSpeed-wrapped model, whatever ZeRO stage divides them, and into a Hugging Face directory.
 
-Promises: names and order are those of ``module.named_parameters()`` (Hugging Face names, each tied tensor once);
-gathering holds one bucket of full tensors at a time; all ranks must run the iteration to its end together.
+Promises: names are those of ``module.named_parameters()`` (Hugging Face names, each tied tensor once), in its order but
+for the largest, which come last; gathering holds one bucket of full tensors at a time; all ranks must run the iteration
+to its end together.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ def named_tensors(model: torch.nn.Module, bucket_mib: int) -> Iterator[tuple[str
     Under ZeRO-3 this is a collective that gathers up to ``bucket_mib`` MiB at a time (a larger tensor alone) and every
     rank is given the full tensors. The tensors are the live weights: they must not be written to.
     """
-    parameters = list(model.named_parameters())
+    parameters = largest_last(model.named_parameters())
     if not any(hasattr(parameter, "ds_id") for _, parameter in parameters):
         yield from ((name, parameter.detach()) for name, parameter in parameters)
         return
@@ -42,6 +43,21 @@ def named_tensors(model: torch.nn.Module, bucket_mib: int) -> Iterator[tuple[str
             yield from ((name, parameter.data) for name, parameter in bucket)
 
 
+def largest_last(parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> list[tuple[str, torch.nn.Parameter]]:
+    """The parameters in their order, but for those of the greatest size, which come last.
+
+    A receiver loads a tensor once all of it is there. It would wait for an embedding that comes first; for one that
+    comes last it does not, since by then the sender is ahead.
+    """
+    named = list(parameters)
+    largest = max((_full_numel(parameter) for _, parameter in named), default=0)
+    return sorted(named, key=lambda each: _full_numel(each[1]) == largest)
+
+
+def _full_numel(parameter: torch.nn.Parameter) -> int:
+    return getattr(parameter, "ds_numel", parameter.numel())
+
+
 def _buckets(
     parameters: list[tuple[str, torch.nn.Parameter]], limit: int
 ) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
@@ -49,7 +65,7 @@ def _buckets(
     bucket: list[tuple[str, torch.nn.Parameter]] = []
     size = 0
     for name, parameter in parameters:
-        full = getattr(parameter, "ds_numel", parameter.numel()) * parameter.element_size()
+        full = _full_numel(parameter) * parameter.element_size()
         if bucket and size + full > limit:
             yield bucket
             bucket, size = [], 0

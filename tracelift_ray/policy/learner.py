@@ -19,7 +19,7 @@ from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
 from tracelift_ray.engines.transfer import TensorSpec, WeightManifest
 from tracelift_ray.policy import learner_state
 from tracelift_ray.policy.checkpoint import disk_errors
-from tracelift_ray.policy.export import named_tensors, save_pretrained
+from tracelift_ray.policy.export import largest_last, named_tensors, save_pretrained
 from tracelift_ray.policy.losses import policy_loss, sample_weight, token_entropy, token_logprobs
 from tracelift_ray.policy.metrics import MetricSums, UpdateMetrics
 from tracelift_ray.policy.microbatches import MicroBatch, check_batch, check_packing, collate, completion_logits
@@ -233,7 +233,7 @@ class Learner:
 
     def parameter_specs(self) -> tuple[TensorSpec, ...]:
         """Name, full shape and dtype of every parameter, in the order of ``named_tensors``. No collective."""
-        return parameter_specs(self._engine.module.named_parameters(), self._config.dtype)
+        return parameter_specs(largest_last(self._engine.module.named_parameters()), self._config.dtype)
 
     def named_tensors(self, bucket_mib: int = _BUCKET_MIB) -> Iterator[tuple[str, torch.Tensor]]:
         """The full weights; see ``export.named_tensors``. All ranks run it to its end together."""

@@ -14,7 +14,6 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -242,18 +241,15 @@ class SharedMemorySender:
 
     @staticmethod
     def _write(descriptor: int, manifest: WeightManifest, tensors: NamedTensors) -> int:
-        """Write all tensors, and after each how many there are; a second thread takes their checksum meanwhile."""
+        """Write all tensors, and after each how many there are."""
         offsets, end = layout(manifest.tensors)
-        checksum, hashing = HostChecksum(), []
-        with ThreadPoolExecutor(max_workers=1) as hasher:
-            pairs = zip(offsets, checked(manifest, tensors), strict=True)
-            for count, (offset, (_, tensor)) in enumerate(pairs, start=1):
-                data = tensor_bytes(tensor.cpu())
-                hashing.append(hasher.submit(checksum.add, data))
-                write_all(descriptor, data, offset)
-                write_all(descriptor, memoryview(TRAILER.pack(count, 0)), end)
-        for each in hashing:
-            each.result()
+        checksum = HostChecksum()
+        for count, (offset, (_, tensor)) in enumerate(zip(offsets, checked(manifest, tensors), strict=True), start=1):
+            data = tensor_bytes(tensor.cpu())
+            # On no thread of its own: that would take a core from the receiver, which is the slower of the two.
+            checksum.add(data)
+            write_all(descriptor, data, offset)
+            write_all(descriptor, memoryview(TRAILER.pack(count, 0)), end)
         # One more than there are tensors: the checksum is there too.
         write_all(descriptor, memoryview(TRAILER.pack(len(offsets) + 1, checksum.value())), end)
         return checksum.value()
