@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # One thread for each process, as the actors have: on two cores more of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,3 +11,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Models are local directories; nothing asks a hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A shell starts what it runs in the background deaf to Ctrl-C, and what a test starts would be so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
