@@ -74,9 +74,9 @@ def _memory_full(sandbox: Sandbox) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _starved(sandbox: Sandbox) -> Iterator[None]:
-    """Others take the cores."""
+    """Others take the cores, each in a session of its own, since the kernel may share cores out by session."""
     command = [sys.executable, "-S", "-c", "while True: pass"]
-    busy = [subprocess.Popen(command) for _ in range(BUSY_PROCESSES)]
+    busy = [subprocess.Popen(command, start_new_session=True) for _ in range(BUSY_PROCESSES)]
     try:
         yield
     finally:
