@@ -90,6 +90,7 @@ class RayLearnerGroup:
         self.config = run.learner
         self.placement = placement
         self.ranks: list[Any] = []
+        self.lock = asyncio.Lock()
 
     async def start(self, checkpoint: str | None = None) -> None:
         """Start all ranks together. Raises ``InfrastructureError``."""
@@ -104,10 +105,12 @@ class RayLearnerGroup:
 
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on ``batch``; its metrics."""
-        return await self._call(self.ranks, self.config.update_deadline_s, "update", ray.put(batch))
+        async with self.lock:
+            return await self._call(self.ranks, self.config.update_deadline_s, "update", ray.put(batch))
 
     async def describe_weights(self, receivers: int) -> WeightManifest:
         """The manifest of the present version."""
+        # A save may be under way when a planner engine is started anew.
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
         return await self._call(self.ranks[:1], deadline_s, "describe_weights", receivers)
 

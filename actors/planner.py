@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import ray
@@ -13,7 +14,9 @@ from actors.pool import ActorPool, Member
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import PlannerConfig, StreamConfig
 from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, Prompt, SamplingParams
+from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
+
+logger = logging.getLogger(__name__)
 
 
 class PlannerActor(GeneratorActor):
@@ -48,19 +51,31 @@ class RayPlannerPool:
         return len(self.pool.members)
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every member that is up takes the weights."""
-        return await self._receive(manifest, self.pool.members)
+        """Every member that is up takes the weights; one that does not is started anew, and not among the receipts."""
+        members = self.pool.members
+        taken = await asyncio.gather(
+            *(self._take(member, manifest.for_receiver(index)) for index, member in enumerate(members))
+        )
+        return [receipt for receipt in taken if receipt is not None]
 
     def only(self, member: Member) -> OneMember:
         """One member as a receiver of weights, for one that was started anew."""
         return OneMember(self, member)
 
-    async def _receive(self, manifest: WeightManifest, members: list[Member]) -> list[WeightReceipt]:
-        calls = (
-            self.pool.call_member(member, self.deadline_s, "receive_weights", manifest.for_receiver(index))
-            for index, member in enumerate(members)
-        )
-        return await asyncio.gather(*calls)
+    async def send_to(self, member: Member, manifest: WeightManifest) -> WeightReceipt:
+        """One member takes the weights, or raises ``InfrastructureError``."""
+        return await self.pool.call_member(member, self.deadline_s, "receive_weights", manifest)
+
+    async def _take(self, member: Member, manifest: WeightManifest) -> WeightReceipt | None:
+        try:
+            return await self.send_to(member, manifest)
+        except InfrastructureError as error:
+            logger.warning("%s", error)
+            self.pool.replace(member)
+            return None
+        except asyncio.CancelledError:  # it may hold some of the old weights and some of the new
+            self.pool.replace(member)
+            raise
 
 
 class OneMember:
@@ -76,4 +91,4 @@ class OneMember:
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """The one receipt."""
-        return await self._planner._receive(manifest, [self._member])
+        return [await self._planner.send_to(self._member, manifest)]

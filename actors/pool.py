@@ -51,6 +51,7 @@ class ActorPool:
         self._changed = asyncio.Event()
         self._healing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._failure = "check the pool's logs"
 
     @property
     def members(self) -> list[Member]:
@@ -84,16 +85,14 @@ class ActorPool:
             return result
         except (TimeoutError, GetTimeoutError):
             if member.answered < began:
-                ray.kill(member.handle)
-                self._lose(member)
+                self.replace(member)
             cause = f"member {member.index} did not answer {method} in {deadline_s:g} s; check its log and its load"
         except (RayActorError, TaskUnschedulableError) as error:
             cause = f"member {member.index} died during {method} ({reason_of(error)})"
-            self._lose(member)
+            self.replace(member)
         except ComponentDead as error:
             cause = error.cause
-            ray.kill(member.handle)
-            self._lose(member)
+            self.replace(member)
         except InfrastructureError as error:
             cause = error.cause
         finally:
@@ -116,24 +115,36 @@ class ActorPool:
     async def _pick(self, avoid: set[str]) -> Member:
         """The least busy member, preferably one not tried yet; waits for one that is being started anew."""
         while not self.members:
+            if not self._healing:
+                raise InfrastructureError(self.name, f"no member is up or could be started anew: {self._failure}")
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), self.startup_s)
             except TimeoutError:
                 raise InfrastructureError(
-                    self.name, f"no member has been up for {self.startup_s:g} s; check the pool's logs"
+                    self.name, f"no member has been up for {self.startup_s:g} s: {self._failure}"
                 ) from None
         untried = [m for m in self.members if f"{self.name}[{m.index}]" not in avoid]
         return min(untried or self.members, key=lambda member: member.busy)
 
-    def _lose(self, member: Member) -> None:
+    def replace(self, member: Member) -> None:
+        """End a member that is up, and start another in its place in the background."""
         if member.alive and not self._closed:
             member.alive = False
-            task = asyncio.get_running_loop().create_task(self._replace(member))
+            ray.kill(member.handle)
+            logger.warning("%s[%d] is lost; another is started in its place", self.name, member.index)
+            task = asyncio.get_running_loop().create_task(self._start_anew(member))
             self._healing.add(task)
-            task.add_done_callback(self._healing.discard)
+            task.add_done_callback(self._healed)
 
-    async def _replace(self, member: Member) -> None:
+    def _healed(self, task: asyncio.Task[None]) -> None:
+        self._healing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = str(task.exception())
+            logger.error("%s: a member could not be started anew", self.name, exc_info=task.exception())
+        self._changed.set()
+
+    async def _start_anew(self, member: Member) -> None:
         """Start the member anew, and take it back once it works and is prepared; give up after ``retries`` tries."""
         for attempt in range(self.config.retries + 1):
             fresh = Member(member.index, self._spawn(member.index))
@@ -144,12 +155,14 @@ class ActorPool:
                     await self.prepare(fresh)
             except InfrastructureError as error:
                 logger.warning("%s[%d] could not be started anew (try %d): %s", self.name, member.index, attempt, error)
+                self._failure = error.cause
                 ray.kill(fresh.handle)
                 continue
+            # At once, without an await since ``prepare`` ended: what it prepared the member for still holds.
             fresh.alive = True
             self._members[self._members.index(member)] = fresh
             self.restarts += 1
-            self._changed.set()
+            logger.warning("%s[%d] is up again", self.name, member.index)
             return
 
 

@@ -80,7 +80,7 @@ class RaySystem:
     async def _bring_up_to_date(self, member: Member) -> None:
         """A planner member that was started anew takes the learner's weights before it gets work."""
         if self.learner is not None:
-            await broadcast_weights(self.learner, self.planner.only(member), self.run.stream.broadcast_deadline_s)
+            await broadcast_weights(self.learner, self.planner.only(member))
 
     def _absent(self) -> set[str]:
         """The pools of a run that this system does without."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ import pytest
 import ray
 
 from actors.placement import Placement
+from actors.planner import RayPlannerPool
 from actors.pool import ActorPool, Member
+from tests.configs import run_config
 from tests.integration.workers import Worker
+from tests.unit.streaming.fakes import FakeLearner
 from tracelift_ray.config.resources import PoolDemand
 from tracelift_ray.config.schema import PoolConfig
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.engines.transfer import WeightManifest
+from tracelift_ray.streaming.weights import Broadcast, broadcast_weights
+from tracelift_ray.types import InfrastructureError, TrainBatch
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -135,3 +141,46 @@ async def test_placed_workers_hold_their_share_and_give_it_back() -> None:
     for handle in handles:
         ray.kill(handle)
     placement.release()
+
+
+async def test_a_planner_lost_in_a_broadcast_is_left_out_and_comes_back_with_the_newest_weights(tmp_path: Path) -> None:
+    run = run_config()
+    planner = RayPlannerPool(run.planner, run.stream, Placement(), 0)
+    planner.pool = pool_of(2)
+
+    class Learner(FakeLearner):
+        async def describe_weights(self, receivers: int) -> WeightManifest:
+            return replace(await super().describe_weights(receivers), location=str(tmp_path / "kills-0"))
+
+    learner = Learner()
+
+    async def prepare(member: Member) -> None:
+        joined.append(await broadcast_weights(learner, planner.only(member)))
+
+    joined: list[Broadcast] = []
+    planner.pool.prepare = prepare
+    await planner.pool.start()
+    assert (await broadcast_weights(learner, planner)).engines == 1
+    await learner.update(TrainBatch((), 0, 0))
+    await learner.update(TrainBatch((), 0, 0))
+    ends = time.monotonic() + 30
+    while planner.receivers() < 2 and time.monotonic() < ends:
+        await asyncio.sleep(0.1)
+    assert [each.version for each in joined] == [2]
+    assert (await broadcast_weights(learner, planner)).engines == 2
+    await planner.pool.close()
+
+
+async def test_a_pool_whose_members_cannot_be_started_anew_says_why_at_once() -> None:
+    pool = pool_of(1, retries=0)
+
+    async def prepare(member: Member) -> None:
+        raise InfrastructureError("weights", "no space in /dev/shm")
+
+    pool.prepare = prepare
+    await pool.start()
+    with pytest.raises(InfrastructureError):
+        await pool.call("die_on", 0)
+    with pytest.raises(InfrastructureError, match="no member is up or could be started anew: no space in /dev/shm"):
+        await asyncio.wait_for(pool.call("who"), 20)
+    await pool.close()

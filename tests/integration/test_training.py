@@ -168,6 +168,9 @@ class Started:
                 continue
         return found
 
+    def processes_named(self, name: str) -> list[int]:
+        return [pid for pid, line in self.processes().items() if name in line]
+
 
 def test_an_interrupt_saves_the_planner_and_leaves_no_process(tmp_path: Path) -> None:
     with Started(tmp_path, "total_steps=1000") as run:
@@ -184,12 +187,16 @@ def test_an_interrupt_saves_the_planner_and_leaves_no_process(tmp_path: Path) ->
     assert (tmp_path / "checkpoints" / f"step-{steps:06d}" / "planner" / "model.safetensors").is_file()
 
 
-def test_a_planner_engine_that_is_killed_is_started_anew_with_the_learners_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("idle", [False, True], ids=["at_any_moment", "before_a_broadcast"])
+def test_a_planner_engine_that_is_killed_is_started_anew_with_the_learners_weights(tmp_path: Path, idle: bool) -> None:
     with Started(tmp_path, "total_steps=8", "evaluation.problems=0") as run:
         run.wait_for_steps(2)
-        engines = [pid for pid, name in run.processes().items() if "EngineCore" in name]
-        assert len(engines) == 1
-        os.kill(engines[0], signal.SIGKILL)
+        (engine,), (learner,) = run.processes_named("EngineCore"), run.processes_named("LearnerActor")
+        if idle:  # held in its update, which comes after all traces of a step and before the broadcast
+            os.kill(learner, signal.SIGSTOP)
+            time.sleep(5)
+        os.kill(engine, signal.SIGKILL)
+        os.kill(learner, signal.SIGCONT)
         output, _ = run.process.communicate(timeout=TIMEOUT_S)
         assert run.process.returncode == 0, output
     steps = records(tmp_path, "training")

@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
+from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
 from tracelift_ray.types import ComponentDead, InfrastructureError
 
 
@@ -46,6 +48,14 @@ class Worker:
         if self.index == index:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.index
+
+    async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
+        """Its first incarnation dies where the manifest's location names its index, unless that was done before."""
+        location = Path(manifest.location)
+        if location.name == f"kills-{self.index}" and not location.exists():
+            location.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return WeightReceipt(manifest.version, f"sum-{manifest.version}", ())
 
     async def close(self) -> None:
         pass

@@ -131,7 +131,7 @@ class TrainingLoop:
         await self.save()
 
     async def _broadcast(self) -> Broadcast:
-        broadcast = await broadcast_weights(self.learner, self.planner, self.run.stream.broadcast_deadline_s)
+        broadcast = await broadcast_weights(self.learner, self.planner)
         self.progress.version = broadcast.version
         return broadcast
 

@@ -7,6 +7,7 @@ pool's retries; none of them turns a failure into a value.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -28,7 +29,10 @@ class WeightReceivers(Protocol):
         """How many engines will receive."""
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every engine takes the weights that ``manifest`` describes; one receipt for each engine."""
+        """Every engine takes the weights that ``manifest`` describes; one receipt for each that did.
+
+        One that failed, or was left in the middle because this was cancelled, serves nothing any more.
+        """
 
 
 class VerifierPool(Protocol):
@@ -47,6 +51,9 @@ class ReasoningRmPool(Protocol):
 
 class LearnerGroup(Protocol):
     """The learner's ranks, driven together."""
+
+    #: Held by whoever changes the weights, and by whoever sends a version of them.
+    lock: asyncio.Lock
 
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on ``batch``; its metrics. Raises the policy version unless the batch holds no sample."""

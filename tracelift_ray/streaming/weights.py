@@ -1,18 +1,23 @@
 """One weight broadcast: the learner's weights to every planner engine, versioned and checksummed.
 
-After it each planner engine serves exactly the learner's weights under the learner's version, or the broadcast raises
-and the run does not go on with an engine that serves others.
+After it each planner engine that is up serves exactly the learner's weights under the learner's version, or the
+broadcast raises. An engine that is lost on the way costs the run only that engine: the others go on, and the one that
+is started in its place takes the newest weights before it gets work. The learner's lock is held from the description
+of a version to its release, so that no version changes under a transfer and two transfers never overlap.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from time import monotonic
 
-from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
+from tracelift_ray.engines.transfer import WeightReceipt
 from tracelift_ray.streaming.pools import LearnerGroup, WeightReceivers
 from tracelift_ray.types import InfrastructureError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,47 @@ class Broadcast:
     seconds: float
 
 
-async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers, deadline_s: float) -> Broadcast:
-    """Broadcast the learner's weights. Raises ``InfrastructureError`` naming the deviating engine or the deadline."""
+class _EngineLost(Exception):
+    """The transfer failed when an engine was lost."""
+
+
+async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -> Broadcast:
+    """Broadcast the learner's weights. Where no engine is up nothing is sent, and the checksum is empty.
+
+    Raises:
+        InfrastructureError: the learner failed, or an engine deviates and is named.
+    """
     started = monotonic()
+    async with learner.lock:
+        while True:
+            try:
+                version, checksum, engines = await _transfer(learner, receivers)
+                return Broadcast(version, checksum, engines, monotonic() - started)
+            except _EngineLost as error:
+                # One that dies breaks a channel that all share; those that live meet in a new one. Each try has
+                # fewer, since none joins while the lock is held.
+                logger.warning("%s; the weights are sent again to the engines that are up", error)
+
+
+async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[int, str, int]:
+    """One try: version, checksum, and how many engines took it."""
+    told, checksum, receiving = receivers.receivers(), "", None
+    receipts: list[WeightReceipt] = []
+    manifest = await learner.describe_weights(told)
     try:
-        async with asyncio.timeout(deadline_s):
-            manifest, checksum, receipts = await _transfer(learner, receivers)
-    except TimeoutError:
-        raise InfrastructureError(
-            "weights",
-            f"no complete broadcast after {deadline_s:g} s (stream.broadcast_deadline_s); check that learner "
-            "and planner workers live and see the same shared memory or network",
-        ) from None
+        if told and manifest.simultaneous:
+            receiving = asyncio.ensure_future(receivers.receive_weights(manifest))
+        if told:
+            checksum = await learner.send_weights(manifest)
+            receipts = await (receiving or receivers.receive_weights(manifest))
+    except InfrastructureError as error:
+        if receivers.receivers() < told:
+            raise _EngineLost(str(error)) from error
+        raise
+    finally:
+        if receiving is not None:
+            receiving.cancel()
+        await learner.release_weights(manifest)
     for index, receipt in enumerate(receipts):
         if (receipt.version, receipt.checksum) != (manifest.version, checksum):
             raise InfrastructureError(
@@ -44,21 +78,4 @@ async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers, d
                 f"planner engine {index} serves version {receipt.version} ({receipt.checksum}), "
                 f"the learner sent version {manifest.version} ({checksum})",
             )
-    return Broadcast(manifest.version, checksum, len(receipts), monotonic() - started)
-
-
-async def _transfer(
-    learner: LearnerGroup, receivers: WeightReceivers
-) -> tuple[WeightManifest, str, list[WeightReceipt]]:
-    manifest = await learner.describe_weights(receivers.receivers())
-    try:
-        if manifest.simultaneous:
-            checksum, receipts = await asyncio.gather(
-                learner.send_weights(manifest), receivers.receive_weights(manifest)
-            )
-        else:
-            checksum = await learner.send_weights(manifest)
-            receipts = await receivers.receive_weights(manifest)
-    finally:
-        await learner.release_weights(manifest)
-    return manifest, checksum, receipts
+    return manifest.version, checksum, len(receipts)

@@ -106,15 +106,17 @@ class FakeLearner:
     """Counts versions; its weights are its version."""
 
     def __init__(self) -> None:
+        self.lock = asyncio.Lock()
         self.version = 0
         self.batches: list[TrainBatch] = []
         self.released: list[int] = []
         self.saved: list[str] = []
 
     async def update(self, batch: TrainBatch) -> dict[str, float]:
-        await asyncio.sleep(0)
-        self.batches.append(batch)
-        self.version += 1
+        async with self.lock:
+            await asyncio.sleep(0)
+            self.batches.append(batch)
+            self.version += 1
         return {"learner/loss": 0.0}
 
     async def describe_weights(self, receivers: int) -> WeightManifest:
