@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -160,8 +161,9 @@ def test_a_comparison_that_the_machine_ends_or_starves_is_no_verdict(fault, answ
     def disturb() -> None:
         while not stopped.wait(0.02):
             worker = answers._worker
-            for child in children(worker._process.pid) if worker is not None and not worker._process.poll() else ():
-                os.kill(child, fault)
+            with suppress(OSError):  # worker or comparison ended just now
+                for child in children(worker._process.pid) if worker is not None else ():
+                    os.kill(child, fault)
 
     thread = threading.Thread(target=disturb)
     thread.start()
