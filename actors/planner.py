@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import ray
@@ -15,8 +14,6 @@ from actors.runtime import worker_environment
 from tracelift_ray.config.schema import PlannerConfig, StreamConfig
 from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
-
-logger = logging.getLogger(__name__)
 
 
 class PlannerActor(GeneratorActor):
@@ -70,11 +67,10 @@ class RayPlannerPool:
         try:
             return await self.send_to(member, manifest)
         except InfrastructureError as error:
-            logger.warning("%s", error)
-            self.pool.replace(member)
+            self.pool.replace(member, error.cause)
             return None
         except asyncio.CancelledError:  # it may hold some of the old weights and some of the new
-            self.pool.replace(member)
+            self.pool.replace(member, "the transfer of new weights to it was given up")
             raise
 
 

@@ -72,7 +72,8 @@ class ActorPool:
                 return await self.call_member(member, self.config.deadline_s, method, *args)
             except InfrastructureError as error:
                 tried.append(error)
-                logger.warning("%s", error)
+                if member.alive:  # the loss of a member is told once, not by each call that it held
+                    logger.warning("%s", error)
         raise InfrastructureError(self.name, tried[-1].cause)
 
     async def call_member(self, member: Member, deadline_s: float, method: str, *args: Any) -> Any:
@@ -84,15 +85,15 @@ class ActorPool:
             member.answered = monotonic()
             return result
         except (TimeoutError, GetTimeoutError):
-            if member.answered < began:
-                self.replace(member)
             cause = f"member {member.index} did not answer {method} in {deadline_s:g} s; check its log and its load"
+            if member.answered < began:
+                self.replace(member, cause)
         except (RayActorError, TaskUnschedulableError) as error:
             cause = f"member {member.index} died during {method} ({reason_of(error)})"
-            self.replace(member)
+            self.replace(member, cause)
         except ComponentDead as error:
             cause = error.cause
-            self.replace(member)
+            self.replace(member, cause)
         except InfrastructureError as error:
             cause = error.cause
         finally:
@@ -127,12 +128,12 @@ class ActorPool:
         untried = [m for m in self.members if f"{self.name}[{m.index}]" not in avoid]
         return min(untried or self.members, key=lambda member: member.busy)
 
-    def replace(self, member: Member) -> None:
+    def replace(self, member: Member, cause: str) -> None:
         """End a member that is up, and start another in its place in the background."""
         if member.alive and not self._closed:
             member.alive = False
             ray.kill(member.handle)
-            logger.warning("%s[%d] is lost; another is started in its place", self.name, member.index)
+            logger.warning("%s[%d] is lost, another is started in its place: %s", self.name, member.index, cause)
             task = asyncio.get_running_loop().create_task(self._start_anew(member))
             self._healing.add(task)
             task.add_done_callback(self._healed)
@@ -177,5 +178,8 @@ async def result_of(ref: Any) -> Any:
 
 
 def reason_of(error: RayError) -> str:
-    """Ray's words for why an actor died, on one line: the last one, where the actual exception stands."""
-    return str(error).strip().splitlines()[-1].strip()
+    """Ray's words for why an actor died, on one line: the last one, where the actual exception stands.
+
+    Without Ray's list of what the causes of such a death might be, which has a paragraph.
+    """
+    return str(error).strip().splitlines()[-1].partition(" Some common causes include")[0].strip()

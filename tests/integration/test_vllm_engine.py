@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psutil
 import pytest
 import pytest_asyncio
 import torch
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.base import build_engine
 from tracelift_ray.engines.transfer import WeightManifest
-from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -102,18 +103,34 @@ async def test_a_frozen_engine_takes_no_weights(engine):
         await engine.receive_weights(WeightManifest(1, "shared_memory", (), "", 1, False, 1.0))
 
 
-async def test_a_dead_engine_is_an_infrastructure_error_for_waiting_and_new_requests(engine):
-    """Runs last: it kills the module's engine."""
-    import psutil
-
+async def test_an_engine_that_is_told_to_end_is_lost_with_the_requests_that_it_aborts(path):
+    engine = build_engine(engine_config("vllm"), path, trainable=False, seed=1)
+    before = cores()
+    await engine.start()
     waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
     await asyncio.sleep(0.1)
-    for child in psutil.Process().children(recursive=True):
-        if "Engine" in " ".join(child.cmdline()) or "Engine" in child.name():
-            child.kill()
+    for core in cores() - before:
+        core.terminate()
+    with pytest.raises(ComponentDead, match="vllm engine"):
+        await asyncio.wait_for(waiting, 30)
+    await engine.close()
+
+
+async def test_a_dead_engine_is_an_infrastructure_error_for_waiting_and_new_requests(engine):
+    """Runs last: it kills the module's engine."""
+    waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
+    await asyncio.sleep(0.1)
+    for core in cores():
+        core.kill()
     for request in (waiting, engine.generate(prompt(5), SamplingParams(max_new_tokens=4))):
         with pytest.raises(InfrastructureError, match="vllm engine"):
             await asyncio.wait_for(request, 30)
+
+
+def cores() -> set[psutil.Process]:
+    """The engine-core processes of this one."""
+    children = psutil.Process().children(recursive=True)
+    return {child for child in children if "Engine" in " ".join([child.name(), *child.cmdline()])}
 
 
 async def test_a_directory_without_weights_is_named(tmp_path):

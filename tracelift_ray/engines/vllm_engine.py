@@ -127,6 +127,8 @@ class VllmEngine:
         return outputs
 
     def _completion(self, output: CompletionOutput, params: SamplingParams, specials: dict[int, str]) -> Completion:
+        if output.finish_reason == "abort":  # not by us, who do not wait for what we abort
+            raise ComponentDead(COMPONENT, "the engine aborts its requests: its process was told to end")
         if output.finish_reason not in ("stop", "length"):
             raise InfrastructureError(COMPONENT, f"a request ended as {output.finish_reason!r}")
         ids = tuple(output.token_ids)
