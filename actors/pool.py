@@ -165,6 +165,7 @@ class ActorPool:
             self.restarts += 1
             logger.warning("%s[%d] is up again", self.name, member.index)
             return
+        logger.error("%s[%d] is given up; %d of the pool are up", self.name, member.index, len(self.members))
 
 
 async def result_of(ref: Any) -> Any:
