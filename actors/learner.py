@@ -13,9 +13,9 @@ from actors.placement import Placement
 from actors.pool import reason_of, result_of
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.engines.transfer import WeightManifest
-from tracelift_ray.policy.learner import Learner
-from tracelift_ray.policy.ranks import RankPlace, free_port
+from tracelift_ray.rl.learner import Learner
+from tracelift_ray.training.ranks import RankPlace, free_port
+from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import InfrastructureError, TrainBatch
 
 

@@ -1,6 +1,6 @@
 """Where the actors of a pool go: one bundle for each worker, placed before any actor is started.
 
-The arithmetic is checked first (``tracelift_ray.config.resources``); then the wait for placement has a deadline and
+The arithmetic is checked first (``tracelift_ray.planning.resources``); then the wait for placement has a deadline and
 says what is still waiting, so that a cluster which cannot hold a pool never stalls in silence.
 """
 
@@ -16,7 +16,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from tracelift_ray.config.resources import PoolDemand
+from tracelift_ray.planning.resources import PoolDemand
 from tracelift_ray.types import InfrastructureError
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import PlannerConfig, StreamConfig
-from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tracelift_ray.config.resources import ClusterResources
 from tracelift_ray.config.schema import ClusterConfig
+from tracelift_ray.planning.resources import ClusterResources
 from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 from tracelift_ray.types import InfrastructureError
 

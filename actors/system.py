@@ -10,12 +10,12 @@ import ray
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
 from actors.pool import ActorPool, Member
-from tracelift_ray.config.resources import demands
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.resources import demands
 from tracelift_ray.reward.execution import counts_tests
 from tracelift_ray.reward.needs import reward_needs
-from tracelift_ray.streaming.rollout import SystemPools
-from tracelift_ray.streaming.weights import broadcast_weights
+from tracelift_ray.rl.rollout import SystemPools
+from tracelift_ray.rl.weights import broadcast_weights
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from tests.tiny import engine_config, make_tokenizer
 from tracelift_ray.engines.base import build_engine
-from tracelift_ray.engines.transfer import WeightManifest
-from tracelift_ray.policy.export import largest_last
-from tracelift_ray.policy.weight_source import WeightSender, build_weight_sender, parameter_specs
+from tracelift_ray.training.export import largest_last
+from tracelift_ray.transfer.manifest import WeightManifest
+from tracelift_ray.transfer.sender import WeightSender, build_weight_sender, parameter_specs
 from tracelift_ray.types import Prompt, SamplingParams
 
 

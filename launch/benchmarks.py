@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.config.checks import check_run
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
@@ -20,9 +19,10 @@ from tracelift_ray.evaluation.attempts import Attempts, Manner
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
 from tracelift_ray.evaluation.run import Say, Task, evaluate_all
 from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
-from tracelift_ray.streaming.assembly import fitting_problems, has_code, system_settings
-from tracelift_ray.streaming.baseline_cache import executor_fingerprint
-from tracelift_ray.streaming.rollout import PlannerExecutorSystem, SystemSettings
+from tracelift_ray.planning.checks import check_run
+from tracelift_ray.rl.assembly import fitting_problems, has_code, system_settings
+from tracelift_ray.rl.baseline_cache import executor_fingerprint
+from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemSettings
 from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
 from tracelift_ray.types import DataError, Problem
 

@@ -19,15 +19,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from launch.entry import FAILED, entry_point
-from tracelift_ray.config.load import ConfigError, to_dataclass, to_run_config
+from tracelift_ray.config.load import ConfigError, to_dataclass
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_evaluate
+from tracelift_ray.planning.run_config import to_run_config
 
 if TYPE_CHECKING:
     from launch.benchmarks import Pass
     from tracelift_ray.evaluation.results import ProblemResult
     from tracelift_ray.evaluation.run import Task
-    from tracelift_ray.streaming.rollout import SystemSettings
+    from tracelift_ray.rl.rollout import SystemSettings
 
 RESULTS = "results.json"
 
@@ -75,7 +76,7 @@ async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     """Problems, passes, report."""
     from launch.benchmarks import evaluation_tasks, named_problems, setup_of, with_other_executor
     from tracelift_ray.evaluation.results import comparable_results
-    from tracelift_ray.streaming.assembly import system_settings
+    from tracelift_ray.rl.assembly import system_settings
 
     named = named_problems(run, config, _say)
     settings = system_settings(run)
@@ -103,8 +104,8 @@ async def _passes(
     from actors.runtime import connect
     from actors.system import shutdown
     from launch.benchmarks import OTHER, first_pass, other_pass, setup_of
-    from tracelift_ray.config.resources import total_cpus
     from tracelift_ray.evaluation.results import ResultStore
+    from tracelift_ray.planning.resources import total_cpus
 
     with contextlib.ExitStack() as opened:
         store = opened.enter_context(contextlib.closing(ResultStore(out, setup_of(run, config))))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tracelift_ray.config.plan import render_plan
-from tracelift_ray.config.resources import ClusterResources, demands, local_resources, shortfalls, total_cpus
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.plan import render_plan
+from tracelift_ray.planning.resources import ClusterResources, demands, local_resources, shortfalls, total_cpus
 
 
 def show_plan(run: RunConfig) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracelift_ray.policy.checkpoint import Checkpoint, newest_complete, open_checkpoint
 from tracelift_ray.tracking.run_dir import set_aside
+from tracelift_ray.training.checkpoint import Checkpoint, newest_complete, open_checkpoint
 
 
 def checkpoint_to_resume(resume: str, directory: Path) -> Checkpoint | None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from launch.entry import entry_point
-from tracelift_ray.config.checks import check_sandbox
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.planning.checks import check_sandbox
 
 
 @entry_point("sandbox")

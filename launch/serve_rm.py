@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, cast
 from omegaconf import DictConfig
 
 from launch.entry import entry_point
-from tracelift_ray.config.checks import CHOICES, RANGES
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.files import check_scorer
-from tracelift_ray.config.load import absolute_rm_paths, to_dataclass
+from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.config.scoring import check_reasoning_rm
+from tracelift_ray.planning.checks import CHOICES, RANGES
+from tracelift_ray.planning.files import check_scorer
+from tracelift_ray.planning.run_config import absolute_rm_paths
+from tracelift_ray.planning.scoring import check_reasoning_rm
 from tracelift_ray.types import Task
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from launch.entry import INTERRUPTED, entry_point
-from tracelift_ray.config.load import plain_config, to_run_config
+from tracelift_ray.config.load import plain_config
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.run_config import to_run_config
 
 if TYPE_CHECKING:
     from tracelift_ray.tracking.tracker import Tracker
@@ -38,11 +39,11 @@ async def _train(run: RunConfig) -> int:
     from actors.runtime import connect, log_directory, probe_run_dir
     from actors.system import RaySystem, shutdown
     from launch.resume import checkpoint_to_resume
-    from tracelift_ray.config.resources import total_cpus
     from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.data.sources import resolve_sources
     from tracelift_ray.demo.checks import trace_checks
-    from tracelift_ray.streaming.assembly import (
+    from tracelift_ray.planning.resources import total_cpus
+    from tracelift_ray.rl.assembly import (
         HeldOutEvaluation,
         build_rollout,
         build_scheduler,
@@ -50,8 +51,8 @@ async def _train(run: RunConfig) -> int:
         has_code,
         system_settings,
     )
-    from tracelift_ray.streaming.loop import Interrupted, TrainingLoop
-    from tracelift_ray.streaming.rollout import PlannerExecutorSystem
+    from tracelift_ray.rl.loop import Interrupted, TrainingLoop
+    from tracelift_ray.rl.rollout import PlannerExecutorSystem
     from tracelift_ray.tracking.run_dir import RunDirectory
     from tracelift_ray.tracking.tracker import Tracker
 

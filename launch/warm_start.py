@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.policy.supervised_settings import WarmStartConfig, check_warm_start
+from tracelift_ray.training.supervised_settings import WarmStartConfig, check_warm_start
 
 
 @entry_point("warm_start")
@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
 
     from transformers.utils import logging
 
-    from tracelift_ray.policy.supervised import warm_start
+    from tracelift_ray.training.supervised import warm_start
 
     logging.disable_progress_bar()
     result = warm_start(config, say=lambda line: print(line, flush=True))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hydra import compose, initialize_config_dir
 
 from launch.entry import CONFIG_DIR
-from tracelift_ray.config.load import to_run_config
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.run_config import to_run_config
 
 
 def run_config(*overrides: str, experiment: str = "quickstart") -> RunConfig:

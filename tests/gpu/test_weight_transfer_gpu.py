@@ -14,7 +14,7 @@ import torch
 
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.base import build_engine
-from tracelift_ray.policy.weight_source import build_weight_sender, parameter_specs
+from tracelift_ray.transfer.sender import build_weight_sender, parameter_specs
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
 GPUS = torch.cuda.device_count()
@@ -127,7 +127,7 @@ async def test_zero_3_in_bfloat16_on_two_gpus_feeds_an_engine_on_one_of_them(tmp
 
 
 def start_ranks(path: str, folder: Path) -> list[subprocess.Popen]:
-    from tracelift_ray.policy.ranks import free_port
+    from tracelift_ray.training.ranks import free_port
 
     port = str(free_port())
     command = [sys.executable, "-m", "tests.gpu.zero3_rank", path, str(folder), port]

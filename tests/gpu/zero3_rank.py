@@ -13,8 +13,8 @@ from pathlib import Path
 import torch.distributed as dist
 
 from tests.learner_configs import algorithm, learner
-from tracelift_ray.policy.learner import Learner
-from tracelift_ray.policy.ranks import RankPlace
+from tracelift_ray.rl.learner import Learner
+from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.types import TrainBatch, TrainSample
 
 

@@ -52,7 +52,7 @@ class Outcome:
 
 def run_ranks(world_size: int, cases: list[Case], folder: Path, deadline_s: float = 300.0) -> dict[str, Outcome]:
     """Run ``cases`` on ``world_size`` processes; outcomes by case name. Fails with the ranks' output."""
-    from tracelift_ray.policy.ranks import free_port
+    from tracelift_ray.training.ranks import free_port
 
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -76,7 +76,7 @@ def run_ranks(world_size: int, cases: list[Case], folder: Path, deadline_s: floa
 
 
 def _run_case(case: Case, place: Any) -> Outcome:
-    from tracelift_ray.policy.learner import Learner
+    from tracelift_ray.rl.learner import Learner
 
     outcome = Outcome()
     learner = Learner(case.learner, case.algorithm, case.model, case.temperature, case.total_steps, seed=0, place=place)
@@ -118,7 +118,7 @@ def _send(learner: Any, place: Any) -> list[Any]:
     """Send the weights through shared memory and read them back on rank 0."""
     import torch.distributed as dist
 
-    from tracelift_ray.engines.transfer import SharedMemoryReader
+    from tracelift_ray.transfer.manifest import SharedMemoryReader
 
     learner.open_weights("shared_memory", "learner-test", 1, deadline_s=30.0)
     box = [learner.describe_weights() if place.rank == 0 else None]
@@ -138,7 +138,7 @@ def main() -> None:
     """One rank: ``python -m tests.integration.learner_ranks FOLDER RANK WORLD_SIZE PORT``."""
     import torch
 
-    from tracelift_ray.policy.ranks import RankPlace, join
+    from tracelift_ray.training.ranks import RankPlace, join
 
     folder, rank, world_size, port = Path(sys.argv[1]), *map(int, sys.argv[2:])
     torch.set_num_threads(1)

@@ -18,11 +18,11 @@ from actors.planner import RayPlannerPool
 from actors.pool import ActorPool, Member
 from tests.configs import run_config
 from tests.integration.workers import Worker
-from tests.unit.streaming.fakes import FakeLearner
-from tracelift_ray.config.resources import PoolDemand
+from tests.unit.rl.fakes import FakeLearner
 from tracelift_ray.config.schema import PoolConfig
-from tracelift_ray.engines.transfer import WeightManifest
-from tracelift_ray.streaming.weights import Broadcast, broadcast_weights
+from tracelift_ray.planning.resources import PoolDemand
+from tracelift_ray.rl.weights import Broadcast, broadcast_weights
+from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import InfrastructureError, TrainBatch
 
 pytestmark = pytest.mark.usefixtures("local_ray")

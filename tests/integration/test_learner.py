@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.integration.learner_ranks import Case, Outcome, run_ranks
 from tests.learner_configs import ALGORITHM, algorithm, learner
 from tests.tiny import make_tiny_llama
-from tracelift_ray.policy.ranks import free_port
+from tracelift_ray.training.ranks import free_port
 from tracelift_ray.types import TrainBatch, TrainSample
 
 TEMPERATURE = 0.8
@@ -283,7 +283,7 @@ def test_a_rank_that_waits_in_vain_says_for_whom():
     code = (
         "import sys\n"
         "from tests.learner_configs import learner\n"
-        "from tracelift_ray.policy.ranks import RankPlace, join\n"
+        "from tracelift_ray.training.ranks import RankPlace, join\n"
         "from tracelift_ray.types import InfrastructureError\n"
         "try:\n"
         f"    join(RankPlace(0, 2, '127.0.0.1', {free_port()}), learner(startup_s=2.0))\n"

@@ -20,8 +20,8 @@ from aiohttp import web
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.schema import RemoteConfig
 from tracelift_ray.engines.base import Engine, build_engine
-from tracelift_ray.engines.transfer import WeightManifest
 from tracelift_ray.engines.vllm_engine import set_environment
+from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

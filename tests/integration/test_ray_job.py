@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tracelift_ray.policy.ranks import free_port
+from tracelift_ray.training.ranks import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))

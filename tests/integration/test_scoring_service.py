@@ -21,8 +21,8 @@ from aiohttp import web
 from actors.placement import Placement
 from actors.reasoning_rm import RayReasoningRmPool
 from tests.configs import run_config
-from tracelift_ray.config.resources import demands
 from tracelift_ray.demo.source import demo_groups
+from tracelift_ray.planning.resources import demands
 from tracelift_ray.reasoning_rm.local import ModelScorer
 from tracelift_ray.reasoning_rm.scorer import RubricScorer
 from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.base import build_engine
-from tracelift_ray.engines.transfer import WeightManifest
+from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.tiny import make_tiny_llama
-from tracelift_ray.policy.supervised import warm_start
-from tracelift_ray.policy.supervised_settings import WarmStartConfig
 from tracelift_ray.tasks.prompts import load_tokenizer
+from tracelift_ray.training.supervised import warm_start
+from tracelift_ray.training.supervised_settings import WarmStartConfig
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_the_update_does_not_depend_on_the_micro_batch(config, tmp_path):
 def test_a_file_that_does_not_fit_is_one_line_and_leaves_no_output(config, tmp_path):
     code = (
         "import pickle, resource, sys\n"
-        "from tracelift_ray.policy.supervised import warm_start\n"
+        "from tracelift_ray.training.supervised import warm_start\n"
         "from tracelift_ray.types import InfrastructureError\n"
         "config = pickle.load(sys.stdin.buffer)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"

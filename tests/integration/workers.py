@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import ComponentDead, InfrastructureError
 
 

@@ -1,8 +1,8 @@
 """From a composed Hydra configuration to frozen dataclasses, strictly and once.
 
 Unknown keys, missing values and wrong types raise ``ConfigError`` with the full dotted key, the value and what would
-be right; then the paths are made absolute and the cross-field rules of ``checks.py`` run. After ``to_run_config``
-nothing in the project reads a raw configuration. Importing this module registers the resolvers that ``conf/`` uses.
+be right; nothing else in the project reads a raw configuration. Importing this module registers the resolvers that
+``conf/`` uses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,43 +22,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from tracelift_ray.config.checks import check_run
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import ReasoningRmConfig, RunConfig
+from tracelift_ray.config.schema import RunConfig
 
-__all__ = ["ConfigError", "plain_config", "to_dataclass", "to_run_config"]
+__all__ = ["ConfigError", "plain_config", "resolved_values", "to_dataclass"]
 
 T = TypeVar("T")
-#: Keys of ``conf/config.yaml`` that other values are made from and that are no fields of a run.
-HELPER_KEYS = frozenset({"runs_root", "variant"})
 _MISSING = "???"
 _MAX_VARIANT = 100
 
 
-def to_run_config(cfg: DictConfig, *, base: Path | None = None, extra: Collection[str] = ()) -> RunConfig:
-    """Convert and check a composed configuration.
-
-    Args:
-        cfg: what Hydra composed, interpolations unresolved.
-        base: what relative paths start from; None: the current directory.
-        extra: top-level keys that the entry point itself reads.
-
-    Returns:
-        The run, every path absolute. In a multirun ``name`` ends with the job's variant.
-
-    Raises:
-        ConfigError: the first wrong value, in the order of the schema, then of the cross-field rules.
-    """
-    values = _resolved(cfg)
-    fields = {key: value for key, value in values.items() if key not in HELPER_KEYS and key not in extra}
-    config = _dataclass(RunConfig, fields, "")
-    config = dataclasses.replace(config, name=f"{config.name}{values.get('variant', '')}")
-    config = absolute_paths(config, base or Path.cwd())
-    check_run(config)
-    return config
-
-
-def to_dataclass(cls: type[T], cfg: DictConfig, *, key: str = "") -> T:
+def to_dataclass(cls: type[T], cfg: DictConfig | Mapping[str, Any], *, key: str = "") -> T:
     """Convert any part of a configuration into a frozen dataclass of scalars, tuples, dicts and such dataclasses.
 
     Args:
@@ -69,7 +43,8 @@ def to_dataclass(cls: type[T], cfg: DictConfig, *, key: str = "") -> T:
     Raises:
         ConfigError: an unknown key, a missing value or a wrong type.
     """
-    return _dataclass(cls, _resolved(cfg), key)
+    values = resolved_values(cfg) if isinstance(cfg, DictConfig) else cfg
+    return _dataclass(cls, values, key)
 
 
 def plain_config(config: RunConfig) -> dict[str, Any]:
@@ -83,7 +58,8 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
     return plain(dataclasses.asdict(config))
 
 
-def _resolved(cfg: DictConfig) -> dict[str, Any]:
+def resolved_values(cfg: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain containers. Raises ConfigError for what cannot be resolved."""
     try:
         values = OmegaConf.to_container(cfg, resolve=True)
     except InterpolationToMissingValueError as error:
@@ -170,46 +146,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
     names = list(names)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
     return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(names))}"
-
-
-def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
-    """The same run with every path absolute: a Ray job runs in a temporary copy of the working directory."""
-
-    def absolute(path: str) -> str:
-        return _absolute(path, base)
-
-    def source(name: str) -> str:
-        return name if name.startswith("demo:") else absolute(name)
-
-    replace = dataclasses.replace
-    return replace(
-        config,
-        run_dir=absolute(config.run_dir),
-        resume=config.resume if config.resume in ("auto", "never") else absolute(config.resume),
-        planner=replace(config.planner, model=absolute(config.planner.model)),
-        executor=replace(config.executor, model=absolute(config.executor.model)),
-        sandbox=replace(config.sandbox, packages=absolute(config.sandbox.packages)),
-        reasoning_rm=absolute_rm_paths(config.reasoning_rm, base),
-        reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
-        data=replace(
-            config.data,
-            train=tuple(source(name) for name in config.data.train),
-            heldout=tuple(source(name) for name in config.data.heldout),
-            solution_cache=absolute(config.data.solution_cache),
-        ),
-    )
-
-
-def absolute_rm_paths(config: ReasoningRmConfig, base: Path) -> ReasoningRmConfig:
-    """The same reasoning RM with every path absolute."""
-    judge = config.judge
-    if judge is not None:
-        judge = dataclasses.replace(judge, model=_absolute(judge.model, base))
-    return dataclasses.replace(config, model=_absolute(config.model, base), judge=judge)
-
-
-def _absolute(path: str, base: Path) -> str:
-    return str((base / Path(path).expanduser()).resolve()) if path else path
 
 
 def _join(key: str, name: object) -> str:

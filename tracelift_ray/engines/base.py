@@ -12,7 +12,7 @@ from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from tracelift_ray.config.schema import EngineConfig, RemoteConfig
-    from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
+    from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 ENGINE_KINDS = ("vllm", "transformers", "openai")
 

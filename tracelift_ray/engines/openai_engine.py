@@ -17,7 +17,7 @@ from tracelift_ray.types import Completion, InfrastructureError, Prompt, Samplin
 
 if TYPE_CHECKING:
     from tracelift_ray.config.schema import RemoteConfig
-    from tracelift_ray.engines.transfer import WeightManifest, WeightReceipt
+    from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 COMPONENT = "remote executor"
 APIS = ("completions", "chat")

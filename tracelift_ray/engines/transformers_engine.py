@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.engines.base import check_context
-from tracelift_ray.engines.transfer import SharedMemoryReader, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import SharedMemoryReader, WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.engines.base import check_context
 from tracelift_ray.engines.stops import special_stops, with_special_stop
-from tracelift_ray.engines.transfer import BACKENDS, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import BACKENDS, WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class VllmEngine:
         """Freeze, load, check, go on. The checksum that each worker took."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
-        from tracelift_ray.engines.vllm_worker_extension import manifest_fields
+        from tracelift_ray.transfer.vllm_receiver import manifest_fields
 
         # Not ``llm.pause_generation``, which then sleeps 20 ms for outputs that are on their way: a completion names
         # the versions that wrote it, whenever it comes.
@@ -258,7 +258,7 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
     if transfer is not None:
         from vllm.config.weight_transfer import WeightTransferConfig
 
-        from tracelift_ray.engines.vllm_worker_extension import REGISTERED, WeightUpdates
+        from tracelift_ray.transfer.vllm_receiver import REGISTERED, WeightUpdates
 
         arguments["weight_transfer_config"] = WeightTransferConfig(backend=REGISTERED[transfer])
         arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"

@@ -17,7 +17,7 @@ from tracelift_ray.engines.base import Engine, build_engine
 from tracelift_ray.groups.llm import quiet_loading
 from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.groups.stages import Refused
-from tracelift_ray.streaming.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
+from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import leaks_answer
 from tracelift_ray.types import Artifact, Completion, InfrastructureError, Problem, Prompt, SamplingParams, Verdict

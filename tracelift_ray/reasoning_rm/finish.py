@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 
-from tracelift_ray.policy.checkpoint import disk_errors
-from tracelift_ray.policy.export import copy_tokenizer
 from tracelift_ray.reasoning_rm.adapters import whole_model
 from tracelift_ray.reasoning_rm.batching import InputEncoder
 from tracelift_ray.reasoning_rm.dataset import GroupData, encode_groups
@@ -25,6 +23,8 @@ from tracelift_ray.reasoning_rm.metrics import RmMetrics, measure
 from tracelift_ray.reasoning_rm.passes import score_groups
 from tracelift_ray.reasoning_rm.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.work import WorkDirectory, best_weights, progress_of
+from tracelift_ray.training.checkpoint import disk_errors
+from tracelift_ray.training.export import copy_tokenizer
 
 
 @dataclass(frozen=True)

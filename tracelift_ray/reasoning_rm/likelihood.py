@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tracelift_ray.policy.models import load_causal_lm
 from tracelift_ray.reasoning_rm.prefixes import PrefixTree, build_tree, collate_trees
 from tracelift_ray.tasks.prompts import load_tokenizer
+from tracelift_ray.training.models import load_causal_lm
 
 
 class TraceLikelihood:

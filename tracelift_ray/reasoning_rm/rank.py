@@ -19,10 +19,6 @@ from torch import Tensor
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import LearnerConfig
-from tracelift_ray.policy.export import named_tensors
-from tracelift_ray.policy.learner_state import generator_states, restore_generators, seed_generators
-from tracelift_ray.policy.packing import plan_micro_batches
-from tracelift_ray.policy.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
 from tracelift_ray.reasoning_rm.adapters import add_adapters, make_optimizer, new_model, trained_tensors
 from tracelift_ray.reasoning_rm.budget import budget_batches
 from tracelift_ray.reasoning_rm.dataset import EncodedTrace
@@ -31,6 +27,10 @@ from tracelift_ray.reasoning_rm.metrics import ScoredTrace
 from tracelift_ray.reasoning_rm.passes import PreparedGroup, forward, prepare, scored_traces
 from tracelift_ray.reasoning_rm.prefixes import check_shared_prefixes, good_marks
 from tracelift_ray.reasoning_rm.settings import TrainRmConfig
+from tracelift_ray.training.export import named_tensors
+from tracelift_ray.training.packing import plan_micro_batches
+from tracelift_ray.training.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
+from tracelift_ray.training.state import generator_states, restore_generators, seed_generators
 
 LOSS_TERMS = ("classification", "regression", "ranking", "negative_ranking", "prefix", "loss")
 _TAG = "state"

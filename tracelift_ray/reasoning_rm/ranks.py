@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.policy.ranks import RankPlace, free_port
+from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.types import DataError, InfrastructureError
 
 _ADDRESS = "127.0.0.1"

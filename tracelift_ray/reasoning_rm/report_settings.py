@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.config.scoring import check_reasoning_rm
+from tracelift_ray.planning.scoring import check_reasoning_rm
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,6 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import Tensor
 
-from tracelift_ray.policy.checkpoint import Checkpoint
-from tracelift_ray.policy.ranks import RankPlace
-from tracelift_ray.policy.schedule import learning_rate
 from tracelift_ray.reasoning_rm.dataset import (
     EncodedGroup,
     EncodedTrace,
@@ -33,6 +30,9 @@ from tracelift_ray.reasoning_rm.rank import RmRank
 from tracelift_ray.reasoning_rm.ranks import run_ranks
 from tracelift_ray.reasoning_rm.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.work import Progress, TrainingLog, WorkDirectory, best_weights, progress_of
+from tracelift_ray.training.checkpoint import Checkpoint
+from tracelift_ray.training.ranks import RankPlace
+from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.types import DataError
 
 Say = Callable[[str], None]

@@ -15,7 +15,7 @@ from launch.entry import CONFIG_DIR
 COMMAND = """
 import sys
 from launch.entry import entry_point
-from tracelift_ray.config.load import to_run_config
+from tracelift_ray.planning.run_config import to_run_config
 from tracelift_ray.types import DataError, InfrastructureError
 
 @entry_point("config")

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from launch.entry import CONFIG_DIR
 from tests.unit.config.composed import compose_config, make_model
-from tracelift_ray.config.load import HELPER_KEYS, to_run_config
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.run_config import HELPER_KEYS, to_run_config
 
 GROUPS = sorted(path.name for path in CONFIG_DIR.iterdir() if path.is_dir())
 FILES = sorted(path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name != "experiment")

@@ -10,8 +10,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.unit.config.composed import compose_config
-from tracelift_ray.config.load import ConfigError, to_dataclass, to_run_config
+from tracelift_ray.config.load import ConfigError, to_dataclass
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.run_config import to_run_config
 
 Run = Callable[..., RunConfig]
 

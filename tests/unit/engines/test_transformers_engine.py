@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.base import build_engine
-from tracelift_ray.policy.weight_source import build_weight_sender, parameter_specs
+from tracelift_ray.transfer.sender import build_weight_sender, parameter_specs
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
 PROMPT = Prompt(tuple(range(10, 30)), "")

@@ -1,0 +1,193 @@
+"""Every cross-field rule refuses what it should, by the key that is to be changed."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.config.composed import compose_config, make_model
+from tests.unit.config.test_conf_files import schema_keys
+from tracelift_ray.config.load import ConfigError
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning import checks
+from tracelift_ray.planning.run_config import to_run_config
+
+Changes = dict[str, Any]
+GPUS: Changes = {
+    "planner.pool.gpus_per_worker": 1.0,
+    "learner.gpus_per_worker": 1.0,
+    "learner.collective": "nccl",
+    "learner.dtype": "bfloat16",
+    "stream.weight_transfer": "nccl",
+    "cluster.num_gpus": 4,
+}
+REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url": "http://a/v1"}
+IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
+
+BROKEN: list[tuple[Changes, str, str]] = [
+    ({"sandbox.tier": "docker"}, "sandbox.tier", "userns or flat"),
+    ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more"),
+    ({"sandbox.slots": 0}, "sandbox.slots", "null for one per CPU"),
+    ({"sandbox.wall_s": 1.0}, "sandbox.wall_s", "sandbox.cpu_s=2 or more"),
+    ({"sandbox.cores": (0, -1)}, "sandbox.cores", "numbers of cores"),
+    ({"sandbox.packages": "/no/such/folder"}, "sandbox.packages", "no folder"),
+    ({"algorithm.group_size": 1}, "algorithm.group_size", "2 or more"),
+    ({"algorithm.groups_per_step": 1, "learner.num_workers": 9}, "learner.num_workers", "at most 8"),
+    ({"stream.min_traces": 9}, "stream.min_traces", "algorithm.group_size=8"),
+    ({"planner.engine.max_model_len": 1535}, "planner.engine.max_model_len", "1536 or more"),
+    ({"executor.sampling.max_new_tokens": 513}, "executor.engine.max_model_len", "2049 or more"),
+    ({"executor.engine.kind": "openai"}, "executor.remote.base_url", "http://"),
+    (REMOTE, "executor.remote.model", "server calls"),
+    ({"reward.tie_table": {4: 0.5}}, "reward.tie_table.4", "num_samples=3"),
+    ({"reward.tie_table": {1: 2.0}}, "reward.tie_table.1", "[0, 1]"),
+    ({"reward.baseline": "cached", "reward.baseline_cache": ""}, "reward.baseline_cache", "directory"),
+    ({"reward.cached_samples": 15}, "reward.cached_samples", "16 or more"),
+    ({"executor.sampling.temperature": 0.0}, "executor.sampling.temperature", "greedy"),
+    ({"planner.sampling.temperature": 0.0}, "planner.sampling.temperature", "above 0"),
+    ({"planner.sampling.top_p": 0.0}, "planner.sampling.top_p", "above 0 and at most 1"),
+    ({"planner.sampling.top_p": 1.1}, "planner.sampling.top_p", "above 0 and at most 1"),
+    ({"learner.zero_stage": 4}, "learner.zero_stage", "0, 1, 2 or 3"),
+    ({"reward.num_samples": 0}, "reward.num_samples", "1 or more"),
+    ({"data.heldout_fraction": 1.0}, "data.heldout_fraction", "below 1"),
+    ({"planner.pool.deadline_s": 0.0}, "planner.pool.deadline_s", "above 0"),
+    ({"learner.betas": (0.9, 1.0)}, "learner.betas", "[0, 1)"),
+    ({"stream.weight_transfer": "nccl"}, "planner.pool.gpus_per_worker", "between GPUs"),
+    (
+        GPUS | {"cluster.address": "auto", "stream.weight_transfer": "shared_memory"},
+        "stream.weight_transfer",
+        "nccl",
+    ),
+    ({"learner.collective": "nccl"}, "learner.collective", "gloo"),
+    ({"learner.dtype": "bfloat16"}, "learner.dtype", "float32"),
+    ({"planner.engine.dtype": "bfloat16"}, "planner.engine.dtype", "float32"),
+    ({"planner.engine.tensor_parallel_size": 2}, "planner.engine.tensor_parallel_size", "must be 1"),
+    (GPUS | {"planner.pool.gpus_per_worker": 2.0}, "planner.pool.gpus_per_worker", "tensor_parallel_size=1"),
+    ({"cluster.num_cpus": 2}, "planner.pool.cpus_per_worker", "3 too few"),
+    (GPUS | {"cluster.num_gpus": 1}, "planner.pool.gpus_per_worker", "1 too few"),
+    ({"reasoning_rm.model": ""}, "reasoning_rm.model", "reward=exec_only"),
+    ({"data.train": ()}, "data.train", "file or more"),
+    ({"data.train": ("demo:chess",)}, "data.train", "demo:math"),
+    ({"data.heldout": ("missing.jsonl",)}, "data.heldout", "is no file"),
+    ({"resume": "missing"}, "resume", "checkpoint"),
+    ({"name": ""}, "name", "directory"),
+    ({"run_dir": IN_RAY_COPY}, "run_dir", "TRACELIFT_RUNS"),
+]
+
+
+def changed(config: Any, changes: Changes) -> Any:
+    """The same frozen dataclass with other values at dotted keys."""
+    for key, value in changes.items():
+        name, _, rest = key.partition(".")
+        config = replace(config, **{name: changed(getattr(config, name), {rest: value}) if rest else value})
+    return config
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    directory = tmp_path_factory.mktemp("checks")
+    models = [f"{pool}.model={make_model(directory / pool)}" for pool in ("planner", "executor", "reasoning_rm")]
+    return to_run_config(compose_config(*models, "data=demo", f"runs_root={directory}/runs"))
+
+
+def test_valid_runs_pass(valid: RunConfig) -> None:
+    checks.check_run(valid)
+    checks.check_run(changed(valid, GPUS))
+    checks.check_run(changed(valid, REMOTE | {"executor.remote.model": "m"}))
+
+
+@pytest.mark.parametrize(("changes", "key", "right"), BROKEN, ids=lambda value: str(value)[:50])
+def test_a_broken_rule_names_key_and_remedy(valid: RunConfig, changes: Changes, key: str, right: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checks.check_run(changed(valid, changes))
+    assert caught.value.key == key
+    assert right in caught.value.right
+
+
+def test_a_word_that_does_not_exist_is_refused_with_those_that_do(valid: RunConfig) -> None:
+    for key, words in checks.CHOICES.items():
+        with pytest.raises(ConfigError) as caught:
+            checks.check_run(changed(valid, {key: "nonsense"}))
+        assert caught.value.key == key
+        assert all(word in caught.value.right for word in words)
+
+
+def test_no_number_may_be_far_below_its_range(valid: RunConfig) -> None:
+    for key in checks.RANGES:
+        value = (-1.0, -1.0) if key == "learner.betas" else -1
+        with pytest.raises(ConfigError) as caught:
+            checks.check_run(changed(valid, {key: value}))
+        assert (caught.value.key, caught.value.value) == (key, value)
+
+
+def test_every_number_and_word_of_the_schema_has_a_rule(valid: RunConfig) -> None:
+    free = {"name", "tracking.project"}
+    for key in schema_keys(RunConfig) - set(checks.CHOICES) - set(checks.RANGES):
+        value = operator.attrgetter(key)(valid)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        path_or_text = key in free or isinstance(value, (str, tuple, dict, bool)) or value is None
+        assert not number, f"{key} has no range"
+        assert path_or_text
+
+
+def test_an_arm_without_rubric_needs_no_reasoning_rm(valid: RunConfig) -> None:
+    for arm in ("exec_only", "uplift_only"):
+        checks.check_run(changed(valid, {"reward.arm": arm, "reasoning_rm.model": ""}))
+
+
+def test_a_dry_run_is_let_through_to_show_its_shortfall(valid: RunConfig) -> None:
+    checks.check_run(changed(valid, {"cluster.num_cpus": 1, "dry_run": True}))
+
+
+@pytest.mark.parametrize(
+    ("removed", "lacks"),
+    [("config.json", "config.json"), ("model.safetensors", "no weights"), ("tokenizer.json", "no tokenizer")],
+)
+def test_an_incomplete_model_directory_is_refused(valid: RunConfig, tmp_path: Path, removed: str, lacks: str) -> None:
+    model = make_model(tmp_path / "incomplete")
+    (model / removed).unlink()
+    with pytest.raises(ConfigError, match=lacks) as caught:
+        checks.check_run(changed(valid, {"executor.model": str(model)}))
+    assert caught.value.key == "executor.model"
+    assert str(model) in str(caught.value)
+
+
+def test_a_weight_file_without_content_is_no_weights(valid: RunConfig, tmp_path: Path) -> None:
+    model = make_model(tmp_path / "hollow")
+    (model / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ConfigError, match="no weights"):
+        checks.check_run(changed(valid, {"planner.model": str(model)}))
+
+
+def test_a_remote_executor_needs_its_tokenizer_and_no_weights(valid: RunConfig, tmp_path: Path) -> None:
+    model = tmp_path / "tokenizer_only"
+    model.mkdir()
+    remote = changed(valid, REMOTE | {"executor.remote.model": "m", "executor.model": str(model)})
+    with pytest.raises(ConfigError, match="no tokenizer"):
+        checks.check_run(remote)
+    (model / "tokenizer.json").write_text("{}")
+    checks.check_run(remote)
+
+
+def test_the_chat_preset_needs_a_chat_template(valid: RunConfig, tmp_path: Path) -> None:
+    model = make_model(tmp_path / "chatty")
+    chat = changed(valid, {"planner.prompt": "chat", "planner.model": str(model)})
+    with pytest.raises(ConfigError, match="no chat template"):
+        checks.check_run(chat)
+    (model / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    checks.check_run(chat)
+
+
+def test_an_empty_problem_file_is_refused(valid: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(ConfigError, match="the file is empty"):
+        checks.check_run(changed(valid, {"data.train": (f"{tmp_path}/empty.jsonl",)}))
+
+
+def test_a_run_directory_below_a_file_is_refused(valid: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="is a file"):
+        checks.check_run(changed(valid, {"run_dir": f"{tmp_path}/file/run"}))

@@ -1,0 +1,126 @@
+"""The arithmetic of resources and batches, and the plan that a dry run prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.plan import render_plan, reward_lines
+from tracelift_ray.planning.resources import (
+    ClusterResources,
+    PoolDemand,
+    demands,
+    local_resources,
+    shortfalls,
+    total_cpus,
+    visible_gpus,
+)
+
+Run = Callable[..., RunConfig]
+
+
+def test_every_pool_is_counted_and_a_reasoning_rm_only_where_there_is_one(run_config: Run) -> None:
+    config = run_config("planner.pool.workers=2", "verifier.pool.cpus_per_worker=0.5", "learner.num_workers=2")
+    asked = {demand.name: (demand.workers, demand.total_cpus) for demand in demands(config)}
+    assert asked == {
+        "planner": (2, 2.0),
+        "executor": (1, 1.0),
+        "verifier": (1, 0.5),
+        "reasoning_rm": (1, 1.0),
+        "learner": (2, 2.0),
+    }
+    assert total_cpus(config) == 6.5
+    without = run_config("reward=exec_only", "reasoning_rm.model=''")
+    assert [demand.name for demand in demands(without)] == ["planner", "executor", "verifier", "learner"]
+
+
+def test_a_shortfall_says_who_asks_for_how_much() -> None:
+    asked = (PoolDemand("planner", "planner.pool", 2, 1, 0.5), PoolDemand("learner", "learner", 1, 2, 1))
+    assert shortfalls(asked, ClusterResources(cpus=4, gpus=2)) == []
+    assert shortfalls(asked, ClusterResources(cpus=3, gpus=1.5)) == [
+        "4 CPUs asked (planner 2, learner 2), 3 there: 1 too few",
+        "2 GPUs asked (planner 1, learner 1), 1.5 there: 0.5 too few",
+    ]
+
+
+def test_fractions_that_add_up_are_no_shortfall() -> None:
+    asked = tuple(PoolDemand(str(i), "x", 1, 0.1, 0) for i in range(10))
+    assert shortfalls(asked, ClusterResources(cpus=1, gpus=0)) == []
+
+
+def test_a_local_cluster_has_the_cpus_that_are_asked_for_unless_told(run_config: Run) -> None:
+    assert local_resources(run_config()).cpus == 5
+    assert local_resources(run_config("cluster.num_cpus=8", "cluster.num_gpus=2")) == ClusterResources(8, 2)
+
+
+def test_gpus_are_counted_by_their_devices_as_far_as_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus(tmp_path) == 0
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert visible_gpus(tmp_path) == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert visible_gpus(tmp_path) == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus(tmp_path) == 0
+    (tmp_path / "kfd").touch()
+    assert visible_gpus(tmp_path) is None
+
+
+def test_the_plan_shows_resources_batches_reward_and_paths(run_config: Run, tmp_path: Path) -> None:
+    config = run_config("algorithm.groups_per_step=24", "learner.num_workers=2", "stream.max_staleness=2")
+    plan = render_plan(config, ClusterResources(cpus=16, gpus=0, nodes=2))
+    for text in (
+        "24 groups x 8 = 192 traces",
+        "840 samples (192 traces x 4 + 24 baselines x 3)",
+        "192 scores",
+        "2 ranks, ZeRO 0, about 96 traces a rank",
+        "up to 2 policy versions old",
+        "math: R = 0.5 e2e + 0.5 q u",
+        "code: R = clip(e + 0.2 q c, 0, 1.2)",
+        "on a tie by successes n (1 of 3: 0.5, else n / 3",
+        "2 nodes",
+        f"{tmp_path}/runs/train",
+        f"{tmp_path}/models/executor",
+        "demo:math demo:code",
+    ):
+        assert text in plan
+    assert plan.endswith("The resources suffice.")
+
+
+def test_the_plan_ends_with_the_shortfall(run_config: Run) -> None:
+    plan = render_plan(run_config(), ClusterResources(cpus=4, gpus=0))
+    assert plan.splitlines()[-1].startswith("Shortfall: 5 CPUs asked (planner 1, ")
+
+
+def test_long_paths_are_not_broken_into_lines(run_config: Run, tmp_path: Path) -> None:
+    run_dir = tmp_path / ("x" * 150) / ("y" * 100)
+    assert str(run_dir) in render_plan(run_config(f"run_dir={run_dir}"), ClusterResources(9, 0))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "math", "code"),
+    [
+        (["reward=exec_only"], "e2e", "e"),
+        (["reward=rm_only"], "q", "q"),
+        (["reward=uplift_only"], "0.5 e2e + 0.5 u", "clip(e + 0.2 c, 0, 1.2)"),
+        (["reward=paper_code"], "0.5 e2e + 0.5 q u", "clip(e + 0.2 q c, 0, 1)"),
+        (["reward.math_grounded_weight=0.25", "reward.clip_max=2"], "0.5 e2e + 0.25 q u", "clip(e + 0.2 q c, 0, 2)"),
+    ],
+)
+def test_the_reward_is_shown_with_its_constants(run_config: Run, overrides: list[str], math: str, code: str) -> None:
+    lines = reward_lines(run_config(*overrides).reward)
+    assert f"math: R = {math}" in lines
+    assert f"code: R = {code}" in lines
+
+
+def test_only_the_letters_in_force_are_explained(run_config: Run) -> None:
+    letters = [line.split(":")[0] for line in reward_lines(run_config("reward=exec_only").reward, ("math",))]
+    assert letters == ["arm exec_only", "math", "e2e", "malformed traces"]
+
+
+def test_an_arm_without_executor_samples_asks_for_none(run_config: Run) -> None:
+    assert "executor: 0 samples of up to" in render_plan(run_config("reward=rm_only"), ClusterResources(9, 0))

@@ -1,0 +1,150 @@
+"""The loop over fakes: versions, broadcasts, silence, interrupts, checkpoints and resume."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.configs import run_config
+from tests.unit.rl.fakes import FakeLearner, FakeReceivers, FakeRollout, problems
+from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.rl.loop import Interrupted, TrainingLoop
+from tracelift_ray.rl.scheduler import Scheduler
+from tracelift_ray.tracking.run_dir import RunDirectory
+from tracelift_ray.tracking.tracker import Tracker
+from tracelift_ray.training.checkpoint import newest_complete
+from tracelift_ray.types import InfrastructureError
+
+BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=disabled", "tracking.console=false")
+PROBLEMS = problems(40)
+
+
+class Run:
+    """A loop over fakes in ``path``, and what it left."""
+
+    def __init__(self, path: Path, *, steps: int = 4, rollout: FakeRollout | None = None, resume: bool = False) -> None:
+        self.config = replace(
+            BASE,
+            total_steps=steps,
+            run_dir=str(path),
+            algorithm=replace(BASE.algorithm, groups_per_step=2, group_size=2),
+            evaluation=replace(BASE.evaluation, every=2),
+            learner=replace(BASE.learner, save_every=2, keep_checkpoints=2),
+        )
+        self.directory = RunDirectory.create(path)
+        self.rollout = rollout or FakeRollout()
+        self.learner, self.engines = FakeLearner(), FakeReceivers()
+        self.evaluations = 0
+        found = newest_complete(self.directory.checkpoints_path) if resume else None
+        self.tracker = Tracker(
+            self.config.tracking, self.directory, steps, {"name": "t"}, found.step if found else None
+        )
+        scheduler = Scheduler(self.rollout, ProblemSampler(PROBLEMS, 0), self.config.stream, self.config.algorithm)
+        self.loop = TrainingLoop(
+            self.config,
+            self.learner,
+            self.engines,
+            scheduler,
+            self.evaluate,
+            Counter({"executor": 3}),
+            self.tracker,
+            self.directory.checkpoints_path,
+        )
+        if found is not None:
+            self.learner.version = found.state()["version"]
+            self.loop.restore(found.state(), PROBLEMS)
+
+    async def evaluate(self) -> dict[str, float]:
+        self.evaluations += 1
+        return {"evaluation/math/accuracy": 0.5}
+
+    async def train(self) -> None:
+        try:
+            await asyncio.wait_for(self.loop.train(), 10)
+        finally:
+            self.tracker.close()
+
+    def metrics(self) -> list[dict[str, float]]:
+        lines = self.directory.metrics_path.read_text().splitlines()
+        return [record for record in map(json.loads, lines) if record["kind"] == "training"]
+
+
+async def test_every_step_trains_raises_the_version_and_broadcasts_it(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    await run.train()
+    assert len(run.learner.batches) == 4
+    assert run.engines.versions == [0, 1, 2, 3, 4]
+    records = run.metrics()
+    assert [r["stream/version"] for r in records] == [1, 2, 3, 4]
+    assert [r["stream/staleness_max"] for r in records] == [0, 0, 0, 0]
+    assert all(r["faults/executor"] == 3 for r in records)
+    assert [t.submitted_version for t in run.rollout.started][:8] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+async def test_evaluations_come_before_every_n_steps_and_once_at_the_end(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=5)
+    await run.train()
+    assert run.evaluations == 4  # steps 0, 2, 4 and 5
+    even = Run(tmp_path / "even", steps=4)
+    await even.train()
+    assert even.evaluations == 3
+
+
+async def test_a_batch_without_signal_makes_no_step_no_version_and_no_broadcast(tmp_path: Path) -> None:
+    run = Run(tmp_path, rollout=FakeRollout(lambda t: (1.0, 1.0) if t.serial < 4 else (0.0, 1.0)))
+    await run.train()
+    assert len(run.learner.batches) == 2 and run.engines.versions == [0, 1, 2]
+    assert [r["stream/version"] for r in run.metrics()] == [0, 0, 1, 2]
+
+
+async def test_an_interrupt_saves_the_planner_and_leaves_nothing_running(tmp_path: Path) -> None:
+    rollout = FakeRollout(delay=lambda t: 10**9 if t.serial >= 6 else 1)
+    run = Run(tmp_path, steps=100, rollout=rollout)
+    training = asyncio.create_task(run.train())
+    while len(run.learner.batches) < 3:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    run.loop.interrupt()
+    with pytest.raises(Interrupted):
+        await training
+    assert rollout.running == 0
+    saved = newest_complete(run.directory.checkpoints_path)
+    assert saved is not None and saved.step == 3
+    assert len(saved.state()["stream"]["in_flight"]) == 2
+
+
+async def test_a_resumed_run_goes_on_as_the_unbroken_one(tmp_path: Path) -> None:
+    whole = Run(tmp_path / "whole", steps=6)
+    await whole.train()
+
+    first = Run(tmp_path / "broken", steps=4)
+    await first.train()
+    second = Run(tmp_path / "broken", steps=6, resume=True)
+    await second.train()
+
+    def asked(*runs: Run) -> list[str]:
+        return [t.problem.id for run in runs for t in run.rollout.started]
+
+    assert second.learner.version == 6 and second.evaluations == 1
+    assert [r["step"] for r in second.metrics()] == [1, 2, 3, 4, 5, 6]
+    assert sorted(set(asked(first, second))) == sorted(set(asked(whole)))
+    assert [r["groups/trained"] for r in second.metrics()] == [r["groups/trained"] for r in whole.metrics()]
+
+
+async def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=8)
+    await run.train()
+    assert sorted(p.name for p in run.directory.checkpoints_path.iterdir()) == ["step-000006", "step-000008"]
+
+
+async def test_an_engine_with_other_weights_ends_the_run(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.engines.checksum = lambda engine, version: "stale" if version == 2 else f"sum-{version}"
+    with pytest.raises(InfrastructureError, match=r"serves version 2 \(stale\)"):
+        await run.train()
+    assert len(run.metrics()) == 1

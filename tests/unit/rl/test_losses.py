@@ -1,0 +1,125 @@
+import math
+
+import pytest
+import torch
+
+from tests.learner_configs import algorithm
+from tracelift_ray.rl.losses import kl_penalty, mismatch_weight, policy_loss, sample_weight
+from tracelift_ray.training.logprobs import token_entropy, token_logprobs
+from tracelift_ray.types import TrainBatch
+
+
+def values(*numbers: float) -> torch.Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def logs(*numbers: float) -> torch.Tensor:
+    return torch.log(values(*numbers))
+
+
+def test_log_probs_divide_the_logits_by_the_temperature():
+    logits = torch.tensor([[0.0, math.log(4.0)]])
+    # at temperature 2 the odds 1 : 4 become 1 : 2
+    assert token_logprobs(logits, torch.tensor([1]), 2.0).item() == pytest.approx(math.log(2 / 3), abs=1e-6)
+    assert token_logprobs(logits, torch.tensor([0]), 1.0).item() == pytest.approx(math.log(1 / 5), abs=1e-6)
+
+
+def test_long_inputs_in_chunks_have_the_same_values_and_gradients():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2500, 7, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 7, (2500,), generator=generator)
+    weights = torch.randn(2500, generator=generator)
+    whole = torch.log_softmax(logits / 0.7, -1)[torch.arange(2500), targets]
+    chunked = token_logprobs(logits, targets, 0.7)
+    assert torch.allclose(chunked, whole, atol=1e-6)
+    gradients = [torch.autograd.grad((value * weights).sum(), logits)[0] for value in (whole, chunked)]
+    assert torch.allclose(*gradients, atol=1e-6)
+    assert torch.allclose(token_entropy(logits, 0.7)[:9], token_entropy(logits[:9], 0.7))
+    assert token_logprobs(logits[:0], targets[:0], 0.7).shape == token_entropy(logits[:0], 0.7).shape == (0,)
+
+
+def test_entropy_of_a_known_distribution():
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
+    assert token_entropy(logits, 1.0).item() == pytest.approx(1.5 * math.log(2), abs=1e-6)
+
+
+def test_the_importance_weight_is_truncated_above_and_can_be_left_out():
+    old, behaviour = logs(0.5, 0.5, 0.5), logs(0.5, 0.1, 0.8)
+    assert mismatch_weight(old, behaviour, 2.0).tolist() == pytest.approx([1.0, 2.0, 0.625])
+    assert mismatch_weight(old, behaviour, 0.0).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_separate_clip_bounds_by_hand():
+    config = algorithm(clip_low=0.2, clip_high=0.3, mismatch_cap=0.0)
+    old = logs(0.5, 0.5, 0.5, 0.5)
+    current = logs(0.7, 0.7, 0.35, 0.35).requires_grad_()  # ratios 1.4, 1.4, 0.7, 0.7
+    result = policy_loss(current, old, old, values(1.0, -1.0, 1.0, -1.0), None, config)
+    assert result.loss.tolist() == pytest.approx([-1.3, 1.4, -0.7, 0.8])
+    assert result.clipped.tolist() == [1.0, 0.0, 0.0, 1.0]
+    assert result.ratio.tolist() == pytest.approx([1.4, 1.4, 0.7, 0.7])
+    result.loss.sum().backward()
+    # d(-r A)/d(current) = -r A where not clipped, 0 where clipped
+    assert current.grad.tolist() == pytest.approx([0.0, 1.4, -0.7, 0.0])
+
+
+def test_on_policy_gradient_is_minus_weight_times_advantage():
+    config = algorithm(mismatch_cap=2.0)
+    current = logs(0.4, 0.4).requires_grad_()
+    result = policy_loss(current, current.detach(), logs(0.5, 0.1), values(1.5, -2.0), None, config)
+    result.loss.sum().backward()
+    assert current.grad.tolist() == pytest.approx([-0.8 * 1.5, 2.0 * 2.0])
+
+
+def test_the_released_code_trainers_loss_is_the_case_without_ratio_and_correction():
+    config = algorithm(mismatch_cap=0.0, normalisation="sequence")
+    current = logs(0.3, 0.6, 0.9).requires_grad_()
+    loss = policy_loss(current, current.detach(), logs(0.1, 0.9, 0.2), values(0.7), None, config).loss
+    (loss.sum() * sample_weight(3, TrainBatch((), num_traces=1, num_tokens=3), config)).backward()
+    assert current.grad.tolist() == pytest.approx([-0.7 / 3] * 3)
+
+
+def test_kl_estimators_by_hand():
+    current, reference = logs(0.5), logs(0.25)
+    gap = math.log(2.0)
+    assert kl_penalty(current, reference, "k1").item() == pytest.approx(gap)
+    assert kl_penalty(current, reference, "k2").item() == pytest.approx(gap**2 / 2)
+    assert kl_penalty(current, reference, "k3").item() == pytest.approx(0.5 + gap - 1.0)
+
+
+def test_kl_estimators_agree_with_the_exact_divergence_in_expectation_and_push_towards_the_reference():
+    logits = torch.tensor([0.3, -0.2, 0.9], dtype=torch.float64, requires_grad=True)
+    reference = torch.log_softmax(values(0.1, 0.1, 0.6), dim=-1)
+    current = torch.log_softmax(logits, dim=-1)
+    exact = (current.exp() * (current - reference)).sum()
+    (true_gradient,) = torch.autograd.grad(exact, logits, retain_graph=True)
+    for kind, exact_value in (("k1", True), ("k2", False), ("k3", True)):
+        expected = (current.detach().exp() * kl_penalty(current, reference, kind)).sum()
+        (gradient,) = torch.autograd.grad(expected, logits, retain_graph=True)
+        if exact_value:
+            assert expected.item() == pytest.approx(exact.item(), rel=1e-9)
+        if kind in ("k1", "k2"):
+            assert gradient.tolist() == pytest.approx(true_gradient.tolist(), rel=1e-9)
+        assert torch.dot(gradient, true_gradient) > 0
+
+
+def test_the_kl_term_is_added_with_its_coefficient_and_is_not_weighted():
+    config = algorithm(kl_coef=0.1, kl_kind="k2", mismatch_cap=2.0)
+    current = logs(0.5)
+    without = policy_loss(current, current, logs(0.1), values(1.0), None, config)
+    with_kl = policy_loss(current, current, logs(0.1), values(1.0), logs(0.25), config)
+    assert (with_kl.loss - without.loss).item() == pytest.approx(0.1 * math.log(2.0) ** 2 / 2)
+    assert with_kl.kl.item() == pytest.approx(math.log(2.0) ** 2 / 2)
+
+
+def test_normalisers_use_the_whole_batch():
+    batch = TrainBatch((), num_traces=4, num_tokens=50)
+    assert sample_weight(5, batch, algorithm(normalisation="token")) == pytest.approx(1 / 50)
+    assert sample_weight(5, batch, algorithm(normalisation="sequence")) == pytest.approx(1 / 20)
+    assert sample_weight(5, batch, algorithm(normalisation="constant", constant_length=16)) == pytest.approx(1 / 64)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="k1, k2 or k3"):
+        kl_penalty(logs(0.5), logs(0.5), "k4")
+    with pytest.raises(ValueError, match="token, sequence or constant"):
+        sample_weight(5, TrainBatch((), 1, 1), algorithm(normalisation="batch"))

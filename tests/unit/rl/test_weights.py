@@ -1,0 +1,145 @@
+"""A broadcast ends with every engine that is up on the learner's weights, or it raises."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.rl.fakes import FakeLearner, FakeReceivers
+from tracelift_ray.rl.weights import broadcast_weights
+from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.types import InfrastructureError, TrainBatch
+
+
+async def test_a_broadcast_says_what_is_served_and_frees_what_it_held() -> None:
+    learner, engines = FakeLearner(), FakeReceivers()
+    learner.version = 3
+    done = await broadcast_weights(learner, engines)
+    assert (done.version, done.checksum, done.engines) == (3, "sum-3", 2)
+    assert engines.versions == [3] and learner.released == [3]
+
+
+async def test_an_engine_with_other_weights_fails_the_broadcast_by_name() -> None:
+    engines = FakeReceivers(checksum=lambda engine, v: "stale" if engine == 1 else f"sum-{v}")
+    learner = FakeLearner()
+    with pytest.raises(InfrastructureError, match=r"planner engine 1 serves version 0 \(stale\)"):
+        await broadcast_weights(learner, engines)
+    assert learner.released == [0]
+
+
+async def test_a_learner_that_cannot_send_fails_the_broadcast_and_the_engines_wait_no_longer() -> None:
+    abandoned = asyncio.Event()
+
+    class Mute(Meeting):
+        async def send_weights(self, manifest: WeightManifest) -> str:
+            await asyncio.sleep(0.01)
+            raise InfrastructureError("weight sender", "no space in /dev/shm")
+
+    class Waiting(FakeReceivers):
+        async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                abandoned.set()
+            return []
+
+    learner = Mute()
+    with pytest.raises(InfrastructureError, match="no space in /dev/shm"):
+        await broadcast_weights(learner, Waiting())
+    await asyncio.wait_for(abandoned.wait(), 1)
+    assert learner.released == [0]
+
+
+async def test_a_simultaneous_transfer_sends_while_engines_receive() -> None:
+    receiving = asyncio.Event()
+
+    class Answering(Meeting):
+        async def send_weights(self, manifest: WeightManifest) -> str:
+            await receiving.wait()
+            return await super().send_weights(manifest)
+
+    class Met(FakeReceivers):
+        async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+            receiving.set()
+            return await super().receive_weights(manifest)
+
+    assert (await asyncio.wait_for(broadcast_weights(Answering(), Met()), 1)).version == 0
+
+
+async def test_an_engine_that_is_lost_on_the_way_is_left_out() -> None:
+    class Losing(FakeReceivers):
+        async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+            self.count -= 1
+            return await super().receive_weights(manifest)
+
+    learner = FakeLearner()
+    assert (await broadcast_weights(learner, Losing(2))).engines == 1
+    assert (await broadcast_weights(learner, Losing(1))).engines == 0
+    assert learner.released == [0, 0]
+
+
+async def test_a_channel_that_a_lost_engine_broke_is_opened_again_for_those_that_are_up() -> None:
+    class Broken(Meeting):
+        """A channel of three engines, one of which dies in it."""
+
+        async def send_weights(self, manifest: WeightManifest) -> str:
+            self.described.append(engines.count)
+            if engines.count == 3:
+                engines.count = 2
+                raise InfrastructureError("weight sender", "the channel broke")
+            return await super().send_weights(manifest)
+
+    learner, engines = Broken(), FakeReceivers(3)
+    assert (await broadcast_weights(learner, engines)).engines == 2
+    assert learner.described == [3, 2] and learner.released == [0, 0]
+
+
+async def test_where_no_engine_is_up_nothing_is_sent() -> None:
+    class Silent(FakeLearner):
+        async def send_weights(self, manifest: WeightManifest) -> str:
+            raise AssertionError("sent to nobody")
+
+    learner = Silent()
+    learner.version = 5
+    done = await broadcast_weights(learner, FakeReceivers(0))
+    assert (done.version, done.checksum, done.engines) == (5, "", 0)
+
+
+async def test_no_version_changes_under_a_transfer_and_no_two_transfers_overlap() -> None:
+    class Slow(FakeLearner):
+        open = 0
+
+        async def describe_weights(self, receivers: int) -> WeightManifest:
+            assert self.open == 0, "two transfers at a time"
+            self.open += 1
+            await asyncio.sleep(0.001)
+            return await super().describe_weights(receivers)
+
+        async def send_weights(self, manifest: WeightManifest) -> str:
+            await asyncio.sleep(0.001)
+            assert manifest.version == self.version, "the weights are no longer those that were described"
+            return await super().send_weights(manifest)
+
+        async def release_weights(self, manifest: WeightManifest) -> None:
+            await super().release_weights(manifest)
+            self.open -= 1
+
+    learner, engines = Slow(), FakeReceivers()
+    transfers = [broadcast_weights(learner, engines) for _ in range(4)]
+    updates = [learner.update(TrainBatch((), 0, 0)) for _ in range(4)]
+    mixed = [each for pair in zip(transfers, updates, strict=True) for each in pair]
+    await asyncio.gather(*mixed)
+    assert engines.versions == [0, 1, 2, 3]
+
+
+class Meeting(FakeLearner):
+    """A learner whose engines receive while it sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.described: list[int] = []
+
+    async def describe_weights(self, receivers: int) -> WeightManifest:
+        return replace(await super().describe_weights(receivers), simultaneous=True)

@@ -1,0 +1,79 @@
+"""A composed configuration becomes a run: typed, with absolute paths, checked across fields."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from tracelift_ray.config.load import resolved_values, to_dataclass
+from tracelift_ray.config.schema import ReasoningRmConfig, RunConfig
+from tracelift_ray.planning.checks import check_run
+
+#: Keys of ``conf/config.yaml`` that other values are made from and that are no fields of a run.
+HELPER_KEYS = frozenset({"runs_root", "variant"})
+
+
+def to_run_config(cfg: DictConfig, *, base: Path | None = None, extra: Collection[str] = ()) -> RunConfig:
+    """Convert and check a composed configuration.
+
+    Args:
+        cfg: what Hydra composed, interpolations unresolved.
+        base: what relative paths start from; None: the current directory.
+        extra: top-level keys that the entry point itself reads.
+
+    Returns:
+        The run, every path absolute. In a multirun ``name`` ends with the job's variant.
+
+    Raises:
+        ConfigError: the first wrong value, in the order of the schema, then of the cross-field rules.
+    """
+    values = resolved_values(cfg)
+    fields = {key: value for key, value in values.items() if key not in HELPER_KEYS and key not in extra}
+    config = to_dataclass(RunConfig, fields)
+    config = dataclasses.replace(config, name=f"{config.name}{values.get('variant', '')}")
+    config = absolute_paths(config, base or Path.cwd())
+    check_run(config)
+    return config
+
+
+def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
+    """The same run with every path absolute: a Ray job runs in a temporary copy of the working directory."""
+
+    def absolute(path: str) -> str:
+        return _absolute(path, base)
+
+    def source(name: str) -> str:
+        return name if name.startswith("demo:") else absolute(name)
+
+    replace = dataclasses.replace
+    return replace(
+        config,
+        run_dir=absolute(config.run_dir),
+        resume=config.resume if config.resume in ("auto", "never") else absolute(config.resume),
+        planner=replace(config.planner, model=absolute(config.planner.model)),
+        executor=replace(config.executor, model=absolute(config.executor.model)),
+        sandbox=replace(config.sandbox, packages=absolute(config.sandbox.packages)),
+        reasoning_rm=absolute_rm_paths(config.reasoning_rm, base),
+        reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
+        data=replace(
+            config.data,
+            train=tuple(source(name) for name in config.data.train),
+            heldout=tuple(source(name) for name in config.data.heldout),
+            solution_cache=absolute(config.data.solution_cache),
+        ),
+    )
+
+
+def absolute_rm_paths(config: ReasoningRmConfig, base: Path) -> ReasoningRmConfig:
+    """The same reasoning RM with every path absolute."""
+    judge = config.judge
+    if judge is not None:
+        judge = dataclasses.replace(judge, model=_absolute(judge.model, base))
+    return dataclasses.replace(config, model=_absolute(config.model, base), judge=judge)
+
+
+def _absolute(path: str, base: Path) -> str:
+    return str((base / Path(path).expanduser()).resolve()) if path else path

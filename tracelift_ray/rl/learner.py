@@ -1,0 +1,314 @@
+"""The learner: one DeepSpeed rank that trains the policy, sends its weights out, and saves and restores itself.
+
+Promises: an update depends on the batch alone and not on how it is cut (ranks, micro-batches, ZeRO stage); ``version``
+counts optimizer steps, and a batch without samples makes none; all ranks run the same sequence of collectives.
+Public methods that do not say otherwise are collectives: all ranks call them, in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
+from tracelift_ray.rl.losses import policy_loss, sample_weight
+from tracelift_ray.rl.metrics import MetricSums, UpdateMetrics
+from tracelift_ray.training import state
+from tracelift_ray.training.checkpoint import disk_errors
+from tracelift_ray.training.export import largest_last, named_tensors, save_pretrained
+from tracelift_ray.training.logprobs import token_entropy, token_logprobs
+from tracelift_ray.training.microbatches import MicroBatch, check_batch, check_packing, collate, completion_logits
+from tracelift_ray.training.models import load_causal_lm
+from tracelift_ray.training.packing import plan_micro_batches
+from tracelift_ray.training.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
+from tracelift_ray.training.schedule import learning_rate
+from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.sender import WeightSender, build_weight_sender, parameter_specs
+from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
+
+_BUCKET_MIB = 256
+
+
+class Learner:
+    """One rank of the learner.
+
+    Args:
+        model: local Hugging Face directory of the start weights, also of the KL reference.
+        temperature: the planner's sampling temperature (> 0), which divides the logits here as it does in the engine.
+        total_steps: steps of the run; with ``updates_per_batch`` it sets the length of the schedule.
+        seed: seeds every rank's generators.
+    """
+
+    def __init__(
+        self,
+        learner: LearnerConfig,
+        algorithm: AlgorithmConfig,
+        model: str,
+        temperature: float,
+        total_steps: int,
+        seed: int,
+        place: RankPlace,
+    ) -> None:
+        if temperature <= 0:
+            raise ValueError(
+                f"planner.sampling.temperature is {temperature}; a policy is trained at the temperature that it is "
+                "sampled at, which must be above 0"
+            )
+        self.version = 0
+        self._config = learner
+        self._algorithm = algorithm
+        self._model = model
+        self._temperature = temperature
+        self._optimizer_steps = total_steps * algorithm.updates_per_batch
+        self._seed = seed
+        self._place = place
+        self._device = torch.device("cuda", place.local_rank) if learner.collective == "nccl" else torch.device("cpu")
+        self._engine: Any = None
+        self._reference: torch.nn.Module | None = None
+        self._sender: WeightSender | None = None
+        self._joined = False
+        self._packed = learner.layout == "packed"
+
+    def start(self) -> None:
+        """Join the other ranks and load the model. Blocks at most ``startup_s`` seconds for the others.
+
+        A process that joined its group before (``ranks.join``) stays in it; several learners may then follow each
+        other.
+
+        Raises:
+            InfrastructureError: the other ranks did not come.
+            DataError: the model directory cannot be loaded, or its model cannot train on packed rows.
+        """
+        state.seed_generators(self._seed)
+        if not torch.distributed.is_initialized():
+            join(self._place, self._config)
+            self._joined = True
+        import deepspeed
+
+        settings = deepspeed_config(self._config)
+        keep_alive = _partition_while_loading(settings)
+        model = load_causal_lm(
+            self._model, self._config.dtype, gradient_checkpointing=self._config.gradient_checkpointing
+        )
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=self._config.lr, betas=self._config.betas, weight_decay=self._config.weight_decay
+        )
+        self._engine = deepspeed.initialize(
+            model=model, optimizer=optimizer, config=settings, dist_init_required=False
+        )[0]
+        self._engine.train()
+        if self._packed:
+            check_packing(self._engine, self._device)
+        if self._algorithm.kl_coef > 0:
+            self._reference = self._load_reference()
+        del keep_alive
+
+    def close(self) -> None:
+        """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time, on any
+        rank alone."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+        if self._engine is not None:
+            self._engine.destroy()
+            self._engine = self._reference = None
+        if self._joined and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+            self._joined = False
+
+    def _load_reference(self) -> torch.nn.Module:
+        """The frozen start weights; divided among the ranks where the policy's are."""
+        import deepspeed
+
+        reference = load_causal_lm(self._model, self._config.dtype).requires_grad_(False).eval()
+        if self._config.zero_stage < 3:
+            return reference.to(self._device)
+        settings = {**deepspeed_config(self._config), "gradient_clipping": 0.0}
+        engine = deepspeed.initialize(model=reference, config=settings, dist_init_required=False)[0]
+        engine.eval()  # returns nothing, unlike a module's
+        return engine
+
+    def update(self, batch: TrainBatch) -> UpdateMetrics | None:
+        """Take ``updates_per_batch`` optimizer steps on a batch that every rank is given whole.
+
+        Returns:
+            The global metrics, the same on every rank; None where the batch has no samples, which makes no step.
+        Raises:
+            ValueError: the batch is malformed.
+            InfrastructureError: loss or gradient is not finite.
+        """
+        check_batch(batch)
+        if not batch.samples:
+            return None
+        started = time.monotonic()
+        micro_batches = self._cut(batch)
+        passes = self._algorithm.updates_per_batch
+        old = [self._logprobs(self._engine, m) if passes > 1 else None for m in micro_batches]
+        reference = [None if self._reference is None else self._logprobs(self._reference, m) for m in micro_batches]
+        steps = [self._step(micro_batches, old, reference) for _ in range(passes)]
+        return UpdateMetrics.of_steps(
+            steps,
+            samples=len(batch.samples),
+            micro_batches=len(micro_batches),
+            seconds=time.monotonic() - started,
+        )
+
+    def _cut(self, batch: TrainBatch) -> list[MicroBatch]:
+        """This rank's micro-batches."""
+        lengths = [len(sample) for sample in batch.samples]
+        plan = plan_micro_batches(lengths, self._place.world_size, self._config.micro_batch_tokens, packed=self._packed)
+        return [self._collate(batch, [batch.samples[i] for i in indices]) for indices in plan.ranks[self._place.rank]]
+
+    def _collate(self, batch: TrainBatch, samples: list[TrainSample]) -> MicroBatch:
+        weights = [sample_weight(len(sample.completion_ids), batch, self._algorithm) for sample in samples]
+        return collate(samples, weights, self._device, packed=self._packed)
+
+    @torch.no_grad()
+    def _logprobs(self, model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
+        return token_logprobs(completion_logits(model, batch), batch.targets, self._temperature)
+
+    def _step(
+        self, batches: list[MicroBatch], old: list[torch.Tensor | None], reference: list[torch.Tensor | None]
+    ) -> dict[str, float]:
+        """One optimizer step over all micro-batches; its metrics."""
+        sums = MetricSums(self._device)
+        for number, (batch, before, frozen) in enumerate(zip(batches, old, reference, strict=True)):
+            self._engine.set_gradient_accumulation_boundary(number == len(batches) - 1)
+            loss = self._loss(batch, before, frozen, sums)
+            # DeepSpeed averages gradients over ranks; the loss is a sum over them.
+            self._engine.backward(loss * self._place.world_size)
+        metrics = sums.reduce()
+        self._require_finite("loss", metrics["loss"])
+        metrics["lr"] = self._learning_rate()
+        metrics["grad_norm"] = self._apply_gradient(metrics["lr"])
+        self._require_finite("gradient norm", metrics["grad_norm"])
+        self.version += 1
+        return metrics
+
+    def _loss(
+        self, batch: MicroBatch, old: torch.Tensor | None, reference: torch.Tensor | None, sums: MetricSums
+    ) -> torch.Tensor:
+        """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
+        logits = completion_logits(self._engine, batch)
+        current = token_logprobs(logits, batch.targets, self._temperature)
+        before = current.detach() if old is None else old
+        terms = policy_loss(current, before, batch.behaviour, batch.advantages, reference, self._algorithm)
+        loss = (terms.loss * batch.weights).sum()
+        entropy = token_entropy(logits.detach(), self._temperature)
+        sums.add(loss, terms, before, batch.behaviour, entropy, self._algorithm.mismatch_cap)
+        return loss
+
+    def _apply_gradient(self, lr: float) -> float:
+        """Clip, step and clear; returns the norm of the gradient before clipping."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        norm: Any = None
+        if not clipped_by_deepspeed(self._config):
+            bound = self._config.grad_clip or float("inf")
+            norm = torch.nn.utils.clip_grad_norm_(self._engine.module.parameters(), bound)
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm() if norm is None else norm)
+
+    def _learning_rate(self) -> float:
+        """Of the next optimizer step."""
+        return learning_rate(
+            self.version,
+            self._optimizer_steps,
+            peak=self._config.lr,
+            schedule=self._config.schedule,
+            warmup_steps=self._config.warmup_steps,
+        )
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise InfrastructureError(
+                "learner",
+                f"the {what} of optimizer step {self.version + 1} is {value}; the last checkpoint is from before it. "
+                "Lower learner.lr or learner.grad_clip, or check the logged mismatch of log-probs",
+            )
+
+    def parameter_specs(self) -> tuple[TensorSpec, ...]:
+        """Name, full shape and dtype of every parameter, in the order of ``named_tensors``. No collective."""
+        return parameter_specs(largest_last(self._engine.module.named_parameters()), self._config.dtype)
+
+    def named_tensors(self, bucket_mib: int = _BUCKET_MIB) -> Iterator[tuple[str, torch.Tensor]]:
+        """The full weights; see ``export.named_tensors``. All ranks run it to its end together."""
+        return named_tensors(self._engine.module, bucket_mib)
+
+    def open_weights(
+        self,
+        backend: str,
+        run_name: str,
+        bucket_mib: int,
+        *,
+        deadline_s: float,
+        workers_per_receiver: int = 1,
+        address: str | None = None,
+    ) -> None:
+        """Open the channel to the planner engines; the arguments are those of ``build_weight_sender``."""
+        self._sender = build_weight_sender(
+            backend,
+            run_name,
+            bucket_mib,
+            deadline_s=deadline_s,
+            rank=self._place.rank,
+            workers_per_receiver=workers_per_receiver,
+            address=address,
+        )
+
+    def describe_weights(self, receivers: int = 1) -> WeightManifest:
+        """The manifest of the present version for ``receivers`` engines. Rank 0 only; no collective."""
+        return self._open_sender().describe(self.parameter_specs(), self.version, receivers)
+
+    def send_weights(self, manifest: WeightManifest) -> str:
+        """Send the weights that ``manifest`` describes; returns their checksum (empty on ranks that send nothing)."""
+        if manifest.version != self.version:
+            raise ValueError(f"asked to send version {manifest.version}, but the learner is at {self.version}")
+        return self._open_sender().send(manifest, self.named_tensors(manifest.bucket_mib))
+
+    def release_weights(self, version: int) -> None:
+        """All engines have ``version``: free what was held for it. No collective."""
+        self._open_sender().release(version)
+
+    def _open_sender(self) -> WeightSender:
+        if self._sender is None:
+            raise RuntimeError("the weight channel is not open; call open_weights first")
+        return self._sender
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Save the policy as a Hugging Face directory, tokenizer included. CheckpointError where the disk is full."""
+        path = Path(directory)
+        with disk_errors(path):
+            save_pretrained(self._engine.module, path, self._model, _BUCKET_MIB, write=self._place.rank == 0)
+        torch.distributed.barrier()
+
+    def save_state(self, directory: str | Path) -> None:
+        """Save what ``load_state`` needs: weights, optimizer, version and every rank's generators."""
+        state.save(self._engine, Path(directory), self._place.rank, self._layout(), self.version)
+
+    def load_state(self, directory: str | Path) -> None:
+        """Go on from ``save_state``: afterwards this rank is as the one that saved.
+
+        Raises:
+            CheckpointError: saved under another number of ranks, ZeRO stage or dtype, or unreadable.
+        """
+        self.version = state.load(self._engine, Path(directory), self._place.rank, self._layout())
+
+    def _layout(self) -> dict[str, Any]:
+        """What decides how DeepSpeed lays its state out on disk."""
+        config = self._config
+        return {"num_workers": self._place.world_size, "zero_stage": config.zero_stage, "dtype": config.dtype}
+
+
+def _partition_while_loading(settings: dict[str, Any]) -> Any:
+    """Under ZeRO-3, transformers divides the weights among the ranks as it loads them while this object lives."""
+    if settings["zero_optimization"]["stage"] < 3:
+        return None
+    from transformers.integrations import HfDeepSpeedConfig
+
+    return HfDeepSpeedConfig(settings)

@@ -1,0 +1,215 @@
+"""The training loop: batches from the stream to the learner, new weights back to the planner.
+
+One step: take a batch, train on it, broadcast the new weights, account for it. A batch without signal makes no
+optimizer step and no new version, so it is neither trained on nor broadcast. An interrupt is honoured while waiting
+for groups or for an evaluation; update, broadcast and save run to their end, so that what is saved is one state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.rl.batch import train_batch
+from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
+from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
+from tracelift_ray.rl.weights import Broadcast, broadcast_weights
+from tracelift_ray.tracking.aggregate import batch_metrics
+from tracelift_ray.tracking.phases import PhaseClock
+from tracelift_ray.tracking.tracker import Tracker
+from tracelift_ray.training import checkpoint
+from tracelift_ray.types import Problem
+
+Result = TypeVar("Result")
+
+
+class Interrupted(Exception):
+    """The run was asked to end; the planner is saved and the pools may be closed."""
+
+
+#: Measures the system on held-out problems under the weights now served, as metrics.
+Evaluate = Callable[[], Coroutine[Any, Any, dict[str, float]]]
+
+
+@dataclass
+class Progress:
+    """Where the run is: batches consumed, and optimizer steps taken."""
+
+    step: int = 0
+    version: int = 0
+
+
+class TrainingLoop:
+    """Runs training over pools that are up. ``train`` returns at ``total_steps`` or raises ``Interrupted``.
+
+    ``faults`` counts infrastructure errors by component; ``checkpoints`` is where checkpoints are kept.
+    """
+
+    def __init__(
+        self,
+        run: RunConfig,
+        learner: LearnerGroup,
+        planner: WeightReceivers,
+        scheduler: Scheduler,
+        evaluate: Evaluate,
+        faults: Counter[str],
+        tracker: Tracker,
+        checkpoints: Path,
+    ) -> None:
+        self.run = run
+        self.learner = learner
+        self.planner = planner
+        self.scheduler = scheduler
+        self.evaluate = evaluate
+        self.faults = faults
+        self.tracker = tracker
+        self.checkpoints = checkpoints
+        self.progress = Progress()
+        self._stop = asyncio.Event()
+        self._saved_at = -1
+
+    def interrupt(self) -> None:
+        """Ask the run to end in order."""
+        self._stop.set()
+
+    def restore(self, state: dict[str, Any], problems: tuple[Problem, ...]) -> None:
+        """Go on from the ``state.json`` of a checkpoint whose learner state is already loaded."""
+        self.progress = Progress(state["step"], state["version"])
+        self._saved_at = self.progress.step
+        self.scheduler.restore(state["stream"], problems)
+
+    async def train(self) -> None:
+        """Train to the end; save the planner there, and also when interrupted."""
+        try:
+            await self._start()
+            clock = PhaseClock()
+            while self.progress.step < self.run.total_steps:
+                await self._step(clock)
+            await self._finish()
+        except Interrupted:
+            self.tracker.message(f"interrupted at step {self.progress.step}; saving the planner")
+            await self.save()
+            raise
+        finally:
+            await self.scheduler.stop()
+
+    async def _start(self) -> None:
+        await self._broadcast()
+        if self.run.evaluation.at_start and self.progress.step == 0 and not self.tracker.has_evaluation(0):
+            await self._evaluate()
+
+    async def _step(self, clock: PhaseClock) -> None:
+        version, update = self.progress.version, dict[str, float]()
+        broadcast: Broadcast | None = None
+        with clock.phase("rollout"):
+            batch = await self._unless_stopped(self.scheduler.next_batch(version))
+        overlong = self.run.reward.overlong == "train"
+        training = train_batch(batch.groups, batch.advantages, batch.silent, train_overlong=overlong)
+        if training.samples:
+            with clock.phase("update"):
+                update = await self.learner.update(training)
+            with clock.phase("broadcast"):
+                broadcast = await self._broadcast()
+        self.scheduler.finished(batch, self.progress.version)
+        self.progress.step += 1
+        self._log(batch, version, update, broadcast, clock)
+        if self._due(self.run.evaluation.every):
+            with clock.phase("evaluate"):
+                await self._evaluate()
+        if self._due(self.run.learner.save_every):
+            with clock.phase("save"):
+                await self.save()
+
+    async def _finish(self) -> None:
+        if not self._due(self.run.evaluation.every) or self.run.total_steps == 0:
+            await self._evaluate()
+        await self.save()
+
+    async def _broadcast(self) -> Broadcast:
+        broadcast = await broadcast_weights(self.learner, self.planner)
+        self.progress.version = broadcast.version
+        return broadcast
+
+    async def _evaluate(self) -> None:
+        metrics = await self._unless_stopped(self.evaluate())
+        self.tracker.log_evaluation(self.progress.step, metrics)
+
+    async def save(self) -> None:
+        """Write a checkpoint of the current step, whole or not at all; once a step is enough."""
+        if self._saved_at == self.progress.step:
+            return
+        state = {
+            "step": self.progress.step,
+            "version": self.progress.version,
+            "stream": self.scheduler.state(),
+            "tracking": asdict(self.tracker.state()),
+        }
+        with checkpoint.writing(self.checkpoints, self.progress.step) as draft:
+            await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
+            saved = checkpoint.publish(draft, state)
+        checkpoint.prune(self.checkpoints, self.run.learner.keep_checkpoints)
+        self._saved_at = self.progress.step
+        self.tracker.message(f"saved {saved.path}")
+
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.progress.step % every == 0
+
+    def _log(
+        self,
+        batch: GroupBatch,
+        version: int,
+        update: dict[str, float],
+        broadcast: Broadcast | None,
+        clock: PhaseClock,
+    ) -> None:
+        step, timing = self.progress.step, clock.read()
+        metrics = batch_metrics(batch.seen, version) | update | self.scheduler.ledger.metrics() | timing
+        metrics |= {
+            "stream/version": float(self.progress.version),
+            "stream/groups_trained": float(len(batch.groups)),
+            "stream/groups_silent": float(len(batch.silent)),
+            "stream/groups_replaced": float(len(batch.replaced)),
+            "stream/groups_dropped": float(batch.dropped),
+            "stream/groups_failed": float(batch.failed),
+            "stream/refill_cap_reached": float(batch.refill_cap_reached),
+        }
+        metrics |= {f"faults/{component}": float(count) for component, count in self.faults.items()}
+        tokens = sum(len(t.trace.completion.token_ids) for group in batch.seen for t in group.trajectories)
+        metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
+        if broadcast is not None:
+            metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
+        self.tracker.log_step(step, metrics)
+        if broadcast is None:
+            self.tracker.message(_why_silent(step, metrics))
+        silent = tuple(tuple(0.0 for _ in group.trajectories) for group in batch.silent + batch.replaced)
+        self.tracker.log_trajectories(step, batch.seen, batch.advantages + silent)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """``work``'s result, or ``Interrupted`` as soon as the run is asked to end."""
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not self._stop.is_set():
+                return await working
+        finally:
+            stopping.cancel()
+            if not working.done():
+                working.cancel()
+        raise Interrupted
+
+
+def _why_silent(step: int, metrics: dict[str, float]) -> str:
+    """One line for a step that held nothing to train on, with what it most likely comes from."""
+    line = f"step {step}: no group had signal, so the policy was not updated"
+    malformed = metrics.get("system/malformed", 0.0)
+    if malformed > 0.5:
+        return f"{line}; {malformed:.0%} of the traces are malformed (a warm start teaches a planner to close its tag)"
+    if metrics.get("system/success") == 0.0:
+        return f"{line}; the executor solved nothing: easier problems, or a stronger executor, would give signal"
+    return f"{line}; stream.max_refills draws other groups in place of such ones"

@@ -1,0 +1,129 @@
+"""What one update reports: sums over completion tokens, added up over micro-batches and ranks, then divided once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tracelift_ray.rl.losses import TokenLoss
+
+
+@dataclass(frozen=True)
+class UpdateMetrics:
+    """One update of the learner; means are over the completion tokens that were trained on.
+
+    Attributes:
+        loss: the loss before the update, averaged over its optimizer steps.
+        grad_norm: 2-norm of the whole gradient before clipping, averaged over the optimizer steps.
+        lr: learning rate of the last step.
+        mismatch_mean, mismatch_max: |log-prob of the learner before the update - behaviour log-prob|.
+        truncated_fraction: share of tokens whose importance weight hit its cap.
+        clip_fraction: share of tokens whose gradient the ratio clip took away.
+        ratio_mean, ratio_max: exp(current - old); 1 with a single step per batch.
+        behaviour_kl: k3 estimate of KL(behaviour || learner before the update).
+        reference_kl: the KL penalty before its coefficient; 0 without one.
+        entropy: nats per token, of the policy at the sampling temperature.
+        samples, tokens: traces and completion tokens trained on.
+        micro_batches: per rank.
+        steps: optimizer steps taken.
+        seconds: wall time.
+    """
+
+    loss: float
+    grad_norm: float
+    lr: float
+    mismatch_mean: float
+    mismatch_max: float
+    truncated_fraction: float
+    clip_fraction: float
+    ratio_mean: float
+    ratio_max: float
+    behaviour_kl: float
+    reference_kl: float
+    entropy: float
+    samples: int
+    tokens: int
+    micro_batches: int
+    steps: int
+    seconds: float
+
+    @classmethod
+    def of_steps(
+        cls, steps: Sequence[Mapping[str, float]], *, samples: int, micro_batches: int, seconds: float
+    ) -> UpdateMetrics:
+        """From what ``MetricSums.reduce``, ``grad_norm`` and ``lr`` gave for each optimizer step of the update."""
+
+        def mean(key: str) -> float:
+            return sum(step[key] for step in steps) / len(steps)
+
+        return cls(
+            loss=mean("loss"),
+            grad_norm=mean("grad_norm"),
+            lr=steps[-1]["lr"],
+            mismatch_mean=mean("mismatch"),
+            mismatch_max=max(step["mismatch_max"] for step in steps),
+            truncated_fraction=mean("truncated"),
+            clip_fraction=mean("clipped"),
+            ratio_mean=mean("ratio"),
+            ratio_max=max(step["ratio_max"] for step in steps),
+            behaviour_kl=mean("behaviour_kl"),
+            reference_kl=mean("reference_kl"),
+            entropy=mean("entropy"),
+            samples=samples,
+            tokens=int(steps[0]["tokens"]),
+            micro_batches=micro_batches,
+            steps=len(steps),
+            seconds=seconds,
+        )
+
+
+class MetricSums:
+    """Adds up one optimizer step's tokens on this rank; ``reduce`` makes the sums global."""
+
+    _SUMS = ("loss", "tokens", "mismatch", "truncated", "clipped", "ratio", "behaviour_kl", "reference_kl", "entropy")
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(len(self._SUMS), dtype=torch.float64, device=device)
+        self._maxima = torch.zeros(2, dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def add(
+        self,
+        loss: torch.Tensor,
+        terms: TokenLoss,
+        old: torch.Tensor,
+        behaviour: torch.Tensor,
+        entropy: torch.Tensor,
+        cap: float,
+    ) -> None:
+        """Add one micro-batch: its weighted loss (a scalar) and per-token vectors [N]; N may be 0."""
+        gap = old - behaviour
+        columns = (
+            torch.ones_like(gap),
+            gap.abs(),
+            (gap.exp() > cap).float() if cap > 0 else torch.zeros_like(gap),
+            terms.clipped,
+            terms.ratio,
+            torch.exp(gap) - gap - 1.0,
+            terms.kl,
+            entropy,
+        )
+        self._sums += torch.stack([loss.detach().double(), *(column.double().sum() for column in columns)])
+        if len(gap):
+            self._maxima = torch.maximum(
+                self._maxima, torch.stack([gap.abs().max().double(), terms.ratio.max().double()])
+            )
+
+    def reduce(self) -> dict[str, float]:
+        """Global values: ``loss`` and ``tokens`` as sums, the rest as token means, ``mismatch_max``, ``ratio_max``."""
+        import torch.distributed as dist
+
+        dist.all_reduce(self._sums, dist.ReduceOp.SUM)
+        dist.all_reduce(self._maxima, dist.ReduceOp.MAX)
+        values = dict(zip(self._SUMS, self._sums.tolist(), strict=True))
+        tokens = values["tokens"]
+        means = {key: value / tokens for key, value in values.items() if key not in ("loss", "tokens")}
+        largest = dict(zip(("mismatch_max", "ratio_max"), self._maxima.tolist(), strict=True))
+        return {"loss": values["loss"], "tokens": tokens, **means, **largest}

@@ -1,0 +1,71 @@
+"""What the loop needs of its pools, as Protocols.
+
+The same loop runs on Ray actors, on in-process fakes and on engines in one process, because it knows no more of them
+than this. Every method has a deadline of its own and raises ``InfrastructureError`` when there is no result after the
+pool's retries; none of them turns a failure into a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.types import Artifact, Completion, Problem, Prompt, RubricScore, SamplingParams, TrainBatch, Verdict
+
+
+class GeneratorPool(Protocol):
+    """Members that sample from a model: the executor pool, and the part of the planner pool that generates."""
+
+    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+        """``params.n`` completions of one prompt, in order."""
+
+
+class WeightReceivers(Protocol):
+    """Engines that take new weights: all of the planner pool's members, or one of them."""
+
+    def receivers(self) -> int:
+        """How many engines will receive."""
+
+    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+        """Every engine takes the weights that ``manifest`` describes; one receipt for each that did.
+
+        One that failed, or was left in the middle because this was cancelled, serves nothing any more.
+        """
+
+
+class VerifierPool(Protocol):
+    """Members that check artifacts."""
+
+    async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
+        """One verdict for each artifact, in order."""
+
+
+class ReasoningRmPool(Protocol):
+    """Members that score traces against the rubric."""
+
+    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
+        """The rubric score of one trace."""
+
+
+class LearnerGroup(Protocol):
+    """The learner's ranks, driven together."""
+
+    #: Held by whoever changes the weights, and by whoever sends a version of them.
+    lock: asyncio.Lock
+
+    async def update(self, batch: TrainBatch) -> dict[str, float]:
+        """Train on ``batch``; its metrics. Raises the policy version unless the batch holds no sample."""
+
+    async def describe_weights(self, receivers: int) -> WeightManifest:
+        """The manifest of the weights as they are now, for so many engines."""
+
+    async def send_weights(self, manifest: WeightManifest) -> str:
+        """Send what ``manifest`` describes; its checksum."""
+
+    async def release_weights(self, manifest: WeightManifest) -> None:
+        """Free what the transfer held (a file in shared memory, say)."""
+
+    async def save(self, planner_dir: str, state_dir: str) -> None:
+        """Write the planner as a Hugging Face directory and the optimizer's state beside it."""

@@ -1,0 +1,259 @@
+"""One group from problem to scored trajectories, every trace flowing on its own.
+
+A trace is executed, verified and scored the moment it exists; the baseline is sampled once, beside the traces, and
+scoring by the reasoning RM overlaps with execution. A missing piece never becomes a number: a trace whose executor,
+verifier or RM gave no result after the pools' retries is masked with the cause, and a group that keeps fewer than
+``stream.min_traces`` traces fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tracelift_ray.config.schema import RewardConfig, SamplingConfig
+from tracelift_ray.engines.seeds import request_seed
+from tracelift_ray.reward.compute import FLOORED, compute_reward
+from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.rl.baselines import Baselines
+from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
+from tracelift_ray.tasks.artifacts import read_artifact
+from tracelift_ray.tasks.prompts import PromptRenderer
+from tracelift_ray.tasks.traces import leaks_answer, mask_answer, read_trace
+from tracelift_ray.types import (
+    Baseline,
+    Execution,
+    Group,
+    InfrastructureError,
+    Problem,
+    Prompt,
+    RubricScore,
+    SamplingParams,
+    Trace,
+    Trajectory,
+)
+
+#: A trace that is too long for the executor's prompt keeps this share of its characters, as often as needed.
+TRACE_CUT = 0.9
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A group's identity from submission on: which problem, when, and under which policy version."""
+
+    serial: int
+    epoch: int
+    problem: Problem
+    submitted_version: int
+
+
+class GroupFailed(Exception):
+    """Too few traces of a group survived; the causes are counted in ``causes``."""
+
+    def __init__(self, ticket: Ticket, causes: Counter[str]) -> None:
+        super().__init__(ticket, causes)
+        self.ticket = ticket
+        self.causes = causes
+
+    def __str__(self) -> str:
+        causes = "; ".join(f"{cause} ({count})" for cause, count in self.causes.most_common(3))
+        return f"group {self.ticket.serial} of problem {self.ticket.problem.id} failed: {causes}"
+
+
+@dataclass(frozen=True)
+class SystemPools:
+    """The pools that take a problem to a scored trajectory. ``reasoning_rm`` is None where the arm needs no rubric."""
+
+    planner: GeneratorPool
+    executor: GeneratorPool
+    verifier: VerifierPool
+    reasoning_rm: ReasoningRmPool | None
+
+
+@dataclass(frozen=True)
+class SystemSettings:
+    """Prompts and sampling of the planner-executor system."""
+
+    planner_prompts: PromptRenderer
+    executor_prompts: PromptRenderer
+    planner_sampling: SamplingConfig
+    executor_sampling: SamplingConfig
+    executor_prompt_tokens: int
+    max_trace_chars: int
+    seed: int
+
+
+class PlannerExecutorSystem:
+    """Planner, executor and verifier as one: traces for a problem, executions of a trace, the baseline."""
+
+    def __init__(self, pools: SystemPools, settings: SystemSettings) -> None:
+        self.pools = pools
+        self.settings = settings
+
+    async def trace(
+        self, problem: Problem, index: int, key: Sequence[int | str], *, greedy: bool = False, whole_text: bool = False
+    ) -> Trace:
+        """One trace of ``problem``; ``key`` seeds it. ``whole_text`` as in ``reward.malformed``."""
+        sampling, prompts = self.settings.planner_sampling, self.settings.planner_prompts
+        params = SamplingParams(
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=0.0 if greedy else sampling.temperature,
+            top_p=1.0 if greedy else sampling.top_p,
+            stop=prompts.planner_stop,
+            seed=self._seed(sampling, "planner", *key, index),
+            logprobs=not greedy,
+        )
+        prompt = prompts.planner(problem)
+        (completion,) = await self.pools.planner.generate(prompt, params)
+        return read_trace(problem, index, prompt, completion, prompts.opens_tag, whole_text)
+
+    async def execute(
+        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
+    ) -> tuple[Execution, ...]:
+        """``count`` verified executor samples from one request; ``reasoning`` None is the baseline."""
+        prompt, params = self.executor_request(problem, reasoning, count, key)
+        completions = await self.pools.executor.generate(prompt, params)
+        artifacts = [read_artifact(problem, completion) for completion in completions]
+        verdicts = await self.pools.verifier.verify(problem, artifacts)
+        return tuple(map(Execution, artifacts, verdicts))
+
+    def executor_request(
+        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
+    ) -> tuple[Prompt, SamplingParams]:
+        """What the executor is asked; a trace too long for its prompt is cut at the end."""
+        sampling, prompts = self.settings.executor_sampling, self.settings.executor_prompts
+        shown = None if reasoning is None else reasoning[: self.settings.max_trace_chars]
+        prompt = prompts.executor(problem, shown)
+        while shown and len(prompt.token_ids) > self.settings.executor_prompt_tokens:
+            shown = shown[: int(len(shown) * TRACE_CUT)]
+            prompt = prompts.executor(problem, shown)
+        params = SamplingParams(
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            n=count,
+            stop=prompts.executor_stop(problem.task),
+            seed=self._seed(sampling, "executor", *key),
+        )
+        return prompt, params
+
+    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
+        """The rubric score of a trace."""
+        if self.pools.reasoning_rm is None:
+            raise RuntimeError("this run has no reasoning RM pool, yet a rubric score was asked for")
+        return await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])
+
+    def _seed(self, sampling: SamplingConfig, *parts: int | str) -> int | None:
+        return request_seed(self.settings.seed, *parts) if sampling.seeded else None
+
+
+class Rollout:
+    """Runs groups. ``faults`` counts infrastructure errors by component over the life of the object."""
+
+    def __init__(
+        self,
+        system: PlannerExecutorSystem,
+        baselines: Baselines,
+        reward: RewardConfig,
+        *,
+        group_size: int,
+        min_traces: int,
+        deadline_s: float,
+    ) -> None:
+        self.system = system
+        self.baselines = baselines
+        self.reward = reward
+        self.needs = reward_needs(reward)
+        self.group_size = group_size
+        self.min_traces = min_traces
+        self.deadline_s = deadline_s
+        self.faults: Counter[str] = Counter()
+
+    async def run(self, ticket: Ticket) -> Group:
+        """The finished group. Raises ``GroupFailed``."""
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                return await self._run(ticket)
+        except TimeoutError:
+            cause = (
+                f"not complete after {self.deadline_s:g} s (stream.group_deadline_s); "
+                "check that planner and executor pools answer"
+            )
+            self.faults["stream"] += 1
+            raise GroupFailed(ticket, Counter([cause])) from None
+
+    async def _run(self, ticket: Ticket) -> Group:
+        baseline = asyncio.ensure_future(self._baseline(ticket))
+        try:
+            traces = (self._trajectory(ticket, index, baseline) for index in range(self.group_size))
+            results = await asyncio.gather(*traces)
+        except BaseException:  # cancelled or failed: what runs beside it ends too, and it goes on
+            baseline.cancel()
+            raise
+        trajectories = tuple(result for result in results if isinstance(result, Trajectory))
+        causes = Counter(str(result) for result in results if isinstance(result, InfrastructureError))
+        causes.update(t.masked for t in trajectories if t.masked is not None)
+        if sum(t.masked is None for t in trajectories) < self.min_traces:
+            baseline.cancel()
+            raise GroupFailed(ticket, causes)
+        try:
+            base = await baseline
+        except InfrastructureError as error:  # where no trace waited for it: all of them are malformed
+            raise GroupFailed(ticket, Counter([str(error)])) from None
+        return Group(ticket.serial, ticket.problem, ticket.submitted_version, trajectories, base)
+
+    async def _baseline(self, ticket: Ticket) -> Baseline | None:
+        if self.needs.baseline == 0:
+            return None
+        return await self.baselines.sample(ticket.problem, ticket.epoch, self.needs.baseline)
+
+    async def _trajectory(
+        self, ticket: Ticket, index: int, baseline: asyncio.Future[Baseline | None]
+    ) -> Trajectory | InfrastructureError:
+        """A trajectory, masked where a later stage gave no result; the error itself where there is not even a trace."""
+        problem, key = ticket.problem, (ticket.problem.id, ticket.epoch)
+        try:
+            trace = await self.system.trace(problem, index, key, whole_text=self.reward.malformed == "whole_text")
+        except InfrastructureError as error:
+            self.faults[error.component] += 1
+            return error
+        if trace.reasoning is None:
+            return Trajectory(trace, reward=FLOORED.reward)
+        try:
+            return await self._scored(ticket, trace, trace.reasoning, baseline)
+        except InfrastructureError as error:
+            self.faults[error.component] += 1
+            return Trajectory(trace, masked=str(error))
+
+    async def _scored(
+        self, ticket: Ticket, trace: Trace, reasoning: str, baseline: asyncio.Future[Baseline | None]
+    ) -> Trajectory:
+        problem = ticket.problem
+        leaked = leaks_answer(problem, reasoning)
+        shown = mask_answer(problem, reasoning) if leaked and self.reward.leak == "mask" else reasoning
+        key = (problem.id, ticket.epoch, trace.index)
+        count = self.needs.samples
+        executing = asyncio.ensure_future(self._execute(problem, shown, count, key))
+        scoring = asyncio.ensure_future(self._score(problem, reasoning))
+        try:
+            executions = await executing
+            rubric = await scoring
+        except BaseException:  # cancelled or failed: what runs beside it ends too, and it goes on
+            executing.cancel()
+            scoring.cancel()
+            raise
+        with_trace = executions[: self.needs.with_trace]
+        fresh = executions[-1] if self.needs.fresh else None
+        base = await asyncio.shield(baseline)
+        result = compute_reward(self.reward, problem.task, with_trace, fresh, base, rubric)
+        return Trajectory(trace, with_trace, fresh, rubric, result.uplift, result.reward, leaked=leaked)
+
+    async def _execute(
+        self, problem: Problem, reasoning: str, count: int, key: Sequence[int | str]
+    ) -> tuple[Execution, ...]:
+        return await self.system.execute(problem, reasoning, count, key) if count else ()
+
+    async def _score(self, problem: Problem, reasoning: str) -> RubricScore | None:
+        return await self.system.score(problem, reasoning) if self.needs.rubric else None

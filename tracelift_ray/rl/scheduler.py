@@ -1,0 +1,227 @@
+"""Which groups run, and which of them become a batch.
+
+Admission keeps ``running + ready + training`` at most ``(max_staleness // updates_per_batch + 1) * groups_per_step``,
+where a group without signal that is part of a batch keeps its place until the batch is done. So a group that is
+consumed in turn is never older than ``max_staleness``; one that still is (it straggled) is dropped, not trained. With
+``max_staleness = 0`` nothing runs while the learner works, and groups are consumed in the order of submission, since
+completion order favours short traces. Every group submitted ends once: trained, filtered (no signal), dropped (too
+stale) or failed; the ledger holds the account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
+from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.rl.batch import advantages_of, has_signal
+from tracelift_ray.rl.ledger import Ledger
+from tracelift_ray.rl.rollout import GroupFailed, Ticket
+from tracelift_ray.types import Group, InfrastructureError, Problem
+
+
+class RunsGroups(Protocol):
+    """Whoever takes a ticket to a finished group."""
+
+    async def run(self, ticket: Ticket) -> Group:
+        """The finished group. Raises ``GroupFailed``."""
+
+
+class StreamError(InfrastructureError):
+    """The stream cannot go on: too many groups failed in one step."""
+
+
+@dataclass(frozen=True)
+class GroupBatch:
+    """What one step consumes.
+
+    Attributes:
+        groups: groups with signal, to be trained.
+        silent: groups without signal that count as part of the batch.
+        replaced: groups without signal that others took the place of.
+        advantages: for each of ``groups``, the advantage of each trajectory.
+        dropped, failed: groups of this step that ended so.
+        refill_cap_reached: whether a group without signal would have been replaced but for ``max_refills``.
+    """
+
+    groups: tuple[Group, ...]
+    silent: tuple[Group, ...]
+    replaced: tuple[Group, ...]
+    advantages: tuple[tuple[float | None, ...], ...]
+    dropped: int
+    failed: int
+    refill_cap_reached: bool
+
+    @property
+    def seen(self) -> tuple[Group, ...]:
+        """All groups that count in the step's metrics."""
+        return self.groups + self.silent + self.replaced
+
+
+class Scheduler:
+    """Submits groups and forms batches. Use as: ``next_batch``, train, ``finished``, and so on."""
+
+    def __init__(
+        self,
+        rollout: RunsGroups,
+        sampler: ProblemSampler,
+        stream: StreamConfig,
+        algorithm: AlgorithmConfig,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.rollout = rollout
+        self.sampler = sampler
+        self.stream = stream
+        self.algorithm = algorithm
+        self.ledger = ledger or Ledger()
+        self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
+        self.version = 0
+        self._silent = 0  # groups without signal in the batch that forms or is trained
+        self._tasks: dict[int, asyncio.Task[Group]] = {}
+        self._tickets: dict[int, Ticket] = {}
+        self._again: deque[tuple[int, Problem]] = deque()
+
+    async def next_batch(self, version: int) -> GroupBatch:
+        """The next batch for the learner at ``version``. Raises ``StreamError`` when too many groups fail."""
+        self.version = version
+        forming = _Forming(self.algorithm.groups_per_step)
+        while not forming.complete:
+            self._admit()
+            await self._consume_one(forming)
+        self._admit()
+        return forming.batch()
+
+    def finished(self, batch: GroupBatch, version: int) -> None:
+        """``batch`` was trained (or, holding no signal, passed over); the learner is at ``version``."""
+        self.version = version
+        self._silent = 0
+        for group in batch.groups:
+            self._end(group.serial)
+            self.ledger.trained(group.serial)
+        self._admit()
+
+    async def stop(self) -> None:
+        """Cancel all that runs. The groups stay in ``state()``, to be submitted again."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def state(self) -> dict[str, Any]:
+        """Position of the stream as JSON values: the sampler's, the account's, and the problems in flight."""
+        in_flight = [(ticket.epoch, ticket.problem.id) for _, ticket in sorted(self._tickets.items())]
+        waiting = [(epoch, problem.id) for epoch, problem in self._again]
+        return {"sampler": self.sampler.state(), "ledger": self.ledger.state(), "in_flight": in_flight + waiting}
+
+    def restore(self, state: Mapping[str, Any], problems: Iterable[Problem]) -> None:
+        """Go on from ``state``: groups that were in flight are submitted first. Raises ``DataError`` on other data."""
+        by_id = {problem.id: problem for problem in problems}
+        self.sampler.restore(state["sampler"])
+        self.ledger.restore(state["ledger"])
+        self._again = deque((epoch, by_id[problem_id]) for epoch, problem_id in state["in_flight"])
+
+    def _admit(self) -> None:
+        while self.ledger.outstanding + self._silent < self.capacity:
+            epoch, problem = self._again.popleft() if self._again else self.sampler.next()
+            ticket = Ticket(self.ledger.submit(), epoch, problem, self.version)
+            task = asyncio.create_task(self._run(ticket), name=f"group-{ticket.serial}")
+            self._tickets[ticket.serial] = ticket
+            self._tasks[ticket.serial] = task
+
+    async def _run(self, ticket: Ticket) -> Group:
+        group = await self.rollout.run(ticket)
+        self.ledger.ready(ticket.serial)
+        return group
+
+    async def _consume_one(self, forming: _Forming) -> None:
+        serial = await self._next_serial()
+        task = self._tasks.pop(serial)
+        try:
+            group = task.result()
+        except GroupFailed as failure:
+            self._end(serial)
+            self.ledger.failed(serial)
+            self._count_failure(forming, failure)
+            return
+        staleness = self.version - group.oldest_version
+        advantages = advantages_of(group, self.algorithm)
+        if staleness > self.stream.max_staleness:
+            self._end(serial)
+            self.ledger.dropped(serial)
+            forming.dropped += 1
+        elif has_signal(advantages):
+            self.ledger.training(serial)
+            forming.take(group, advantages)
+        else:
+            self._end(serial)
+            self.ledger.filtered(serial)
+            forming.pass_over(group, self.stream.max_refills)
+            self._silent = len(forming.silent)
+
+    async def _next_serial(self) -> int:
+        """The group to consume next: the oldest when on-policy, else the oldest of those that are done."""
+        if self.stream.max_staleness == 0:
+            serial = min(self._tasks)
+            await asyncio.wait([self._tasks[serial]])
+            return serial
+        await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        return min(serial for serial, task in self._tasks.items() if task.done())
+
+    def _count_failure(self, forming: _Forming, failure: GroupFailed) -> None:
+        forming.failures[str(failure)] += 1
+        forming.failed += 1
+        if forming.failed > self.stream.max_failed_groups:
+            causes = "\n  ".join(forming.failures)
+            raise StreamError(
+                "stream",
+                f"{forming.failed} groups failed in one step, more than stream.max_failed_groups="
+                f"{self.stream.max_failed_groups}; the causes:\n  {causes}",
+            )
+
+    def _end(self, serial: int) -> None:
+        self._tickets.pop(serial)
+
+
+class _Forming:
+    """A batch while it forms."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.groups: list[Group] = []
+        self.silent: list[Group] = []
+        self.replaced: list[Group] = []
+        self.advantages: list[tuple[float | None, ...]] = []
+        self.failures: Counter[str] = Counter()
+        self.dropped = 0
+        self.failed = 0
+        self.cap_reached = False
+
+    @property
+    def complete(self) -> bool:
+        return len(self.groups) + len(self.silent) >= self.wanted
+
+    def take(self, group: Group, advantages: tuple[float | None, ...]) -> None:
+        self.groups.append(group)
+        self.advantages.append(advantages)
+
+    def pass_over(self, group: Group, max_refills: int) -> None:
+        """A group without signal: replaced while refills are left, else part of the batch."""
+        if len(self.replaced) < max_refills:
+            self.replaced.append(group)
+        else:
+            self.silent.append(group)
+            self.cap_reached = max_refills > 0
+
+    def batch(self) -> GroupBatch:
+        return GroupBatch(
+            tuple(self.groups),
+            tuple(self.silent),
+            tuple(self.replaced),
+            tuple(self.advantages),
+            self.dropped,
+            self.failed,
+            self.cap_reached,
+        )

@@ -1,0 +1,219 @@
+"""Supervised warm start: teaches a planner to write closed, tagged traces, before reinforcement learning can.
+
+Completion-only loss, the mean over the completion tokens of a batch, in one process. Promises: the update does not
+depend on ``micro_batch_tokens``; the same seed visits the same examples; ``output`` is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracelift_ray.tasks.prompts import CLOSING_TAG, PromptRenderer, load_tokenizer
+from tracelift_ray.training.checkpoint import disk_errors
+from tracelift_ray.training.export import copy_tokenizer
+from tracelift_ray.training.logprobs import token_logprobs
+from tracelift_ray.training.microbatches import collate, completion_logits
+from tracelift_ray.training.models import check_model_directory, load_causal_lm
+from tracelift_ray.training.packing import plan_micro_batches
+from tracelift_ray.training.schedule import learning_rate
+from tracelift_ray.training.supervised_data import EncodedExample, encode, load_examples
+from tracelift_ray.training.supervised_settings import WarmStartConfig
+from tracelift_ray.types import DataError, TrainSample
+
+Say = Callable[[str], None]
+_EVAL_ROWS = 8
+
+
+@dataclass(frozen=True)
+class WarmStartResult:
+    """What a warm start did.
+
+    Attributes:
+        losses: nats per completion token, by step, before that step's update.
+        examples: trained from; ``left_out`` were longer than ``max_length``.
+        closed_before, closed_after: share of held-out problems whose greedy trace closes its tag; None: not checked.
+    """
+
+    losses: tuple[float, ...]
+    examples: int
+    left_out: int
+    tokens_per_s: float
+    seconds: float
+    closed_before: float | None
+    closed_after: float | None
+
+
+def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
+    """Train ``config.model`` and save it, with its tokenizer, as the Hugging Face directory ``config.output``.
+
+    Args:
+        say: is given progress lines.
+    Raises:
+        DataError: model or data cannot be used.
+        CheckpointError: the disk is full.
+    """
+    started = time.monotonic()
+    torch.manual_seed(config.seed)
+    device = _device(config.device)
+    check_model_directory(config.model)
+    renderer = _renderer(config)
+    examples = load_examples(config.examples, config.format, on_error=config.on_error, limit=config.max_examples)
+    encoded, left_out = encode(examples, renderer, config.max_length)
+    training, heldout = _split(encoded, config.eval_problems)
+    say(f"{len(training)} examples ({left_out} longer than {config.max_length} tokens left out), on {device}")
+    model = load_causal_lm(config.model, "float32", gradient_checkpointing=config.gradient_checkpointing).to(device)
+    before = _closed_share(model, renderer.tokenizer, heldout, config, say, "before")
+    losses, tokens_per_s = _train(model, training, config, device, say)
+    after = _closed_share(model, renderer.tokenizer, heldout, config, say, "after")
+    _save(model, config)
+    seconds = time.monotonic() - started
+    return WarmStartResult(tuple(losses), len(training), left_out, tokens_per_s, seconds, before, after)
+
+
+def _renderer(config: WarmStartConfig) -> PromptRenderer:
+    try:
+        return PromptRenderer(load_tokenizer(config.model), config.prompt)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def _device(name: str) -> torch.device:
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def _split(encoded: list[EncodedExample], eval_problems: int) -> tuple[list[EncodedExample], dict[str, EncodedExample]]:
+    """Training examples, and one example of each of the last ``eval_problems`` problems, none of which is trained on.
+
+    At most half of the problems are held out.
+    """
+    ids = list(dict.fromkeys(item.example.problem.id for item in encoded))
+    chosen = set(ids[len(ids) - min(eval_problems, len(ids) // 2) :])
+    heldout = {item.example.problem.id: item for item in encoded if item.example.problem.id in chosen}
+    return [item for item in encoded if item.example.problem.id not in chosen], heldout
+
+
+def _train(
+    model: Any, examples: Sequence[EncodedExample], config: WarmStartConfig, device: torch.device, say: Say
+) -> tuple[list[float], float]:
+    """All optimizer steps; the loss of each, and completion and prompt tokens per second."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    batches = _batches(examples, config.batch_size, config.seed)
+    losses: list[float] = []
+    started, tokens = time.monotonic(), 0
+    for step in range(config.steps):
+        rate = learning_rate(
+            step, config.steps, peak=config.lr, schedule=config.schedule, warmup_steps=config.warmup_steps
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = next(batches)
+        losses.append(_backward(model, batch, config, device))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or float("inf"))
+        optimizer.step()
+        optimizer.zero_grad()
+        tokens += sum(map(len, batch))
+        elapsed = time.monotonic() - started
+        if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
+            recent = losses[-config.log_every :]
+            left = elapsed / (step + 1) * (config.steps - step - 1)
+            say(
+                f"step {step + 1}/{config.steps}  loss {sum(recent) / len(recent):.3f}  lr {rate:.1e}  "
+                f"{tokens / elapsed:.0f} tokens/s  {_clock(left)} left"
+            )
+    return losses, tokens / (time.monotonic() - started)
+
+
+def _backward(model: Any, batch: Sequence[EncodedExample], config: WarmStartConfig, device: torch.device) -> float:
+    """Accumulate the gradient of one batch's mean negative log-likelihood; its value."""
+    total = sum(len(item.completion_ids) for item in batch)
+    plan = plan_micro_batches([len(item) for item in batch], 1, config.micro_batch_tokens)
+    value = 0.0
+    for indices in plan.ranks[0]:
+        samples = [_as_sample(batch[index]) for index in indices]
+        tensors = collate(samples, [1.0 / total] * len(samples), device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+            logits = completion_logits(model, tensors)
+        loss = -(token_logprobs(logits, tensors.targets, 1.0) * tensors.weights).sum()
+        loss.backward()
+        value += loss.item()
+    return value
+
+
+def _as_sample(item: EncodedExample) -> TrainSample:
+    return TrainSample(item.prompt_ids, item.completion_ids, (0.0,) * len(item.completion_ids), 0.0)
+
+
+def _batches(examples: Sequence[EncodedExample], size: int, seed: int) -> Iterator[list[EncodedExample]]:
+    """Batches without end, each pass over the examples in a new order; a batch may span two passes."""
+    order = random.Random(seed)
+    queue: list[EncodedExample] = []
+    while True:
+        while len(queue) < size:
+            queue += order.sample(list(examples), len(examples))
+        yield queue[:size]
+        queue = queue[size:]
+
+
+def _closed_share(
+    model: Any, tokenizer: Any, heldout: dict[str, EncodedExample], config: WarmStartConfig, say: Say, when: str
+) -> float | None:
+    """Share of held-out problems whose greedy trace closes its tag within ``eval_tokens``; None without any."""
+    if not heldout:
+        return None
+    model.eval()
+    items = sorted(heldout.values(), key=lambda item: len(item.prompt_ids))
+    closed = 0
+    for start in range(0, len(items), _EVAL_ROWS):
+        rows = [item.prompt_ids for item in items[start : start + _EVAL_ROWS]]
+        closed += sum(CLOSING_TAG in text for text in _greedy(model, tokenizer, rows, config.eval_tokens))
+    share = closed / len(items)
+    say(f"{when}: {closed} of {len(items)} held-out traces close their tag ({share:.2f})")
+    return share
+
+
+@torch.no_grad()
+def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+    """Greedy completions, each ending with the closing tag where it comes."""
+    width = max(map(len, prompts))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
+    output = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        pad_token_id=pad,
+        stop_strings=[CLOSING_TAG],
+        tokenizer=tokenizer,
+    )
+    return tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+
+
+def _save(model: Any, config: WarmStartConfig) -> None:
+    """Write the model in ``dtype`` beside ``output`` and give it that name when it is whole."""
+    output = Path(config.output)
+    draft = output.with_name(f".tmp-{output.name}")
+    with disk_errors(output):
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            model.to(getattr(torch, config.dtype)).save_pretrained(draft)
+            copy_tokenizer(Path(config.model), draft)
+            os.replace(draft, output)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
