@@ -10,7 +10,7 @@ import asyncio
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -22,7 +22,7 @@ from tracelift_ray.planning.checks import CHOICES, RANGES
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.planning.run_config import absolute_rm_paths
 from tracelift_ray.planning.scoring import check_reasoning_rm
-from tracelift_ray.types import Task
+from tracelift_ray.tasks.table import TASKS
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -51,7 +51,7 @@ def check(config: ServeRmConfig) -> None:
     rules = (
         ("host", bool(config.host), "must be an address to listen at, such as 127.0.0.1"),
         ("port", 0 <= config.port < 65536, "must be 0 (a free one) to 65535"),
-        ("task", config.task in ("math", "code"), "must be math or code"),
+        ("task", config.task in TASKS, f"must be {' or '.join(TASKS)}"),
         ("max_body_kib", config.max_body_kib >= 1, "must be 1 or more"),
         ("max_items", config.max_items >= 1, "must be 1 or more"),
         ("max_waiting", config.max_waiting >= config.max_items, f"must be max_items={config.max_items} or more"),
@@ -94,8 +94,7 @@ async def _serve(config: ServeRmConfig) -> int:
     from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits
 
     logging.disable_progress_bar()
-    task = cast(Task, config.task)
-    limits = ServiceLimits(task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
+    limits = ServiceLimits(config.task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
     scorer, name = _scorer(config.reasoning_rm)
     try:
         await scorer.start()

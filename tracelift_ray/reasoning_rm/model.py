@@ -24,12 +24,13 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tracelift_ray.reasoning_rm.rubric import DERIVED_WEIGHT
-from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, DataError
+from tracelift_ray.tasks.table import TASKS
+from tracelift_ray.types import DataError
 
 ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
 NUM_DIMENSIONS = 5
 TRACE_ONLY = "trace"  # the value of rm_input
-_KNOWN_DIMENSIONS = {*MATH_DIMENSIONS, *CODE_DIMENSIONS}
+_KNOWN_DIMENSIONS = {name for task in TASKS.values() for name in task.dimensions}
 _WEIGHT_TOLERANCE = 1e-4
 
 

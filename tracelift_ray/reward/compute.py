@@ -12,7 +12,7 @@ from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.execution import execution_reward
 from tracelift_ray.reward.grounded import code_reward, direction, math_reward, mean_success, uplift
 from tracelift_ray.reward.needs import RewardNeeds, reward_needs
-from tracelift_ray.types import Baseline, Execution, RubricScore, Task
+from tracelift_ray.types import Baseline, Execution, RubricScore
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ FLOORED = RewardResult(reward=0.0, uplift=None)
 
 def compute_reward(
     config: RewardConfig,
-    task: Task,
+    task: str,
     executions: Sequence[Execution],
     fresh: Execution | None,
     baseline: Baseline | None,

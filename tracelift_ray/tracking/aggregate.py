@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
-from tracelift_ray.types import Execution, Group, Malformed, Outcome, Task, Trajectory, rubric_dimensions
+from tracelift_ray.tasks.table import TASKS, task_of
+from tracelift_ray.types import Execution, Group, Malformed, Outcome, Trajectory
 
 #: Rewards closer than this are the same reward: such a group carries no gradient.
 SIGNAL_EPS = 1e-6
@@ -93,7 +94,7 @@ def _system_metrics(groups: Sequence[Group]) -> Metrics:
     return _present(metrics)
 
 
-def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
+def _rubric_metrics(groups: Sequence[Group], task: str | None) -> Metrics:
     """Means of the rubric; by dimension only within one task, whose dimensions are its own."""
     rubrics = [t.rubric for t in _unmasked(groups) if t.rubric is not None]
     metrics: dict[str, float | None] = {
@@ -104,7 +105,7 @@ def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
     if task is not None and rubrics:
         metrics |= {
             f"rubric/{name}": _mean(r.labels[i] for r in rubrics if r.labels)
-            for i, name in enumerate(rubric_dimensions(task))
+            for i, name in enumerate(task_of(task).dimensions)
         }
     return _present(metrics)
 
@@ -129,7 +130,7 @@ def _stream_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
     return _present(metrics)
 
 
-def _named_for(task: Task, metrics: Metrics) -> Metrics:
+def _named_for(task: str, metrics: Metrics) -> Metrics:
     """``reward/mean`` to ``reward/math/mean``."""
     return {name.replace("/", f"/{task}/", 1): value for name, value in metrics.items()}
 
@@ -146,7 +147,7 @@ def batch_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
     """
     metrics = _stream_metrics(groups, learner_version)
     metrics |= _reward_metrics(groups) | _system_metrics(groups) | _rubric_metrics(groups, None)
-    for task in get_args(Task):
+    for task in TASKS:
         own = [g for g in groups if g.problem.task == task]
         if own:
             by_task = _reward_metrics(own) | _system_metrics(own) | _rubric_metrics(own, task)

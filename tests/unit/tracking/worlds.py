@@ -12,7 +12,6 @@ from tracelift_ray.types import (
     Outcome,
     Problem,
     RubricScore,
-    Task,
     Trace,
     Trajectory,
     Verdict,
@@ -53,7 +52,7 @@ def trajectory(
 def group(
     *trajectories: Trajectory,
     serial: int = 0,
-    task: Task = "math",
+    task: str = "math",
     baseline: Baseline | None = None,
     statement: str = "What is 3 + 4?",
 ) -> Group:
