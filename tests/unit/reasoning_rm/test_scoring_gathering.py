@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
 from tracelift_ray.types import InfrastructureError
 
@@ -43,7 +44,7 @@ async def test_answers_of_the_wrong_number_are_an_error_and_not_a_wait():
 
     gatherer = Gatherer(lose_one, batch_size=8)
     asked = [asyncio.ensure_future(gatherer.ask(item)) for item in range(3)]
-    results = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 2)
+    results = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), HANG_S)
     assert isinstance(results[-1], ValueError)
     await gatherer.close()
 
@@ -91,7 +92,7 @@ async def test_closing_leaves_nobody_waiting():
     asked = [asyncio.ensure_future(gatherer.ask(item)) for item in range(3)]
     await asyncio.sleep(0.01)
     await gatherer.close()
-    results = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 2)
+    results = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), HANG_S)
     assert all(isinstance(result, InfrastructureError) for result in results)
     with pytest.raises(InfrastructureError, match="closed"):
         await gatherer.ask(4)

@@ -6,6 +6,7 @@ import json
 import aiohttp
 import pytest
 
+from tests.hang import HANG_S
 from tests.unit.reasoning_rm.serving import serving
 from tests.unit.reasoning_rm.test_scoring_local import ITEMS, config
 from tracelift_ray.reasoning_rm.scoring.local import ModelScorer, RubricScorer
@@ -125,7 +126,7 @@ async def test_a_client_that_has_gone_is_not_worked_for():
         while slow.running < 3:
             await asyncio.sleep(0.005)
         asking.cancel()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(HANG_S):
             while slow.running:
                 await asyncio.sleep(0.005)
     assert slow.given_up == 3
