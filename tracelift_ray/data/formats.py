@@ -22,7 +22,7 @@ def parse_problem(record: Record) -> Problem:
     ``tests``); optionally task_type (default: the task) and solution. Other fields are ignored."""
     name = required_text(record, "task")
     if name not in TASKS:
-        raise RecordError("wrong_value", "task", f"must be one of {', '.join(TASKS)}", name)
+        raise RecordError("wrong_value", "task", f"must be {' or '.join(TASKS)}", name)
     return task_of(name).read_problem(record)
 
 

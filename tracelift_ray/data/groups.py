@@ -221,7 +221,7 @@ def _named_task(record: Record) -> str:
     """The task that a record names, as those do whose dimensions are another task's, too."""
     name = required_text(record, "task")
     if name not in TASKS:
-        raise RecordError("wrong_value", "task", f"must be one of {', '.join(TASKS)}", name)
+        raise RecordError("wrong_value", "task", f"must be {' or '.join(TASKS)}", name)
     return name
 
 
