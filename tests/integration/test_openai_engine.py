@@ -19,7 +19,8 @@ from aiohttp import web
 
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.schema import RemoteConfig
-from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.engines.base import Engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.vllm_engine import set_environment
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
@@ -34,7 +35,7 @@ def remote(port: int, **changes: Any) -> RemoteConfig:
 
 
 def remote_engine(config: RemoteConfig) -> Engine:
-    return build_engine(engine_config("openai"), "", trainable=False, remote=config)
+    return build_engine(engine_config("openai"), "", remote=config)
 
 
 def free_port() -> int:
@@ -77,7 +78,7 @@ def starting_server(path, tmp_path_factory):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local(path, starting_server):
-    engine = build_engine(engine_config("vllm"), path, trainable=False)
+    engine = build_engine(engine_config("vllm"), path)
     await engine.start()  # beside the server
     yield engine
     await engine.close()
