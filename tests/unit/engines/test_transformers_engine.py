@@ -68,6 +68,7 @@ async def test_a_frozen_engine_takes_no_weights(path):
     sender = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 1.0))
     with pytest.raises(TypeError, match="frozen"):
         await engine.receive_weights(sender.describe((), 1))
+    sender.close()
 
 
 async def test_a_transfer_that_does_not_match_leaves_the_old_weights_served(engine, path):
