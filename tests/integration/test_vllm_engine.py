@@ -10,6 +10,7 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.hang import HANG_S
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.base import build_engine
 from tracelift_ray.transfer.manifest import WeightManifest
@@ -112,7 +113,7 @@ async def test_an_engine_that_is_told_to_end_is_lost_with_the_requests_that_it_a
     for core in cores() - before:
         core.terminate()
     with pytest.raises(ComponentDead, match="vllm engine"):
-        await asyncio.wait_for(waiting, 30)
+        await asyncio.wait_for(waiting, HANG_S)
     await engine.close()
 
 
@@ -124,7 +125,7 @@ async def test_a_dead_engine_is_an_infrastructure_error_for_waiting_and_new_requ
         core.kill()
     for request in (waiting, engine.generate(prompt(5), SamplingParams(max_new_tokens=4))):
         with pytest.raises(InfrastructureError, match="vllm engine"):
-            await asyncio.wait_for(request, 30)
+            await asyncio.wait_for(request, HANG_S)
 
 
 def cores() -> set[psutil.Process]:

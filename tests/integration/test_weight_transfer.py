@@ -12,6 +12,7 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.hang import HANG_S
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.base import build_engine
 from tracelift_ray.transfer.sender import build_weight_sender, parameter_specs
@@ -117,7 +118,7 @@ async def test_weights_that_do_not_match_their_checksum_are_never_served(engine,
     await asyncio.sleep(0.05)
     with pytest.raises(InfrastructureError, match=r"version 8 by shared_memory .*arrived with checksum"):
         await engine.receive_weights(manifest)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         answers = await asyncio.gather(*waiting, return_exceptions=True)
     failures = [answer for answer in answers if isinstance(answer, InfrastructureError)]
     assert failures and all("did not arrive" in str(failure) for failure in failures)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.hang import HANG_S
 from tracelift_ray.transfer import manifest as manifest_module
 from tracelift_ray.transfer import sender as sender_module
 from tracelift_ray.transfer.manifest import DeviceChecksum, SharedMemoryReader, TensorSpec, WeightManifest, layout
@@ -79,7 +80,7 @@ def test_a_tensor_is_read_as_soon_as_it_is_written_and_the_rest_is_waited_for(se
     def slowly():
         for pair in tensors():
             yield pair
-            read.acquire(timeout=10)  # the writer comes back for the next one once this one has been read
+            read.acquire(timeout=HANG_S)  # the writer comes back for the next one once this one has been read
 
     with ThreadPoolExecutor(1) as other:
         sending = other.submit(sender.send, manifest, slowly())
@@ -129,7 +130,7 @@ def test_a_mapping_goes_once_its_last_tensor_has(sender):
     assert all(torch.equal(read[name], wanted) for name, wanted in tensors())
     assert manifest.location in Path("/proc/self/maps").read_text()
     read.clear()
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + HANG_S
     while manifest.location in Path("/proc/self/maps").read_text():
         assert time.monotonic() < ends, "still mapped"
         time.sleep(0.01)
