@@ -19,7 +19,9 @@ from tracelift_ray.engines.kinds import ENGINES, engine_kind, is_remote, trainin
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
 from tracelift_ray.planning.scoring import BACKENDS, check_reasoning_rm
-from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.reward.arms import ARMS, requirements
+from tracelift_ray.rl.advantages import ESTIMATORS
+from tracelift_ray.rl.losses import LOSSES, NORMALISATIONS
 from tracelift_ray.transfer.kinds import TRANSFERS
 
 #: Allowed words of the fields that take one of a few.
@@ -38,17 +40,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "learner.layout": ("padded", "packed"),
     "learner.dtype": ("float32", "bfloat16"),
     "learner.schedule": ("constant", "linear", "cosine"),
-    "reward.arm": ("tracelift", "exec_only", "rm_only", "uplift_only"),
+    "reward.arm": tuple(ARMS),
     "reward.e2e": ("fresh", "mean"),
     "reward.execution_style": ("binary", "pass_rate", "coderl", "hybrid"),
     "reward.baseline": ("per_group", "cached"),
     "reward.malformed": ("floor", "whole_text"),
     "reward.overlong": ("train", "mask"),
     "reward.leak": ("report", "mask"),
-    "algorithm.advantage": ("group",),
+    "algorithm.advantage": tuple(ESTIMATORS),
+    "algorithm.loss": tuple(LOSSES),
     "algorithm.advantage_std": ("population", "sample", "none"),
     "algorithm.kl_kind": ("k1", "k2", "k3"),
-    "algorithm.normalisation": ("token", "sequence", "constant"),
+    "algorithm.normalisation": tuple(NORMALISATIONS),
     "data.format": ("auto", "problems", "gsm8k", "mbpp", "humaneval", "math500", "groups"),
     "data.on_error": ("strict", "skip"),
     "data.check_solutions": ("off", "report", "drop"),
@@ -133,7 +136,7 @@ def check_run(config: RunConfig) -> None:
     else:
         _check_context("executor", config.executor)
     _check_reward(config)
-    if reward_needs(config.reward).rubric:
+    if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
     _check_planner_engine(config)
     _check_transfer(config)
@@ -157,8 +160,9 @@ def _check_values(config: Any, part: str = "") -> None:
 
 def _check_batch(config: RunConfig) -> None:
     algorithm, ranks = config.algorithm, config.learner.num_workers
-    if algorithm.advantage == "group" and algorithm.group_size < 2:
-        right = "must be 2 or more; the advantage compares the traces of a group"
+    least = ESTIMATORS[algorithm.advantage].least_group_size
+    if algorithm.group_size < least:
+        right = f"must be {least} or more; algorithm.advantage={algorithm.advantage} compares the traces of a group"
         raise ConfigError("algorithm.group_size", algorithm.group_size, right)
     traces = algorithm.groups_per_step * algorithm.group_size
     if traces < ranks:
@@ -203,8 +207,10 @@ def _check_reward(config: RunConfig) -> None:
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"
         raise ConfigError("reward.baseline_cache", reward.baseline_cache, right)
+    ARMS[reward.arm].options(reward)
+    required = requirements(reward)
     greedy = config.executor.sampling.temperature == 0
-    if greedy and reward.num_samples > 1 and reward.arm in ("tracelift", "uplift_only"):
+    if greedy and required.with_trace > 1 and required.baseline:
         right = f"must be above 0, because reward.num_samples={reward.num_samples} greedy samples are all the same"
         raise ConfigError("executor.sampling.temperature", 0, right)
 

@@ -42,6 +42,9 @@ class RewardForm(Protocol):
     def formula(self, config: RewardConfig, rubric: bool) -> str:
         """``combine`` in words, with the constants in force; ``rubric``: whether q is in it."""
 
+    def meanings(self, config: RewardConfig, executed: str, baseline: str) -> tuple[str, str]:
+        """What the two letters mean; the samples that they are measured on come in words."""
+
 
 class AnswerForm:
     """R = execution_weight · e2e + grounded_weight · q · u: for tasks whose artifact is right or wrong."""
@@ -63,6 +66,12 @@ class AnswerForm:
         """Such as ``0.5 e2e + 0.5 q u``."""
         a, b = config.math_execution_weight, config.math_grounded_weight
         return f"{a:g} e2e + {b:g} {'q ' if rubric else ''}u"
+
+    def meanings(self, config: RewardConfig, executed: str, baseline: str) -> tuple[str, str]:
+        """Of e2e and u."""
+        count = config.num_samples
+        uplift = f"uplift, mean success of {count} samples with the trace minus without (baseline: {baseline})"
+        return f"success of {executed}", uplift
 
 
 class ProgramForm:
@@ -89,3 +98,13 @@ class ProgramForm:
         weight = config.code_grounded_weight
         upper = 1 + weight if config.clip_max is None else config.clip_max
         return f"clip(e + {weight:g} {'q ' if rubric else ''}c, 0, {upper:g})"
+
+    def meanings(self, config: RewardConfig, executed: str, baseline: str) -> tuple[str, str]:
+        """Of e and c."""
+        count = config.num_samples
+        ties = ", ".join(f"{n} of {count}: {c:g}" for n, c in sorted(config.tie_table.items()))
+        ties = f"{ties}, else n / {count}" if ties else f"n / {count}"
+        return (
+            f"execution reward, {config.execution_style}, of {executed}",
+            f"+1 where the trace helps, -1 where it hurts, on a tie by successes n ({ties}; baseline: {baseline})",
+        )
