@@ -18,6 +18,7 @@ from launch.entry import entry_point
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.planning.checks import CHOICES, RANGES
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.planning.run_config import absolute_rm_paths
@@ -122,8 +123,7 @@ def _scorer(config: ReasoningRmConfig) -> tuple[ModelScorer | JudgeScorer, str]:
     if config.backend == "judge" and config.judge is not None:
         from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
 
-        served = config.judge.engine.kind == "openai"
-        return JudgeScorer(config.judge), config.judge.remote.model if served else config.judge.model
+        return JudgeScorer(config.judge), served_model(config.judge)
     from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
     return ModelScorer(config), config.model

@@ -194,6 +194,7 @@ class RewardConfig:
     malformed: str  # floor | whole_text
     overlong: str  # train | mask
     leak: str  # report | mask
+    options: dict[str, float]  # constants that one arm alone has
 
 
 @dataclass(frozen=True)
@@ -202,11 +203,12 @@ class AlgorithmConfig:
 
     groups_per_step: int
     group_size: int
-    advantage: str  # group
+    advantage: str  # grpo | rloo
     advantage_std: str  # population | sample | none
     advantage_eps: float
     min_std: float  # no advantage below it
     std_floor: float  # lower bound of the divisor
+    loss: str  # ppo_clip | gspo
     clip_low: float
     clip_high: float
     mismatch_cap: float  # C of the truncated importance weight; 0: no correction

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.engines.kinds import local_kinds
 from tracelift_ray.evaluation.attempts import TRACES
 
 
@@ -65,10 +66,10 @@ def check_evaluate(config: EvaluateConfig, attempts: int) -> None:
     if other.model is not None:
         _require(Path(other.model).is_dir(), "other_executor.model", other.model, "is no directory")
     _require(
-        other.engine in (None, "vllm", "transformers"),
+        other.engine in (None, *local_kinds()),
         "other_executor.engine",
         other.engine,
-        "must be vllm or transformers",
+        f"must be {' or '.join(local_kinds())}",
     )
     for key, value in (("prompt", other.prompt), ("engine", other.engine)):
         alone = other.model is None and value is not None

@@ -15,18 +15,22 @@ from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import ExecutorConfig, PlannerConfig, RunConfig, SandboxConfig
+from tracelift_ray.engines.kinds import ENGINES, engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
 from tracelift_ray.planning.scoring import BACKENDS, check_reasoning_rm
-from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.reward.arms import ARMS, requirements
+from tracelift_ray.rl.advantages import ESTIMATORS
+from tracelift_ray.rl.losses import LOSSES, NORMALISATIONS
+from tracelift_ray.transfer.kinds import TRANSFERS
 
 #: Allowed words of the fields that take one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
     "planner.prompt": ("plain", "chat", "demo"),
-    "planner.engine.kind": ("vllm", "transformers"),
+    "planner.engine.kind": tuple(ENGINES),
     "planner.engine.dtype": ("float32", "bfloat16", "float16", "auto"),
     "executor.prompt": ("plain", "chat", "demo"),
-    "executor.engine.kind": ("vllm", "transformers", "openai"),
+    "executor.engine.kind": tuple(ENGINES),
     "executor.engine.dtype": ("float32", "bfloat16", "float16", "auto"),
     "executor.remote.api": ("completions", "chat"),
     "sandbox.tier": ("auto", "userns", "flat", "unsafe_subprocess"),
@@ -36,21 +40,22 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "learner.layout": ("padded", "packed"),
     "learner.dtype": ("float32", "bfloat16"),
     "learner.schedule": ("constant", "linear", "cosine"),
-    "reward.arm": ("tracelift", "exec_only", "rm_only", "uplift_only"),
+    "reward.arm": tuple(ARMS),
     "reward.e2e": ("fresh", "mean"),
     "reward.execution_style": ("binary", "pass_rate", "coderl", "hybrid"),
     "reward.baseline": ("per_group", "cached"),
     "reward.malformed": ("floor", "whole_text"),
     "reward.overlong": ("train", "mask"),
     "reward.leak": ("report", "mask"),
-    "algorithm.advantage": ("group",),
+    "algorithm.advantage": tuple(ESTIMATORS),
+    "algorithm.loss": tuple(LOSSES),
     "algorithm.advantage_std": ("population", "sample", "none"),
     "algorithm.kl_kind": ("k1", "k2", "k3"),
-    "algorithm.normalisation": ("token", "sequence", "constant"),
+    "algorithm.normalisation": tuple(NORMALISATIONS),
     "data.format": ("auto", "problems", "gsm8k", "mbpp", "humaneval", "math500", "groups"),
     "data.on_error": ("strict", "skip"),
     "data.check_solutions": ("off", "report", "drop"),
-    "stream.weight_transfer": ("shared_memory", "nccl", "ipc"),
+    "stream.weight_transfer": tuple(TRANSFERS),
     "tracking.wandb": ("auto", "online", "offline", "disabled"),
 }
 POOLS = ("planner", "executor", "verifier", "reasoning_rm")
@@ -126,14 +131,15 @@ def check_run(config: RunConfig) -> None:
     _check_values(config)
     _check_batch(config)
     _check_context("planner", config.planner)
-    if config.executor.engine.kind == "openai":
+    if is_remote(config.executor.engine):
         _check_remote(config.executor)
     else:
         _check_context("executor", config.executor)
     _check_reward(config)
-    if reward_needs(config.reward).rubric:
+    if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
-    _check_stream(config)
+    _check_planner_engine(config)
+    _check_transfer(config)
     _check_devices(config)
     check_sandbox(config.sandbox)
     check_declared_resources(config)
@@ -154,8 +160,9 @@ def _check_values(config: Any, part: str = "") -> None:
 
 def _check_batch(config: RunConfig) -> None:
     algorithm, ranks = config.algorithm, config.learner.num_workers
-    if algorithm.advantage == "group" and algorithm.group_size < 2:
-        right = "must be 2 or more; the advantage compares the traces of a group"
+    least = ESTIMATORS[algorithm.advantage].least_group_size
+    if algorithm.group_size < least:
+        right = f"must be {least} or more; algorithm.advantage={algorithm.advantage} compares the traces of a group"
         raise ConfigError("algorithm.group_size", algorithm.group_size, right)
     traces = algorithm.groups_per_step * algorithm.group_size
     if traces < ranks:
@@ -200,29 +207,55 @@ def _check_reward(config: RunConfig) -> None:
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"
         raise ConfigError("reward.baseline_cache", reward.baseline_cache, right)
+    ARMS[reward.arm].options(reward)
+    required = requirements(reward)
     greedy = config.executor.sampling.temperature == 0
-    if greedy and reward.num_samples > 1 and reward.arm in ("tracelift", "uplift_only"):
+    if greedy and required.with_trace > 1 and required.baseline:
         right = f"must be above 0, because reward.num_samples={reward.num_samples} greedy samples are all the same"
         raise ConfigError("executor.sampling.temperature", 0, right)
 
 
-def _check_stream(config: RunConfig) -> None:
-    stream, pool = config.stream, config.planner.pool
-    if stream.weight_transfer == "shared_memory" and config.cluster.address != "local" and _spread(config):
-        right = "must be nccl on a cluster where learner and planner have GPUs; shared memory does not leave a machine"
-        raise ConfigError("stream.weight_transfer", stream.weight_transfer, right)
-    if stream.weight_transfer != "shared_memory":
-        needs = f"must be above 0, because stream.weight_transfer={stream.weight_transfer} is between GPUs"
-        for key, gpus in (
-            ("planner.pool.gpus_per_worker", pool.gpus_per_worker),
-            ("learner.gpus_per_worker", config.learner.gpus_per_worker),
-        ):
-            if gpus == 0:
-                raise ConfigError(key, gpus, f"{needs}; or use stream.weight_transfer=shared_memory")
+def _check_planner_engine(config: RunConfig) -> None:
+    """The planner's engine must be able to serve the policy that is trained, with weights that come as configured."""
+    kind, transfer = engine_kind(config.planner.engine), config.stream.weight_transfer
+    if not kind.trains:
+        right = f"cannot serve the policy that is trained; use {' or '.join(training_kinds())}"
+        raise ConfigError("planner.engine.kind", config.planner.engine.kind, right)
+    if transfer not in kind.transfers:
+        right = (
+            f"must be {' or '.join(kind.transfers)}: an engine of planner.engine.kind={config.planner.engine.kind} "
+            "takes weights in no other way"
+        )
+        raise ConfigError("stream.weight_transfer", transfer, right)
 
 
-def _spread(config: RunConfig) -> bool:
-    return config.planner.pool.gpus_per_worker > 0 and config.learner.gpus_per_worker > 0
+def _check_transfer(config: RunConfig) -> None:
+    """Learner and planner must be where the weight transfer can reach them."""
+    name = config.stream.weight_transfer
+    transfer, cluster = TRANSFERS[name], config.cluster.address != "local"
+    gpus = {
+        "planner.pool.gpus_per_worker": config.planner.pool.gpus_per_worker,
+        "learner.gpus_per_worker": config.learner.gpus_per_worker,
+    }
+    if transfer.one_machine and cluster and all(gpus.values()):
+        far = [other for other, kind in TRANSFERS.items() if not (kind.one_machine or kind.shared_gpus)]
+        right = (
+            f"must be {' or '.join(far)} on a cluster where learner and planner have GPUs; {name} is for one machine"
+        )
+        raise ConfigError("stream.weight_transfer", name, right)
+    for key, amount in gpus.items():
+        if transfer.gpus and amount == 0:
+            without = " or ".join(other for other, kind in TRANSFERS.items() if not kind.gpus)
+            right = (
+                f"must be above 0, because stream.weight_transfer={name} is between GPUs; or use "
+                f"stream.weight_transfer={without}"
+            )
+            raise ConfigError(key, amount, right)
+    if transfer.shared_gpus and sum(gpus.values()) > 1:
+        right = (
+            f"must leave room for a learner rank on the same GPU, because stream.weight_transfer={name} needs one there"
+        )
+        raise ConfigError("planner.pool.gpus_per_worker", config.planner.pool.gpus_per_worker, right)
 
 
 def _check_devices(config: RunConfig) -> None:
@@ -237,8 +270,11 @@ def _check_devices(config: RunConfig) -> None:
         ("planner", config.planner.engine, config.planner.pool.gpus_per_worker),
         ("executor", config.executor.engine, config.executor.pool.gpus_per_worker),
     ):
-        if engine.kind == "openai":
+        if is_remote(engine):
             continue
+        if engine.tensor_parallel_size > 1 and not engine_kind(engine).tensor_parallel:
+            right = f"must be 1: an engine of kind {engine.kind} does not spread a model over several GPUs"
+            raise ConfigError(f"{pool}.engine.tensor_parallel_size", engine.tensor_parallel_size, right)
         if gpus > 0 and not math.isclose(gpus, engine.tensor_parallel_size) and not _fraction(gpus, engine):
             right = f"must be {pool}.engine.tensor_parallel_size={engine.tensor_parallel_size}, or a fraction below 1"
             raise ConfigError(f"{pool}.pool.gpus_per_worker", gpus, right)

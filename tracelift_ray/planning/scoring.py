@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
+from tracelift_ray.engines.kinds import ENGINES, is_remote
 
 BACKENDS = ("model", "remote", "judge")
 #: Beside its own tokens a judge's prompt holds instructions and the rubric.
@@ -61,7 +62,7 @@ def _check_service(service: ScoringServiceConfig, config: ReasoningRmConfig, key
 def _check_judge(judge: JudgeConfig, config: ReasoningRmConfig, key: str) -> None:
     own = f"{key}.judge"
     _word(f"{own}.prompt", judge.prompt, ("plain", "chat"))
-    _word(f"{own}.engine.kind", judge.engine.kind, ("vllm", "transformers", "openai"))
+    _word(f"{own}.engine.kind", judge.engine.kind, tuple(ENGINES))
     _word(f"{own}.engine.dtype", judge.engine.dtype, ("float32", "bfloat16", "float16", "auto"))
     sampling, engine = judge.sampling, judge.engine
     _require(sampling.temperature >= 0, f"{own}.sampling.temperature", sampling.temperature, "must be 0 or more")
@@ -70,9 +71,9 @@ def _check_judge(judge: JudgeConfig, config: ReasoningRmConfig, key: str) -> Non
         sampling.max_new_tokens >= 1, f"{own}.sampling.max_new_tokens", sampling.max_new_tokens, "must be 1 or more"
     )
     gpus = config.pool.gpus_per_worker
-    if engine.kind == "openai":
+    if is_remote(engine):
         _check_server(judge, own)
-        right = f"must be 0 where {own}.engine.kind=openai: its actors are clients"
+        right = f"must be 0 where {own}.engine.kind={engine.kind}: its actors are clients"
         _require(gpus == 0, f"{key}.pool.gpus_per_worker", gpus, right)
         return
     least = sampling.max_new_tokens + _JUDGE_ROOM

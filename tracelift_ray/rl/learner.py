@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
-from tracelift_ray.rl.losses import policy_loss, sample_weight
+from tracelift_ray.rl.losses import LOSSES, LossInputs, kl_penalty, sample_weight
 from tracelift_ray.rl.metrics import MetricSums, UpdateMetrics
 from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine
@@ -29,8 +29,9 @@ from tracelift_ray.training.models import load_causal_lm
 from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
+from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
-from tracelift_ray.transfer.sender import WeightSender, build_weight_sender, parameter_specs
+from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
 from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
 
 _BUCKET_MIB = 256
@@ -184,10 +185,15 @@ class Learner:
         logits = completion_logits(self._engine.model, batch)
         current = token_logprobs(logits, batch.targets, self._temperature)
         before = current.detach() if old is None else old
-        terms = policy_loss(current, before, batch.behaviour, batch.advantages, reference, self._algorithm)
-        loss = (terms.loss * batch.weights).sum()
+        tokens = LossInputs(current, before, batch.behaviour, batch.advantages, batch.segments, batch.lengths)
+        terms = LOSSES[self._algorithm.loss](tokens, self._algorithm)
+        per_token, kl = terms.loss, None
+        if reference is not None:
+            kl = kl_penalty(current, reference, self._algorithm.kl_kind)
+            per_token = per_token + self._algorithm.kl_coef * kl
+        loss = (per_token * batch.weights).sum()
         entropy = token_entropy(logits.detach(), self._temperature)
-        sums.add(loss, terms, before, batch.behaviour, entropy, self._algorithm.mismatch_cap)
+        sums.add(loss, tokens, terms, kl, entropy, self._algorithm.mismatch_cap)
         return loss
 
     def _learning_rate(self, peak: float) -> float:
@@ -216,26 +222,9 @@ class Learner:
         """The full weights; see ``export.named_tensors``. All ranks run it to its end together."""
         return named_tensors(self._engine.module, bucket_mib)
 
-    def open_weights(
-        self,
-        backend: str,
-        run_name: str,
-        bucket_mib: int,
-        *,
-        deadline_s: float,
-        workers_per_receiver: int = 1,
-        address: str | None = None,
-    ) -> None:
-        """Open the channel to the planner engines; the arguments are those of ``build_weight_sender``."""
-        self._sender = build_weight_sender(
-            backend,
-            run_name,
-            bucket_mib,
-            deadline_s=deadline_s,
-            rank=self._place.rank,
-            workers_per_receiver=workers_per_receiver,
-            address=address,
-        )
+    def open_weights(self, transfer: str, settings: SenderSettings) -> None:
+        """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
+        self._sender = build_weight_sender(transfer, settings, self._place.rank)
 
     def describe_weights(self, receivers: int = 1) -> WeightManifest:
         """The manifest of the present version for ``receivers`` engines. Rank 0 only; no collective."""

@@ -55,7 +55,15 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"data.heldout_fraction": 1.0}, "data.heldout_fraction", "below 1"),
     ({"planner.pool.deadline_s": 0.0}, "planner.pool.deadline_s", "above 0"),
     ({"learner.betas": (0.9, 1.0)}, "learner.betas", "[0, 1)"),
+    ({"planner.engine.kind": "openai"}, "planner.engine.kind", "use vllm or transformers"),
+    (GPUS | {"planner.engine.kind": "transformers"}, "stream.weight_transfer", "must be shared_memory"),
+    (
+        GPUS | {"executor.engine.kind": "transformers", "executor.engine.tensor_parallel_size": 2},
+        "executor.engine.tensor_parallel_size",
+        "must be 1: an engine of kind transformers",
+    ),
     ({"stream.weight_transfer": "nccl"}, "planner.pool.gpus_per_worker", "between GPUs"),
+    (GPUS | {"stream.weight_transfer": "ipc"}, "planner.pool.gpus_per_worker", "on the same GPU"),
     (
         GPUS | {"cluster.address": "auto", "stream.weight_transfer": "shared_memory"},
         "stream.weight_transfer",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.planning.scoring import check_reasoning_rm
 
 
@@ -42,7 +43,7 @@ def check_report(config: RmReportConfig) -> None:
         if config.judge.backend == "model" and not config.judge.model:
             raise ConfigError("judge.model", config.judge.model, "must be another reward model's directory")
         asked = config.judge.judge if config.judge.backend == "judge" else None
-        if asked is not None and asked.engine.kind != "openai" and not asked.model:
+        if asked is not None and not is_remote(asked.engine) and not asked.model:
             raise ConfigError("judge.judge.model", asked.model, "must be a language model's directory")
     if config.dtype not in ("float32", "bfloat16"):
         raise ConfigError("dtype", config.dtype, "must be float32 or bfloat16")

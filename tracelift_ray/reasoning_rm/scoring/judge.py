@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from tracelift_ray.config.schema import JudgeConfig
-from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.kinds import build_engine, needs_tokenizer
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.groups.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
@@ -31,7 +31,7 @@ class JudgeScorer:
     def __init__(self, config: JudgeConfig, seed: int = 0) -> None:
         self._config = config
         self._seed = seed
-        self._engine = build_engine(config.engine, config.model, trainable=False, remote=config.remote, seed=seed)
+        self._engine = build_engine(config.engine, config.model, remote=config.remote, seed=seed)
 
     async def start(self) -> None:
         """Load the model, or see that the server has it."""
@@ -85,6 +85,6 @@ class JudgeScorer:
 
 def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
     """How requests become prompts; a chat server applies its own template and needs no tokenizer here."""
-    if config.engine.kind == "openai" and config.remote.api == "chat":
+    if not needs_tokenizer(config.engine, config.remote):
         return lambda text: Prompt((), text, (("user", text),))
     return PromptRenderer(load_tokenizer(config.model), config.prompt).request
