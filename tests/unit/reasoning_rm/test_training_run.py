@@ -179,7 +179,7 @@ def test_weight_decay_is_for_matrices_and_new_heads_have_their_own_rate(config):
     for group in make_optimizer(model, config).param_groups:
         for parameter in group["params"]:
             rate = 1e-5 if names[parameter].startswith("model.") else 1e-3
-            assert group["lr"] == group["peak_lr"] == rate
+            assert group["lr"] == rate
             assert group["weight_decay"] == (0.01 if parameter.ndim > 1 else 0.0)
 
 
