@@ -19,6 +19,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.rules import Between, Given, NotNegative, Positive, PositiveCount
 from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.planning.run_config import absolute_rm_paths
 from tracelift_ray.planning.scoring import check_reasoning_rm
@@ -26,8 +27,8 @@ from tracelift_ray.planning.scoring import check_reasoning_rm
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from tracelift_ray.reasoning_rm.judge import JudgeScorer
-    from tracelift_ray.reasoning_rm.local import ModelScorer
+    from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
+    from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ async def _serve(config: ServeRmConfig) -> int:
     from aiohttp import web
     from transformers.utils import logging
 
-    from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits
+    from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
 
     logging.disable_progress_bar()
     limits = ServiceLimits(config.task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
@@ -97,11 +98,10 @@ async def _serve(config: ServeRmConfig) -> int:
 def _scorer(config: ReasoningRmConfig) -> tuple[ModelScorer | JudgeScorer, str]:
     """What scores, and its name for people."""
     if config.backend == "judge" and config.judge is not None:
-        from tracelift_ray.reasoning_rm.judge import JudgeScorer
+        from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
 
-        served = config.judge.engine.kind == "openai"
-        return JudgeScorer(config.judge), config.judge.remote.model if served else config.judge.model
-    from tracelift_ray.reasoning_rm.local import ModelScorer
+        return JudgeScorer(config.judge), served_model(config.judge)
+    from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
     return ModelScorer(config), config.model
 

@@ -7,6 +7,8 @@ import signal
 
 # One thread for each process, as the actors have: on two cores more of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray runs its workers at nice 15, where they get next to nothing beside other work on the machine.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # Ray reports nothing to its makers.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Models are local directories; nothing asks a hub.

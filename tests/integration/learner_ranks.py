@@ -118,9 +118,10 @@ def _send(learner: Any, place: Any) -> list[Any]:
     """Send the weights through shared memory and read them back on rank 0."""
     import torch.distributed as dist
 
-    from tracelift_ray.transfer.manifest import SharedMemoryReader
+    from tracelift_ray.transfer.senders import SenderSettings
+    from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 
-    learner.open_weights("shared_memory", "learner-test", 1, deadline_s=30.0)
+    learner.open_weights("shared_memory", SenderSettings("learner-test", 1, 30.0))
     box = [learner.describe_weights() if place.rank == 0 else None]
     dist.broadcast_object_list(box)
     checksum = learner.send_weights(box[0])

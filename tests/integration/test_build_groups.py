@@ -22,6 +22,7 @@ import pytest
 from aiohttp import web
 
 from launch.entry import CONFIG_DIR
+from tests.hang import HANG_S
 from tests.tiny import make_tiny_llama
 from tests.unit.groups.cases import write_problems
 from tests.unit.groups.configs import build_config
@@ -121,7 +122,7 @@ def served() -> Iterator[tuple[CannedModel, str]]:
     yield model, f"http://127.0.0.1:{port}/v1"
     asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    thread.join(HANG_S)
     loop.close()
 
 
@@ -142,11 +143,11 @@ def test_a_build_that_is_killed_and_interrupted_ends_with_the_same_bytes(tmp_pat
         process = subprocess.Popen(
             [*command, f"out={tmp_path}/broken"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while not (stage.exists() and stage.stat().st_size > len(made) + 2_000) and time.monotonic() < deadline:
             time.sleep(0.002)
         process.send_signal(ending)
-        errors = process.communicate(timeout=30)[1]
+        errors = process.communicate(timeout=HANG_S)[1]
         assert process.returncode == code and errors.strip() in ("", "interrupted")
         whole = stage.read_bytes()
         whole = whole[: whole.rfind(b"\n") + 1]
@@ -154,7 +155,7 @@ def test_a_build_that_is_killed_and_interrupted_ends_with_the_same_bytes(tmp_pat
         made = whole
     assert not (tmp_path / "broken/train.jsonl").exists()
     for name in ("broken", "whole"):
-        subprocess.run([*command, f"out={tmp_path}/{name}"], cwd=ROOT, check=True, timeout=120, capture_output=True)
+        subprocess.run([*command, f"out={tmp_path}/{name}"], cwd=ROOT, check=True, timeout=HANG_S, capture_output=True)
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
     assert stage.read_bytes().startswith(made) and stage.read_bytes().count(b"\n") == 600, "nothing was made twice"
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.types import Problem
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTS = ROOT / "tracelift_ray" / "demo" / "checkpoints"
-TIMEOUT_S = 240
 PROBLEMS = 16
 
 
@@ -37,7 +37,7 @@ def command(*overrides: str) -> list[str]:
 
 
 def evaluate(*overrides: str) -> str:
-    done = subprocess.run(command(*overrides), cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = subprocess.run(command(*overrides), cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -68,12 +68,12 @@ def test_benchmarks_survive_an_interruption_and_compare_planners_and_executors(t
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + HANG_S
     while not (first / "records.jsonl").exists() or not (first / "records.jsonl").read_bytes():
         assert started.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     started.send_signal(signal.SIGINT)
-    said, errors = started.communicate(timeout=60)
+    said, errors = started.communicate(timeout=HANG_S)
     kept = (first / "records.jsonl").read_bytes()
     assert started.returncode == 130, errors[-2000:]
     assert f"results are in {first}" in said and kept.count(b"\n") < PROBLEMS

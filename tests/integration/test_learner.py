@@ -3,7 +3,6 @@
 import random
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.hang import HANG_S
 from tests.integration.learner_ranks import Case, Outcome, run_ranks
 from tests.learner_configs import ALGORITHM, algorithm, learner
 from tests.tiny import make_tiny_llama
@@ -291,8 +291,6 @@ def test_a_rank_that_waits_in_vain_says_for_whom():
         "    print(error)\n"
         "    sys.exit(7)\n"
     )
-    started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 7, done.stderr[-2000:]
     assert "learner: rank 0 waited 2 s for 2 ranks at 127.0.0.1" in done.stdout
-    assert time.monotonic() - started < 50

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.training.ranks import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
-TIMEOUT_S = 240
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -70,10 +70,10 @@ def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token
         f"run_dir={run_dir}",
     )
     submit = [RAY, "job", "submit", "--address", server, "--working-dir", ".", "--", "python", "-m", "launch.train"]
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + HANG_S
     while True:
         done = subprocess.run(
-            [*submit, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+            [*submit, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG_S
         )
         starting = any(words in done.stderr for words in ("Failed to connect", "No available agent"))
         if not starting or time.monotonic() > ends:
@@ -86,6 +86,6 @@ def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token
 
     stranger = environment | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
     refused = subprocess.run(
-        [RAY, "job", "list", "--address", server], env=stranger, capture_output=True, text=True, timeout=60
+        [RAY, "job", "list", "--address", server], env=stranger, capture_output=True, text=True, timeout=HANG_S
     )
     assert refused.returncode != 0

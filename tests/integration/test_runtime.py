@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from tests.hang import HANG_S
+
 
 def test_a_ray_that_cannot_start_here_is_one_clear_line(tmp_path):
     arguments = [
@@ -21,7 +23,7 @@ def test_a_ray_that_cannot_start_here_is_one_clear_line(tmp_path):
         env={**os.environ, "RAY_TMPDIR": "/proc/nowhere"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_S,
     )
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: cluster: Ray could not be started here (")

@@ -21,11 +21,11 @@ from aiohttp import web
 from actors.placement import Placement
 from actors.reasoning_rm import RayReasoningRmPool
 from tests.configs import run_config
+from tests.hang import HANG_S
 from tracelift_ray.demo.source import demo_groups
 from tracelift_ray.planning.resources import demands
-from tracelift_ray.reasoning_rm.local import ModelScorer
-from tracelift_ray.reasoning_rm.scorer import RubricScorer
-from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits
+from tracelift_ray.reasoning_rm.scoring.local import ModelScorer, RubricScorer
+from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
 from tracelift_ray.types import MATH_DIMENSIONS, InfrastructureError, Problem, RubricScore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def post(url: str, body: Any) -> tuple[int, dict[str, Any]]:
     """Status and JSON of an answer."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=HANG_S) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -49,7 +49,7 @@ def served():
     process = subprocess.Popen(
         [sys.executable, "-m", "launch.serve_rm", *overrides], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    alarm = threading.Timer(120, process.kill)  # else a service that never starts is read for ever
+    alarm = threading.Timer(HANG_S, process.kill)  # else a service that never starts is read for ever
     alarm.start()
     assert process.stdout is not None
     line = next((line for line in process.stdout if "http://" in line), "")
@@ -58,7 +58,7 @@ def served():
     yield process, line[line.index("http://") : line.index(";")]
     if process.poll() is None:
         process.kill()
-    process.wait(10)
+    process.wait(HANG_S)
 
 
 def test_a_batch_in_the_released_protocol_is_scored_and_what_is_under_way_is_answered_before_the_end(served) -> None:
@@ -77,13 +77,13 @@ def test_a_batch_in_the_released_protocol_is_scored_and_what_is_under_way_is_ans
     answers: list[tuple[int, dict[str, Any]]] = []
     asking = threading.Thread(target=lambda: answers.append(post(url, many)))
     asking.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_S
     while '"waiting": 0' in urllib.request.urlopen(url.replace("/score", "/health"), timeout=10).read().decode():
         assert time.monotonic() < deadline and asking.is_alive(), "the request was answered before it was seen waiting"
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
-    asking.join(60)
-    assert process.wait(30) == 0
+    asking.join(HANG_S)
+    assert process.wait(HANG_S) == 0
     ((status, answer),) = answers
     assert status == 200 and len(answer["scores"]) == len(many["items"])
 
@@ -141,7 +141,7 @@ async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(train.communicate(), 260)
+        output, _ = await asyncio.wait_for(train.communicate(), HANG_S)
     finally:
         await scorer.model.close()
         await runner.cleanup()

@@ -12,17 +12,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.hang import HANG_S
 from tests.rm_groups import adding_groups
 from tests.tiny import make_tiny_llama
 from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
 from tracelift_ray.data.groups import write_groups
-from tracelift_ray.reasoning_rm.scorer import RubricScorer
+from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled"}
-KILL_DEADLINE_S = 120.0
 #: A short run with everything in it: adapters, all terms of the loss, an evaluation and a smaller last step.
 SHORT = ("max_steps=8", "groups_per_step=3", "lr=3e-3", "head_lr=3e-3", "warmup_steps=2", "eval_every=4", "lora.rank=4")
 SHORT += (
@@ -41,7 +41,7 @@ def command(*overrides: str) -> list[str]:
 
 def train_rm(*overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*overrides), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False
+        command(*overrides), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG_S, check=False
     )
 
 
@@ -72,14 +72,14 @@ def test_a_run_that_is_killed_and_started_again_ends_as_if_it_had_not_been(paths
     overrides = (*paths, *SHORT, f"output={tmp_path}/rm", "save_every=1")
     killed = subprocess.Popen(command(*overrides), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     checkpoint = tmp_path / "rm.work" / "checkpoints" / "step-000005"
-    deadline = time.monotonic() + KILL_DEADLINE_S
+    deadline = time.monotonic() + HANG_S
     while not checkpoint.exists():
         assert killed.poll() is None and time.monotonic() < deadline, (
             "the run made no checkpoint of step 5 to kill it at"
         )
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
-    killed.wait(timeout=30)
+    killed.wait(timeout=HANG_S)
     assert not (tmp_path / "rm").exists()
     done = train_rm(*overrides)
     assert done.returncode == 0, done.stderr

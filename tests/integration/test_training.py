@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from tests.hang import HANG_S
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "experiment=quickstart",
@@ -24,7 +26,6 @@ SMALL = (
     "evaluation.problems=4",
     "data.limit=200",
 )
-TIMEOUT_S = 240
 
 
 def command(module: str, *overrides: str) -> list[str]:
@@ -37,7 +38,7 @@ def train(run_dir: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
@@ -103,7 +104,7 @@ def test_a_checkpoint_is_evaluated_on_its_own(trained: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "accuracy" in done.stdout and "trace_validity" in done.stdout
@@ -151,9 +152,9 @@ class Started:
         self.process.wait()
 
     def wait_for_steps(self, count: int) -> None:
-        ends = time.monotonic() + TIMEOUT_S
+        ends = time.monotonic() + HANG_S
         while not (self.run_dir / "metrics.jsonl").exists() or len(records(self.run_dir, "training")) < count:
-            assert self.process.poll() is None and time.monotonic() < ends, self.process.communicate(timeout=5)[0]
+            assert self.process.poll() is None and time.monotonic() < ends, self.process.communicate(timeout=HANG_S)[0]
             time.sleep(0.2)
 
     def processes(self) -> dict[int, str]:
@@ -176,10 +177,10 @@ def test_an_interrupt_saves_the_planner_and_leaves_no_process(tmp_path: Path) ->
     with Started(tmp_path, "total_steps=1000") as run:
         run.wait_for_steps(1)
         os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does: the whole foreground group
-        output, _ = run.process.communicate(timeout=60)
+        output, _ = run.process.communicate(timeout=HANG_S)
         assert run.process.returncode == 130, output
         assert "Traceback" not in output, output
-        ends = time.monotonic() + 10
+        ends = time.monotonic() + HANG_S
         while run.processes() and time.monotonic() < ends:
             time.sleep(0.2)
         assert run.processes() == {}
@@ -197,7 +198,7 @@ def test_a_planner_engine_that_is_killed_is_started_anew_with_the_learners_weigh
             time.sleep(5)
         os.kill(engine, signal.SIGKILL)
         os.kill(learner, signal.SIGCONT)
-        output, _ = run.process.communicate(timeout=TIMEOUT_S)
+        output, _ = run.process.communicate(timeout=HANG_S)
         assert run.process.returncode == 0, output
     steps = records(tmp_path, "training")
     assert [record["step"] for record in steps] == list(range(1, 9))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.hang import HANG_S
 from tests.tiny import make_tiny_llama
 from tracelift_ray.tasks.prompts import load_tokenizer
 from tracelift_ray.training.supervised import warm_start
@@ -96,7 +97,7 @@ def test_a_file_that_does_not_fit_is_one_line_and_leaves_no_output(config, tmp_p
     )
     small = replace(config, steps=1, eval_problems=0, output=str(tmp_path / "planner"))
     done = subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps(small), capture_output=True, timeout=100, check=False
+        [sys.executable, "-c", code], input=pickle.dumps(small), capture_output=True, timeout=HANG_S, check=False
     )
     assert done.returncode == 1
     assert b"CheckpointError checkpoint: cannot write" in done.stderr, done.stderr[-2000:]
@@ -106,7 +107,7 @@ def test_a_file_that_does_not_fit_is_one_line_and_leaves_no_output(config, tmp_p
 def test_the_command_runs_and_wrong_values_are_one_line(config, tmp_path):
     def command(*overrides: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "launch.warm_start", *overrides], capture_output=True, text=True, timeout=100
+            [sys.executable, "-m", "launch.warm_start", *overrides], capture_output=True, text=True, timeout=HANG_S
         )
 
     paths = [f"model={config.model}", f"examples={config.examples}", "prompt=demo", "device=cpu"]

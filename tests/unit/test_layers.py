@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
+
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = {"tracelift_ray": {"ray", "actors", "launch"}, "actors": {"launch"}}
 HEAVY = ("torch", "ray", "vllm", "deepspeed", "transformers", "wandb", "math_verify")
@@ -48,5 +50,5 @@ def test_no_layer_imports_one_above_it(layer: str) -> None:
 )
 def test_a_command_is_imported_without_heavy_packages(module: str) -> None:
     code = f"import sys, {module}; sys.exit(', '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr

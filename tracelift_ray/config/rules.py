@@ -146,7 +146,7 @@ class OneOf(Rule):
     """A name from a table of the library: ``OneOf("package.module:TABLE")``, imported when a value is looked at.
 
     Attributes:
-        table: where the table is; its members (of a mapping, its keys) are the names.
+        table: where the table is; its members (of a mapping, its keys) are the names. A function is called for them.
         also: names beside those of the table; they come first.
     """
 
@@ -158,7 +158,8 @@ class OneOf(Rule):
     def names(self) -> tuple[str, ...]:
         """Every name that is allowed."""
         module, _, name = self.table.partition(":")
-        return (*self.also, *getattr(importlib.import_module(module), name))
+        members = getattr(importlib.import_module(module), name)
+        return (*self.also, *(members() if callable(members) else members))
 
     def holds(self, value: Any) -> bool:
         return value in self.names

@@ -59,7 +59,7 @@ class SamplingConfig:
 class EngineConfig:
     """How a model of ours is served; the fields of engines not chosen have no effect."""
 
-    kind: Literal["vllm", "transformers", "openai"]
+    kind: Annotated[str, OneOf("tracelift_ray.engines.kinds:ENGINES")]
     dtype: Dtype
     max_model_len: PositiveCount
     tensor_parallel_size: PositiveCount
@@ -266,7 +266,7 @@ class StreamConfig:
     max_refills: Count  # groups per step that may replace groups without signal; 0: such groups stay in the batch
     min_traces: PositiveCount  # a group with fewer unmasked traces fails
     max_failed_groups: Count  # per step, then the run stops with the causes
-    weight_transfer: Literal["shared_memory", "nccl", "ipc"]
+    weight_transfer: Annotated[str, OneOf("tracelift_ray.transfer.kinds:TRANSFERS")]
     bucket_mib: PositiveCount
     broadcast_deadline_s: Positive
     group_deadline_s: Positive

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.rules import AtLeast, Count, Fraction, PositiveCount
+from tracelift_ray.config.rules import AtLeast, Count, Fraction, OneOf, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class OtherExecutor:
 
     model: str | None
     prompt: Literal["plain", "chat", "demo"] | None
-    engine: Literal["vllm", "transformers"] | None
+    engine: Annotated[str, OneOf("tracelift_ray.engines.kinds:local_kinds")] | None
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import SERVER, ExecutorConfig, PlannerConfig, RunConfig, SandboxConfig
+from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
 from tracelift_ray.planning.scoring import check_reasoning_rm
 from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.transfer.kinds import TRANSFERS
 
 
 def check_run(config: RunConfig) -> None:
@@ -25,16 +27,17 @@ def check_run(config: RunConfig) -> None:
         ConfigError: the first rule that does not hold.
     """
     _check_batch(config)
-    _check_planner(config.planner)
+    _check_sampling(config)
     _check_context("planner", config.planner)
-    if config.executor.engine.kind == "openai":
+    if is_remote(config.executor.engine):
         _check_remote(config.executor)
     else:
         _check_context("executor", config.executor)
     _check_reward(config)
     if reward_needs(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
-    _check_stream(config)
+    _check_planner_engine(config)
+    _check_transfer(config)
     _check_devices(config)
     check_sandbox(config.sandbox)
     check_declared_resources(config)
@@ -58,14 +61,6 @@ def _check_batch(config: RunConfig) -> None:
     if config.stream.min_traces > algorithm.group_size:
         right = f"must be at most algorithm.group_size={algorithm.group_size}, or every group fails"
         raise ConfigError("stream.min_traces", config.stream.min_traces, right)
-
-
-def _check_planner(planner: PlannerConfig) -> None:
-    if planner.engine.kind == "openai":
-        raise ConfigError("planner.engine.kind", planner.engine.kind, "must be vllm or transformers: it is trained")
-    if planner.sampling.temperature == 0:
-        right = "must be above 0: the traces of a group must differ"
-        raise ConfigError("planner.sampling.temperature", planner.sampling.temperature, right)
 
 
 def _check_context(pool: str, model: PlannerConfig | ExecutorConfig) -> None:
@@ -96,29 +91,59 @@ def _check_reward(config: RunConfig) -> None:
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"
         raise ConfigError("reward.baseline_cache", reward.baseline_cache, right)
-    greedy = config.executor.sampling.temperature == 0
-    if greedy and reward.num_samples > 1 and reward.arm in ("tracelift", "uplift_only"):
+
+
+def _check_sampling(config: RunConfig) -> None:
+    reward, executor = config.reward, config.executor.sampling
+    if config.planner.sampling.temperature == 0:
+        right = "must be above 0, or the traces of a group are all the same"
+        raise ConfigError("planner.sampling.temperature", config.planner.sampling.temperature, right)
+    if executor.temperature == 0 and reward.num_samples > 1 and reward.arm in ("tracelift", "uplift_only"):
         right = f"must be above 0, because reward.num_samples={reward.num_samples} greedy samples are all the same"
-        raise ConfigError("executor.sampling.temperature", 0, right)
+        raise ConfigError("executor.sampling.temperature", executor.temperature, right)
 
 
-def _check_stream(config: RunConfig) -> None:
-    stream, pool = config.stream, config.planner.pool
-    if stream.weight_transfer == "shared_memory" and config.cluster.address != "local" and _spread(config):
-        right = "must be nccl on a cluster where learner and planner have GPUs; shared memory does not leave a machine"
-        raise ConfigError("stream.weight_transfer", stream.weight_transfer, right)
-    if stream.weight_transfer != "shared_memory":
-        needs = f"must be above 0, because stream.weight_transfer={stream.weight_transfer} is between GPUs"
-        for key, gpus in (
-            ("planner.pool.gpus_per_worker", pool.gpus_per_worker),
-            ("learner.gpus_per_worker", config.learner.gpus_per_worker),
-        ):
-            if gpus == 0:
-                raise ConfigError(key, gpus, f"{needs}; or use stream.weight_transfer=shared_memory")
+def _check_planner_engine(config: RunConfig) -> None:
+    """The planner's engine must be able to serve the policy that is trained, with weights that come as configured."""
+    kind, transfer = engine_kind(config.planner.engine), config.stream.weight_transfer
+    if not kind.trains:
+        right = f"cannot serve the policy that is trained; use {' or '.join(training_kinds())}"
+        raise ConfigError("planner.engine.kind", config.planner.engine.kind, right)
+    if transfer not in kind.transfers:
+        right = (
+            f"must be {' or '.join(kind.transfers)}: an engine of planner.engine.kind={config.planner.engine.kind} "
+            "takes weights in no other way"
+        )
+        raise ConfigError("stream.weight_transfer", transfer, right)
 
 
-def _spread(config: RunConfig) -> bool:
-    return config.planner.pool.gpus_per_worker > 0 and config.learner.gpus_per_worker > 0
+def _check_transfer(config: RunConfig) -> None:
+    """Learner and planner must be where the weight transfer can reach them."""
+    name = config.stream.weight_transfer
+    transfer, cluster = TRANSFERS[name], config.cluster.address != "local"
+    gpus = {
+        "planner.pool.gpus_per_worker": config.planner.pool.gpus_per_worker,
+        "learner.gpus_per_worker": config.learner.gpus_per_worker,
+    }
+    if transfer.one_machine and cluster and all(gpus.values()):
+        far = [other for other, kind in TRANSFERS.items() if not (kind.one_machine or kind.shared_gpus)]
+        right = (
+            f"must be {' or '.join(far)} on a cluster where learner and planner have GPUs; {name} is for one machine"
+        )
+        raise ConfigError("stream.weight_transfer", name, right)
+    for key, amount in gpus.items():
+        if transfer.gpus and amount == 0:
+            without = " or ".join(other for other, kind in TRANSFERS.items() if not kind.gpus)
+            right = (
+                f"must be above 0, because stream.weight_transfer={name} is between GPUs; or use "
+                f"stream.weight_transfer={without}"
+            )
+            raise ConfigError(key, amount, right)
+    if transfer.shared_gpus and sum(gpus.values()) > 1:
+        right = (
+            f"must leave room for a learner rank on the same GPU, because stream.weight_transfer={name} needs one there"
+        )
+        raise ConfigError("planner.pool.gpus_per_worker", config.planner.pool.gpus_per_worker, right)
 
 
 def _check_devices(config: RunConfig) -> None:
@@ -133,8 +158,11 @@ def _check_devices(config: RunConfig) -> None:
         ("planner", config.planner.engine, config.planner.pool.gpus_per_worker),
         ("executor", config.executor.engine, config.executor.pool.gpus_per_worker),
     ):
-        if engine.kind == "openai":
+        if is_remote(engine):
             continue
+        if engine.tensor_parallel_size > 1 and not engine_kind(engine).tensor_parallel:
+            right = f"must be 1: an engine of kind {engine.kind} does not spread a model over several GPUs"
+            raise ConfigError(f"{pool}.engine.tensor_parallel_size", engine.tensor_parallel_size, right)
         if gpus > 0 and not math.isclose(gpus, engine.tensor_parallel_size) and not _fraction(gpus, engine):
             right = f"must be {pool}.engine.tensor_parallel_size={engine.tensor_parallel_size}, or a fraction below 1"
             raise ConfigError(f"{pool}.pool.gpus_per_worker", gpus, right)

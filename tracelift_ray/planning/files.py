@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
+from tracelift_ray.engines.kinds import is_remote, needs_tokenizer
 
 DEMO_SOURCES = ("demo:math", "demo:code")
 RUBRIC_ARMS = ("tracelift", "rm_only")
@@ -23,7 +24,7 @@ def check_models(config: RunConfig) -> None:
         ConfigError: names the directory and what it lacks.
     """
     _check_model("planner.model", config.planner.model, config.planner.prompt)
-    remote = config.executor.engine.kind == "openai"
+    remote = is_remote(config.executor.engine)
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
     rm, needed = config.reasoning_rm, config.reward.arm in RUBRIC_ARMS
     if needed and rm.backend == "model" and not rm.model:
@@ -45,9 +46,9 @@ def check_scorer(rm: ReasoningRmConfig) -> None:
     if rm.backend == "model":
         _check_model("reasoning_rm.model", rm.model)
     elif rm.backend == "judge" and rm.judge is not None:
-        served = rm.judge.engine.kind == "openai"
-        if not (served and rm.judge.remote.api == "chat"):
-            _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=not served)
+        weights = not is_remote(rm.judge.engine)
+        if needs_tokenizer(rm.judge.engine, rm.judge.remote):
+            _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=weights)
 
 
 def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:

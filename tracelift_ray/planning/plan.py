@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tracelift_ray.config.schema import RewardConfig, RunConfig
+from tracelift_ray.engines.kinds import is_remote, served_model
 from tracelift_ray.planning.resources import ClusterResources, PoolDemand, demands, shortfalls
 from tracelift_ray.reward.needs import reward_needs
 
@@ -177,8 +178,8 @@ def _scorer_line(config: RunConfig) -> str:
     if rm.remote is not None and rm.backend == "remote":
         return f"service at {rm.remote.url}"
     if rm.judge is not None and rm.backend == "judge":
-        served = f"{rm.judge.remote.model} at {rm.judge.remote.base_url}"
-        return f"judge {served if rm.judge.engine.kind == 'openai' else rm.judge.model}"
+        at = f" at {rm.judge.remote.base_url}" if is_remote(rm.judge.engine) else ""
+        return f"judge {served_model(rm.judge)}{at}"
     return rm.model
 
 
@@ -191,7 +192,7 @@ def _path_lines(config: RunConfig) -> list[str]:
         "train": " ".join(config.data.train),
         "heldout": " ".join(config.data.heldout) or f"{config.data.heldout_fraction:g} of train",
     }
-    if config.executor.engine.kind == "openai":
+    if is_remote(config.executor.engine):
         paths["server"] = f"{config.executor.remote.model} at {config.executor.remote.base_url}"
     if config.reward.baseline == "cached":
         paths["baselines"] = config.reward.baseline_cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import SERVER, SERVICE, JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
+from tracelift_ray.engines.kinds import is_remote
 
 #: Beside its own tokens a judge's prompt holds instructions and the rubric.
 _JUDGE_ROOM = 1024
@@ -51,9 +52,9 @@ def _check_judge(judge: JudgeConfig, config: ReasoningRmConfig, key: str) -> Non
     own = f"{key}.judge"
     sampling, engine = judge.sampling, judge.engine
     gpus = config.pool.gpus_per_worker
-    if engine.kind == "openai":
+    if is_remote(engine):
         _check_server(judge, own)
-        right = f"must be 0 where {own}.engine.kind=openai: its actors are clients"
+        right = f"must be 0 where {own}.engine.kind={engine.kind}: its actors are clients"
         _require(gpus == 0, f"{key}.pool.gpus_per_worker", gpus, right)
         return
     least = sampling.max_new_tokens + _JUDGE_ROOM

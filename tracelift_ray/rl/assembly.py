@@ -12,6 +12,7 @@ from typing import Any
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner, TraceChecks
 from tracelift_ray.evaluation.run import ResultsInMemory, Task, evaluate_all
 from tracelift_ray.evaluation.summary import summarise
@@ -85,7 +86,7 @@ def build_rollout(run: RunConfig, system: PlannerExecutorSystem) -> Rollout:
 
 
 def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCache:
-    remote = run.executor.engine.kind == "openai"
+    remote = is_remote(run.executor.engine)
     executor = f"{run.executor.remote.base_url} {run.executor.remote.model}"
     identity = BaselineIdentity(
         executor if remote else executor_fingerprint(run.executor.model),

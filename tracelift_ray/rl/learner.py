@@ -27,8 +27,9 @@ from tracelift_ray.training.models import load_causal_lm
 from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
 from tracelift_ray.training.schedule import learning_rate
+from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
-from tracelift_ray.transfer.sender import WeightSender, build_weight_sender, parameter_specs
+from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
 from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
 
 _BUCKET_MIB = 256
@@ -240,26 +241,9 @@ class Learner:
         """The full weights; see ``export.named_tensors``. All ranks run it to its end together."""
         return named_tensors(self._engine.module, bucket_mib)
 
-    def open_weights(
-        self,
-        backend: str,
-        run_name: str,
-        bucket_mib: int,
-        *,
-        deadline_s: float,
-        workers_per_receiver: int = 1,
-        address: str | None = None,
-    ) -> None:
-        """Open the channel to the planner engines; the arguments are those of ``build_weight_sender``."""
-        self._sender = build_weight_sender(
-            backend,
-            run_name,
-            bucket_mib,
-            deadline_s=deadline_s,
-            rank=self._place.rank,
-            workers_per_receiver=workers_per_receiver,
-            address=address,
-        )
+    def open_weights(self, transfer: str, settings: SenderSettings) -> None:
+        """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
+        self._sender = build_weight_sender(transfer, settings, self._place.rank)
 
     def describe_weights(self, receivers: int = 1) -> WeightManifest:
         """The manifest of the present version for ``receivers`` engines. Rank 0 only; no collective."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
+
 ROOT = Path(__file__).resolve().parents[3]
 ATTACKS = Path(__file__).with_name("attacks")
 LIMITS = (
@@ -41,7 +43,7 @@ def finish(process: subprocess.Popen[str], tier: str) -> None:
     """Waits for a run of the corpus; the failing lines are the message of the assertion."""
     with process:
         try:
-            said, _ = process.communicate(timeout=280)
+            said, _ = process.communicate(timeout=HANG_S)
         finally:
             process.kill()
     bad = [line for line in said.splitlines() if not line.startswith("ok ")]

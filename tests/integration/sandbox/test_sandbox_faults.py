@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
 from tracelift_ray.verification.sandbox import controls, pool, slot
@@ -53,7 +54,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def until(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_S
     while not holds():
         assert time.monotonic() < deadline, f"within 30 s: {what}"
         time.sleep(0.02)
@@ -86,7 +87,7 @@ def test_a_run_whose_fork_server_dies_is_done_on_another_slot(sandbox: Sandbox) 
         (program,) = running(sandbox)
         (server,) = (each.pid for each in sandbox.slots if each.pid and program in children(each.pid))
         os.kill(server, signal.SIGKILL)
-        assert future.result(60).passed
+        assert future.result(HANG_S).passed
     assert sandbox.counts.no_verdicts == 1
     check_whole(sandbox, restarts=1)
 
@@ -95,7 +96,7 @@ def test_a_program_that_something_else_kills_is_run_again(sandbox: Sandbox) -> N
     with ThreadPoolExecutor(1) as threads:
         future = in_background(sandbox, SLOW, threads)
         os.kill(*running(sandbox), signal.SIGKILL)
-        assert future.result(60).passed
+        assert future.result(HANG_S).passed
     assert sandbox.counts.no_verdicts == 1
     check_whole(sandbox, restarts=1)
 
@@ -109,7 +110,7 @@ def test_a_function_under_test_that_something_else_kills_is_run_again(sandbox: S
             )
             until(lambda: len(running(sandbox)) == 2, "a program and its tests run")
             os.kill(running(sandbox)[victim], signal.SIGKILL)
-            assert future.result(60).passed
+            assert future.result(HANG_S).passed
     assert sandbox.counts.no_verdicts == 2
     check_whole(sandbox, restarts=2)
 
@@ -121,7 +122,7 @@ def test_a_slot_that_stops_answering_is_replaced(sandbox: Sandbox, monkeypatch: 
         (program,) = running(sandbox)
         (server,) = (each.pid for each in sandbox.slots if each.pid and program in children(each.pid))
         os.kill(server, signal.SIGSTOP)
-        assert future.result(60).passed
+        assert future.result(HANG_S).passed
     check_whole(sandbox, restarts=1)
 
 
@@ -140,7 +141,7 @@ def test_what_fails_twice_is_an_infrastructure_error_and_no_verdict(sandbox: San
                 sandbox.run(LONG, ANSWER)
         finally:
             ended.set()
-            killer.result(10)
+            killer.result(HANG_S)
     assert sandbox.counts.no_verdicts == 2
     until(lambda: len(sandbox.slots) == 2, "two slots are up again")
     assert sandbox.run(FAST, ANSWER).passed
@@ -209,7 +210,7 @@ def test_close_ends_the_programs_that_run(sandbox: Sandbox) -> None:
         before = descendants(os.getpid())
         sandbox.close()
         with pytest.raises(InfrastructureError, match="closed while a program was running"):
-            future.result(10)
+            future.result(HANG_S)
     assert before and not descendants(os.getpid()) & before
     with pytest.raises(InfrastructureError, match="after it was closed"):
         sandbox.run(FAST, ANSWER)
@@ -239,7 +240,7 @@ def test_nothing_outlives_the_owner(tier: str, sent: signal.Signals, tmp_path: P
         until(lambda: len(descendants(owner.pid)) >= (5 if tier == "userns" else 3), "two slots and a program run")
         started = descendants(owner.pid)
         os.killpg(owner.pid, sent)
-        owner.wait(30)
+        owner.wait(HANG_S)
     finally:
         owner.kill()
         owner.wait()

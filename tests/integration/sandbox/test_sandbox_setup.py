@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
 from tracelift_ray.types import CodeTests, InfrastructureError
 from tracelift_ray.verification.sandbox.pool import Sandbox
@@ -26,7 +27,7 @@ AS_USER = [*CONTAINER, "--user", str(USER)]
 def probe(prefix: Sequence[str], *overrides: str) -> subprocess.CompletedProcess[str]:
     """``python -m launch.sandbox`` under ``prefix``."""
     command = [sys.executable, *prefix, *([sys.executable] if prefix else []), "-m", "launch.sandbox", *overrides]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
 
 
 def test_namespaces_are_used_where_they_are_to_be_had() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from launch.entry import CONFIG_DIR
+from tests.hang import HANG_S
 
 COMMAND = """
 import sys
@@ -50,7 +51,7 @@ def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         check=False,
     )
 

@@ -15,8 +15,8 @@ from tracelift_ray.config.rules import Above, Address, AtLeast, Between, Count, 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.settings import EvaluateConfig
 from tracelift_ray.groups.settings import BuildGroupsConfig
-from tracelift_ray.reasoning_rm.report_settings import RmReportConfig
-from tracelift_ray.reasoning_rm.settings import TrainRmConfig
+from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
+from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.supervised_settings import WarmStartConfig
 
 SETTINGS = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.data import solution_check
 from tracelift_ray.data.solution_check import SolutionFault, SolutionReport, check_solutions
@@ -39,7 +39,7 @@ class Scripted:
         if program == "odd":
             raise errors.TestsUnusable("the set-up fails by itself")
         if program == "endless":
-            if not self.closed.wait(60):
+            if not self.closed.wait(HANG_S):
                 raise AssertionError("was never closed")
             raise InfrastructureError("verifier", "closed")
         return Verdict("passed", 1) if program == "right" else Verdict("wrong_answer", 0, 1, "test 1\nof 1")
@@ -152,9 +152,7 @@ def test_an_interrupted_check_ends_its_runs_and_keeps_what_it_found(tmp_path: Pa
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    started = time.monotonic()
     asyncio.run(interrupted())
-    assert time.monotonic() - started < 30
     assert len(runner.ran) < 6, "what had not started never does"
     later = Scripted()
     check([problems[0]], tmp_path, later)

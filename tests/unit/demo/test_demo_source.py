@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.data.groups import load_groups, write_groups
 from tracelift_ray.demo.source import demo_groups, demo_problems, trace_is_valid
 from tracelift_ray.types import Problem, Task
@@ -29,7 +30,7 @@ def test_train_and_heldout_share_no_problem(task):
 def test_an_id_belongs_to_one_statement_in_every_process():
     first = demo_problems("math", 1, 0, "train")[0]
     program = "from tracelift_ray.demo.source import demo_problems; print(demo_problems('math', 1, 0, 'train')[0].id)"
-    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=HANG_S)
     assert other.stdout.strip() == first.id
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch.entry import CONFIG_DIR
+from tests.hang import HANG_S
 
 ROOT = CONFIG_DIR.parent
 PLANNER = ROOT / "tracelift_ray" / "demo" / "checkpoints" / "planner"
@@ -23,7 +24,7 @@ PLANNER = ROOT / "tracelift_ray" / "demo" / "checkpoints" / "planner"
 )
 def test_wrong_values_get_one_line(overrides: tuple[str, ...], message: str) -> None:
     command = [sys.executable, "-m", "launch.evaluate", "experiment=quickstart", *overrides]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 2 and message in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -32,6 +33,6 @@ def test_a_file_of_problems_is_enough_and_one_without_is_refused(tmp_path: Path)
     (tmp_path / "odd.jsonl").write_text('{"prompt": "?"}\n')
     command = [sys.executable, "-m", "launch.evaluate", "experiment=quickstart", "data=jsonl", f"checkpoint={PLANNER}"]
     done = subprocess.run(
-        [*command, f"benchmarks=[{tmp_path}/odd.jsonl]"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [*command, f"benchmarks=[{tmp_path}/odd.jsonl]"], cwd=ROOT, capture_output=True, text=True, timeout=HANG_S
     )
     assert done.returncode == 2 and "no known problem format has the keys prompt" in done.stderr

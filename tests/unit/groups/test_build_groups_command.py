@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch.entry import CONFIG_DIR
+from tests.hang import HANG_S
 from tests.unit.groups.cases import write_problems
 from tests.unit.groups.configs import build_config
 from tracelift_ray.config.errors import ConfigError
@@ -20,7 +21,7 @@ ROOT = CONFIG_DIR.parent
 
 def build(*overrides: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "launch.build_groups", *overrides]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
 
 
 def test_a_data_set_is_made_with_its_card(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity, executor_fingerprint
 from tracelift_ray.types import Baseline, CodeTests, DataError, Problem, Prompt, SamplingParams
@@ -211,7 +212,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name, here], env=environment)
         for name in ("a", "b", "c")
     ]
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(timeout=HANG_S) for writer in writers] == [0, 0, 0]
     cache = cache_in(tmp_path)
     for name in ("a", "b", "c"):
         for i in range(200):

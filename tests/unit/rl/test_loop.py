@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.configs import run_config
+from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers, FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
@@ -65,7 +66,7 @@ class Run:
 
     async def train(self) -> None:
         try:
-            await asyncio.wait_for(self.loop.train(), 10)
+            await asyncio.wait_for(self.loop.train(), HANG_S)
         finally:
             self.tracker.close()
 

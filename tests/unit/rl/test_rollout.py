@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.configs import run_config
+from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeGenerator, FakeReasoningRm, FakeVerifier, completion, problems
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.rl.assembly import build_rollout, system_settings
@@ -89,7 +90,7 @@ async def test_a_trace_is_executed_while_others_are_still_being_written() -> Non
         async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
             self.requests.append((prompt, params))
             if len(self.requests) == 2:
-                await asyncio.wait_for(executed.wait(), 2)
+                await asyncio.wait_for(executed.wait(), HANG_S)
             return [GOOD]
 
     def answer(prompt: Prompt, params: SamplingParams) -> list[Completion]:
@@ -112,7 +113,7 @@ async def test_scoring_overlaps_with_execution() -> None:
     class Executor(FakeGenerator):
         async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
             if "</reasoning>" in prompt.text:
-                await asyncio.wait_for(scoring.wait(), 2)
+                await asyncio.wait_for(scoring.wait(), HANG_S)
             return await super().generate(prompt, params)
 
     executor = Executor(answers().answer)

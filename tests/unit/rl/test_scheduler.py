@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.configs import run_config
+from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.rl.ledger import END_STATES
@@ -34,7 +35,7 @@ async def train(stream: Scheduler, steps: int, rng: Random | None = None, update
     """Consume ``steps`` batches as the loop does; a batch with signal takes some ticks and raises the version."""
     version, batches = 0, []
     for _ in range(steps):
-        batch = await asyncio.wait_for(stream.next_batch(version), 5)
+        batch = await asyncio.wait_for(stream.next_batch(version), HANG_S)
         batches.append(batch)
         for group in batch.groups:
             assert version - group.oldest_version <= stream.stream.max_staleness
@@ -108,7 +109,7 @@ async def test_a_straggler_beyond_the_bound_is_dropped_and_counted() -> None:
     stream = scheduler(FakeRollout(delay=lambda t: 200 if t.serial == 0 else 1), staleness=1, groups=2)
     version, dropped = 0, 0
     while not dropped:
-        batch = await asyncio.wait_for(stream.next_batch(version), 5)
+        batch = await asyncio.wait_for(stream.next_batch(version), HANG_S)
         dropped += batch.dropped
         assert all(g.serial != 0 for g in batch.groups)
         version += 1

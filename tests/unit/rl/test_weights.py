@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
@@ -48,7 +49,7 @@ async def test_a_learner_that_cannot_send_fails_the_broadcast_and_the_engines_wa
     learner = Mute()
     with pytest.raises(InfrastructureError, match="no space in /dev/shm"):
         await broadcast_weights(learner, Waiting())
-    await asyncio.wait_for(abandoned.wait(), 1)
+    await asyncio.wait_for(abandoned.wait(), HANG_S)
     assert learner.released == [0]
 
 
@@ -65,7 +66,7 @@ async def test_a_simultaneous_transfer_sends_while_engines_receive() -> None:
             receiving.set()
             return await super().receive_weights(manifest)
 
-    assert (await asyncio.wait_for(broadcast_weights(Answering(), Met()), 1)).version == 0
+    assert (await asyncio.wait_for(broadcast_weights(Answering(), Met()), HANG_S)).version == 0
 
 
 async def test_an_engine_that_is_lost_on_the_way_is_left_out() -> None:

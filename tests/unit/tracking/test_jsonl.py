@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 from tracelift_ray.types import DataError
 
@@ -111,7 +112,7 @@ def test_kills_at_any_moment_neither_tear_nor_double_a_record(tmp_path: Path) ->
     kept = 0
     for _ in range(4):
         process = subprocess.Popen([sys.executable, "-c", program, str(path), str(kept)], cwd=ROOT)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG_S
         while not path.exists() or path.stat().st_size < (kept + 5) * 5000:
             assert time.monotonic() < deadline, "the writing process wrote nothing for 20 s"
             time.sleep(0.001)

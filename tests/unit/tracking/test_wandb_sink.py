@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.hang import HANG_S
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.records import trajectory_record
@@ -142,7 +143,7 @@ def test_a_killed_and_resumed_run_goes_on_as_the_same_run_without_a_step_twice(
         "time.sleep(2.5)  # W&B writes once a second\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", program, str(run.path)], cwd=ROOT, timeout=60, check=False)
+    subprocess.run([sys.executable, "-c", program, str(run.path)], cwd=ROOT, timeout=HANG_S, check=False)
     killed_id = json.loads(run.wandb_state_path.read_text())["id"]
     # The row of step 4 was never sent, and the newest checkpoint is of step 2.
     resumed = start(run, said, resumed=True)

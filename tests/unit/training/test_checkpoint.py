@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.training import checkpoint as cp
 
 
@@ -58,7 +59,7 @@ def test_a_writer_killed_at_any_point_leaves_the_previous_checkpoint_and_is_clea
         "(draft.planner_dir / 'model.safetensors').write_text('half')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60)
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=HANG_S)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2
     assert cp.newest_complete(tmp_path).step == 1

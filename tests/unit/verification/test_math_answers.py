@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hang import HANG_S
 from tracelift_ray.types import InfrastructureError
 from tracelift_ray.verification import math_answers
 from tracelift_ray.verification.math_answers import MAX_ANSWER_CHARS, MathAnswers
@@ -198,7 +199,7 @@ def test_nothing_outlives_an_owner_that_is_killed():
 
 
 def _eventually(found) -> Iterator[int]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG_S
     while not (result := found()):
         assert time.monotonic() < deadline, "waited 20 s for the worker's processes to start or to end"
         time.sleep(0.02)
@@ -253,7 +254,7 @@ def test_threads_share_one_worker(answers):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=HANG_S)
     assert results == {number: number % 2 == 1 for number in range(1, 9)}
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
 from tracelift_ray.config.schema import PoolConfig, VerifierConfig
 from tracelift_ray.tasks.artifacts import read_artifact
@@ -109,7 +110,7 @@ def test_a_program_that_is_being_run_is_waited_for() -> None:
     class SlowRunner(CountingRunner):
         def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
             started.set()
-            assert go_on.wait(10)
+            assert go_on.wait(HANG_S)
             return super().run(program, tests, stop_early)
 
     started, go_on = threading.Event(), threading.Event()
@@ -117,10 +118,10 @@ def test_a_program_that_is_being_run_is_waited_for() -> None:
     runner = RememberingRunner(inner, size=10)
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(runner.run, "a", TESTS)
-        assert started.wait(10)
+        assert started.wait(HANG_S)
         others = [threads.submit(runner.run, "a", TESTS) for _ in range(3)]
         go_on.set()
-        assert [each.result(10) for each in (first, *others)] == [Verdict("passed", 2, 2)] * 4
+        assert [each.result(HANG_S) for each in (first, *others)] == [Verdict("passed", 2, 2)] * 4
     assert inner.ran == ["a"]
 
 

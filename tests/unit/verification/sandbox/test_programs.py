@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -225,10 +224,8 @@ def test_the_limit_on_cpu_time_is_that_of_one_test(short: Sandbox) -> None:
 def test_sleepers_meet_the_limit_on_the_clock() -> None:
     sandbox = Sandbox(sandbox_config(tier="auto", cpu_s=0.4, wall_s=0.5), 1)
     try:
-        for program in ("import time; time.sleep(60)", "import os; os.kill(os.getpid(), 19)"):
-            started = time.monotonic()
+        for program in ("import time; time.sleep(100_000)", "import os; os.kill(os.getpid(), 19)"):
             assert sandbox.run(program, NOTHING).outcome == "time_limit"
-            assert time.monotonic() - started < 10
     finally:
         sandbox.close()
 
