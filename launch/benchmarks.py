@@ -137,12 +137,12 @@ async def first_pass(
 ) -> Pass:
     """Traces and executions under the run's own executor."""
     from tracelift_ray.demo.source import trace_checks
-    from tracelift_ray.reward.needs import reward_needs
+    from tracelift_ray.reward.arms import requirements
 
     manner = Manner(
         config.traces,
         run.evaluation.num_samples,
-        scored=reward_needs(run.reward).rubric,
+        scored=requirements(run.reward).rubric,
         mask_leaks=run.reward.leak == "mask",
         whole_text=run.reward.malformed == "whole_text",
         checks=trace_checks(run.data),

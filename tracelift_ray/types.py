@@ -301,6 +301,20 @@ class Group:
 
 
 @dataclass(frozen=True)
+class ScoredGroup:
+    """A finished group, and what its traces are worth to the learner.
+
+    Attributes:
+        advantages: of each trajectory; None for masked ones, all zero where the group has no signal.
+        has_signal: whether the group moves the policy.
+    """
+
+    group: Group
+    advantages: tuple[float | None, ...]
+    has_signal: bool
+
+
+@dataclass(frozen=True)
 class TrainSample:
     """One trace as the learner sees it: ids and behaviour log-probs as the engine emitted them, and an advantage."""
 

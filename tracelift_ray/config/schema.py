@@ -203,7 +203,7 @@ class LearnerConfig:
 class RewardConfig:
     """The executor-grounded reward and its arms."""
 
-    arm: Literal["tracelift", "exec_only", "rm_only", "uplift_only"]
+    arm: Annotated[str, OneOf("tracelift_ray.reward.arms:ARMS")]
     num_samples: PositiveCount  # K
     e2e: Literal["fresh", "mean"]
     math_execution_weight: NotNegative
@@ -218,6 +218,7 @@ class RewardConfig:
     malformed: Literal["floor", "whole_text"]
     overlong: Literal["train", "mask"]
     leak: Literal["report", "mask"]
+    options: dict[str, float]  # constants that one arm alone has
 
 
 @dataclass(frozen=True)
@@ -226,17 +227,18 @@ class AlgorithmConfig:
 
     groups_per_step: PositiveCount
     group_size: PositiveCount
-    advantage: Literal["group"]
+    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS")]
     advantage_std: Literal["population", "sample", "none"]
     advantage_eps: NotNegative
     min_std: NotNegative  # no advantage below it
     std_floor: NotNegative  # lower bound of the divisor
+    loss: Annotated[str, OneOf("tracelift_ray.rl.losses:LOSSES")]
     clip_low: BelowOne
     clip_high: NotNegative
     mismatch_cap: NotNegative  # C of the truncated importance weight; 0: no correction
     kl_coef: NotNegative
     kl_kind: Literal["k1", "k2", "k3"]
-    normalisation: Literal["token", "sequence", "constant"]
+    normalisation: Annotated[str, OneOf("tracelift_ray.rl.losses:NORMALISATIONS")]
     constant_length: PositiveCount  # tokens; used by normalisation constant
     updates_per_batch: PositiveCount
 

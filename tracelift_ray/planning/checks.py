@@ -16,7 +16,8 @@ from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
 from tracelift_ray.planning.scoring import check_reasoning_rm
-from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.reward.arms import ARMS, requirements
+from tracelift_ray.rl.advantages import ESTIMATORS
 from tracelift_ray.transfer.kinds import TRANSFERS
 
 
@@ -34,7 +35,7 @@ def check_run(config: RunConfig) -> None:
     else:
         _check_context("executor", config.executor)
     _check_reward(config)
-    if reward_needs(config.reward).rubric:
+    if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
     _check_planner_engine(config)
     _check_transfer(config)
@@ -48,8 +49,9 @@ def check_run(config: RunConfig) -> None:
 
 def _check_batch(config: RunConfig) -> None:
     algorithm, ranks = config.algorithm, config.learner.num_workers
-    if algorithm.advantage == "group" and algorithm.group_size < 2:
-        right = "must be 2 or more; the advantage compares the traces of a group"
+    least = ESTIMATORS[algorithm.advantage].least_group_size
+    if algorithm.group_size < least:
+        right = f"must be {least} or more; algorithm.advantage={algorithm.advantage} compares the traces of a group"
         raise ConfigError("algorithm.group_size", algorithm.group_size, right)
     traces = algorithm.groups_per_step * algorithm.group_size
     if traces < ranks:
@@ -91,15 +93,16 @@ def _check_reward(config: RunConfig) -> None:
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"
         raise ConfigError("reward.baseline_cache", reward.baseline_cache, right)
+    ARMS[reward.arm].options(reward)
 
 
 def _check_sampling(config: RunConfig) -> None:
-    reward, executor = config.reward, config.executor.sampling
+    required, executor = requirements(config.reward), config.executor.sampling
     if config.planner.sampling.temperature == 0:
         right = "must be above 0, or the traces of a group are all the same"
         raise ConfigError("planner.sampling.temperature", config.planner.sampling.temperature, right)
-    if executor.temperature == 0 and reward.num_samples > 1 and reward.arm in ("tracelift", "uplift_only"):
-        right = f"must be above 0, because reward.num_samples={reward.num_samples} greedy samples are all the same"
+    if executor.temperature == 0 and required.with_trace > 1 and required.baseline:
+        right = f"must be above 0, because reward.num_samples={required.with_trace} greedy samples are all the same"
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
 
 

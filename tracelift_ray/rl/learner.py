@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
-from tracelift_ray.rl.losses import policy_loss, sample_weight
+from tracelift_ray.rl.losses import LOSSES, LossInputs, kl_penalty, sample_weight
 from tracelift_ray.rl.metrics import MetricSums, UpdateMetrics
 from tracelift_ray.training import state
 from tracelift_ray.training.checkpoint import disk_errors
@@ -198,10 +198,15 @@ class Learner:
         logits = completion_logits(self._engine, batch)
         current = token_logprobs(logits, batch.targets, self._temperature)
         before = current.detach() if old is None else old
-        terms = policy_loss(current, before, batch.behaviour, batch.advantages, reference, self._algorithm)
-        loss = (terms.loss * batch.weights).sum()
+        tokens = LossInputs(current, before, batch.behaviour, batch.advantages, batch.segments, batch.lengths)
+        terms = LOSSES[self._algorithm.loss](tokens, self._algorithm)
+        per_token, kl = terms.loss, None
+        if reference is not None:
+            kl = kl_penalty(current, reference, self._algorithm.kl_kind)
+            per_token = per_token + self._algorithm.kl_coef * kl
+        loss = (per_token * batch.weights).sum()
         entropy = token_entropy(logits.detach(), self._temperature)
-        sums.add(loss, terms, before, batch.behaviour, entropy, self._algorithm.mismatch_cap)
+        sums.add(loss, tokens, terms, kl, entropy, self._algorithm.mismatch_cap)
         return loss
 
     def _apply_gradient(self, lr: float) -> float:

@@ -12,6 +12,7 @@ from tracelift_ray.types import (
     Outcome,
     Problem,
     RubricScore,
+    ScoredGroup,
     Task,
     Trace,
     Trajectory,
@@ -58,3 +59,8 @@ def group(
     statement: str = "What is 3 + 4?",
 ) -> Group:
     return Group(serial, Problem("p", task, statement, answer="7"), 0, trajectories, baseline)
+
+
+def scored(one: Group, *, has_signal: bool = False) -> ScoredGroup:
+    """``one`` as the scheduler hands it on; its advantages do not matter to metrics."""
+    return ScoredGroup(one, tuple(0.0 for _ in one.trajectories), has_signal)
