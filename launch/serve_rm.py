@@ -10,14 +10,14 @@ import asyncio
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.config.rules import Between, Given, NotNegative, Positive, PositiveCount
+from tracelift_ray.config.rules import Between, Given, NotNegative, OneOf, Positive, PositiveCount
 from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.planning.files import check_scorer
@@ -37,7 +37,7 @@ class ServeRmConfig:
 
     host: Annotated[str, Given("an address to listen at, such as 127.0.0.1")]
     port: Annotated[int, Between(0, 65535)]  # 0: a free one
-    task: Literal["math", "code"]  # of items that name none
+    task: Annotated[str, OneOf("tracelift_ray.tasks.table:TASKS")]  # of items that name none
     max_body_kib: PositiveCount
     max_items: PositiveCount
     max_waiting: PositiveCount
