@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from tracelift_ray.config.schema import EngineConfig, JudgeConfig
-from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
@@ -35,7 +35,7 @@ class AskedModel:
     def __init__(self, config: JudgeConfig, seed: int) -> None:
         self._config = config
         self._seed = seed
-        self._engine = build_engine(config.engine, config.model, trainable=False, remote=config.remote, seed=seed)
+        self._engine = build_engine(config.engine, config.model, remote=config.remote, seed=seed)
         self._deadline_s = _PATIENCE * config.remote.timeout_s
 
     def identity(self) -> dict[str, Any]:

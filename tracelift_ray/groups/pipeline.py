@@ -15,11 +15,10 @@ from typing import Any
 
 from tracelift_ray.data.formats import problem_record
 from tracelift_ray.data.groups import RubricLabels
-from tracelift_ray.failures import first_failure
 from tracelift_ray.groups.clean import JudgedTrace
 from tracelift_ray.groups.stages import Flawed, JudgeStage, PerturbStage, ReferenceStage, Refused, Submission
 from tracelift_ray.groups.store import ItemStore
-from tracelift_ray.types import Problem
+from tracelift_ray.types import Problem, first_failure
 
 Say = Callable[[str], None]
 

@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import Any
 
 from tracelift_ray.config.schema import PoolConfig
-from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.engines.base import Engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.groups.llm import quiet_loading
 from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.groups.stages import Refused
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, Completion, InfrastructureError, Problem, Prompt, SamplingParams, Verdict
 from tracelift_ray.verification.verifier import Verifier
 
@@ -30,12 +31,12 @@ class SampledReferences:
     def __init__(self, config: BuildGroupsConfig) -> None:
         self._config = config
         self._planner = _Generator(
-            "planner", build_engine(config.planner.engine, config.planner.model, trainable=False), config.planner.pool
+            "planner", build_engine(config.planner.engine, config.planner.model), config.planner.pool
         )
         executor = config.executor
         self._executor = _Generator(
             "executor",
-            build_engine(executor.engine, executor.model, trainable=False, remote=executor.remote),
+            build_engine(executor.engine, executor.model, remote=executor.remote),
             executor.pool,
         )
         self._verifier = _Checker(Verifier(config.verifier, config.sandbox, stop_early=True), config.concurrency)
@@ -73,7 +74,7 @@ class SampledReferences:
 
     async def _candidate(self, problem: Problem, index: int) -> str | None:
         trace = await self._system.trace(problem, index, ("groups", problem.id))
-        if trace.reasoning is None or leaks_answer(problem, trace.reasoning):
+        if trace.reasoning is None or task_of(problem.task).leaks(problem, trace.reasoning):
             return None
         return trace.reasoning
 
