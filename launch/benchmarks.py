@@ -21,9 +21,11 @@ from tracelift_ray.evaluation.results import ProblemResult, ResultStore
 from tracelift_ray.evaluation.run import Say, Task, evaluate_all
 from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.planning.checks import check_run
+from tracelift_ray.planning.run_config import absolute_prompt
 from tracelift_ray.rl.assembly import fitting_problems, has_code, system_settings
 from tracelift_ray.rl.baseline_cache import executor_fingerprint
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemSettings
+from tracelift_ray.tasks.presets import prompt_identity
 from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import DataError, Problem
 
@@ -85,7 +87,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
     served = f"{executor.remote.base_url} {executor.remote.model}"
     sampling, planned = executor.sampling, run.planner.sampling
     return {
-        "planner": {"weights": executor_fingerprint(run.planner.model), "prompt": run.planner.prompt},
+        "planner": {"weights": executor_fingerprint(run.planner.model), "prompt": prompt_identity(run.planner.prompt)},
         "planner_sampling": {
             "traces": config.traces,
             "temperature": planned.temperature if config.traces == "sampled" else 0.0,
@@ -94,7 +96,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
         },
         "executor": {
             "weights": served if remote else executor_fingerprint(executor.model),
-            "prompt": executor.prompt,
+            "prompt": prompt_identity(executor.prompt),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_new_tokens": sampling.max_new_tokens,
@@ -124,7 +126,7 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
     executor = replace(
         run.executor,
         model=str(Path(other.model).absolute()),
-        prompt=other.prompt or run.executor.prompt,
+        prompt=absolute_prompt(other.prompt, Path.cwd()) if other.prompt else run.executor.prompt,
         engine=engine,
     )
     changed = replace(run, executor=executor)

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2.meta
-import xxhash
 import yaml
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tracelift_ray.config.load import nearest
+from tracelift_ray.tasks.presets import prompt_path
 from tracelift_ray.tasks.table import TASKS
 from tracelift_ray.types import DataError
 
-PRESETS = Path(__file__).resolve().parents[2] / "conf" / "prompts"
 FORMS = ("text", "chat")
 THINKING = ("keep", "strip")
 #: The texts of each role; those of the executor come without a trace, for the baseline, and with one.
@@ -100,32 +99,6 @@ class PromptFile:
             fields = ", ".join(_REQUEST_FIELDS)
             raise DataError(f"{self.path}: no prompt for requests to a judge or writer; add request with {fields}")
         return self.request
-
-
-def prompt_path(prompt: str) -> Path:
-    """The file that a preset's name or a path means. Raises DataError where there is none."""
-    if not is_path(prompt):
-        path = PRESETS / f"{prompt}.yaml"
-        if not path.is_file():
-            names = ", ".join(sorted(each.stem for each in PRESETS.glob("*.yaml")))
-            raise DataError(f"prompt {prompt!r}: one of {names}, or the path of a YAML file such as /path/mine.yaml")
-        return path
-    path = Path(prompt)
-    if not path.is_file():
-        raise DataError(f"prompt {prompt}: no such file; copy one of {PRESETS} and change it")
-    return path
-
-
-def is_path(prompt: str) -> bool:
-    """Whether a prompt is named by a path instead of a preset's name."""
-    return "/" in prompt or prompt.endswith((".yaml", ".yml"))
-
-
-def prompt_identity(prompt: str) -> str:
-    """What tells prompts apart in records: the name of the preset whose text it is, else a digest of its text."""
-    source = prompt_path(prompt).read_text("utf-8")
-    same = (each.stem for each in sorted(PRESETS.glob("*.yaml")) if each.read_text("utf-8") == source)
-    return next(same, None) or xxhash.xxh3_64_hexdigest(source.encode())
 
 
 def read_prompts(prompt: str) -> PromptFile:
