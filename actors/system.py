@@ -14,7 +14,7 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.resources import demands
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.execution import counts_tests
-from tracelift_ray.rl.assembly import has_code
+from tracelift_ray.rl.assembly import runs_programs
 from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.types import Problem
@@ -104,7 +104,7 @@ async def running_system(
     checkpoint: str | None = None,
 ) -> AsyncIterator[RaySystem]:
     """A system that is up inside the ``async with``; ``problems`` are those that it will be given."""
-    system = RaySystem(run, code=has_code(problems), trains=trains, plans=plans)
+    system = RaySystem(run, code=runs_programs(problems), trains=trains, plans=plans)
     await system.start(checkpoint)
     try:
         yield system

@@ -27,7 +27,7 @@ from tracelift_ray.reward.arms import requirements
 from tracelift_ray.rl.assembly import fit_problems, system_settings
 from tracelift_ray.rl.baseline_cache import executor_fingerprint
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
-from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
+from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import DataError, Problem
 
 #: Where the results under another executor are, in the directory of the evaluation.
@@ -61,7 +61,7 @@ def named_problems(run: RunConfig, config: EvaluateConfig, say: Say) -> dict[str
         return {benchmark_name(path): _load(path, config.limit, run, say) for path in config.benchmarks}
     heldout = resolve_sources(run.data, run.seed).heldout
     most = config.limit or run.evaluation.problems
-    return {task: tuple(p for p in heldout if p.task == task)[:most] for task in ("code", "math")}
+    return {task: tuple(p for p in heldout if p.task == task)[:most] for task in sorted(TASKS)}
 
 
 def evaluation_tasks(
@@ -112,7 +112,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
             "max_new_tokens": sampling.max_new_tokens,
         },
         "verifier": {
-            "extraction": EXTRACTION_VERSION,
+            "extraction": extraction_versions(),
             "cpu_s": run.sandbox.cpu_s,
             "wall_s": run.sandbox.wall_s,
             "memory_mib": run.sandbox.memory_mib,

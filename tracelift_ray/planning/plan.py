@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from io import StringIO
-from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -16,8 +15,8 @@ from tracelift_ray.config.schema import RewardConfig, RunConfig
 from tracelift_ray.engines.kinds import is_remote, served_model
 from tracelift_ray.planning.resources import ClusterResources, PoolDemand, demands, shortfalls
 from tracelift_ray.reward.arms import ARMS, requirements
-from tracelift_ray.reward.forms import RewardForm, form_of
-from tracelift_ray.types import Task
+from tracelift_ray.reward.forms import RewardForm
+from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
 
@@ -110,24 +109,18 @@ def _evaluation_line(config: RunConfig) -> str:
     )
 
 
-def _tasks(config: RunConfig) -> tuple[Task, ...]:
+def _tasks(config: RunConfig) -> tuple[str, ...]:
     """The tasks that the data can hold, as far as names and format tell."""
-    by_format: dict[str, tuple[Task, ...]] = {
-        "gsm8k": ("math",),
-        "mbpp": ("code",),
-        "humaneval": ("code",),
-        "math500": ("math",),
-    }
     if all(source.startswith("demo:") for source in config.data.train):
         names = {source.removeprefix("demo:") for source in config.data.train}
-        return tuple(task for task in get_args(Task) if task in names)
-    return by_format.get(config.data.format, ("math", "code"))
+        return tuple(task for task in TASKS if task in names)
+    return tuple(name for name, task in TASKS.items() if config.data.format in task.formats) or tuple(TASKS)
 
 
-def reward_lines(reward: RewardConfig, tasks: Sequence[Task] = ("math", "code")) -> list[str]:
+def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:
     """The reward in force as formulas with their constants, one line for each task, and what its letters mean."""
     arm = ARMS[reward.arm]
-    forms = {task: form_of(task) for task in tasks}
+    forms = {task: task_of(task).reward_form for task in tasks}
     meanings = _meanings(reward, forms.values())
     columns = zip(*(arm.letters(form) for form in forms.values()), strict=True)
     letters = dict.fromkeys(letter for column in columns for letter in column)

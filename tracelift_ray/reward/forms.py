@@ -12,7 +12,7 @@ from typing import Protocol
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.execution import execution_reward
 from tracelift_ray.reward.grounded import code_reward, direction, math_reward, mean_success, uplift
-from tracelift_ray.types import Baseline, Execution, Task
+from tracelift_ray.types import Baseline, Execution
 
 
 class RewardForm(Protocol):
@@ -108,11 +108,3 @@ class ProgramForm:
             f"execution reward, {config.execution_style}, of {executed}",
             f"+1 where the trace helps, -1 where it hurts, on a tie by successes n ({ties}; baseline: {baseline})",
         )
-
-
-_FORMS: dict[Task, RewardForm] = {"math": AnswerForm(), "code": ProgramForm()}
-
-
-def form_of(task: Task) -> RewardForm:
-    """The form of a task."""
-    return _FORMS[task]

@@ -16,8 +16,8 @@ from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import Rollout
 from tracelift_ray.rl.scheduler import Scheduler
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemSettings
-from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, Problem
 
 
@@ -64,9 +64,9 @@ def fit_problems(problems: Sequence[Problem], settings: SystemSettings, run: Run
     return Fit(fitting, len(problems) - len(fitting))
 
 
-def has_code(*problems: Sequence[Problem]) -> bool:
-    """Whether there are code problems among them, so that programs will be run."""
-    return any(problem.task == "code" for some in problems for problem in some)
+def runs_programs(*problems: Sequence[Problem]) -> bool:
+    """Whether checking artifacts of any of them runs programs."""
+    return any(task_of(problem.task).runs_programs for some in problems for problem in some)
 
 
 def build_rollout(run: RunConfig, system: PlannerExecutorSystem) -> Rollout:
@@ -88,7 +88,6 @@ def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCa
         executor if remote else executor_fingerprint(run.executor.model),
         run.sandbox,
         run.verifier.math_timeout_s,
-        EXTRACTION_VERSION,
         run.reward.cached_samples,
     )
     return BaselineCache(

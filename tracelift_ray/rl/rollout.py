@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.compute import FLOORED, compute_reward
-from tracelift_ray.reward.forms import form_of
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.system import PlannerExecutorSystem
-from tracelift_ray.tasks.traces import leaks_answer, mask_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import (
     Baseline,
     Execution,
@@ -137,8 +136,9 @@ class Rollout:
         self, ticket: Ticket, trace: Trace, reasoning: str, baseline: asyncio.Future[Baseline | None]
     ) -> Trajectory:
         problem = ticket.problem
-        leaked = leaks_answer(problem, reasoning)
-        shown = mask_answer(problem, reasoning) if leaked and self.reward.leak == "mask" else reasoning
+        task = task_of(problem.task)
+        leaked = task.leaks(problem, reasoning)
+        shown = task.mask(problem, reasoning) if leaked and self.reward.leak == "mask" else reasoning
         key = (problem.id, ticket.epoch, trace.index)
         count = self.requirements.samples
         executing = asyncio.ensure_future(self._execute(problem, shown, count, key))
@@ -153,7 +153,7 @@ class Rollout:
         with_trace = executions[: self.requirements.with_trace]
         fresh = executions[-1] if self.requirements.fresh else None
         base = await asyncio.shield(baseline)
-        result = compute_reward(self.reward, form_of(problem.task), with_trace, fresh, base, rubric)
+        result = compute_reward(self.reward, task.reward_form, with_trace, fresh, base, rubric)
         return Trajectory(trace, with_trace, fresh, rubric, result.uplift, result.reward, leaked=leaked)
 
     async def _execute(

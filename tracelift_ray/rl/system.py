@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from tracelift_ray.config.schema import SamplingConfig
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
-from tracelift_ray.tasks.artifacts import read_artifact
 from tracelift_ray.tasks.prompts import PromptRenderer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tasks.traces import read_trace
-from tracelift_ray.types import Execution, Problem, Prompt, RubricScore, SamplingParams, Trace
+from tracelift_ray.types import Artifact, Execution, Problem, Prompt, RubricScore, SamplingParams, Trace
 
 #: A trace that is too long for the executor's prompt keeps this share of its characters, as often as needed.
 TRACE_CUT = 0.9
@@ -73,7 +73,8 @@ class PlannerExecutorSystem:
         """``count`` verified executor samples from one request; ``reasoning`` None is the baseline."""
         prompt, params = self.executor_request(problem, reasoning, count, key)
         completions = await self.pools.executor.generate(prompt, params)
-        artifacts = [read_artifact(problem, completion) for completion in completions]
+        texts = [completion.text for completion in completions]
+        artifacts = [Artifact(task_of(problem.task).read_artifact(problem, text), text) for text in texts]
         verdicts = await self.pools.verifier.verify(problem, artifacts)
         return tuple(map(Execution, artifacts, verdicts))
 

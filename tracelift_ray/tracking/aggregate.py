@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
-from tracelift_ray.types import Execution, Group, Malformed, Outcome, ScoredGroup, Task, Trajectory, rubric_dimensions
+from tracelift_ray.tasks.table import TASKS, task_of
+from tracelift_ray.types import Execution, Group, Malformed, Outcome, ScoredGroup, Trajectory
 
 Metrics = dict[str, float]
 
@@ -83,7 +84,7 @@ def _system_metrics(groups: Sequence[Group]) -> Metrics:
     return _present(metrics)
 
 
-def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
+def _rubric_metrics(groups: Sequence[Group], task: str | None) -> Metrics:
     """Means of the rubric; by dimension only within one task, whose dimensions are its own."""
     rubrics = [t.rubric for t in _unmasked(groups) if t.rubric is not None]
     metrics: dict[str, float | None] = {
@@ -94,7 +95,7 @@ def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
     if task is not None and rubrics:
         metrics |= {
             f"rubric/{name}": _mean(r.labels[i] for r in rubrics if r.labels)
-            for i, name in enumerate(rubric_dimensions(task))
+            for i, name in enumerate(task_of(task).dimensions)
         }
     return _present(metrics)
 
@@ -119,7 +120,7 @@ def _stream_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
     return _present(metrics)
 
 
-def _named_for(task: Task, metrics: Metrics) -> Metrics:
+def _named_for(task: str, metrics: Metrics) -> Metrics:
     """``reward/mean`` to ``reward/math/mean``."""
     return {name.replace("/", f"/{task}/", 1): value for name, value in metrics.items()}
 
@@ -140,14 +141,14 @@ def batch_metrics(scored: Sequence[ScoredGroup], learner_version: int) -> Metric
         Names to finite numbers; rates and shares lie in [0, 1], uplift in [-1, 1], rubric labels in [0, 4].
     """
     metrics = _stream_metrics([each.group for each in scored], learner_version) | _figures(scored, None)
-    for task in get_args(Task):
+    for task in TASKS:
         own = [each for each in scored if each.group.problem.task == task]
         if own:
             metrics |= _named_for(task, _figures(own, task))
     return metrics
 
 
-def _figures(scored: Sequence[ScoredGroup], task: Task | None) -> Metrics:
+def _figures(scored: Sequence[ScoredGroup], task: str | None) -> Metrics:
     """Reward, system and rubric of some groups; ``task`` where all are of one."""
     groups = [each.group for each in scored]
     return _signal_metrics(scored) | _reward_metrics(groups) | _system_metrics(groups) | _rubric_metrics(groups, task)

@@ -9,7 +9,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.arms import ARMS, ExecutionOnly, Requirements, RewardResult, requirements
 from tracelift_ray.reward.compute import FLOORED, compute_reward
-from tracelift_ray.reward.forms import form_of
+from tracelift_ray.reward.forms import AnswerForm, ProgramForm
 from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
 
 CONFIG = RewardConfig(
@@ -30,7 +30,7 @@ CONFIG = RewardConfig(
     leak="report",
     options={},
 )
-MATH, CODE = form_of("math"), form_of("code")
+MATH, CODE = AnswerForm(), ProgramForm()
 
 
 def run(outcome="passed", passed=None, total=1) -> Execution:

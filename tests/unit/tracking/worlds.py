@@ -13,7 +13,6 @@ from tracelift_ray.types import (
     Problem,
     RubricScore,
     ScoredGroup,
-    Task,
     Trace,
     Trajectory,
     Verdict,
@@ -54,7 +53,7 @@ def trajectory(
 def group(
     *trajectories: Trajectory,
     serial: int = 0,
-    task: Task = "math",
+    task: str = "math",
     baseline: Baseline | None = None,
     statement: str = "What is 3 + 4?",
 ) -> Group:
