@@ -119,10 +119,22 @@ class JudgeConfig:
 
 
 @dataclass(frozen=True)
-class SandboxConfig:
-    """Where untrusted programs run, and what one run of one test may use."""
+class CodeServiceConfig:
+    """A service elsewhere that runs programs (sandbox runner ``sandbox_fusion``)."""
 
-    tier: str  # auto | userns | flat | unsafe_subprocess
+    url: str
+    concurrency: int  # tests under way at a time, per verifier actor
+    timeout_s: float  # one test, beyond its own wall limit
+    retries: int
+
+
+@dataclass(frozen=True)
+class SandboxConfig:
+    """What runs untrusted programs, and what one run of one test may use; service only where the runner has one."""
+
+    runner: str  # sandbox | sandbox_fusion
+    service: CodeServiceConfig | None
+    tier: str  # auto | namespaces | landlock | unsafe_subprocess
     slots: int | None  # runs at a time of one verifier actor; None: its CPUs
     cores: tuple[int, ...]  # slot i is pinned to core i modulo their number; empty: not pinned
     cpu_s: float  # per test

@@ -21,6 +21,8 @@ from tracelift_ray.planning.resources import check_declared_resources
 from tracelift_ray.planning.scoring import BACKENDS, check_reasoning_rm
 from tracelift_ray.reward.needs import reward_needs
 from tracelift_ray.transfer.kinds import TRANSFERS
+from tracelift_ray.verification.runners import RUNNERS
+from tracelift_ray.verification.sandbox.tiers import RENAMED_TIERS, TIERS
 
 #: Allowed words of the fields that take one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -31,7 +33,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "executor.engine.kind": tuple(ENGINES),
     "executor.engine.dtype": ("float32", "bfloat16", "float16", "auto"),
     "executor.remote.api": ("completions", "chat"),
-    "sandbox.tier": ("auto", "userns", "flat", "unsafe_subprocess"),
+    "sandbox.runner": tuple(RUNNERS),
+    "sandbox.tier": ("auto", *TIERS),
     "reasoning_rm.backend": BACKENDS,
     "reasoning_rm.dtype": ("float32", "bfloat16", "float16"),
     "learner.collective": ("gloo", "nccl"),
@@ -284,7 +287,11 @@ def _check_devices(config: RunConfig) -> None:
 
 def check_sandbox(sandbox: SandboxConfig) -> None:
     """Check the rules of a sandbox by itself. Raises ConfigError for the first that does not hold."""
+    if sandbox.tier in RENAMED_TIERS:
+        raise ConfigError("sandbox.tier", sandbox.tier, f"is called {RENAMED_TIERS[sandbox.tier]} now")
     _check_values(SimpleNamespace(sandbox=sandbox), "sandbox.")
+    if not RUNNERS[sandbox.runner].local:
+        _check_code_service(sandbox)
     if sandbox.wall_s < sandbox.cpu_s:
         right = f"must be sandbox.cpu_s={sandbox.cpu_s:g} or more: CPU time takes at least as long on the clock"
         raise ConfigError("sandbox.wall_s", sandbox.wall_s, right)
@@ -292,6 +299,21 @@ def check_sandbox(sandbox: SandboxConfig) -> None:
         raise ConfigError("sandbox.cores", list(sandbox.cores), "must be numbers of cores, 0 or more")
     if sandbox.packages and not Path(sandbox.packages).is_dir():
         raise ConfigError("sandbox.packages", sandbox.packages, "is no folder; give one made by pip install --target")
+
+
+def _check_code_service(sandbox: SandboxConfig) -> None:
+    service = sandbox.service
+    if service is None:
+        right = f"is needed where sandbox.runner={sandbox.runner}; use sandbox=sandbox_fusion"
+        raise ConfigError("sandbox.service", None, right)
+    if not service.url.startswith(("http://", "https://")):
+        right = "must be the address of a service without /run_code, such as http://127.0.0.1:8080"
+        raise ConfigError("sandbox.service.url", service.url, right)
+    for field, least in (("concurrency", 1), ("retries", 0)):
+        if getattr(service, field) < least:
+            raise ConfigError(f"sandbox.service.{field}", getattr(service, field), f"must be {least} or more")
+    if service.timeout_s <= 0:
+        raise ConfigError("sandbox.service.timeout_s", service.timeout_s, "must be above 0")
 
 
 def _fraction(gpus: float, engine: Any) -> bool:

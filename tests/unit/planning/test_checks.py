@@ -12,7 +12,7 @@ import pytest
 from tests.unit.config.composed import compose_config, make_model
 from tests.unit.config.test_conf_files import schema_keys
 from tracelift_ray.config.load import ConfigError
-from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.config.schema import CodeServiceConfig, RunConfig
 from tracelift_ray.planning import checks
 from tracelift_ray.planning.run_config import to_run_config
 
@@ -29,7 +29,15 @@ REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url":
 IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
 
 BROKEN: list[tuple[Changes, str, str]] = [
-    ({"sandbox.tier": "docker"}, "sandbox.tier", "userns or flat"),
+    ({"sandbox.tier": "userns"}, "sandbox.tier", "is called namespaces now"),
+    ({"sandbox.tier": "flat"}, "sandbox.tier", "is called landlock now"),
+    ({"sandbox.runner": "sandbox_fusion"}, "sandbox.service", "sandbox=sandbox_fusion"),
+    (
+        {"sandbox.runner": "sandbox_fusion", "sandbox.service": CodeServiceConfig("fusion:8080", 1, 1.0, 0)},
+        "sandbox.service.url",
+        "http://",
+    ),
+    ({"sandbox.tier": "docker"}, "sandbox.tier", "namespaces or landlock"),
     ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more"),
     ({"sandbox.slots": 0}, "sandbox.slots", "null for one per CPU"),
     ({"sandbox.wall_s": 1.0}, "sandbox.wall_s", "sandbox.cpu_s=2 or more"),
