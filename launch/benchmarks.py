@@ -25,7 +25,7 @@ from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.planning.checks import check_run
 from tracelift_ray.rl.assembly import fitting_problems, has_code, system_settings
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemSettings
-from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
+from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import DataError, Problem
 
 #: Where the results under another executor are, in the directory of the evaluation.
@@ -50,7 +50,7 @@ def named_problems(run: RunConfig, config: EvaluateConfig, say: Say) -> dict[str
         return {benchmark_name(path): _load(path, config.limit, run, say) for path in config.benchmarks}
     heldout = resolve_sources(run.data, run.seed).heldout
     most = config.limit or run.evaluation.problems
-    return {task: tuple(p for p in heldout if p.task == task)[:most] for task in ("code", "math")}
+    return {task: tuple(p for p in heldout if p.task == task)[:most] for task in sorted(TASKS)}
 
 
 def evaluation_tasks(
@@ -98,7 +98,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
             "top_p": sampling.top_p,
             "max_new_tokens": sampling.max_new_tokens,
         },
-        "verifier": {"extraction": EXTRACTION_VERSION, **identity(run.verifier)},
+        "verifier": {"extraction": extraction_versions(), **identity(run.verifier)},
         "sandbox": identity(run.sandbox),
         "attempts": run.evaluation.num_samples,
         "seed": run.seed,
@@ -132,12 +132,12 @@ async def first_pass(
 ) -> Pass:
     """Traces and executions under the run's own executor."""
     from tracelift_ray.demo.source import trace_checks
-    from tracelift_ray.reward.needs import reward_needs
+    from tracelift_ray.reward.arms import requirements
 
     manner = Manner(
         config.traces,
         run.evaluation.num_samples,
-        scored=reward_needs(run.reward).rubric,
+        scored=requirements(run.reward).rubric,
         mask_leaks=run.reward.leak == "mask",
         whole_text=run.reward.malformed == "whole_text",
         checks=trace_checks(run.data),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.jsonl import LoadReport
 from tracelift_ray.data.problems import load_problems, text_key
 from tracelift_ray.data.split import Leakage, interleaved, split_heldout, without_leaks
-from tracelift_ray.types import DataError, Problem, Task
+from tracelift_ray.types import DataError, Problem
 
 Split = Literal["train", "heldout"]
 DEMO = "demo:"
@@ -115,9 +115,12 @@ def _load(source: str, config: DataConfig, seed: int, split: Split) -> tuple[tup
 
 def _demo(source: str, count: int, seed: int, split: Split) -> tuple[tuple[Problem, ...], LoadReport]:
     from tracelift_ray.demo.source import demo_problems
+    from tracelift_ray.demo.world import DEMO_TASKS
 
     task = source.removeprefix(DEMO)
-    if task not in get_args(Task):
-        raise DataError(f"{source!r} is no source: the demo world has demo:math and demo:code")
-    problems = demo_problems("math" if task == "math" else "code", count, seed, split)
+    if task not in DEMO_TASKS:
+        raise DataError(
+            f"{source!r} is no source: the demo world has {' and '.join(DEMO + name for name in DEMO_TASKS)}"
+        )
+    problems = demo_problems(task, count, seed, split)
     return problems, LoadReport(source, "demo", len(problems), len(problems))

@@ -17,14 +17,14 @@ from tracelift_ray.demo.rubric import rubric_labels, rubric_total
 from tracelift_ray.demo.tokenizer import TASK_TYPES
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, artifact_of, clean_lines, is_valid, render
 from tracelift_ray.demo.world import Split, WordProblem, draw_problem, read_statement, split_of
-from tracelift_ray.types import CodeTests, Problem, Task
+from tracelift_ray.types import CodeTests, Problem
 
 NUM_TESTS = 3
 #: Candidate test inputs in order of preference; zero and one say least about a program.
 TEST_INPUTS = (2, 5, 11, 3, 7, 4, 6, 8, 9, 10, 12, 1, 0)
 
 
-def demo_problems(task: Task, count: int, seed: int, split: Split) -> tuple[Problem, ...]:
+def demo_problems(task: str, count: int, seed: int, split: Split) -> tuple[Problem, ...]:
     """``count`` distinct problems of a split, drawn with a seed.
 
     A shorter draw with the same seed is a prefix of a longer one. ``solution`` is the valid trace of a math problem
@@ -93,7 +93,7 @@ def flawed_traces(problem: WordProblem, rng: Random, most: int) -> list[tuple[st
     return list(flawed.items())
 
 
-def demo_groups(task: Task, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[TraceGroup]:
+def demo_groups(task: str, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[TraceGroup]:
     """TraceLift-Groups of the world, one a problem; ``data.groups.write_groups`` writes them in the released schema.
 
     Each has the valid trace as its positive and up to ``negatives`` flawed ones, all with rubrics by rule.

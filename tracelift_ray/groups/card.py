@@ -12,9 +12,9 @@ from tracelift_ray.groups.agreement import Agreement
 from tracelift_ray.groups.outcome import Outcome
 from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.groups.statistics import TaskFigures, task_figures
-from tracelift_ray.types import Task, rubric_dimensions
+from tracelift_ray.tasks.table import task_of
 
-TASKS: tuple[Task, ...] = ("math", "code")
+TASKS: tuple[str, ...] = ("math", "code")
 _TRACES = {
     "data": "taken from the solutions that the problems come with, by rule",
     "sampled": "sampled from a model; kept are those with which the executor succeeds",
@@ -119,7 +119,7 @@ def _overrides(config: BuildGroupsConfig) -> list[str]:
     return [each for each in given if not each.endswith("=")]
 
 
-def _task(task: Task, figures: TaskFigures) -> str:
+def _task(task: str, figures: TaskFigures) -> str:
     kinds = [
         (f"`{kind}`", f"{each.traces:,}", f"{each.traces / figures.flawed:.1%}", f"{each.mean_total:.2f}",
          f"{each.shorter_wins:.2f}")
@@ -151,7 +151,7 @@ def _judges(two: Agreement | None, outcome: Outcome) -> str:
     if two is None:
         return ""
     tasks = [task for task in TASKS if any(group.task == task for group in outcome.groups)]
-    columns = zip(*(rubric_dimensions(task) for task in tasks), strict=True)
+    columns = zip(*(task_of(task).dimensions for task in tasks), strict=True)
     names = (" / ".join(dict.fromkeys(column)) for column in columns)
     rows = [
         (name, f"{exact:.1%}", f"{near:.1%}")

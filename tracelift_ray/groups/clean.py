@@ -15,7 +15,7 @@ from tracelift_ray.data.groups import GroupTrace, RubricLabels
 from tracelift_ray.groups.rules import LEAKS
 from tracelift_ray.groups.settings import CleanConfig
 from tracelift_ray.groups.stages import Flawed
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
 _PLACEHOLDER = re.compile(
@@ -101,7 +101,7 @@ def _text_fault(problem: Problem, judged: JudgedTrace, rules: CleanConfig) -> st
     shows_program = problem.task == "code" and _kind(judged) in LEAKS  # whose brackets are no gaps to fill
     if not shows_program and placeholder(text, problem.statement):
         return "holds a placeholder"
-    if _kind(judged) not in LEAKS and leaks_answer(problem, text):
+    if _kind(judged) not in LEAKS and task_of(problem.task).leaks(problem, text):
         return "gives the answer away" if problem.task == "math" else "holds program code"
     return None
 

@@ -9,11 +9,11 @@ import difflib
 import re
 
 from tracelift_ray.groups.clean import placeholder
-from tracelift_ray.tasks.prompts import CLOSING_TAG, OPENING_TAG
-from tracelift_ray.types import Problem, Task
+from tracelift_ray.tasks.traces import CLOSING_TAG, OPENING_TAG
+from tracelift_ray.types import Problem
 
 #: What each kind of flaw is, as told to the model.
-FLAWS: dict[Task, dict[str, str]] = {
+FLAWS: dict[str, dict[str, str]] = {
     "math": {
         "arithmetic_slip": "one result is computed wrong, and every later step that uses it goes on from that value",
         "wrong_operation": "one step uses another operation than the problem calls for (adds where it should subtract, "

@@ -14,7 +14,7 @@ from tracelift_ray.groups.equations import NUMBER, WITHHELD, find_equations, num
 from tracelift_ray.groups.math_edits import SENTENCE_END
 from tracelift_ray.groups.math_remarks import sound_remark
 from tracelift_ray.groups.stages import Refused
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
 _CALCULATOR_NOTE = re.compile(r"<<[^<>]*>>")
@@ -35,7 +35,7 @@ class MathTraces:
     def traces(self, problem: Problem, rng: random.Random) -> list[str]:
         lines = withheld_steps(problem)
         plain = "\n".join(lines)
-        if leaks_answer(problem, plain):
+        if task_of(problem.task).leaks(problem, plain):
             raise Refused("the solution states the answer more than once")
         variants = [plain]
         remark = sound_remark(problem.statement, lines, rng)
@@ -45,7 +45,9 @@ class MathTraces:
         shorter = condensed(lines, frozenset(numbers_of(problem.statement)), rng)
         if shorter is not None:
             variants.append("\n".join(shorter))
-        return [variant for variant in variants if variant == plain or not leaks_answer(problem, variant)]
+        return [
+            variant for variant in variants if variant == plain or not task_of(problem.task).leaks(problem, variant)
+        ]
 
 
 def condensed(lines: list[str], known: frozenset[Fraction], rng: random.Random) -> list[str] | None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.groups.stages import TaskRules
-from tracelift_ray.types import Task
 
 if TYPE_CHECKING:
     from tracelift_ray.groups.code_trials import Trials
@@ -21,10 +20,10 @@ class Rules:
 
     def __init__(self, sandbox: SandboxConfig) -> None:
         self._sandbox = sandbox
-        self._made: dict[Task, TaskRules] = {}
+        self._made: dict[str, TaskRules] = {}
         self._trials: Trials | None = None
 
-    def of(self, task: Task) -> TaskRules:
+    def of(self, task: str) -> TaskRules:
         """The plug-ins of a task."""
         if task not in self._made:
             self._made[task] = self._math() if task == "math" else self._code()

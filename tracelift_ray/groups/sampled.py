@@ -20,7 +20,7 @@ from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.groups.stages import Refused
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, Completion, InfrastructureError, Problem, Prompt, SamplingParams, Verdict
 from tracelift_ray.verification.verifier import Verifier
 
@@ -74,7 +74,7 @@ class SampledReferences:
 
     async def _candidate(self, problem: Problem, index: int) -> str | None:
         trace = await self._system.trace(problem, index, ("groups", problem.id))
-        if trace.reasoning is None or leaks_answer(problem, trace.reasoning):
+        if trace.reasoning is None or task_of(problem.task).leaks(problem, trace.reasoning):
             return None
         return trace.reasoning
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
 from tracelift_ray.engines.kinds import is_remote, needs_tokenizer
+from tracelift_ray.reward.arms import requirements
 
 DEMO_SOURCES = ("demo:math", "demo:code")
-RUBRIC_ARMS = ("tracelift", "rm_only")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 #: Where ``ray job submit --working-dir`` unpacks its copy, which is deleted after the job.
@@ -26,7 +26,7 @@ def check_models(config: RunConfig) -> None:
     _check_model("planner.model", config.planner.model, config.planner.prompt)
     remote = is_remote(config.executor.engine)
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
-    rm, needed = config.reasoning_rm, config.reward.arm in RUBRIC_ARMS
+    rm, needed = config.reasoning_rm, requirements(config.reward).rubric
     if needed and rm.backend == "model" and not rm.model:
         right = (
             f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "

@@ -21,8 +21,8 @@ from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, Rollout, SystemSettings
 from tracelift_ray.rl.scheduler import Scheduler
-from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, Problem
 
 
@@ -70,8 +70,8 @@ def fitting_problems(problems: Sequence[Problem], settings: SystemSettings, run:
 
 
 def has_code(*problems: Sequence[Problem]) -> bool:
-    """Whether there are code problems among them, so that programs will be run."""
-    return any(problem.task == "code" for some in problems for problem in some)
+    """Whether checking artifacts of any of them runs programs."""
+    return any(task_of(problem.task).runs_programs for some in problems for problem in some)
 
 
 def build_rollout(run: RunConfig, system: PlannerExecutorSystem) -> Rollout:
@@ -91,7 +91,6 @@ def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCa
         executor_identity(run.executor),
         identity(run.verifier),
         identity(run.sandbox),
-        EXTRACTION_VERSION,
         run.reward.cached_samples,
     )
     return BaselineCache(

@@ -22,6 +22,7 @@ from typing import Any
 
 import xxhash
 
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Baseline, DataError, Problem, Prompt, SamplingParams
 
 #: Fewer frozen samples are stuck at a rate of 0 or 1 far too often.
@@ -36,14 +37,12 @@ class BaselineIdentity:
     Attributes:
         executor: ``engines.identity.executor_identity``.
         verifier, sandbox: the settings that its verdicts depend on (``config.identity``).
-        extraction: version of the rules that read an artifact from a completion.
         samples: executor samples in a baseline, at least ``MIN_SAMPLES``.
     """
 
     executor: Mapping[str, Any]
     verifier: Mapping[str, Any]
     sandbox: Mapping[str, Any]
-    extraction: str
     samples: int
 
     def key(self, problem: Problem, prompt: Prompt, params: SamplingParams) -> str:
@@ -51,6 +50,7 @@ class BaselineIdentity:
         tests = problem.tests
         parts = {
             **asdict(self),
+            "extraction": task_of(problem.task).extraction_version,
             "sampling": [params.max_new_tokens, params.temperature, params.top_p, list(params.stop)],
             "prompt": [list(prompt.token_ids), prompt.text, prompt.messages],
             "problem": [problem.id, problem.task, problem.statement, problem.answer],

@@ -14,10 +14,11 @@ import pytest
 
 from tests.hang import HANG_S
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
+from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.types import Baseline, CodeTests, DataError, Problem, Prompt, SamplingParams
 
 EXECUTOR = {"weights": "weights-1", "kind": "vllm", "dtype": "float32"}
-IDENTITY = BaselineIdentity(EXECUTOR, {"math_timeout_s": 5.0}, {"cpu_s": 2.0, "tier": "auto"}, "extraction-1", 16)
+IDENTITY = BaselineIdentity(EXECUTOR, {"math_timeout_s": 5.0}, {"cpu_s": 2.0, "tier": "auto"}, 16)
 PARAMS = SamplingParams(64, 0.5, 1.0, n=16, stop=("\n\n",))
 MATH = Problem("m", "math", "1 + 1 = ?", answer="2")
 TESTS = CodeTests("function", asserts=("assert f(1) == 1", "assert f(2) == 2"), setup="x = 1")
@@ -75,16 +76,19 @@ def test_seed_and_number_of_samples_in_a_request_do_not_count(tmp_path: Path) ->
         replace(IDENTITY, verifier={"math_timeout_s": 1.0}),
         replace(IDENTITY, sandbox={"cpu_s": 1.0, "tier": "auto"}),
         replace(IDENTITY, sandbox={"cpu_s": 2.0, "tier": "auto", "added later": 1}),
-        replace(IDENTITY, extraction="extraction-2"),
         replace(IDENTITY, samples=32),
     ],
 )
-def test_another_executor_extraction_sample_count_or_verifier_never_hits(
-    tmp_path: Path, identity: BaselineIdentity
-) -> None:
+def test_another_executor_sample_count_or_verifier_never_hits(tmp_path: Path, identity: BaselineIdentity) -> None:
     cache_in(tmp_path).put(CODE, FOUND)
     assert cache_in(tmp_path, identity).get(CODE) is None
     assert cache_in(tmp_path).get(CODE) == FOUND
+
+
+def test_other_rules_for_reading_artifacts_never_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache_in(tmp_path).put(CODE, FOUND)
+    monkeypatch.setattr(CodeTask, "extraction_version", "2")
+    assert cache_in(tmp_path).get(CODE) is None
 
 
 @pytest.mark.parametrize(

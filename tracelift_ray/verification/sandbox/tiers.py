@@ -10,5 +10,3 @@ from __future__ import annotations
 TIERS = ("namespaces", "landlock", "unsafe_subprocess")
 SAFE_TIERS = TIERS[:2]
 UNSAFE = TIERS[2]
-#: What tiers were called in earlier versions, for the message that refuses such a name.
-RENAMED_TIERS = {"userns": "namespaces", "flat": "landlock"}

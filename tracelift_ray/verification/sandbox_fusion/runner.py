@@ -14,9 +14,10 @@ from functools import cache
 from importlib.resources import files
 
 from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import CodeTests, InfrastructureError, Outcome, Verdict
 from tracelift_ray.verification.code_runner import MAX_PROGRAM_CHARS, RunnerReport
-from tracelift_ray.verification.comparison import OutputRule, outputs_match, shown_difference
+from tracelift_ray.verification.comparison import outputs_match, shown_difference
 from tracelift_ray.verification.errors import COMPONENT, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import controls
 from tracelift_ray.verification.sandbox.inside.tester import Wanted, import_name
