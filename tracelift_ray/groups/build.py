@@ -89,7 +89,7 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
         model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
         llm = {"llm": model.identity(), "requests": REQUESTS_VERSION, "seed": config.seed}
     reference: ReferenceStage = DataReferences(rules, config.seed)
-    traces = {"kind": config.traces.kind, "seed": config.seed}
+    traces: dict[str, object] = {"kind": config.traces.kind, "seed": config.seed}
     if config.traces.kind == "sampled":
         from tracelift_ray.groups.sampled import SampledReferences
 

@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 
+from tests.configs import reread
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
@@ -238,11 +239,11 @@ BAD_VALUES = [
 @pytest.mark.parametrize(("key", "value"), BAD_VALUES)
 def test_a_wrong_value_is_refused_by_name(config, key, value):
     with pytest.raises(ConfigError, match=rf"^{key}[=.]"):
-        check_training(dataclasses.replace(config, **{key: value}))
+        check_training(reread(dataclasses.replace(config, **{key: value})))
 
 
 def test_an_auxiliary_loss_without_shared_prefixes_is_refused(config):
-    with pytest.raises(ConfigError, match=r"^loss\.prefix=0\.5: must be 0 where share_prefixes is false"):
+    with pytest.raises(ConfigError, match=r"^loss\.prefix=0\.5: must be 0 where share_prefixes=false"):
         check_training(dataclasses.replace(config, share_prefixes=False))
 
 
