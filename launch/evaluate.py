@@ -25,10 +25,10 @@ from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_evalua
 from tracelift_ray.planning.run_config import to_run_config
 
 if TYPE_CHECKING:
-    from launch.benchmarks import Pass
+    from tracelift_ray.evaluation.benchmarks import Pass
     from tracelift_ray.evaluation.results import ProblemResult
     from tracelift_ray.evaluation.run import Task
-    from tracelift_ray.rl.rollout import SystemSettings
+    from tracelift_ray.rl.system import SystemSettings
 
 RESULTS = "results.json"
 
@@ -74,7 +74,7 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
 
 async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     """Problems, passes, report."""
-    from launch.benchmarks import evaluation_tasks, named_problems, setup_of, with_other_executor
+    from tracelift_ray.evaluation.benchmarks import evaluation_tasks, named_problems, setup_of, with_other_executor
     from tracelift_ray.evaluation.results import comparable_results
     from tracelift_ray.rl.assembly import system_settings
 
@@ -101,9 +101,9 @@ async def _passes(
     out: Path,
 ) -> tuple[Pass, Pass | None]:
     """The pass under the run's executor and, where there is one, under the other; what is done is kept in ``out``."""
-    from actors.runtime import connect
-    from actors.system import shutdown
-    from launch.benchmarks import OTHER, first_pass, other_pass, setup_of
+    from actors.runtime import connected
+    from actors.system import running_pools
+    from tracelift_ray.evaluation.benchmarks import OTHER, first_pass, other_pass, setup_of
     from tracelift_ray.evaluation.results import ResultStore
     from tracelift_ray.planning.resources import total_cpus
 
@@ -115,13 +115,12 @@ async def _passes(
             stores.append(opened.enter_context(contextlib.closing(kept)))
         wanted = {(name, problem.id) for name, problem in tasks}
         if any(wanted - each.done.keys() for each in stores):
-            opened.callback(shutdown)
-            connect(run.cluster, total_cpus(run))
+            opened.enter_context(connected(run.cluster, total_cpus(run)))
         opened.callback(lambda: _say(f"{len(store.done):,} results are in {out}; the same command goes on from them"))
-        own = await first_pass(run, config, tasks, settings, store, _say)
+        own = await first_pass(run, config, tasks, settings, store, running_pools, _say)
         if other_run is None:
             return own, None
-        return own, await other_pass(other_run, config, tasks, own, stores[1], _say)
+        return own, await other_pass(other_run, config, tasks, own, stores[1], running_pools, _say)
 
 
 def _report(

@@ -18,7 +18,7 @@ from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.groups.llm import quiet_loading
 from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.groups.stages import Refused
-from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
+from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, Completion, InfrastructureError, Problem, Prompt, SamplingParams, Verdict
