@@ -148,11 +148,13 @@ class OneOf(Rule):
     Attributes:
         table: where the table is; its members (of a mapping, its keys) are the names. A function is called for them.
         also: names beside those of the table; they come first.
+        renamed: names of earlier versions, each with its present one; refused with that.
         or_file: whether the path of a YAML file will do, too; it has a slash or that ending.
     """
 
     table: str
     also: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
     or_file: bool = False
     why: str = ""
 
