@@ -66,7 +66,7 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
     overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].partition(".")[0] not in KEYS]
     for key, _, value in (override.partition("=") for override in overrides):
         if "." not in key and (key not in config or isinstance(config[key], DictConfig)):
-            right = f"cannot be chosen anew for a run's checkpoint; change single fields of {snapshot}"
+            right = f"cannot be chosen again for a run's checkpoint; change single fields of {snapshot}"
             raise ConfigError(key, value, right)
     config.merge_with_dotlist(overrides)
     return config
