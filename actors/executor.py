@@ -15,7 +15,7 @@ from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 
 class RayExecutorPool:
-    """Implements ``streaming.pools.GeneratorPool`` over actors."""
+    """Implements ``rl.pools.GeneratorPool`` over actors."""
 
     def __init__(self, config: ExecutorConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(GeneratorActor)

@@ -25,7 +25,7 @@ class PlannerActor(GeneratorActor):
 
 
 class RayPlannerPool:
-    """Implements ``streaming.pools.PlannerPool`` over actors."""
+    """Implements ``rl.pools.PlannerPool`` over actors."""
 
     def __init__(self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(PlannerActor)

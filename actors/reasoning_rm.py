@@ -37,7 +37,7 @@ class ReasoningRmActor:
 
 
 class RayReasoningRmPool:
-    """Implements ``streaming.pools.ReasoningRmPool`` over actors."""
+    """Implements ``rl.pools.ReasoningRmPool`` over actors."""
 
     def __init__(self, config: ReasoningRmConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(ReasoningRmActor)

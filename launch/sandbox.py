@@ -12,9 +12,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from launch.entry import entry_point
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.planning.checks import check_sandbox
+from tracelift_ray.verification.runners import RUNNERS
 
 
 @entry_point("sandbox")
@@ -22,9 +24,11 @@ def main(cfg: DictConfig) -> int:
     """Probe, and run a corpus where one is given."""
     config = to_dataclass(SandboxConfig, cfg.sandbox, key="sandbox")
     check_sandbox(config)
+    if not RUNNERS[config.runner].local:
+        raise ConfigError("sandbox.runner", config.runner, "must be one that runs programs on this machine")
     from tracelift_ray.verification.corpus.run import run_corpus
-    from tracelift_ray.verification.sandbox.policy import TIERS
     from tracelift_ray.verification.sandbox.probe import choose, probe_tier
+    from tracelift_ray.verification.sandbox.tiers import TIERS
 
     if config.tier == "auto":
         for tier in TIERS:

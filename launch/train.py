@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tracelift_ray.rl.preparation import Preparation
     from tracelift_ray.tracking.tracker import Tracker
     from tracelift_ray.types import Problem
-    from tracelift_ray.verification.verifier import SandboxReport
+    from tracelift_ray.verification.code_runner import RunnerReport
 
 
 @entry_point("config")
@@ -137,16 +137,16 @@ def _training_loop(
     return loop
 
 
-def note_sandboxes(reports: Sequence[SandboxReport], tracker: Tracker) -> list[str]:
+def note_sandboxes(reports: Sequence[RunnerReport], tracker: Tracker) -> list[str]:
     """Say and note in which tiers programs run. Returns what is to be said again at the end of the run."""
-    from tracelift_ray.verification.sandbox.probe import UNSAFE
+    from tracelift_ray.verification.sandbox.tiers import UNSAFE
 
     for report in reports:
-        tracker.note("sandbox_tier", report.tier)
+        tracker.note("sandbox_tier", report.where)
         for line in report.lines:
             tracker.message(line)
-    unsafe = any(report.tier == UNSAFE for report in reports)
-    return [f"the programs of this run ran without walls (sandbox.tier={UNSAFE})"] if unsafe else []
+    unsafe = not all(report.isolated for report in reports)
+    return [f"the programs of this run ran without isolation (sandbox.tier={UNSAFE})"] if unsafe else []
 
 
 def _on_interrupt(interrupt: Any) -> None:

@@ -127,6 +127,9 @@ def _ruled(arguments: tuple[Any, ...], value: object, key: str, or_null: str) ->
     hint, rules = arguments[0], [rule for rule in arguments[1:] if isinstance(rule, Rule)]
     for rule in rules:
         if isinstance(rule, OneOf):
+            for old, new in rule.renamed:
+                if value == old:
+                    raise ConfigError(key, value, f"is called {new} now")
             return _choice(rule.names, value, key, or_null)
     converted = _value(hint, value, key, or_null)
     for rule in rules:

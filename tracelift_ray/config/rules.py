@@ -148,10 +148,12 @@ class OneOf(Rule):
     Attributes:
         table: where the table is; its members (of a mapping, its keys) are the names. A function is called for them.
         also: names beside those of the table; they come first.
+        renamed: names of earlier versions, each with its present one; refused with that.
     """
 
     table: str
     also: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
     why: str = ""
 
     @property

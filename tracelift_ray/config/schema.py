@@ -143,10 +143,29 @@ class JudgeConfig:
 
 
 @dataclass(frozen=True)
-class SandboxConfig:
-    """Where untrusted programs run, and what one run of one test may use."""
+class CodeServiceConfig:
+    """A service elsewhere that runs programs (sandbox runner ``sandbox_fusion``)."""
 
-    tier: Literal["auto", "userns", "flat", "unsafe_subprocess"]
+    url: Annotated[str, Address("a code service, without /run_code", "http://127.0.0.1:8080")]
+    concurrency: PositiveCount  # tests under way at a time, per verifier actor
+    timeout_s: Positive  # one test, beyond its own wall limit
+    retries: Count
+
+
+@dataclass(frozen=True)
+class SandboxConfig:
+    """What runs untrusted programs, and what one run of one test may use; service only where the runner has one."""
+
+    runner: Annotated[str, OneOf("tracelift_ray.verification.runners:RUNNERS")]
+    service: CodeServiceConfig | None
+    tier: Annotated[
+        str,
+        OneOf(
+            "tracelift_ray.verification.sandbox.tiers:TIERS",
+            also=("auto",),
+            renamed=(("userns", "namespaces"), ("flat", "landlock")),
+        ),
+    ]
     slots: PositiveCount | None  # runs at a time of one verifier actor; None: its CPUs
     cores: tuple[Count, ...]  # slot i is pinned to core i modulo their number; empty: not pinned
     cpu_s: Positive  # per test

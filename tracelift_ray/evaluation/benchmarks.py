@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.sources import resolve_sources
 from tracelift_ray.demo.source import trace_checks
+from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
@@ -25,7 +27,6 @@ from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.planning.checks import check_run
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.rl.assembly import fit_problems, system_settings
-from tracelift_ray.rl.baseline_cache import executor_fingerprint
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import DataError, Problem
@@ -93,11 +94,9 @@ def _load(path: str, limit: int, run: RunConfig, say: Say) -> tuple[Problem, ...
 def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
     """What results depend on, as plain values; two evaluations are comparable where only ``planner`` differs."""
     executor = run.executor
-    remote = is_remote(executor.engine)
-    served = f"{executor.remote.base_url} {executor.remote.model}"
     sampling, planned = executor.sampling, run.planner.sampling
     return {
-        "planner": {"weights": executor_fingerprint(run.planner.model), "prompt": run.planner.prompt},
+        "planner": {"weights": model_fingerprint(run.planner.model), "prompt": run.planner.prompt},
         "planner_sampling": {
             "traces": config.traces,
             "temperature": planned.temperature if config.traces == "sampled" else 0.0,
@@ -105,18 +104,14 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
             "max_new_tokens": planned.max_new_tokens,
         },
         "executor": {
-            "weights": served if remote else executor_fingerprint(executor.model),
+            **executor_identity(executor),
             "prompt": executor.prompt,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_new_tokens": sampling.max_new_tokens,
         },
-        "verifier": {
-            "extraction": extraction_versions(),
-            "cpu_s": run.sandbox.cpu_s,
-            "wall_s": run.sandbox.wall_s,
-            "memory_mib": run.sandbox.memory_mib,
-        },
+        "verifier": {"extraction": extraction_versions(), **identity(run.verifier)},
+        "sandbox": identity(run.sandbox),
         "attempts": run.evaluation.num_samples,
         "seed": run.seed,
         "malformed": run.reward.malformed,

@@ -26,15 +26,16 @@ def check_models(config: RunConfig) -> None:
     _check_model("planner.model", config.planner.model, config.planner.prompt)
     remote = is_remote(config.executor.engine)
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
-    rm, needed = config.reasoning_rm, requirements(config.reward).rubric
-    if needed and rm.backend == "model" and not rm.model:
+    if not requirements(config.reward).rubric:
+        return
+    rm = config.reasoning_rm
+    if rm.backend == "model" and not rm.model:
         right = (
             f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "
             "launch.train_rm`, or use reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or reward=uplift_only"
         )
         raise ConfigError("reasoning_rm.model", rm.model, right)
-    if needed or rm.model:
-        check_scorer(rm)
+    check_scorer(rm)
 
 
 def check_scorer(rm: ReasoningRmConfig) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sampler import ProblemSampler
-from tracelift_ray.engines.kinds import is_remote
-from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity, executor_fingerprint
+from tracelift_ray.engines.identity import executor_identity
+from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import Rollout
 from tracelift_ray.rl.scheduler import Scheduler
@@ -82,17 +83,15 @@ def build_rollout(run: RunConfig, system: PlannerExecutorSystem) -> Rollout:
 
 
 def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCache:
-    remote = is_remote(run.executor.engine)
-    executor = f"{run.executor.remote.base_url} {run.executor.remote.model}"
-    identity = BaselineIdentity(
-        executor if remote else executor_fingerprint(run.executor.model),
-        run.sandbox,
-        run.verifier.math_timeout_s,
+    common = BaselineIdentity(
+        executor_identity(run.executor),
+        identity(run.verifier),
+        identity(run.sandbox),
         run.reward.cached_samples,
     )
     return BaselineCache(
         run.reward.baseline_cache,
-        identity,
+        common,
         lambda problem: system.executor_request(problem, None, run.reward.cached_samples, ()),
     )
 

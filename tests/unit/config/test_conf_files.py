@@ -11,7 +11,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from launch.entry import CONFIG_DIR
+from launch.composition import CONFIG_DIR
 from tests.unit.config.composed import compose_config, make_model
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import HELPER_KEYS, to_run_config
@@ -105,8 +105,3 @@ def test_the_papers_presets_keep_the_released_clip_and_ours_leaves_the_rubric_ro
         name: compose_config(f"reward={name}").reward.clip_max for name in ("tracelift", "paper_math", "paper_code")
     }
     assert clips == {"tracelift": None, "paper_math": 1.0, "paper_code": 1.0}
-
-
-def test_an_experiment_gives_way_to_the_command_line() -> None:
-    config = compose_config("experiment=quickstart", "reward=exec_only", "learner.lr=0.5")
-    assert (config.reward.arm, config.learner.lr, config.total_steps) == ("exec_only", 0.5, 100)
