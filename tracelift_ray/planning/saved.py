@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 #: New names of values, by dotted key and old name.
 _RENAMED = {
     "algorithm.advantage": {"group": "grpo"},
+    "sandbox.tier": {"userns": "namespaces", "flat": "landlock"},
 }
 
 
