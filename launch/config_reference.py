@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from launch.composition import CONFIG_DIR
 from launch.sandbox import SandboxCommandConfig
 from launch.serve_rm import ServeRmConfig
-from tracelift_ray.config.described import DescribedFile, allowed, inner_dataclass
+from tracelift_ray.config.described import DescribedFile, allowed, field_types
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.settings import EvaluateConfig
 from tracelift_ray.groups.settings import BuildGroupsConfig
@@ -97,24 +97,13 @@ def choices(group: str) -> list[str]:
 def _table(file: DescribedFile, cls: Any, *others: DescribedFile) -> str:
     """The fields of a file, and those that only other choices of its group have."""
     rows: dict[str, str] = {}
+    types = field_types(cls)
     for each in (file, *others):
         for key, default, comment in each.fields():
-            hint = _hint(cls, key)
-            if key not in rows and hint is not None:
+            if key not in rows:
                 shown = "*needed*" if default == "???" else f"`{default}`"
-                rows[key] = f"| `{key}` | {allowed(hint)} | {shown} | {comment} |"
+                rows[key] = f"| `{key}` | {allowed(types.get(key, str))} | {shown} | {comment} |"
     return "\n".join(["| field | value | default | meaning |", "|---|---|---|---|", *rows.values(), ""])
-
-
-def _hint(cls: Any, key: str) -> Any:
-    """The type of a dotted key; None where it is not a field but a part of one, or a helper."""
-    for name in key.split("."):
-        hints = get_type_hints(cls, include_extras=True) if is_dataclass(cls) else {}
-        if name not in hints:
-            return "a helper of other values" if cls is RunConfig else None
-        hint = hints[name]
-        cls = inner_dataclass(hint)
-    return hint
 
 
 def _sentence(cls: Any) -> str:

@@ -106,10 +106,15 @@ def allowed(hint: Any) -> str:
     return _SCALARS.get(hint, "mapping")
 
 
-def inner_dataclass(hint: Any) -> Any:
-    """The dataclass that a type is or may be; None where there is none."""
-    options = (hint, *typing.get_args(hint))
-    return next((each for each in options if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
+def field_types(cls: Any, prefix: str = "") -> dict[str, Any]:
+    """The type of every field by dotted key, nested dataclasses and their fields included."""
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        found[f"{prefix}{name}"] = hint
+        for option in (hint, *typing.get_args(hint)):
+            if isinstance(option, type) and dataclasses.is_dataclass(option):
+                found |= field_types(option, f"{prefix}{name}.")
+    return found
 
 
 def _names(names: tuple[Any, ...]) -> str:

@@ -246,7 +246,7 @@ class AlgorithmConfig:
 
     groups_per_step: PositiveCount
     group_size: PositiveCount
-    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS")]
+    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS", renamed=(("group", "grpo"),))]
     advantage_std: Literal["population", "sample", "none"]
     advantage_eps: NotNegative
     min_std: NotNegative  # no advantage below it
