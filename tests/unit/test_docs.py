@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from launch.config_reference import COMMANDS, outputs
+from launch.config_reference import COMMANDS, outputs, run_groups
 from tracelift_ray.config.described import field_types
 from tracelift_ray.config.schema import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = ("tracelift_ray", "actors", "launch", "benchmarks")
-GROUPS = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+GROUPS = {*run_groups(), "experiment"}
 #: Names of other projects.
 FOREIGN = {"LlamaForReasonRewardModel"}
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
