@@ -80,7 +80,7 @@ class RaySystem:
         self.placement.release()
 
     async def _bring_up_to_date(self, member: Member) -> None:
-        """A planner member that was started anew takes the learner's weights before it gets work."""
+        """A planner member that was restarted takes the learner's weights before it gets work."""
         if self.learner is not None:
             await broadcast_weights(self.learner, self.planner.only(member))
 

@@ -24,6 +24,7 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_attempts, check_files
 from tracelift_ray.planning.run_config import to_run_config
 from tracelift_ray.planning.saved import completed
+from tracelift_ray.tasks.presets import prompt_identity
 
 if TYPE_CHECKING:
     from tracelift_ray.evaluation.benchmarks import Pass
@@ -66,6 +67,10 @@ def _run_configuration(checkpoint: Path, defaults: DictConfig) -> DictConfig | N
     saved = OmegaConf.load(snapshot)
     assert isinstance(saved, DictConfig)
     config = completed(saved, defaults)
+    for role in ("planner", "executor"):  # as they were, whatever has become of the files since
+        kept = snapshot.parent / "prompts" / f"{role}.yaml"
+        if kept.is_file() and prompt_identity(str(kept)) != config[role]["prompt"]:
+            OmegaConf.update(config, f"{role}.prompt", str(kept))
     overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].partition(".")[0] not in KEYS]
     for key, _, value in (override.partition("=") for override in overrides):
         if "." not in key and (key not in config or isinstance(config[key], DictConfig)):

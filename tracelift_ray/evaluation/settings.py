@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.rules import AtLeast, Count, Fraction, OneOf, PositiveCount
+from tracelift_ray.config.schema import PromptFile
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class OtherExecutor:
     """A second executor for the same traces; what is None is as the first one's."""
 
     model: str | None
-    prompt: Literal["plain", "chat", "demo"] | None
+    prompt: PromptFile | None
     engine: Annotated[str, OneOf("tracelift_ray.engines.kinds:local_kinds")] | None
 
 

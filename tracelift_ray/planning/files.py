@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
+from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
+from tracelift_ray.types import DataError
 
-DEMO_SOURCES = ("demo:math", "demo:code")
+if TYPE_CHECKING:
+    from tracelift_ray.tasks.templates import PromptFile
+
+DEMO_SOURCES = tuple(f"demo:{task}" for task in DEMO_TASKS)
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 #: Where ``ray job submit --working-dir`` unpacks its copy, which is deleted after the job.
@@ -45,9 +51,12 @@ def check_scorer(rm: ReasoningRmConfig) -> None:
     Raises:
         ConfigError: names the directory and what it lacks.
     """
-    directory = scorer_kind(rm).directory(rm)
+    kind = scorer_kind(rm)
+    directory, prompt = kind.directory(rm), kind.prompt(rm)
     if directory is not None:
         _check_model(f"reasoning_rm.{directory.key}", directory.path, directory.prompt, weights=directory.weights)
+    if prompt:
+        check_requests(f"reasoning_rm.{kind.part}.prompt", prompt)
 
 
 def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:
@@ -63,9 +72,30 @@ def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True
         raise ConfigError(key, model, right)
     if not any((directory / name).is_file() for name in _TOKENIZERS):
         raise ConfigError(key, model, "the directory has no tokenizer (such as tokenizer.json)")
-    if prompt == "chat" and not _has_chat_template(directory):
-        right = f"its tokenizer has no chat template, which {key.rpartition('.')[0]}.prompt=chat needs; use plain"
+    if prompt and check_prompt(f"{key.rpartition('.')[0]}.prompt", prompt).chat and not _has_chat_template(directory):
+        own = key.rpartition(".")[0]
+        right = f"its tokenizer has no chat template, which {own}.prompt={prompt} needs; use plain"
         raise ConfigError(key, model, right)
+
+
+def check_requests(key: str, prompt: str) -> None:
+    """A prompt file with a prompt for requests to a judge or writer. Raises ConfigError."""
+    if (file := check_prompt(key, prompt)).request is None:
+        raise ConfigError(key, prompt, f"has no prompt for requests; add request to {file.path}, as in plain or chat")
+
+
+def check_prompt(key: str, prompt: str) -> PromptFile:
+    """A prompt file that exists and is sound.
+
+    Raises:
+        ConfigError: it is not; says where the fault lies.
+    """
+    from tracelift_ray.tasks.templates import read_prompts
+
+    try:
+        return read_prompts(prompt)
+    except DataError as error:
+        raise ConfigError(key, prompt, str(error).removeprefix(f"{prompt}: ")) from error
 
 
 def _holds(directory: Path, pattern: str) -> bool:

@@ -22,8 +22,12 @@ from tracelift_ray.tasks.table import TASKS, task_of
 _WIDTH = 110
 
 
-def render_plan(config: RunConfig, resources: ClusterResources) -> str:
-    """The plan of a run against a cluster; its last line says whether the resources suffice."""
+def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequence[str] = ()) -> str:
+    """The plan of a run against a cluster; its last line says whether the resources suffice.
+
+    Args:
+        prompts: lines that show a prompt of planner and executor.
+    """
     console = Console(file=StringIO(), width=_WIDTH, color_system=None, highlight=False, markup=False)
     asked = demands(config)
     lacking = shortfalls(asked, resources)
@@ -33,8 +37,11 @@ def render_plan(config: RunConfig, resources: ClusterResources) -> str:
     for title, lines in (
         ("A step", _batch_lines(config)),
         ("Reward", reward_lines(config.reward, _tasks(config))),
+        ("Prompts", prompts),
         ("Paths", _path_lines(config)),
     ):
+        if not lines:
+            continue
         console.print(f"\n{title}")
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)

@@ -16,8 +16,9 @@ from tests.unit.config.composed import compose_config, make_model
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import HELPER_KEYS, to_run_config
 
-GROUPS = sorted(path.name for path in CONFIG_DIR.iterdir() if path.is_dir())
-FILES = sorted(path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name != "experiment")
+PROMPTS = "prompts"  # files of texts, no group of settings
+GROUPS = sorted(path.name for path in CONFIG_DIR.iterdir() if path.is_dir() and path.name != PROMPTS)
+FILES = sorted(path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name not in ("experiment", PROMPTS))
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONFIG_DIR / group).glob("*.yaml"))]
 
 

@@ -21,8 +21,8 @@ def test_an_unknown_kind_is_refused_with_those_that_exist():
 
 @pytest.mark.parametrize("backend", [name for name, kind in SCORERS.items() if kind.part])
 def test_a_kind_without_its_part_of_the_settings_is_refused(backend):
-    lacking = replace(config("m"), backend=backend)
-    with pytest.raises(ConfigError, match=rf"^judge\.{backend}=None: is needed where judge\.backend={backend}"):
+    lacking = replace(config("m"), backend=backend, remote=None, judge=None)
+    with pytest.raises(ConfigError, match=rf"^judge\.{backend}=null: is needed where judge\.backend={backend}"):
         check_reasoning_rm(lacking, "judge")
     with pytest.raises(ValueError, match="needs"):
         build_scorer(lacking)

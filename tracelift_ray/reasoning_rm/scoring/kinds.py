@@ -40,7 +40,7 @@ class ModelDirectory:
     Attributes:
         key: of its setting, below the scorer's own.
         what: what has to be in it, for messages.
-        prompt: the prompt preset that its tokenizer has to fit; empty: none.
+        prompt: the prompt file that its tokenizer has to fit; empty: none.
         weights: whether the model is loaded, or its tokenizer alone.
     """
 
@@ -61,6 +61,7 @@ class ScorerKind:
         label: the same in a line for people.
         directory: the directory that it reads; None: it reads none.
         part: its own group of settings; empty: it has none.
+        prompt: the prompt file with which it asks a language model (``part``'s ``prompt``); empty: it asks none.
         check: raises ConfigError for values of that group that do not fit the others.
         startup_s: seconds that it may take to start, beyond loading a reward model.
         servable: whether ``launch.serve_rm`` can serve its scores.
@@ -71,6 +72,7 @@ class ScorerKind:
     label: Callable[[ReasoningRmConfig], str]
     directory: Callable[[ReasoningRmConfig], ModelDirectory | None]
     part: str = ""
+    prompt: Callable[[ReasoningRmConfig], str] = lambda config: ""
     check: Callable[[ReasoningRmConfig, str], None] = lambda config, key: None
     startup_s: Callable[[ReasoningRmConfig], float] = lambda config: 0.0
     servable: bool = True
@@ -178,6 +180,7 @@ SCORERS: dict[str, ScorerKind] = {
         label=_judge_label,
         directory=_judge_model,
         part="judge",
+        prompt=lambda config: _judge(config).prompt,
         check=lambda config, key: check_judge(_judge(config), config.pool, key),
         startup_s=lambda config: _judge(config).engine.startup_s,
     ),
