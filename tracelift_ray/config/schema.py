@@ -185,7 +185,7 @@ class SandboxConfig:
 class ReasoningRmConfig:
     """What scores traces against the rubric; the parts of backends not chosen may be absent."""
 
-    backend: Literal["model", "remote", "judge"]
+    backend: Annotated[str, OneOf("tracelift_ray.reasoning_rm.scoring.kinds:SCORERS")]
     model: str  # of backend model
     dtype: Literal["float32", "bfloat16", "float16"]
     max_length: PositiveCount
