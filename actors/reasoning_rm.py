@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import ray
+from tracelift_ray.config.models import ReasoningRmConfig
 
 from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer
 from tracelift_ray.types import Problem, RubricScore
 

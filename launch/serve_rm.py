@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig
+from tracelift_ray.config.models import ReasoningRmConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.rules import Between, Given, NotNegative, OneOf, Positive, PositiveCount
-from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.planning.run_config import absolute_rm_paths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.types import Problem, RubricScore
 
 
