@@ -10,7 +10,7 @@ from actors.generator import GeneratorActor
 from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import ExecutorConfig
+from tracelift_ray.config.models import ExecutorConfig
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 

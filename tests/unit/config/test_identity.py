@@ -10,7 +10,8 @@ import pytest
 from tests.sandboxes import sandbox_config
 from tests.tiny import engine_config
 from tracelift_ray.config.identity import WITHOUT_EFFECT, identity
-from tracelift_ray.config.schema import CodeServiceConfig, PoolConfig, RemoteConfig, VerifierConfig
+from tracelift_ray.config.models import PoolConfig, RemoteConfig
+from tracelift_ray.config.schema import CodeServiceConfig, VerifierConfig
 
 SERVICE = CodeServiceConfig("http://a", 1, 1.0, 0)
 EXAMPLES = (

@@ -10,7 +10,8 @@ import pytest
 
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
-from tracelift_ray.config.schema import PoolConfig, VerifierConfig
+from tracelift_ray.config.models import PoolConfig
+from tracelift_ray.config.schema import VerifierConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
 from tracelift_ray.verification.code_runner import RunnerReport
