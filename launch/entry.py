@@ -129,5 +129,6 @@ def _unknown_key(key: str, cause: BaseException | None) -> str:
     """The full key as far as it exists, and what its last part may have meant."""
     names = list(map(str, getattr(cause, "parent_node", None) or ()))
     if not isinstance(cause, OmegaConfBaseException) or not names:
-        return f"{key}: no such key; what is before the last dot holds a single value"
+        right = f"what is before the last dot holds a single value, or nothing yet (then +{key}=… adds it)"
+        return f"{key}: no such key; {right}"
     return f"{cause.full_key or key}: no such key; {nearest(str(cause.key), names)}"
