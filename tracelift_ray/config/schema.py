@@ -185,7 +185,7 @@ class SandboxConfig:
 class ReasoningRmConfig:
     """What scores traces against the rubric; the parts of backends not chosen may be absent."""
 
-    backend: Literal["model", "remote", "judge"]
+    backend: Annotated[str, OneOf("tracelift_ray.reasoning_rm.scoring.kinds:SCORERS")]
     model: str  # of backend model
     dtype: Literal["float32", "bfloat16", "float16"]
     max_length: PositiveCount
@@ -248,7 +248,7 @@ class AlgorithmConfig:
 
     groups_per_step: PositiveCount
     group_size: PositiveCount
-    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS")]
+    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS", renamed=(("group", "grpo"),))]
     advantage_std: Literal["population", "sample", "none"]
     advantage_eps: NotNegative
     min_std: NotNegative  # no advantage below it

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
 from tracelift_ray.demo.world import DEMO_TASKS
-from tracelift_ray.engines.kinds import is_remote, needs_tokenizer
+from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.types import DataError
 
@@ -34,29 +35,28 @@ def check_models(config: RunConfig) -> None:
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
     if not requirements(config.reward).rubric:
         return
-    rm = config.reasoning_rm
-    if rm.backend == "model" and not rm.model:
+    directory = scorer_kind(config.reasoning_rm).directory(config.reasoning_rm)
+    if directory is not None and not directory.path:
         right = (
-            f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "
-            "launch.train_rm`, or use reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or reward=uplift_only"
+            f"reward.arm={config.reward.arm} needs scores of traces; give the directory of {directory.what}, or use "
+            "reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or reward=uplift_only"
         )
-        raise ConfigError("reasoning_rm.model", rm.model, right)
-    check_scorer(rm)
+        raise ConfigError(f"reasoning_rm.{directory.key}", directory.path, right)
+    check_scorer(config.reasoning_rm)
 
 
 def check_scorer(rm: ReasoningRmConfig) -> None:
-    """The directory that the reasoning RM's backend reads must hold a model; a service needs none.
+    """The directory that the scorer reads, if it reads one, must hold a model.
 
     Raises:
         ConfigError: names the directory and what it lacks.
     """
-    if rm.backend == "model":
-        _check_model("reasoning_rm.model", rm.model)
-    elif rm.backend == "judge" and rm.judge is not None:
-        weights = not is_remote(rm.judge.engine)
-        if needs_tokenizer(rm.judge.engine, rm.judge.remote):
-            _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=weights)
-        check_requests("reasoning_rm.judge.prompt", rm.judge.prompt)
+    kind = scorer_kind(rm)
+    directory, prompt = kind.directory(rm), kind.prompt(rm)
+    if directory is not None:
+        _check_model(f"reasoning_rm.{directory.key}", directory.path, directory.prompt, weights=directory.weights)
+    if prompt:
+        check_requests(f"reasoning_rm.{kind.part}.prompt", prompt)
 
 
 def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:

@@ -1,7 +1,7 @@
 """The configuration that a run saved, made readable for this version: ``config.yaml`` of runs of older ones too.
 
-A field that the run did not know yet gets its default, and a value that has another name now gets that name. What is
-not listed here stays as it was saved.
+A field that the run did not know yet gets its default, and a name that has changed since (``OneOf.renamed`` in the
+schema) becomes the present one.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-#: New names of values, by dotted key and old name.
-_RENAMED = {
-    "algorithm.advantage": {"group": "grpo"},
-}
+from tracelift_ray.config.described import field_types
+from tracelift_ray.config.rules import OneOf
+from tracelift_ray.config.schema import RunConfig
 
 
 def completed(saved: DictConfig, defaults: DictConfig) -> DictConfig:
@@ -26,10 +25,11 @@ def completed(saved: DictConfig, defaults: DictConfig) -> DictConfig:
     values: Any = OmegaConf.to_container(saved, resolve=False)
     _fill(values, OmegaConf.to_container(defaults, resolve=False))
     config = OmegaConf.create(values)
-    for key, names in _RENAMED.items():
-        value = OmegaConf.select(config, key)
-        if value in names:
-            OmegaConf.update(config, key, names[value])
+    for key, hint in field_types(RunConfig).items():
+        for rule in getattr(hint, "__metadata__", ()):
+            names = dict(rule.renamed) if isinstance(rule, OneOf) else {}
+            if names and (value := OmegaConf.select(config, key)) in names:
+                OmegaConf.update(config, key, names[value])
     return config
 
 

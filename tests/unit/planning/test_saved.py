@@ -12,10 +12,11 @@ from tracelift_ray.planning.saved import completed
 def test_fields_that_a_run_did_not_know_yet_get_their_defaults_and_its_own_values_stay() -> None:
     saved = plain_config(run_config("seed=3", "reward.num_samples=4", "reward.tie_table={2: 0.75}"))
     del saved["reward"]["options"], saved["algorithm"]["loss"]
-    saved["algorithm"]["advantage"] = "group"
+    saved["algorithm"]["advantage"], saved["sandbox"]["tier"] = "group", "flat"
     config = to_run_config(completed(OmegaConf.create(saved), compose_config()))
     assert (config.seed, config.reward.num_samples, config.reward.tie_table) == (3, 4, {2: 0.75})
-    assert (config.reward.options, config.algorithm.loss, config.algorithm.advantage) == ({}, "ppo_clip", "grpo")
+    assert (config.reward.options, config.algorithm.loss) == ({}, "ppo_clip")
+    assert (config.algorithm.advantage, config.sandbox.tier) == ("grpo", "landlock")
 
 
 def test_a_run_of_this_version_is_read_as_it_was_saved() -> None:
