@@ -42,15 +42,15 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
     """
 
     def decorate(job: Job) -> Callable[[], NoReturn]:
-        codes: list[int] = []
-        full_error = os.environ.get(_FULL_ERROR) == "1"
-
-        @functools.wraps(job)
-        def guarded(cfg: DictConfig) -> None:
-            codes.append(_guard(lambda: job(cfg), full_error))
-
         @functools.wraps(job)
         def main() -> NoReturn:
+            codes: list[int] = []
+            full_error = os.environ.get(_FULL_ERROR) == "1"
+
+            @functools.wraps(job)
+            def guarded(cfg: DictConfig) -> None:
+                codes.append(_guard(lambda: job(cfg), full_error))
+
             with config_directory(sys.argv[1:]) as directory, _hydra_raises():
                 command = hydra.main(version_base="1.3", config_path=str(directory), config_name=config_name)(guarded)
                 codes.append(_guard(command, full_error))

@@ -7,26 +7,19 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from omegaconf import DictConfig
 
 from launch.composition import CONFIG_DIR
 from launch.entry import entry_point
+from tests.commands import Done, run_command
 from tracelift_ray.planning.run_config import to_run_config
 from tracelift_ray.types import DataError, InfrastructureError
 
 HEAVY = ("torch", "ray", "transformers", "vllm", "deepspeed", "wandb")
-
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 Command = Callable[..., Done]
@@ -47,20 +40,11 @@ def job(cfg: DictConfig) -> int | None:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command with that job in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-
-    def command(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["command", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            entry_point("config")(job)()
-        shown = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Done(ended.value.code, shown.out, shown.err)
-
-    return command
+    return partial(run_command, entry_point("config")(job))
 
 
 @pytest.mark.parametrize(
@@ -134,11 +118,9 @@ def test_an_expected_failure_of_the_run_is_one_line(
     assert (done.code, done.stderr) == (code, stderr)
 
 
-def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, base: tuple[str, ...]) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["command", *base, "seed=9"])
+def test_a_defect_keeps_its_traceback(run: Command, base: tuple[str, ...]) -> None:
     with pytest.raises(RuntimeError, match="a defect"):
-        entry_point("config")(job)()
+        run(*base, "seed=9")
 
 
 def test_the_exit_code_is_the_jobs_own_and_nothing_is_written(
