@@ -7,7 +7,6 @@ Isolation is the service's. The service limits wall time and memory, but no CPU 
 
 from __future__ import annotations
 
-import json
 import secrets
 import symtable
 from functools import cache
@@ -22,16 +21,9 @@ from tracelift_ray.verification.errors import COMPONENT, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import controls
 from tracelift_ray.verification.sandbox.inside.tester import Wanted, import_name
 from tracelift_ray.verification.sandbox_fusion.client import FusionClient, RunRequest, RunResult
-from tracelift_ray.verification.sandbox_fusion.harness import UNUSABLE
+from tracelift_ray.verification.sandbox_fusion.harness import OUTCOMES, UNUSABLE
 
 MAX_DETAIL_CHARS, MAX_SHOWN_CHARS = 300, 2000
-_HARNESS_OUTCOMES: dict[str, Outcome] = {
-    "passed": "passed",
-    "wrong_answer": "wrong_answer",
-    "runtime_error": "runtime_error",
-    "memory_limit": "memory_limit",
-    "does_not_compile": "does_not_compile",
-}
 
 
 class SandboxFusion:
@@ -135,16 +127,13 @@ class SandboxFusion:
         if failure is not None:
             return failure
         last = result.stdout.rstrip("\n").rpartition("\n")[2]
-        said = last.removeprefix(token)
-        if said == last:
+        found, _, said = last.partition(" ")
+        outcome, _, detail = said.partition(" ")
+        if found != token or outcome not in OUTCOMES:
             return "runtime_error", "the program ended the process before its test"
-        try:
-            outcome, detail = json.loads(said)
-            if outcome == UNUSABLE:
-                raise TestsUnusable(f"the service cannot run a test ({detail})")
-            return _HARNESS_OUTCOMES[outcome], str(detail)
-        except (ValueError, KeyError, TypeError):
-            return "runtime_error", "the program wrote over the result of its test"
+        if outcome == UNUSABLE:
+            raise TestsUnusable(f"the service cannot run a test ({detail})")
+        return outcome, detail  # type: ignore[return-value]  # of OUTCOMES, which are outcomes of verdicts
 
     def _failure(self, result: RunResult) -> tuple[Outcome, str] | None:
         """What the end of a process says against its program; None where it ended in order."""
