@@ -13,7 +13,7 @@ from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer
 from tracelift_ray.types import Problem, RubricScore
 
-#: Until a model is loaded, or a service has answered; a judge's engine has its own patience beside it.
+#: Until a model is loaded, or a service has answered; a judge's engine has its own limit on top.
 STARTUP_S = 300.0
 
 

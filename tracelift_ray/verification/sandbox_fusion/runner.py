@@ -47,7 +47,7 @@ class SandboxFusion:
         )
         try:
             self._check()
-        except BaseException:  # A failure or Ctrl-C: no thread stays, and it goes on.
+        except BaseException:  # A failure or Ctrl-C: no thread stays; the error propagates.
             self.close()
             raise
 
@@ -137,19 +137,19 @@ class SandboxFusion:
 
     def _failure(self, result: RunResult) -> tuple[Outcome, str] | None:
         """What the end of a process says against its program; None where it ended in order."""
-        words = _last_line(result.stderr)
+        last = _last_line(result.stderr)
         written = len(result.stdout.encode("utf-8", "replace")) + len(result.stderr.encode("utf-8", "replace"))
         if written > self._config.output_kib * 1024:
-            return "output_limit", words
+            return "output_limit", last
         if result.late:
             return "time_limit", f"{self._config.wall_s:g} s on the clock"
         if result.return_code == 0:
             return None
-        if words.startswith("MemoryError"):
-            return "memory_limit", words
+        if last.startswith("MemoryError"):
+            return "memory_limit", last
         if _refused_by_compiler(result.stderr):
-            return "does_not_compile", words
-        return "runtime_error", words or f"exit code {result.return_code}"
+            return "does_not_compile", last
+        return "runtime_error", last or f"exit code {result.return_code}"
 
 
 def function_script(program: str, tests: CodeTests, index: int, token: str) -> str:
