@@ -21,8 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from launch.entry import FAILED, entry_point
 from tracelift_ray.config.load import ConfigError, to_dataclass
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_evaluate
+from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_attempts, check_files
 from tracelift_ray.planning.run_config import to_run_config
+from tracelift_ray.planning.saved import completed
+from tracelift_ray.tasks.presets import prompt_identity
 
 if TYPE_CHECKING:
     from tracelift_ray.evaluation.benchmarks import Pass
@@ -43,30 +45,39 @@ def main(cfg: DictConfig) -> int:
     checkpoint = Path(config.checkpoint).absolute()
     if not checkpoint.is_dir():
         raise ConfigError("checkpoint", str(checkpoint), "is no directory")
-    own = _run_configuration(checkpoint)
+    check_files(config)
+    own = _run_configuration(checkpoint, cfg)
     base = cfg if own is None else own
     planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
     OmegaConf.update(base, "planner.model", str(planner))
     if config.benchmarks and OmegaConf.is_missing(base["data"], "train"):
         base["data"]["train"] = list(config.benchmarks)  # which a run needs and an evaluation of files does not
     run = to_run_config(base, extra=KEYS)
-    check_evaluate(config, run.evaluation.num_samples)
+    check_attempts(config, run.evaluation.num_samples)
     runs_root = Path(cfg["runs_root"]).absolute()
     default = runs_root / "evaluations" / checkpoint.name if own is None else checkpoint / "evaluation"
     return asyncio.run(_evaluate(run, config, Path(config.out).absolute() if config.out else default))
 
 
-def _run_configuration(checkpoint: Path) -> DictConfig | None:
+def _run_configuration(checkpoint: Path, defaults: DictConfig) -> DictConfig | None:
     """The configuration of the run that wrote ``checkpoint``, with this command's overrides; None outside a run."""
     snapshot = checkpoint.parent.parent / "config.yaml"
     if not snapshot.is_file():
         return None
-    config = OmegaConf.load(snapshot)
-    assert isinstance(config, DictConfig)
+    saved = OmegaConf.load(snapshot)
+    assert isinstance(saved, DictConfig)
+    config = completed(saved, defaults)
+    for role in ("planner", "executor"):  # as they were, whatever has become of the files since
+        kept = snapshot.parent / "prompts" / f"{role}.yaml"
+        if kept.is_file() and prompt_identity(str(kept)) != config[role]["prompt"]:
+            OmegaConf.update(config, f"{role}.prompt", str(kept))
     overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].partition(".")[0] not in KEYS]
     for key, _, value in (override.partition("=") for override in overrides):
         if "." not in key and (key not in config or isinstance(config[key], DictConfig)):
-            right = f"cannot be chosen anew for a run's checkpoint; change single fields of {snapshot}"
+            right = (
+                "no group can be chosen for a checkpoint of a run; override single fields, such as "
+                f"evaluation.num_samples=4 (the run's own are in {snapshot})"
+            )
             raise ConfigError(key, value, right)
     config.merge_with_dotlist(overrides)
     return config

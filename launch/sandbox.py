@@ -7,6 +7,7 @@ that the corpus does not allow.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -19,10 +20,20 @@ from tracelift_ray.planning.checks import check_sandbox
 from tracelift_ray.verification.runners import RUNNERS
 
 
+@dataclass(frozen=True)
+class SandboxCommandConfig:
+    """The sandbox of a machine, and a corpus of programs to try in it."""
+
+    attacks: str | None
+    only: tuple[str, ...]
+    sandbox: SandboxConfig
+
+
 @entry_point("sandbox")
 def main(cfg: DictConfig) -> int:
     """Probe, and run a corpus where one is given."""
-    config = to_dataclass(SandboxConfig, cfg.sandbox, key="sandbox")
+    command = to_dataclass(SandboxCommandConfig, cfg)
+    config = command.sandbox
     check_sandbox(config)
     if not RUNNERS[config.runner].local:
         raise ConfigError("sandbox.runner", config.runner, "must be one that runs programs on this machine")
@@ -37,9 +48,9 @@ def main(cfg: DictConfig) -> int:
     if config.tier != "auto":
         print(reports[0].line())
     print(f"in use: {policy.tier}")
-    if cfg.attacks is None:
+    if command.attacks is None:
         return 0
-    findings = run_corpus(Path(cfg.attacks).absolute(), config, print, tuple(cfg.only))
+    findings = run_corpus(Path(command.attacks).absolute(), config, print, command.only)
     return int(any(finding.problems for finding in findings))
 
 

@@ -41,9 +41,10 @@ def _show_plan(run: RunConfig) -> int:
     from actors.runtime import cluster_resources
     from tracelift_ray.planning.plan import render_plan
     from tracelift_ray.planning.resources import demands, shortfalls
+    from tracelift_ray.rl.preparation import prompt_lines
 
     resources = cluster_resources(run)
-    print(render_plan(run, resources))
+    print(render_plan(run, resources, prompt_lines(run)))
     return 1 if shortfalls(demands(run), resources) else 0
 
 

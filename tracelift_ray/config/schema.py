@@ -27,6 +27,8 @@ from tracelift_ray.config.rules import (
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 OnError = Literal["strict", "skip"]
 Schedule = Literal["constant", "linear", "cosine"]
+#: A preset of conf/prompts, or a file of the user's.
+PromptFile = Annotated[str, OneOf("tracelift_ray.tasks.presets:presets", or_file=True)]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 
 SERVER = Address("an OpenAI-compatible server", "http://127.0.0.1:8000/v1")
@@ -89,7 +91,7 @@ class PlannerConfig:
     """The policy that is trained."""
 
     model: str
-    prompt: Literal["plain", "chat", "demo"]
+    prompt: PromptFile
     max_prompt_tokens: PositiveCount
     sampling: SamplingConfig
     engine: EngineConfig
@@ -101,7 +103,7 @@ class ExecutorConfig:
     """The frozen model that turns problem and trace into an artifact."""
 
     model: str
-    prompt: Literal["plain", "chat", "demo"]
+    prompt: PromptFile
     max_prompt_tokens: PositiveCount
     sampling: SamplingConfig
     engine: EngineConfig
@@ -136,7 +138,7 @@ class JudgeConfig:
     """A language model that is asked for the rubric (reasoning RM backend ``judge``)."""
 
     model: str
-    prompt: Literal["plain", "chat"]
+    prompt: PromptFile
     sampling: SamplingConfig
     engine: EngineConfig
     remote: RemoteConfig
@@ -183,7 +185,7 @@ class SandboxConfig:
 class ReasoningRmConfig:
     """What scores traces against the rubric; the parts of backends not chosen may be absent."""
 
-    backend: Literal["model", "remote", "judge"]
+    backend: Annotated[str, OneOf("tracelift_ray.reasoning_rm.scoring.kinds:SCORERS")]
     model: str  # of backend model
     dtype: Literal["float32", "bfloat16", "float16"]
     max_length: PositiveCount
@@ -246,7 +248,7 @@ class AlgorithmConfig:
 
     groups_per_step: PositiveCount
     group_size: PositiveCount
-    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS")]
+    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS", renamed=(("group", "grpo"),))]
     advantage_std: Literal["population", "sample", "none"]
     advantage_eps: NotNegative
     min_std: NotNegative  # no advantage below it

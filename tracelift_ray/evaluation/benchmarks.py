@@ -25,9 +25,11 @@ from tracelift_ray.evaluation.results import ProblemResult, ResultStore
 from tracelift_ray.evaluation.run import Say, Task, evaluate_all
 from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.planning.checks import check_run
+from tracelift_ray.planning.run_config import absolute_prompt
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.rl.assembly import fit_problems, system_settings
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
+from tracelift_ray.tasks.presets import prompt_identity
 from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import DataError, Problem
 
@@ -96,7 +98,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
     executor = run.executor
     sampling, planned = executor.sampling, run.planner.sampling
     return {
-        "planner": {"weights": model_fingerprint(run.planner.model), "prompt": run.planner.prompt},
+        "planner": {"weights": model_fingerprint(run.planner.model), "prompt": prompt_identity(run.planner.prompt)},
         "planner_sampling": {
             "traces": config.traces,
             "temperature": planned.temperature if config.traces == "sampled" else 0.0,
@@ -105,7 +107,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
         },
         "executor": {
             **executor_identity(executor),
-            "prompt": executor.prompt,
+            "prompt": prompt_identity(executor.prompt),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_new_tokens": sampling.max_new_tokens,
@@ -131,7 +133,7 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
     executor = replace(
         run.executor,
         model=str(Path(other.model).absolute()),
-        prompt=other.prompt or run.executor.prompt,
+        prompt=absolute_prompt(other.prompt, Path.cwd()) if other.prompt else run.executor.prompt,
         engine=engine,
     )
     changed = replace(run, executor=executor)

@@ -15,7 +15,7 @@ from tracelift_ray.config.schema import SERVER, ExecutorConfig, PlannerConfig, R
 from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
-from tracelift_ray.planning.scoring import check_reasoning_rm
+from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.rl.advantages import ESTIMATORS
 from tracelift_ray.transfer.kinds import TRANSFERS

@@ -56,6 +56,8 @@ class BaselineIdentity:
             "problem": [problem.id, problem.task, problem.statement, problem.answer],
             "tests": None if tests is None else asdict(tests),
         }
+        if prompt.strip_thinking:
+            parts["thinking"] = "strip"
         return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.data.sources import resolve_sources
+from tracelift_ray.data.sources import first_problem, resolve_sources
 from tracelift_ray.rl.assembly import fit_problems, system_settings
 from tracelift_ray.rl.system import SystemSettings
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
@@ -42,20 +42,41 @@ class Preparation:
 
 
 def prepare(run: RunConfig) -> Preparation:
-    """Open the run directory, and load the data and the tokenizers.
+    """Open the run directory, and load the data, the prompt files and the tokenizers.
 
     Raises:
-        DataError: a data file, a tokenizer or the checkpoint is unusable, or no problem is left.
+        DataError: a data file, a prompt file, a tokenizer or the checkpoint is unusable, a task of the data has no
+            prompt, or no problem is left.
     """
     directory = RunDirectory.create(run.run_dir)
     checkpoint = checkpoint_to_resume(run.resume, directory.checkpoints_path)
     sources = resolve_sources(run.data, run.seed)
     settings = system_settings(run)
+    prompts = {"planner": settings.planner_prompts, "executor": settings.executor_prompts}
+    directory.keep_prompts({role: renderer.file.source for role, renderer in prompts.items()})
     train, heldout = fit_problems(sources.train, settings, run), fit_problems(sources.heldout, settings, run)
     notes = sources.report.lines()
     if train.too_long or heldout.too_long:
         notes += (f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems",)
     return Preparation(directory, checkpoint, settings, train.problems, heldout.problems, notes)
+
+
+def prompt_lines(run: RunConfig) -> list[str]:
+    """One prompt of planner and executor for people: those of the first problem, with a stand-in for the trace.
+
+    Raises:
+        DataError: the data, a prompt file or a tokenizer is unusable.
+    """
+    problem, settings = first_problem(run.data, run.seed), system_settings(run)
+    shown = {
+        "planner": settings.planner_prompts.planner(problem),
+        "executor": settings.executor_prompts.executor(problem, "(the trace)"),
+    }
+    lines = []
+    for role, prompt in shown.items():
+        lines.append(f"{role}, problem {problem.id}, {len(prompt.token_ids)} tokens:")
+        lines += [f"  | {line}" for line in prompt.text.split("\n")]
+    return lines
 
 
 def checkpoint_to_resume(resume: str, directory: Path) -> Checkpoint | None:

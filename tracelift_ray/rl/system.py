@@ -12,9 +12,9 @@ from tracelift_ray.config.schema import SamplingConfig
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
 from tracelift_ray.tasks.prompts import PromptRenderer
-from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tasks.table import read_artifact
 from tracelift_ray.tasks.traces import read_trace
-from tracelift_ray.types import Artifact, Execution, Problem, Prompt, RubricScore, SamplingParams, Trace
+from tracelift_ray.types import Execution, Problem, Prompt, RubricScore, SamplingParams, Trace
 
 #: A trace that is too long for the executor's prompt keeps this share of its characters, as often as needed.
 TRACE_CUT = 0.9
@@ -59,13 +59,13 @@ class PlannerExecutorSystem:
             max_new_tokens=sampling.max_new_tokens,
             temperature=0.0 if greedy else sampling.temperature,
             top_p=1.0 if greedy else sampling.top_p,
-            stop=prompts.planner_stop,
+            stop=prompts.planner_stop(problem.task),
             seed=self._seed(sampling, "planner", *key, index),
             logprobs=not greedy,
         )
         prompt = prompts.planner(problem)
         (completion,) = await self.pools.planner.generate(prompt, params)
-        return read_trace(problem, index, prompt, completion, prompts.opens_tag, whole_text)
+        return read_trace(problem, index, prompt, completion, prompts.opens_tag(problem.task), whole_text)
 
     async def execute(
         self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
@@ -73,8 +73,7 @@ class PlannerExecutorSystem:
         """``count`` verified executor samples from one request; ``reasoning`` None is the baseline."""
         prompt, params = self.executor_request(problem, reasoning, count, key)
         completions = await self.pools.executor.generate(prompt, params)
-        texts = [completion.text for completion in completions]
-        artifacts = [Artifact(task_of(problem.task).read_artifact(problem, text), text) for text in texts]
+        artifacts = [read_artifact(problem, prompt, completion) for completion in completions]
         verdicts = await self.pools.verifier.verify(problem, artifacts)
         return tuple(map(Execution, artifacts, verdicts))
 

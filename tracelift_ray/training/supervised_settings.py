@@ -8,7 +8,7 @@ from typing import Literal
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.rules import Count, NotNegative, PathText, Positive, PositiveCount
-from tracelift_ray.config.schema import OnError, Schedule
+from tracelift_ray.config.schema import OnError, PromptFile, Schedule
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class WarmStartConfig:
     examples: PathText  # JSONL
     format: Literal["auto", "gsm8k", "problems", "groups"]
     output: PathText  # the directory made
-    prompt: Literal["plain", "chat", "demo"]
+    prompt: PromptFile
     on_error: OnError
     max_examples: Count  # 0: all
     max_length: PositiveCount  # tokens of prompt and trace

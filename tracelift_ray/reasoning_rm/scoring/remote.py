@@ -61,8 +61,8 @@ class RemoteScorer:
         self._started = True
         await self.score(*_PROBE)
 
-    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
-        """The service's score of one trace."""
+    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
+        """The service's score of one trace; ``max_length`` has no effect here, every request asks for the same cut."""
         deadline_s = self._service.deadline_s
         try:
             async with asyncio.timeout(deadline_s):

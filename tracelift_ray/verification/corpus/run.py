@@ -129,9 +129,9 @@ class _Runner:
             problems.append(f"a verdict was due within {entry.max_wall_s:g} s")
         problems += self._left_running()
         for program, wanted in ((_RIGHT, "passed"), (_WRONG, "wrong_answer")):
-            found, detail = _outcome(sandbox, program, _CONTROL)
+            found, cause = _outcome(sandbox, program, _CONTROL)
             if found != wanted:
-                problems.append(f"after it a control gets {found} ({detail}), not {wanted}")
+                problems.append(f"after it a control gets {found} ({cause}), not {wanted}")
         return Finding(entry, outcome, wall_s, detail, tuple(problems))
 
     def afterwards(self) -> Finding | None:
