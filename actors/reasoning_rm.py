@@ -13,11 +13,7 @@ from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
 from tracelift_ray.types import Problem, RubricScore
 
-<<<<<<< HEAD
-#: Until a model is loaded, or a service has answered; a judge's engine has its own limit on top.
-=======
 #: Until a reward model is loaded, or a service has answered; what a kind of scorer needs beyond that is added.
->>>>>>> main
 STARTUP_S = 300.0
 
 

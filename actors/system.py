@@ -80,11 +80,7 @@ class RaySystem:
         self.placement.release()
 
     async def _bring_up_to_date(self, member: Member) -> None:
-<<<<<<< HEAD
         """A restarted planner member takes the learner's weights before it gets work."""
-=======
-        """A planner member that was restarted takes the learner's weights before it gets work."""
->>>>>>> main
         if self.learner is not None:
             await broadcast_weights(self.learner, self.planner.only(member))
 
