@@ -9,7 +9,7 @@ import ray
 from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
 from tracelift_ray.types import Problem, RubricScore
 

@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 from launch.entry import entry_point
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.config.rules import Between, Given, NotNegative, OneOf, Positive, PositiveCount
-from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.planning.run_config import absolute_rm_paths
 from tracelift_ray.reasoning_rm.scoring.kinds import build_scorer, check_reasoning_rm, scorer_kind

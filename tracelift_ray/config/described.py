@@ -95,7 +95,7 @@ def allowed(hint: Any) -> str:
         rules = [rule for rule in arguments[1:] if isinstance(rule, Rule)]
         table = next((rule for rule in rules if isinstance(rule, OneOf)), None)
         if table is not None:
-            return _names(table.names)
+            return ", ".join(filter(None, [_names(table.names), table.brief]))
         return ", ".join([allowed(arguments[0]), *(rule.brief for rule in rules)])
     if origin is tuple:
         if arguments[-1] is Ellipsis:

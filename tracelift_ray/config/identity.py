@@ -9,13 +9,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from tracelift_ray.config.schema import (
-    CodeServiceConfig,
-    EngineConfig,
-    RemoteConfig,
-    SandboxConfig,
-    VerifierConfig,
-)
+from tracelift_ray.config.models import EngineConfig, RemoteConfig
+from tracelift_ray.config.schema import CodeServiceConfig, SandboxConfig, VerifierConfig
 
 #: Fields that do not count, by configuration, and why.
 WITHOUT_EFFECT: dict[type, dict[str, str]] = {

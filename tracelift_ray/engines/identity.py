@@ -11,7 +11,7 @@ from typing import Any
 import xxhash
 
 from tracelift_ray.config.identity import identity
-from tracelift_ray.config.schema import ExecutorConfig
+from tracelift_ray.config.models import ExecutorConfig
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.types import DataError
 

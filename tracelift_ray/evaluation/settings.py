@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import PromptFile
 from tracelift_ray.config.rules import AtLeast, Count, Fraction, OneOf, PositiveCount
-from tracelift_ray.config.schema import PromptFile
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tracelift_ray.config.schema import ExecutorConfig, JudgeConfig
+from tracelift_ray.config.models import ExecutorConfig, JudgeConfig
 from tracelift_ray.groups.agreement import Agreement
 from tracelift_ray.groups.outcome import Outcome
 from tracelift_ray.groups.settings import BuildGroupsConfig

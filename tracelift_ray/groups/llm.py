@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from tracelift_ray.config.schema import EngineConfig, JudgeConfig
+from tracelift_ray.config.models import EngineConfig, JudgeConfig
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from tracelift_ray.config.schema import PoolConfig
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.groups.llm import quiet_loading

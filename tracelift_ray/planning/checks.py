@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import SERVER, ExecutorConfig, PlannerConfig, RunConfig, SandboxConfig
+from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
+from tracelift_ray.config.schema import RunConfig, SandboxConfig
 from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources

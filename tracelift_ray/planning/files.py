@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
+from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.config.schema import DataConfig, RunConfig
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind

@@ -9,7 +9,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from tracelift_ray.config.load import resolved_values, to_dataclass
-from tracelift_ray.config.schema import ReasoningRmConfig, RunConfig
+from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.checks import check_run
 from tracelift_ray.tasks.presets import presets
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.config.schema import SamplingConfig
+from tracelift_ray.config.models import SamplingConfig
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
 from tracelift_ray.tasks.prompts import PromptRenderer

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import PromptFile
 from tracelift_ray.config.rules import Count, NotNegative, PathText, Positive, PositiveCount
-from tracelift_ray.config.schema import OnError, PromptFile, Schedule
+from tracelift_ray.config.schema import OnError, Schedule
 
 
 @dataclass(frozen=True)

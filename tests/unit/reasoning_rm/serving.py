@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-
-from tracelift_ray.config.schema import ScoringServiceConfig
+from tracelift_ray.config.models import ScoringServiceConfig
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

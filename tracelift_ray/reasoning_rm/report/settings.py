@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.config.rules import Count, PathText, PositiveCount, Share
-from tracelift_ray.config.schema import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm, scorer_kind
 
 

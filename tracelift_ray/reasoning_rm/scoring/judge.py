@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tracelift_ray.config.schema import JudgeConfig
+from tracelift_ray.config.models import JudgeConfig
 from tracelift_ray.engines.kinds import build_engine, needs_tokenizer
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.groups.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt

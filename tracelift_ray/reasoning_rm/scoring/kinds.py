@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
+from tracelift_ray.config.models import JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
 from tracelift_ray.engines.kinds import is_remote, needs_tokenizer, served_model
 from tracelift_ray.reasoning_rm.scoring.rules import check_judge, check_service
 from tracelift_ray.types import Problem, RubricScore

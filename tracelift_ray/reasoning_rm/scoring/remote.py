@@ -16,7 +16,7 @@ from typing import NoReturn
 import aiohttp
 import tenacity
 
-from tracelift_ray.config.schema import ScoringServiceConfig
+from tracelift_ray.config.models import ScoringServiceConfig
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
 from tracelift_ray.reasoning_rm.service.protocol import UnreadableAnswer, read_answer, write_request
 from tracelift_ray.types import InfrastructureError, Problem, RubricScore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import SERVER, SERVICE, JudgeConfig, PoolConfig, ScoringServiceConfig
+from tracelift_ray.config.models import SERVER, SERVICE, JudgeConfig, PoolConfig, ScoringServiceConfig
 from tracelift_ray.engines.kinds import is_remote
 
 #: Beside its own tokens a judge's prompt holds instructions and the rubric.
