@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import ray
-from tracelift_ray.config.models import ExecutorConfig
 
 from actors.generator import GeneratorActor
 from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
+from tracelift_ray.config.models import ExecutorConfig
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 

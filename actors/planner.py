@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import ray
-from tracelift_ray.config.models import PlannerConfig
 
 from actors.generator import GeneratorActor
 from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from actors.runtime import worker_environment
+from tracelift_ray.config.models import PlannerConfig
 from tracelift_ray.config.schema import StreamConfig
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams

@@ -104,6 +104,8 @@ class Problem:
         answer: the reference answer, where artifacts are checked against one.
         tests: the tests, where artifacts are programs.
         solution: a worked solution or reference program where the data has one.
+        tests_text: tests or constraints that the data gives as text, stripped and otherwise as it stands; what the
+            reasoning RM reads of them. Empty where there is none.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Problem:
     answer: str | None = None
     tests: CodeTests | None = None
     solution: str | None = None
+    tests_text: str = ""
 
 
 @dataclass(frozen=True)

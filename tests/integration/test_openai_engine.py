@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tracelift_ray.config.models import RemoteConfig
 
 from tests.hang import HANG_S
 from tests.tiny import engine_config, make_tiny_llama
+from tracelift_ray.config.models import RemoteConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.vllm_engine import set_environment

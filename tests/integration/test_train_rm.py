@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
 
 from tests.hang import HANG_S
 from tests.rm_groups import adding_groups
 from tests.tiny import make_tiny_llama
+from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
 from tracelift_ray.data.groups import write_groups
 from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
 

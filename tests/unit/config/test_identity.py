@@ -6,11 +6,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from tracelift_ray.config.models import PoolConfig, RemoteConfig
 
 from tests.sandboxes import sandbox_config
 from tests.tiny import engine_config
 from tracelift_ray.config.identity import WITHOUT_EFFECT, identity
+from tracelift_ray.config.models import PoolConfig, RemoteConfig
 from tracelift_ray.config.schema import CodeServiceConfig, VerifierConfig
 
 SERVICE = CodeServiceConfig("http://a", 1, 1.0, 0)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracelift_ray.config.models import ExecutorConfig, PoolConfig, RemoteConfig, SamplingConfig
 
 from tests.tiny import engine_config
+from tracelift_ray.config.models import ExecutorConfig, PoolConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.types import DataError
 

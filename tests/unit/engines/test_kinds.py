@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tracelift_ray.config.models import RemoteConfig
 
 from tests.tiny import engine_config
+from tracelift_ray.config.models import RemoteConfig
 from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, needs_tokenizer, training_kinds
 from tracelift_ray.transfer.kinds import TRANSFERS
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+
 from tracelift_ray.config.models import ScoringServiceConfig
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -5,12 +5,12 @@ import json
 
 import pytest
 import torch
-from tracelift_ray.config.models import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
 
 from tests.configs import reread
 from tests.rm_groups import adding_groups
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.data.groups import write_groups
 from tracelift_ray.reasoning_rm.report.drift import RunTrace, measure_drift, read_run
 from tracelift_ray.reasoning_rm.report.likelihood import TraceLikelihood

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
 from transformers import AutoTokenizer
 
+from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
 from tracelift_ray.reasoning_rm.model.batching import budget_batches
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RewardModelError

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tracelift_ray.config.models import PoolConfig
 
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.config.schema import VerifierConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
