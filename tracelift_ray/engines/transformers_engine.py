@@ -192,8 +192,13 @@ def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
     """Load model and tokenizer; on a GPU where there is one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     from tracelift_ray.engines.batch_decoder import BatchDecoder
+
+    # Neither bars nor load reports among the lines of a command that loads a model in its own process.
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model: Any = AutoModelForCausalLM.from_pretrained(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tracelift_ray.config.models import ExecutorConfig, JudgeConfig
+from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.groups.agreement import Agreement
 from tracelift_ray.groups.outcome import Outcome
 from tracelift_ray.groups.settings import BuildGroupsConfig
@@ -80,18 +80,13 @@ def _making(config: BuildGroupsConfig) -> str:
         asked = config.traces
         lines.append(
             f"- **Sampling**: {asked.samples} traces of `{config.planner.model}` for each problem; kept are up to "
-            f"{asked.keep} with which `{_served(config.executor)}` succeeds in {asked.successes} of "
+            f"{asked.keep} with which `{served_model(config.executor)}` succeeds in {asked.successes} of "
             f"{asked.executions} samples."
         )
     if config.asks_llm:
-        lines.append(f"- **Language model**: `{_served(config.llm)}`.")
+        lines.append(f"- **Language model**: `{served_model(config.llm)}`.")
     command = " ".join(["python -m launch.build_groups", *_overrides(config)])
     return "\n\n".join(["## How it was made", "\n".join(lines), f"```\n{command}\n```"])
-
-
-def _served(model: ExecutorConfig | JudgeConfig) -> str:
-    """What a model is called: by its server, or by its directory."""
-    return model.remote.model if model.engine.kind == "openai" else model.model
 
 
 def _overrides(config: BuildGroupsConfig) -> list[str]:

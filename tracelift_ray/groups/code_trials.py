@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, Outcome
-from tracelift_ray.verification.sandbox.pool import Sandbox
+from tracelift_ray.verification.code_runner import CodeRunner
+from tracelift_ray.verification.runners import build_runner
 
 #: Programs of reference traces are quick, and changed ones that are not are left alone. CPU time decides, so that the
 #: load of the machine does not.
@@ -16,7 +17,7 @@ _IMPLAUSIBLE = ("TypeError", "AttributeError", "NameError", "UnboundLocalError")
 
 
 class Trials:
-    """One sandbox for the programs of one build, from the first program until ``close``.
+    """One code runner for the programs of one build, from the first program until ``close``.
 
     Args:
         sandbox: where programs run; each gets ``CPU_S`` at most, and one runs at a time.
@@ -24,7 +25,7 @@ class Trials:
 
     def __init__(self, sandbox: SandboxConfig) -> None:
         self._config = replace(sandbox, cpu_s=min(sandbox.cpu_s, CPU_S))
-        self._sandbox: Sandbox | None = None
+        self._runner: CodeRunner | None = None
 
     def passes(self, program: str, tests: CodeTests) -> bool:
         """Whether a program passes every test. Raises InfrastructureError where it could not be run."""
@@ -45,15 +46,15 @@ class Trials:
         return outcome == "wrong_answer"
 
     def close(self) -> None:
-        """End the sandbox."""
-        if self._sandbox is not None:
-            self._sandbox.close()
+        """End the code runner."""
+        if self._runner is not None:
+            self._runner.close()
 
     def _run(self, program: str, tests: CodeTests) -> tuple[Outcome, str]:
         """All function tests at once: one process is enough to know whether any fails."""
-        if self._sandbox is None:
-            self._sandbox = Sandbox(self._config, slots=1)
+        if self._runner is None:
+            self._runner = build_runner(self._config, slots=1)
         if tests.kind == "function" and tests.entry_point is None:
             tests = replace(tests, asserts=("\n".join(tests.asserts),))
-        verdict = self._sandbox.run(program, tests, stop_early=True)
+        verdict = self._runner.run(program, tests, stop_early=True)
         return verdict.outcome, verdict.detail

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from tracelift_ray.config.models import EngineConfig, JudgeConfig
-from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.config.models import JudgeConfig
+from tracelift_ray.engines.kinds import build_engine, needs_tokenizer, served_model
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
@@ -41,10 +41,9 @@ class AskedModel:
     def identity(self) -> dict[str, Any]:
         """What an answer depends on beside the request: the model, and how it samples."""
         config = self._config
-        served = config.engine.kind == "openai"
         sampling = config.sampling
         return {
-            "model": config.remote.model if served else config.model,
+            "model": served_model(config),
             "prompt": config.prompt,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -82,7 +81,6 @@ class AskedModel:
         return completion.text
 
     async def __aenter__(self) -> AskedModel:
-        quiet_loading(self._config.engine)
         self._render = await asyncio.to_thread(_renderer, self._config)
         try:
             await self._engine.start()
@@ -97,17 +95,8 @@ class AskedModel:
         await self._engine.close()
 
 
-def quiet_loading(engine: EngineConfig) -> None:
-    """Keep transformers' progress bars and load reports out of a build's lines."""
-    if engine.kind == "transformers":
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-
-
 def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
     """How requests become prompts; a chat server applies its own template and needs no tokenizer here."""
-    if config.engine.kind == "openai" and config.remote.api == "chat":
+    if not needs_tokenizer(config.engine, config.remote):
         return lambda text: Prompt((), text, (("user", text),))
     return PromptRenderer(load_tokenizer(config.model), config.prompt).request

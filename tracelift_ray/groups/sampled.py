@@ -14,8 +14,7 @@ from typing import Any
 
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.engines.base import Engine
-from tracelift_ray.engines.kinds import build_engine
-from tracelift_ray.groups.llm import quiet_loading
+from tracelift_ray.engines.kinds import build_engine, served_model
 from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.groups.stages import Refused
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
@@ -44,10 +43,9 @@ class SampledReferences:
     def identity(self) -> dict[str, Any]:
         """What the traces depend on beside the problem and the seed."""
         planner, executor, traces = self._config.planner, self._config.executor, self._config.traces
-        served = executor.engine.kind == "openai"
         return {
             "planner": [planner.model, planner.prompt, planner.sampling.temperature, planner.sampling.max_new_tokens],
-            "executor": [executor.remote.model if served else executor.model, executor.prompt],
+            "executor": [served_model(executor), executor.prompt],
             "sampling": [executor.sampling.temperature, executor.sampling.max_new_tokens],
             "counts": [traces.samples, traces.keep, traces.executions, traces.successes],
         }
@@ -80,7 +78,6 @@ class SampledReferences:
 
     async def __aenter__(self) -> SampledReferences:
         config = self._config
-        quiet_loading(config.planner.engine)
         planner = load_tokenizer(config.planner.model)
         executor = load_tokenizer(config.executor.model)
         settings = SystemSettings(

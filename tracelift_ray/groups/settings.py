@@ -9,6 +9,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, JudgeConfig, PlannerConfig, RemoteConfig
 from tracelift_ray.config.rules import BelowOne, Coefficient, Count, OneOf, PathText, Positive, PositiveCount
 from tracelift_ray.config.schema import OnError, SandboxConfig, VerifierConfig
+from tracelift_ray.engines.kinds import is_remote, needs_tokenizer
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,14 @@ def _check_models(config: BuildGroupsConfig) -> None:
         for name, model in (("planner", config.planner.model), ("executor", config.executor.model)):
             right = "must be a Hugging Face directory, because traces.kind=sampled"
             _require(bool(model), f"{name}.model", model, right)
-        if config.executor.engine.kind == "openai":
+        if is_remote(config.executor.engine):
             _check_server("executor", config.executor.remote)
     if not config.asks_llm:
         return
     llm = config.llm
-    if llm.engine.kind == "openai":
+    if is_remote(llm.engine):
         _check_server("llm", llm.remote)
-    if llm.engine.kind != "openai" or llm.remote.api == "completions":
+    if needs_tokenizer(llm.engine, llm.remote):
         _require(
             bool(llm.model), "llm.model", llm.model, "must be a Hugging Face directory, for its tokenizer at least"
         )
