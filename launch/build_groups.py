@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.groups.settings import BuildGroupsConfig, check_build
+from tracelift_ray.dataset.settings import BuildGroupsConfig, check_build
 
 
 @entry_point("build_groups")
@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     config = to_dataclass(BuildGroupsConfig, cfg)
     check_build(config)
 
-    from tracelift_ray.groups.build import build
+    from tracelift_ray.dataset.build import build
 
     built = asyncio.run(build(config, say=lambda line: print(line, flush=True)))
     outcome = built.outcome

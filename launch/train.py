@@ -42,6 +42,7 @@ async def _train(run: RunConfig) -> int:
     from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.data.sources import resolve_sources
     from tracelift_ray.demo.checks import trace_checks
+    from tracelift_ray.demo.source import demo_problems
     from tracelift_ray.planning.resources import total_cpus
     from tracelift_ray.rl.assembly import (
         HeldOutEvaluation,
@@ -58,7 +59,7 @@ async def _train(run: RunConfig) -> int:
 
     directory = RunDirectory.create(run.run_dir)
     resumed = checkpoint_to_resume(run.resume, directory.checkpoints_path)
-    sources = resolve_sources(run.data, run.seed)
+    sources = resolve_sources(run.data, run.seed, demo_problems)
     settings = system_settings(run)
     fitting = fitting_problems(sources.train, settings, run)
     fitting_heldout = fitting_problems(sources.heldout, settings, run)

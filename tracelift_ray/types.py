@@ -113,6 +113,8 @@ class Problem:
         answer: the reference answer of a math problem, else None.
         tests: the tests of a code problem, else None.
         solution: a worked solution or reference program where the data has one.
+        tests_text: tests or constraints that the data gives as text, stripped and otherwise as it stands; what the
+            reasoning RM reads of them. Empty where there is none.
     """
 
     id: str
@@ -122,6 +124,7 @@ class Problem:
     answer: str | None = None
     tests: CodeTests | None = None
     solution: str | None = None
+    tests_text: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from aiohttp import web
 from launch.entry import CONFIG_DIR
 from tests.hang import HANG_S
 from tests.tiny import make_tiny_llama
-from tests.unit.groups.cases import write_problems
-from tests.unit.groups.configs import build_config
-from tracelift_ray.data.groups import load_groups
+from tests.unit.dataset.cases import write_problems
+from tests.unit.dataset.configs import build_config
 from tracelift_ray.data.problems import write_problems as write_own_form
+from tracelift_ray.data.rubric_records import load_rubric_records
+from tracelift_ray.dataset.build import Built, build
 from tracelift_ray.demo.source import demo_problems
-from tracelift_ray.groups.build import Built, build
 from tracelift_ray.tasks.traces import leaks_answer
 from tracelift_ray.types import MATH_DIMENSIONS, DataError, InfrastructureError
 
@@ -233,7 +233,7 @@ def test_sampled_traces_are_kept_where_the_executor_succeeds_with_them(tmp_path:
         assert 1 <= len(group.positives) <= 2
         assert not any(leaks_answer(group.problem, trace.reasoning) for trace in group.positives)
         assert group.metadata["traces"] == "sampled"
-    assert len(load_groups(tmp_path / "out/train.jsonl")) == len(built.outcome.train)
+    assert len(load_rubric_records(tmp_path / "out/train.jsonl")) == len(built.outcome.train)
 
 
 def test_a_model_in_this_process_that_writes_no_json_leaves_no_group(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import xxhash
 
 from tracelift_ray.data.code_tests import function_tests, read_tests, tests_record
 from tracelift_ray.data.fields import as_text, identifier, items, optional_text, required_text, scalar_text
-from tracelift_ray.data.groups import parse_group
 from tracelift_ray.data.jsonl import Record, RecordError
+from tracelift_ray.data.rubric_records import parse_rubric_record
 from tracelift_ray.data.statement_examples import statement_examples
 from tracelift_ray.types import Problem, Task
 
@@ -143,7 +143,7 @@ def parse_math500(record: Record) -> Problem:
 def parse_groups(record: Record) -> Problem:
     """The problem of a TraceLift group; here, unlike for a reasoning RM, it must have a reference or tests, for code
     at least the examples of its statement."""
-    problem = parse_group(record).problem
+    problem = parse_rubric_record(record).problem
     if problem.task == "code" and problem.tests is None:
         problem = replace(problem, tests=statement_examples(problem.statement))
     if problem.task == "math" and problem.answer is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tracelift_ray.config.schema import JudgeConfig
 from tracelift_ray.engines.base import build_engine
 from tracelift_ray.engines.seeds import request_seed
-from tracelift_ray.groups.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
+from tracelift_ray.reasoning_rm.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.reasoning_rm.rubric import score_of
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.types import ComponentDead, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
