@@ -10,7 +10,7 @@ from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.reasoning_rm.backends import TraceScorer, build_scorer
+from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer
 from tracelift_ray.types import Problem, RubricScore
 
 #: Until a model is loaded, or a service has answered; a judge's engine has its own patience beside it.

@@ -136,7 +136,7 @@ async def first_pass(
     run: RunConfig, config: EvaluateConfig, tasks: list[Task], settings: SystemSettings, store: ResultStore, say: Say
 ) -> Pass:
     """Traces and executions under the run's own executor."""
-    from tracelift_ray.demo.checks import trace_checks
+    from tracelift_ray.demo.source import trace_checks
     from tracelift_ray.reward.needs import reward_needs
 
     manner = Manner(

@@ -13,12 +13,12 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.reasoning_rm.report_settings import RmReportConfig, check_report
+from tracelift_ray.reasoning_rm.report.settings import RmReportConfig, check_report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tracelift_ray.reasoning_rm.report_tables import TextTable
+    from tracelift_ray.reasoning_rm.report.tables import TextTable
 
 
 @entry_point("rm_report")
@@ -30,8 +30,8 @@ def main(cfg: DictConfig) -> None:
     from rich.console import Console
     from transformers.utils import logging
 
-    from tracelift_ray.reasoning_rm.report import make_report, write_report
-    from tracelift_ray.reasoning_rm.report_tables import as_markdown, report_tables
+    from tracelift_ray.reasoning_rm.report.report import make_report, write_report
+    from tracelift_ray.reasoning_rm.report.tables import as_markdown, report_tables
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # it lists the language-model head as unexpected, which a backbone may well have

@@ -27,8 +27,8 @@ from tracelift_ray.types import Task
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from tracelift_ray.reasoning_rm.judge import JudgeScorer
-    from tracelift_ray.reasoning_rm.local import ModelScorer
+    from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
+    from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ async def _serve(config: ServeRmConfig) -> int:
     from aiohttp import web
     from transformers.utils import logging
 
-    from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits
+    from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
 
     logging.disable_progress_bar()
     task = cast(Task, config.task)
@@ -120,11 +120,11 @@ async def _serve(config: ServeRmConfig) -> int:
 def _scorer(config: ReasoningRmConfig) -> tuple[ModelScorer | JudgeScorer, str]:
     """What scores, and its name for people."""
     if config.backend == "judge" and config.judge is not None:
-        from tracelift_ray.reasoning_rm.judge import JudgeScorer
+        from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
 
         served = config.judge.engine.kind == "openai"
         return JudgeScorer(config.judge), config.judge.remote.model if served else config.judge.model
-    from tracelift_ray.reasoning_rm.local import ModelScorer
+    from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
     return ModelScorer(config), config.model
 

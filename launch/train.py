@@ -41,8 +41,7 @@ async def _train(run: RunConfig) -> int:
     from launch.resume import checkpoint_to_resume
     from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.data.sources import resolve_sources
-    from tracelift_ray.demo.checks import trace_checks
-    from tracelift_ray.demo.source import demo_problems
+    from tracelift_ray.demo.source import demo_problems, trace_checks
     from tracelift_ray.planning.resources import total_cpus
     from tracelift_ray.rl.assembly import (
         HeldOutEvaluation,

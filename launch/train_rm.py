@@ -14,13 +14,13 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.reasoning_rm.settings import TrainRmConfig, check_training
+from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig, check_training
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tracelift_ray.reasoning_rm.finish import TrainingResult
-    from tracelift_ray.reasoning_rm.metrics import RmMetrics
+    from tracelift_ray.reasoning_rm.training.finish import TrainingResult
+    from tracelift_ray.reasoning_rm.training.metrics import RmMetrics
 
 
 @entry_point("train_rm")
@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     check_training(config)
 
     _quieten(config.device)
-    from tracelift_ray.reasoning_rm.training import train
+    from tracelift_ray.reasoning_rm.training.trainer import train
 
     print_result(train(config), config.output)
 

@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace
-from tracelift_ray.reasoning_rm.settings import LoraSettings, LossSettings, RankSettings, TrainRmConfig
+from tracelift_ray.reasoning_rm.training.settings import LoraSettings, LossSettings, RankSettings, TrainRmConfig
 from tracelift_ray.types import Problem
 
 

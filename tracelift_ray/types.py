@@ -6,6 +6,7 @@ and mean the same thing in the library, in Ray actors and in the files of a run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -39,6 +40,9 @@ CODE_DIMENSIONS = (
     "action_support",
     "non_leakage",
 )
+TOP_LABEL = 4
+#: Share of the labels' score in q; the rest is the total (paper, arXiv 2605.03862).
+DERIVED_WEIGHT = 0.5
 
 
 def rubric_dimensions(task: Task) -> tuple[str, ...]:
@@ -69,6 +73,13 @@ class ComponentDead(InfrastructureError):
 
 class DataError(ValueError):
     """An input file or one of its records is unusable. The message names file, line, field and rule."""
+
+
+def first_failure(failure: BaseException) -> BaseException:
+    """The first failure inside nested exception groups: the one that ended the other tasks of a task group."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 @dataclass(frozen=True)
@@ -214,6 +225,12 @@ class RubricScore:
     total: float
     score: float
     truncated: bool = False
+
+    @classmethod
+    def of(cls, labels: Sequence[float], total: float) -> RubricScore:
+        """The score q of five labels in [0, 4], which weigh the same, and a total in [0, 1]."""
+        derived = sum(labels) / (TOP_LABEL * len(labels))
+        return cls(tuple(map(float, labels)), total, DERIVED_WEIGHT * derived + (1 - DERIVED_WEIGHT) * total)
 
 
 @dataclass(frozen=True)

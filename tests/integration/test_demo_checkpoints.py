@@ -16,7 +16,7 @@ from tracelift_ray.demo.tokenizer import build_tokenizer
 from tracelift_ray.demo.traces import artifact_of, clean_lines, render
 from tracelift_ray.demo.training import Recipe, fit, new_language_model
 from tracelift_ray.demo.world import read_statement
-from tracelift_ray.reasoning_rm.scorer import RubricScorer
+from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.types import Task
 

@@ -24,9 +24,8 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tracelift_ray.demo.source import demo_groups
 from tracelift_ray.planning.resources import demands
-from tracelift_ray.reasoning_rm.local import ModelScorer
-from tracelift_ray.reasoning_rm.scorer import RubricScorer
-from tracelift_ray.reasoning_rm.service import ScoringService, ServiceLimits
+from tracelift_ray.reasoning_rm.scoring.local import ModelScorer, RubricScorer
+from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
 from tracelift_ray.types import MATH_DIMENSIONS, InfrastructureError, Problem, RubricScore
 
 ROOT = Path(__file__).resolve().parents[2]

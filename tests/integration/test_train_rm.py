@@ -17,7 +17,7 @@ from tests.rm_groups import adding_groups
 from tests.tiny import make_tiny_llama
 from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
 from tracelift_ray.data.rubric_records import write_rubric_records
-from tracelift_ray.reasoning_rm.scorer import RubricScorer
+from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
 
 ROOT = Path(__file__).resolve().parents[2]
 

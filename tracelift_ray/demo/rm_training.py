@@ -32,12 +32,12 @@ from tracelift_ray.demo.tokenizer import build_tokenizer
 from tracelift_ray.demo.traces import clean_lines, is_valid, render
 from tracelift_ray.demo.training import Recipe, minimize
 from tracelift_ray.demo.world import WordProblem, draw_problem
-from tracelift_ray.reasoning_rm.dataset import dimension_names
-from tracelift_ray.reasoning_rm.inputs import render_input
-from tracelift_ray.reasoning_rm.losses import RubricTargets, rubric_loss
-from tracelift_ray.reasoning_rm.model import ReasoningRewardModel
-from tracelift_ray.reasoning_rm.prefixes import PrefixTree, TreeBatch, build_tree, collate_trees
-from tracelift_ray.reasoning_rm.settings import LossSettings
+from tracelift_ray.reasoning_rm.model.inputs import render_input
+from tracelift_ray.reasoning_rm.model.prefixes import PrefixTree, TreeBatch, build_tree, collate_trees
+from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel
+from tracelift_ray.reasoning_rm.training.data import dimension_names
+from tracelift_ray.reasoning_rm.training.losses import RubricTargets, rubric_loss
+from tracelift_ray.reasoning_rm.training.settings import LossSettings
 
 NEW_LAYERS = 3
 RECIPE = Recipe(steps=2200, rows_per_step=12, lr=1.5e-3, warmup_steps=50)

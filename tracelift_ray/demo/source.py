@@ -7,9 +7,10 @@ statement for ever. Train and held-out problems never share a statement.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
+from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace
 from tracelift_ray.demo.flaws import KINDS, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
@@ -124,3 +125,10 @@ def group_of(world: WordProblem, flawed: Iterable[tuple[str, str]]) -> RubricRec
 def _labelled(world: WordProblem, reasoning: str, kind: str | None) -> RubricTrace:
     labels = rubric_labels(world, reasoning)
     return RubricTrace(reasoning, labels, rubric_total(labels), kind)
+
+
+def trace_checks(data: DataConfig) -> dict[str, Callable[[Problem, str], bool]]:
+    """What can be checked of a trace beyond the executor's success: ``trace_validity`` where every problem is of this
+    world, else nothing."""
+    sources = (*data.train, *data.heldout)
+    return {"trace_validity": trace_is_valid} if all(source.startswith("demo:") for source in sources) else {}

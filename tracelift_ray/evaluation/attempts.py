@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult
-from tracelift_ray.failures import first_failure
 from tracelift_ray.tasks.traces import leaks_answer, mask_answer
-from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, RubricScore, Trace
+from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, RubricScore, Trace, first_failure
 
 TRACES = ("greedy", "sampled")
 #: Marks the seeds of evaluations, so that they share no samples with training.

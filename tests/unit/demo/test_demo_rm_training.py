@@ -14,8 +14,8 @@ from tracelift_ray.demo.tokenizer import build_tokenizer, vocabulary
 from tracelift_ray.demo.traces import is_valid
 from tracelift_ray.demo.training import Recipe
 from tracelift_ray.demo.world import read_statement
-from tracelift_ray.reasoning_rm.batching import InputEncoder
-from tracelift_ray.reasoning_rm.prefixes import build_tree
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
+from tracelift_ray.reasoning_rm.model.prefixes import build_tree
 
 EXECUTOR = Path(tracelift_ray.demo.__file__).parent / "checkpoints" / "executor"
 WORLD = read_statement("math", "tom has 7 pens . then buys 5 more . then gives ann 3 back . how many pens now ?")

@@ -10,7 +10,7 @@ from tracelift_ray.demo.tokenizer import build_tokenizer, vocabulary
 from tracelift_ray.demo.traces import artifact_of, clean_lines, render
 from tracelift_ray.demo.training import Part, collate_rows
 from tracelift_ray.demo.world import read_statement
-from tracelift_ray.reasoning_rm.inputs import render_input
+from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.tiny import make_tiny_llama
-from tracelift_ray.reasoning_rm.model import ReasoningRewardModel
+from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel
 from tracelift_ray.types import MATH_DIMENSIONS
 
 

@@ -16,7 +16,7 @@ from tracelift_ray.dataset.llm.model import AskedModel, RequestTooLong
 from tracelift_ray.dataset.pipeline.rule_stages import problem_rng
 from tracelift_ray.dataset.pipeline.stages import Flawed, Submission
 from tracelift_ray.dataset.settings import PerturbConfig
-from tracelift_ray.reasoning_rm.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
+from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.types import Problem
 
 

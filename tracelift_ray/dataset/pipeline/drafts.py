@@ -18,8 +18,7 @@ from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.dataset.pipeline.clean import JudgedTrace
 from tracelift_ray.dataset.pipeline.stages import Flawed, JudgeStage, PerturbStage, ReferenceStage, Refused, Submission
 from tracelift_ray.dataset.pipeline.store import ItemStore
-from tracelift_ray.failures import first_failure
-from tracelift_ray.types import Problem
+from tracelift_ray.types import Problem, first_failure
 
 Say = Callable[[str], None]
 

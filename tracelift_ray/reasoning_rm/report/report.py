@@ -1,0 +1,196 @@
+"""The report on whether a reward model is honest: against what needs no understanding, and over a training run.
+
+On held-out groups the model is put beside a model that is shown the trace alone, a rule that looks at the length
+alone, and a language model's likelihood of the trace: what these reach can be had without judging the reasoning. On a
+run's own traces its score is followed beside success, uplift and an independent judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.data.rubric_records import RubricRecord, load_rubric_records
+from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes
+from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, shows_problem
+from tracelift_ray.reasoning_rm.report.drift import Drift, RunTrace, measure_drift, read_run
+from tracelift_ray.reasoning_rm.report.likelihood import TraceLikelihood
+from tracelift_ray.reasoning_rm.report.rankings import Interval, Ranking, advantage, rank_by
+from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
+from tracelift_ray.reasoning_rm.scoring.kinds import build_scorer
+from tracelift_ray.reasoning_rm.scoring.local import load_encoder
+from tracelift_ray.reasoning_rm.training.data import EncodedGroup, encode_groups, split_groups
+from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, ScoredGroup, measure
+from tracelift_ray.reasoning_rm.training.passes import score_groups
+from tracelift_ray.tracking.run_dir import write_whole
+from tracelift_ray.types import DataError
+
+Say = Callable[[str], None]
+REWARD_MODEL, TRACE_ONLY, LIKELIHOOD, LENGTH = "reasoning RM", "trace only", "likelihood", "length"
+#: Traces that the judge is asked about at a time.
+_JUDGED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class HeldOutReport:
+    """The model on held-out groups.
+
+    Attributes:
+        rankings: of the reward model first, then of what it is compared with.
+        advantages: of the reward model over each of the others, in share of pairs, by name.
+    """
+
+    metrics: RmMetrics
+    rankings: tuple[Ranking, ...]
+    advantages: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class RmReport:
+    """A whole report; a part that was not asked for is None."""
+
+    model: str
+    heldout: HeldOutReport | None
+    drift: Drift | None
+
+
+def make_report(config: RmReportConfig, say: Say) -> RmReport:
+    """Measures what the configuration asks for.
+
+    Raises:
+        DataError: a model, the groups or the run cannot be used.
+        ConfigError: ``share_prefixes`` does not suit a backbone.
+        InfrastructureError: the judge failed.
+    """
+    drift = None
+    if config.run is not None:
+        traces = read_run(config.run)
+        say(f"{len(traces)} scored traces in {config.run}")
+        if config.judge is not None:
+            traces = asyncio.run(judge_traces(traces, config.judge, config.judge_traces))
+        drift = measure_drift(traces, config.windows)
+    heldout = None if config.groups is None else _held_out(config, _groups(config, config.groups, say), say)
+    return RmReport(config.model, heldout, drift)
+
+
+def write_report(report: RmReport, config: RmReportConfig, table: str) -> Path:
+    """Writes ``report.json``, ``report.md`` (``table``) and ``report.png``; returns their directory."""
+    from tracelift_ray.reasoning_rm.report.figures import draw_report
+
+    out = Path(config.out) if config.out is not None else Path(config.model) / "report"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "report.json", json.dumps(_plain(report), indent=1) + "\n")
+        write_whole(out / "report.md", table)
+        draw_report(report, out / "report.png")
+    except OSError as error:
+        raise DataError(f"out={out} cannot be written: {error.strerror or error}") from error
+    return out
+
+
+async def judge_traces(traces: Sequence[RunTrace], config: ReasoningRmConfig, count: int) -> list[RunTrace]:
+    """The traces, ``count`` of them, evenly over the run, with the judge's score.
+
+    Raises:
+        InfrastructureError: the judge could not be asked, or gave no score.
+    """
+    chosen = sorted({len(traces) * number // min(count, len(traces)) for number in range(min(count, len(traces)))})
+    scorer = build_scorer(config)
+    judged = list(traces)
+    try:
+        await scorer.start()
+        for start in range(0, len(chosen), _JUDGED_AT_ONCE):
+            places = chosen[start : start + _JUDGED_AT_ONCE]
+            scores = await asyncio.gather(*(scorer.score(traces[at].problem, traces[at].reasoning) for at in places))
+            for at, score in zip(places, scores, strict=True):
+                judged[at] = replace(traces[at], judge=score.score)
+    finally:
+        await scorer.close()
+    return judged
+
+
+def _groups(config: RmReportConfig, path: str, say: Say) -> list[RubricRecord]:
+    loaded = load_rubric_records(path)
+    say(loaded.report.summary())
+    groups = list(loaded.records)
+    if config.heldout_fraction < 1:
+        groups = split_groups(groups, config.heldout_fraction)[1]
+    groups = groups[: config.limit or None]
+    if not groups:
+        raise DataError(f"{path} holds no usable group")
+    return groups
+
+
+def _held_out(config: RmReportConfig, groups: Sequence[RubricRecord], say: Say) -> HeldOutReport:
+    say(f"scoring {len(groups)} held-out groups with {config.model}")
+    scored, names = _scored(config, config.model, groups)
+    rankings = [rank_by(REWARD_MODEL, scored, lambda trace: trace.score)]
+    if config.trace_only is not None:
+        say(f"scoring them with {config.trace_only}")
+        rankings.append(rank_by(TRACE_ONLY, _blind(config, config.trace_only, groups), lambda trace: trace.score))
+    if config.backbone is not None:
+        say(f"asking {config.backbone} how likely they are")
+        rankings.append(rank_by(LIKELIHOOD, _likelihoods(config, config.backbone, groups, scored), lambda t: t.score))
+    longer = rank_by(LENGTH, scored, lambda trace: trace.length)
+    shorter = rank_by(LENGTH, scored, lambda trace: -trace.length)
+    rankings.append(max(longer, shorter, key=lambda ranking: ranking.pairs.value))
+    others = rankings[1:]
+    advantages = {ranking.name: advantage(rankings[0], ranking) for ranking in others}
+    return HeldOutReport(measure(scored, names), tuple(rankings), advantages)
+
+
+def _scored(
+    config: RmReportConfig, path: str, groups: Sequence[RubricRecord]
+) -> tuple[list[ScoredGroup], tuple[str, ...]]:
+    """What the reward model in ``path`` says of the groups, and its dimensions."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = ReasoningRewardModel.from_pretrained(path, device=device)
+    if config.share_prefixes:
+        check_shared_prefixes(model.model)
+    encoder = load_encoder(path, model, config.max_length)
+    encoded: list[EncodedGroup] = encode_groups(groups, encoder, config.max_tests)
+    with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+        scored = score_groups(
+            model,
+            encoded,
+            encoder.pad_id,
+            batch_tokens=config.batch_tokens,
+            share_prefixes=config.share_prefixes,
+        )
+    return scored, tuple(model.config.rm_dimension_names)
+
+
+def _blind(config: RmReportConfig, path: str, groups: Sequence[RubricRecord]) -> list[ScoredGroup]:
+    if shows_problem(ReasoningRewardModel.from_pretrained(path).config):
+        raise DataError(f"trace_only={path} is a model that is shown the problem; train one with show_problem=false")
+    return _scored(config, path, groups)[0]
+
+
+def _likelihoods(
+    config: RmReportConfig, path: str, groups: Sequence[RubricRecord], scored: Sequence[ScoredGroup]
+) -> list[ScoredGroup]:
+    """The scored groups with the likelihood of each trace in the place of its score."""
+    model = TraceLikelihood(path, config.dtype, config.max_length)
+    result = []
+    for group, known in zip(groups, scored, strict=True):
+        texts = [trace.reasoning for trace in (*group.positives, *group.negatives)]
+        values = iter(model.of(group.problem.statement, texts))
+        good = tuple(replace(trace, score=next(values)) for trace in known.positives)
+        flawed = tuple(replace(trace, score=next(values)) for trace in known.negatives)
+        result.append(ScoredGroup(good, flawed))
+    return result
+
+
+def _plain(report: RmReport) -> dict[str, object]:
+    """For JSON; without each group's counts, which only the intervals need."""
+    values = dataclasses.asdict(report)
+    for ranking in (values["heldout"] or {}).get("rankings", ()):
+        del ranking["by_group"]
+    return values

@@ -1,0 +1,90 @@
+"""Scores traces by asking a language model for the rubric, for runs that have no reasoning RM yet.
+
+The reply must be the JSON that was asked for. One that is not is shown to the model once for repair; what still cannot
+be read is an infrastructure error and never a score.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tracelift_ray.config.schema import JudgeConfig
+from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.seeds import request_seed
+from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
+from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
+from tracelift_ray.types import ComponentDead, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
+
+COMPONENT = "reasoning_rm"
+#: What ends the reply of a base model, which would go on; a chat model ends its turn, perhaps with a fence behind it.
+_PLAIN_STOP = ("}",)
+
+
+class JudgeScorer:
+    """Implements ``kinds.TraceScorer`` with the model that ``config`` names.
+
+    Args:
+        seed: of sampled replies; greedy ones need none.
+    """
+
+    def __init__(self, config: JudgeConfig, seed: int = 0) -> None:
+        self._config = config
+        self._seed = seed
+        self._engine = build_engine(config.engine, config.model, trainable=False, remote=config.remote, seed=seed)
+
+    async def start(self) -> None:
+        """Load the model, or see that the server has it."""
+        self._render = await asyncio.to_thread(_renderer, self._config)
+        await self._engine.start()
+
+    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
+        """The judge's rubric of one trace.
+
+        Args:
+            max_length: of no effect; what does not fit the judge's context is refused, not cut.
+
+        Raises:
+            InfrastructureError: no reply, one that cannot be read after its repair, or a trace that is too long.
+        """
+        reply = await self._reply(judge_prompt(problem, reasoning), problem, reasoning)
+        try:
+            judgement = parse_judgement(reply, problem.task)
+        except JudgementError as error:
+            repaired = await self._reply(repair_prompt(reply, error, problem.task), problem, reasoning)
+            try:
+                judgement = parse_judgement(repaired, problem.task)
+            except JudgementError as again:
+                raise InfrastructureError(
+                    COMPONENT, f"the judge's reply and its repair cannot be read: {again}"
+                ) from again
+        return RubricScore.of(judgement.rubric.labels, judgement.rubric.total)
+
+    async def close(self) -> None:
+        """End the engine and its processes."""
+        await self._engine.close()
+
+    async def _reply(self, request: str, problem: Problem, reasoning: str) -> str:
+        sampling = self._config.sampling
+        params = SamplingParams(
+            sampling.max_new_tokens,
+            sampling.temperature,
+            sampling.top_p,
+            stop=_PLAIN_STOP if self._config.prompt == "plain" else (),
+            seed=request_seed(self._seed, "judge", problem.id, reasoning) if sampling.seeded else None,
+        )
+        try:
+            (completion,) = await self._engine.generate(self._render(request), params)
+        except ComponentDead as error:
+            raise ComponentDead(COMPONENT, f"judge: {error.cause}") from error
+        except (InfrastructureError, ValueError) as error:  # ValueError: it does not fit the context
+            cause = error.cause if isinstance(error, InfrastructureError) else str(error)
+            raise InfrastructureError(COMPONENT, f"judge: {cause}") from error
+        return completion.text
+
+
+def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
+    """How requests become prompts; a chat server applies its own template and needs no tokenizer here."""
+    if config.engine.kind == "openai" and config.remote.api == "chat":
+        return lambda text: Prompt((), text, (("user", text),))
+    return PromptRenderer(load_tokenizer(config.model), config.prompt).request

@@ -1,0 +1,124 @@
+"""Scores traces with a reasoning RM in this process, off the event loop and in batches that form by themselves.
+
+The promise: a pair's score is the same alone and in any batch (to 1e-5 in float32), each distinct pair is computed
+once, scores come back in the order asked, and a score is a finite number or there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer
+
+from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder, budget_batches, collate
+from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RubricOutput, shows_problem
+from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
+from tracelift_ray.types import TOP_LABEL, InfrastructureError, Problem, RubricScore
+
+#: Traces of one pass; more would keep those that come first from their scores.
+PASS_SIZE = 256
+
+
+@dataclass(frozen=True)
+class _Asked:
+    problem: Problem
+    reasoning: str
+    max_length: int | None
+
+
+class ModelScorer:
+    """Implements ``kinds.TraceScorer`` with the model that ``config`` names."""
+
+    def __init__(self, config: ReasoningRmConfig) -> None:
+        self._config = config
+        self._gatherer: Gatherer[_Asked, RubricScore] | None = None
+
+    async def start(self) -> None:
+        """Load the model. Raises ``RewardModelError`` where there is none."""
+        self._scorer = await asyncio.to_thread(RubricScorer, self._config)
+        self._gatherer = Gatherer(self._score_all, batch_size=PASS_SIZE)
+
+    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
+        """The rubric score of one trace; ``max_length`` cuts it shorter than the configuration does."""
+        assert self._gatherer is not None, "start comes first"
+        return await self._gatherer.ask(_Asked(problem, reasoning, max_length))
+
+    async def close(self) -> None:
+        """Stop scoring."""
+        if self._gatherer is not None:
+            await self._gatherer.close()
+
+    async def _score_all(self, asked: Sequence[_Asked]) -> list[RubricScore]:
+        items = [(each.problem, each.reasoning) for each in asked]
+        return await asyncio.to_thread(self._scorer.score, items, [each.max_length for each in asked])
+
+
+def load_encoder(path: str | Path, model: ReasoningRewardModel, max_length: int) -> InputEncoder:
+    """The tokenizer of the reward model in ``path``, and what that model is shown."""
+    tokenizer = AutoTokenizer.from_pretrained(str(path))
+    return InputEncoder(tokenizer, max_length, show_problem=shows_problem(model.config))
+
+
+class RubricScorer:
+    """A reward model on one device, CUDA where there is one.
+
+    Args:
+        config: ``model`` is the reward model's directory; ``dtype`` is float32, bfloat16, float16 or auto (as saved).
+
+    Raises:
+        RewardModelError: the directory is missing, has no weights, or holds something else.
+    """
+
+    def __init__(self, config: ReasoningRmConfig) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._max_batch_tokens = config.max_batch_tokens
+        dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+        self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype, device=device)
+        self._encoder = load_encoder(config.model, self._model, config.max_length)
+
+    def score(
+        self, items: Sequence[tuple[Problem, str]], max_lengths: Sequence[int | None] | None = None
+    ) -> list[RubricScore]:
+        """One score for each (problem, reasoning), in order.
+
+        Args:
+            max_lengths: where given, for each item a cut in tokens below the configured one; None: the configured one.
+
+        Raises:
+            InfrastructureError: the model could not compute, or computed something that is no number.
+        """
+        asked = zip(items, max_lengths if max_lengths is not None else [None] * len(items), strict=True)
+        first: dict[tuple[Problem, str, int | None], int] = {}
+        places = [first.setdefault((*item, length), len(first)) for item, length in asked]
+        try:
+            scores = self._score_distinct(list(first))
+        except RuntimeError as error:  # torch's out-of-memory and device errors
+            cause = str(error).strip().splitlines()[0]
+            raise InfrastructureError("reasoning_rm", f"{type(error).__name__}: {cause}") from error
+        return [scores[place] for place in places]
+
+    @torch.inference_mode()
+    def _score_distinct(self, items: Sequence[tuple[Problem, str, int | None]]) -> list[RubricScore]:
+        whole = self._encoder.encode([(problem, reasoning) for problem, reasoning, _ in items])
+        encoded = [row if item[2] is None else row.cut(item[2]) for row, item in zip(whole, items, strict=True)]
+        scores: dict[int, RubricScore] = {}
+        for positions in budget_batches([len(item) for item in encoded], self._max_batch_tokens):
+            chosen = [encoded[position] for position in positions]
+            batch = collate(chosen, self._encoder.pad_id, self._model.device)
+            output = self._model(batch.input_ids, batch.attention_mask)
+            scores.update(zip(positions, _to_scores(output, chosen), strict=True))
+        return [scores[position] for position in range(len(items))]
+
+
+def _to_scores(output: RubricOutput, inputs: Sequence[EncodedInput]) -> list[RubricScore]:
+    """Plain Python values from one batch's output."""
+    if not bool(output.score.isfinite().all()):
+        raise InfrastructureError("reasoning_rm", "the model's score is not a number; check its weights and dtype")
+    labels = (output.expected_labels * TOP_LABEL / (output.label_logits.shape[-1] - 1)).tolist()
+    rows = zip(labels, output.total.tolist(), output.score.tolist(), inputs, strict=True)
+    return [RubricScore(tuple(row), total, score, item.truncated) for row, total, score, item in rows]

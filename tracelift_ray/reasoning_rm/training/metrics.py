@@ -1,0 +1,180 @@
+"""How well a reasoning RM ranks and labels groups that it was not trained on."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from tracelift_ray.reasoning_rm.training.measures import Calibration, calibrate, centred, correlation
+
+
+@dataclass(frozen=True)
+class ScoredTrace:
+    """A judged trace and what the model says of it.
+
+    Attributes:
+        labels: the judge's, each 0..4.
+        predicted: the likeliest label of each head.
+        total, predicted_total: the judge's total and the total head's, in [0, 1].
+        score: q in [0, 1].
+        length: of the trace, in characters.
+        kind: how a negative is flawed, where that is known.
+    """
+
+    labels: tuple[int, ...]
+    predicted: tuple[int, ...]
+    total: float
+    predicted_total: float
+    score: float
+    length: int
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """A group's traces, at least one of each."""
+
+    positives: tuple[ScoredTrace, ...]
+    negatives: tuple[ScoredTrace, ...]
+
+    @property
+    def traces(self) -> tuple[ScoredTrace, ...]:
+        return (*self.positives, *self.negatives)
+
+
+@dataclass(frozen=True)
+class LengthBias:
+    """Correlation with a trace's length in [-1, 1], of the model's q and of the judge's total; None: one is constant.
+
+    Attributes:
+        score, judged: over all traces.
+        score_within, judged_within: within groups, after each group's means are taken off.
+    """
+
+    score: float | None
+    judged: float | None
+    score_within: float | None
+    judged_within: float | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a model that reads nothing would reach on the same groups: the figures that others have to beat.
+
+    Attributes:
+        group_accuracy: of scores at random, the mean over groups of the chance that every positive comes first.
+        total_mae, total_rmse: of the best constant total, the median and the mean.
+        dimension_accuracy: of each dimension's most frequent label.
+    """
+
+    group_accuracy: float
+    total_mae: float
+    total_rmse: float
+    dimension_accuracy: dict[str, float]
+    pair_accuracy: float = 0.5
+
+
+@dataclass(frozen=True)
+class RmMetrics:
+    """Quality on some groups; shares lie in [0, 1].
+
+    Attributes:
+        pair_accuracy: share of (positive, negative) pairs of a group with the positive's score strictly higher.
+        group_accuracy: share of groups whose every positive scores higher than every negative.
+        mean_margin: mean of q_positive - q_negative over the pairs, in [-1, 1].
+        total_mae, total_rmse: mean, and root mean square, of |predicted - judged| total over all traces.
+        dimension_accuracy: share of traces with the judge's label, by dimension.
+        kind_accuracy: pair accuracy by kind of flaw, and the number of its pairs.
+        calibration: of the predicted total against the judged one.
+        reference: the same measures of a model that reads nothing.
+    """
+
+    groups: int
+    traces: int
+    pair_accuracy: float
+    group_accuracy: float
+    mean_margin: float
+    total_mae: float
+    total_rmse: float
+    dimension_accuracy: dict[str, float]
+    kind_accuracy: dict[str, tuple[float, int]]
+    calibration: Calibration
+    length_bias: LengthBias
+    reference: Reference
+
+
+def measure(groups: Sequence[ScoredGroup], dimension_names: Sequence[str]) -> RmMetrics:
+    """The metrics of at least one group; equal scores count as wrong."""
+    margins: list[float] = []
+    by_kind: defaultdict[str, list[bool]] = defaultdict(list)
+    for group in groups:
+        for negative in group.negatives:
+            for positive in group.positives:
+                margins.append(positive.score - negative.score)
+                by_kind[negative.kind or "unnamed"].append(positive.score > negative.score)
+    traces = [trace for group in groups for trace in group.traces]
+    right = [[a == b for a, b in zip(trace.predicted, trace.labels, strict=True)] for trace in traces]
+    return RmMetrics(
+        groups=len(groups),
+        traces=len(traces),
+        pair_accuracy=_mean(margin > 0 for margin in margins),
+        group_accuracy=_mean(_lowest(group.positives) > _highest(group.negatives) for group in groups),
+        mean_margin=_mean(margins),
+        total_mae=_mean(abs(trace.predicted_total - trace.total) for trace in traces),
+        total_rmse=math.sqrt(_mean((trace.predicted_total - trace.total) ** 2 for trace in traces)),
+        dimension_accuracy={name: _mean(row[i] for row in right) for i, name in enumerate(dimension_names)},
+        kind_accuracy={kind: (_mean(hits), len(hits)) for kind, hits in sorted(by_kind.items())},
+        calibration=calibrate([trace.predicted_total for trace in traces], [trace.total for trace in traces]),
+        length_bias=_length_bias(groups),
+        reference=_reference(groups, traces, dimension_names),
+    )
+
+
+def _length_bias(groups: Sequence[ScoredGroup]) -> LengthBias:
+    by_group = [group.traces for group in groups]
+    lengths, scores, totals = (
+        [[getter(trace) for trace in traces] for traces in by_group]
+        for getter in (attrgetter("length"), attrgetter("score"), attrgetter("total"))
+    )
+    return LengthBias(
+        score=correlation(_flat(lengths), _flat(scores)),
+        judged=correlation(_flat(lengths), _flat(totals)),
+        score_within=correlation(centred(lengths), centred(scores)),
+        judged_within=correlation(centred(lengths), centred(totals)),
+    )
+
+
+def _reference(
+    groups: Sequence[ScoredGroup], traces: Sequence[ScoredTrace], dimension_names: Sequence[str]
+) -> Reference:
+    middle = statistics.median(trace.total for trace in traces)
+    columns = zip(dimension_names, zip(*(trace.labels for trace in traces), strict=True), strict=True)
+    return Reference(
+        group_accuracy=_mean(
+            1 / math.comb(len(group.positives) + len(group.negatives), len(group.positives)) for group in groups
+        ),
+        total_mae=_mean(abs(trace.total - middle) for trace in traces),
+        total_rmse=statistics.pstdev(trace.total for trace in traces),
+        dimension_accuracy={name: max(Counter(labels).values()) / len(labels) for name, labels in columns},
+    )
+
+
+def _lowest(traces: Iterable[ScoredTrace]) -> float:
+    return min(trace.score for trace in traces)
+
+
+def _highest(traces: Iterable[ScoredTrace]) -> float:
+    return max(trace.score for trace in traces)
+
+
+def _flat(groups: Iterable[Iterable[float]]) -> list[float]:
+    return [value for group in groups for value in group]
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)

@@ -1,0 +1,93 @@
+"""Groups through the reward model: forward passes over whole groups, and what they cost in tokens.
+
+Rows of an output lie group by group, each group's traces in their order, however the groups were laid out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tracelift_ray.reasoning_rm.model.batching import budget_batches, collate
+from tracelift_ray.reasoning_rm.model.prefixes import PrefixTree, build_tree, collate_trees
+from tracelift_ray.reasoning_rm.model.reward_model import RubricOutput
+from tracelift_ray.reasoning_rm.training.data import EncodedGroup, EncodedTrace
+from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace
+
+
+@dataclass(frozen=True)
+class PreparedGroup:
+    """Traces of one problem that go through the model together.
+
+    Attributes:
+        tree: their tokens with shared prefixes; None where each trace is a row of its own.
+    """
+
+    traces: tuple[EncodedTrace, ...]
+    tree: PrefixTree | None
+
+    @property
+    def tokens(self) -> int:
+        """What the group costs, padding between its own rows included."""
+        if self.tree is not None:
+            return len(self.tree)
+        return len(self.traces) * max(len(trace.input) for trace in self.traces)
+
+
+def prepare(traces: Sequence[EncodedTrace], share_prefixes: bool) -> PreparedGroup:
+    """One group, its (first) positive first."""
+    tree = build_tree([trace.input.token_ids for trace in traces]) if share_prefixes else None
+    return PreparedGroup(tuple(traces), tree)
+
+
+def forward(model: Any, groups: Sequence[PreparedGroup], pad_id: int, device: torch.device) -> RubricOutput:
+    """The output for every trace of at least one group, all prepared in the same way."""
+    trees = [group.tree for group in groups if group.tree is not None]
+    if trees:
+        tree = collate_trees(trees, pad_id, device)
+        return model(tree.input_ids, tree.attention_mask, position_ids=tree.position_ids, ends=tree.ends)
+    batch = collate([trace.input for group in groups for trace in group.traces], pad_id, device)
+    return model(batch.input_ids, batch.attention_mask)
+
+
+@torch.no_grad()
+def score_groups(
+    model: Any,
+    groups: Sequence[EncodedGroup],
+    pad_id: int,
+    *,
+    batch_tokens: int,
+    share_prefixes: bool,
+) -> list[ScoredGroup]:
+    """What a model in ``eval`` mode says of every trace of every group.
+
+    Args:
+        batch_tokens: of one pass, padding included.
+    """
+    prepared = [prepare(group.traces, share_prefixes) for group in groups]
+    scored: list[list[ScoredTrace]] = [[] for _ in groups]
+    for positions in budget_batches([group.tokens for group in prepared], batch_tokens):
+        chosen = [prepared[position] for position in positions]
+        rows = iter(scored_traces(chosen, forward(model, chosen, pad_id, model.device)))
+        for position, group in zip(positions, chosen, strict=True):
+            scored[position] = [next(rows) for _ in group.traces]
+    return scored_groups(groups, scored)
+
+
+def scored_groups(groups: Sequence[EncodedGroup], scored: Sequence[Sequence[ScoredTrace]]) -> list[ScoredGroup]:
+    """The scored traces of each group, positives first, as groups again."""
+    return [
+        ScoredGroup(tuple(traces[: len(group.positives)]), tuple(traces[len(group.positives) :]))
+        for group, traces in zip(groups, scored, strict=True)
+    ]
+
+
+def scored_traces(groups: Sequence[PreparedGroup], output: RubricOutput) -> list[ScoredTrace]:
+    """Plain values of every trace, group by group."""
+    traces = [trace for group in groups for trace in group.traces]
+    predicted = output.label_logits.argmax(-1).tolist()
+    rows = zip(traces, predicted, output.total.tolist(), output.score.tolist(), strict=True)
+    return [ScoredTrace(t.labels, tuple(p), t.total, total, q, t.length, t.kind) for t, p, total, q in rows]
