@@ -1,8 +1,8 @@
-"""Flaws in plans, by rule: the program behind a plan is changed in one place and narrated again in the same words.
+"""Flaws in plans, by rule: the program behind a plan is changed in one place and narrated again.
 
 So a flawed plan is as fluent as a good one and differs from it only where the program differs. A changed program has
-to fail the problem's tests before its plan counts as flawed. Needless work and leaked program text change no result;
-those two are put into the text of a step.
+to fail the problem's tests before its plan counts as flawed; one that only does needless work has to pass them. A
+leaked line of the program changes no result: it is put into a step.
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from tracelift_ray.dataset.code_rules.mutations import STRUCTURE, Mutation, mutations
-from tracelift_ray.dataset.code_rules.names import Name
-from tracelift_ray.dataset.code_rules.narration import Vocabulary, narrate, render
-from tracelift_ray.dataset.code_rules.plainer import CHANGED
-from tracelift_ray.dataset.code_rules.program import Program
+from tracelift_ray.dataset.code_rules.mutations import COMPLEXITY, STRUCTURE, mutations
+from tracelift_ray.dataset.code_rules.narration import Line, narrate, render
+from tracelift_ray.dataset.code_rules.program import Program, read_program
 from tracelift_ray.dataset.code_rules.rubrics import KINDS
-from tracelift_ray.dataset.code_rules.shapes import Shape
-from tracelift_ray.dataset.code_rules.slowdowns import slow_results, slowdowns
-from tracelift_ray.dataset.code_rules.statements import Line
-from tracelift_ray.dataset.code_rules.text_flaws import text_flaws
-from tracelift_ray.dataset.code_rules.traces import Plan, plan_of
 from tracelift_ray.dataset.code_rules.trials import Trials
 from tracelift_ray.dataset.pipeline.stages import Flawed, Refused
-from tracelift_ray.types import CodeTests, Problem
+from tracelift_ray.types import Problem
 
-COMPLEXITY, LEAK = "wrong_complexity", "leaked_implementation"
+LEAK = "leaked_implementation"
 #: A flaw may change so many lines of a plan, since a dropped branch takes its lines with it.
 MAX_CHANGED_LINES = 4
 _MAX_LEAK_CHARS = 90
+_LEAKING = ("`{}`", "write `{}`", "use the line `{}`", "the code is {}", "in code: {}", "put down {}")
+Lines = tuple[Line, ...]
 
 
 class CodePerturber:
@@ -46,152 +41,78 @@ class CodePerturber:
         self._trials = trials
 
     def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[Flawed]:
-        """As ``stages.Perturber``. A trace that was not narrated from the reference program is changed as a text.
-        Raises InfrastructureError from the sandbox."""
-        plan = plan_of(problem, trace)
-        if plan is None:
-            return _round_robin(text_flaws(problem, trace, rng), rng, count, {trace})
-        assert problem.tests is not None
-        sources = self._changed(problem, plan, problem.tests, rng)
-        sources[COMPLEXITY] = _slower(plan, rng)
-        sources[LEAK] = _leaking(plan, rng)
-        return _round_robin(sources, rng, count, {trace})
-
-    def _changed(
-        self, problem: Problem, plan: Plan, tests: CodeTests, rng: random.Random
-    ) -> dict[str, Iterator[Flawed]]:
-        """Plans of changed programs, by kind; each is narrated and run only when it is asked for."""
-        found = [(plan.program.main, mutation) for mutation in mutations(plan.program.main)]
-        if plan.program.helper is not None:
-            helper = plan.program.helper
-            found += [(helper, mutation) for mutation in mutations(helper)]
-        rng.shuffle(found)
-        by_kind: dict[str, list[tuple[ast.FunctionDef, Mutation]]] = {}
-        for function, mutation in found:
-            by_kind.setdefault(mutation.kind, []).append((function, mutation))
-        return {kind: self._narrated(problem, plan, tests, of_kind) for kind, of_kind in by_kind.items()}
+        """As ``stages.Perturber``; none for a trace that was not narrated from the reference program. Raises
+        InfrastructureError from the sandbox."""
+        try:
+            program = read_program(problem)
+            plan = narrate(program, problem.statement)
+        except Refused:
+            return []
+        if render(plan) != trace:
+            return []
+        found: dict[str, list[ast.Module]] = {}
+        for kind, module in mutations(program.module):
+            found.setdefault(kind, []).append(module)
+        sources = {kind: self._narrated(problem, program, plan, kind, found[kind], rng) for kind in sorted(found)}
+        return _in_turn(sources | {LEAK: _leaking(plan, rng)}, rng, count, trace)
 
     def _narrated(
-        self, problem: Problem, plan: Plan, tests: CodeTests, found: list[tuple[ast.FunctionDef, Mutation]]
+        self, problem: Problem, program: Program, plan: Lines, kind: str, found: list[ast.Module], rng: random.Random
     ) -> Iterator[Flawed]:
-        for function, mutation in found:
-            program = _with_function(plan.program, function, mutation.function)
+        """Plans of changed programs, in random order; each is narrated and run only when it is asked for."""
+        assert problem.tests is not None
+        for module in rng.sample(found, len(found)):
+            changed = replace(program, module=module)
             try:
-                lines = narrate(program, problem.statement, _words(plan.words, mutation), plan.style)
+                lines = narrate(changed, problem.statement)
             except Refused:
                 continue
-            place = _place(plan.lines, lines)
-            if place is None or (plan.layout == "prose" and any(line.depth for line in lines)):
+            place = _place(plan, lines)
+            if place is None:
                 continue
-            if self._trials.fails(program.source, tests, plausibly=mutation.kind != STRUCTURE):
-                yield Flawed(render(lines, plan.layout), mutation.kind, place)
+            if kind == COMPLEXITY:
+                harmful = self._trials.passes(changed.source, problem.tests)
+            else:
+                harmful = self._trials.fails(changed.source, problem.tests, plausibly=kind != STRUCTURE)
+            if harmful:
+                yield Flawed(render(lines), kind, place)
 
 
-def _with_function(program: Program, old: ast.FunctionDef, new: ast.FunctionDef) -> Program:
-    body = [new if node is old else node for node in program.module.body]
-    module = ast.Module(body=body, type_ignores=[])
-    if old is program.main:
-        return replace(program, module=module, main=new)
-    return replace(program, module=module, helper=new)
-
-
-def _words(words: Vocabulary, mutation: Mutation) -> Vocabulary:
-    """The plan's names; a list that became a set is called a set."""
-    changed = words.main.get(mutation.now_a_set)
-    if changed is None:
-        return words
-    as_set = replace(
-        changed,
-        words=changed.words.replace("list", "set"),
-        noun=changed.noun.replace("list", "set"),
-        shape=Shape("set", changed.shape.item),
-    )
-    main: Mapping[str, Name] = {**words.main, mutation.now_a_set: as_set}
-    return replace(words, main=main)
-
-
-def _place(good: tuple[Line, ...], flawed: tuple[Line, ...]) -> float | None:
+def _place(good: Lines, flawed: Lines) -> float | None:
     """Where the flaw begins, in [0, 1]; None where the plans are the same or differ in too much."""
-    ours, theirs = [line.text for line in good], [line.text for line in flawed]
-    start = 0
-    while start < min(len(ours), len(theirs)) and ours[start] == theirs[start]:
-        start += 1
-    end = 0
-    while end < min(len(ours), len(theirs)) - start and ours[-1 - end] == theirs[-1 - end]:
-        end += 1
-    changed = max(len(ours), len(theirs)) - start - end
-    if changed == 0 or (changed > MAX_CHANGED_LINES and _lacking(ours, theirs) > MAX_CHANGED_LINES):
+    ours, theirs = [(line.depth, line.text) for line in good], [(line.depth, line.text) for line in flawed]
+    if ours == theirs or max(len(set(ours) - set(theirs)), len(set(theirs) - set(ours))) > MAX_CHANGED_LINES:
         return None
+    start = next((at for at, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), len(ours))
     return min(start, len(ours) - 1) / max(1, len(ours) - 1)
 
 
-def _lacking(ours: list[str], theirs: list[str]) -> int:
-    """How many lines of either plan the other one lacks."""
-    return max(sum(line not in theirs for line in ours), sum(line not in ours for line in theirs))
-
-
-def _slower(plan: Plan, rng: random.Random) -> Iterator[Flawed]:
-    """The plan with one step that does far more work than it needs to."""
-    places = [(at, rewrite) for at, line in enumerate(plan.lines) if line.source for rewrite in slowdowns(line.text)]
-    rng.shuffle(places)
-    if not places:
-        last = len(plan.lines) - 1
-        places = [(last, rewrite) for rewrite in slow_results(plan.lines[last].text)]
-    for at, rewrite in places:
-        yield _with_line(plan, at, rewrite(rng), COMPLEXITY)
-
-
-def _leaking(plan: Plan, rng: random.Random) -> Iterator[Flawed]:
+def _leaking(plan: Lines, rng: random.Random) -> Iterator[Flawed]:
     """The plan with one step as program text."""
-    functions = [plan.program.main, plan.program.helper]
-    statements = {
-        node.lineno: node
-        for function in functions
-        if function is not None
-        for statement in function.body
-        for node in ast.walk(statement)
-        if isinstance(node, ast.stmt)
-    }
-    places = [at for at, line in enumerate(plan.lines) if line.source in statements]
-    rng.shuffle(places)
-    for at in places:
-        text = _program_text(statements[plan.lines[at].source], plan.lines[at])
-        if text is not None:
-            wrapping = rng.choice(
-                ("`{}`", "write `{}`", "use the line `{}`", "the code is {}", "in code: {}", "put down {}")
-            )
-            yield _with_line(plan, at, wrapping.format(text), LEAK)
+    for at in rng.sample(range(len(plan)), len(plan)):
+        line, statement = plan[at], plan[at].statement
+        if statement is None or line.text == "otherwise:":
+            continue
+        if isinstance(statement, ast.If):
+            statement = ast.If(statement.test, statement.body, [])
+        text = ast.unparse(ast.fix_missing_locations(statement))
+        if line.text.endswith(":"):
+            text = text.partition("\n")[0].rstrip(":")
+        text = "; ".join(part.strip() for part in text.split("\n")).replace(":; ", ": ")
+        if len(text) <= _MAX_LEAK_CHARS and (any(sign in text for sign in "([=") or text.startswith("for ")):
+            leak = rng.choice(_LEAKING).format(text) + ":" * line.text.endswith(":")
+            lines = (*plan[:at], replace(line, text=leak), *plan[at + 1 :])
+            yield Flawed(render(lines), LEAK, at / max(1, len(plan) - 1))
 
 
-def _program_text(statement: ast.stmt, line: Line) -> str | None:
-    """A statement as program text, or its first line where it has a body that the plan sets in below it."""
-    text = ast.unparse(ast.fix_missing_locations(statement)).replace(CHANGED, "")
-    if line.text.endswith(":"):
-        text = text.partition("\n")[0].rstrip(":")
-    text = "; ".join(part.strip() for part in text.split("\n")).replace(":; ", ": ")
-    looks_like_it = any(sign in text for sign in ("(", "[", "=")) or text.startswith("for ")
-    return text if looks_like_it and len(text) <= _MAX_LEAK_CHARS else None
-
-
-def _with_line(plan: Plan, at: int, text: str, kind: str) -> Flawed:
-    lines = list(plan.lines)
-    lines[at] = replace(lines[at], text=text + (":" if lines[at].text.endswith(":") and not text.endswith(":") else ""))
-    return Flawed(render(tuple(lines), plan.layout), kind, at / max(1, len(lines) - 1))
-
-
-def _round_robin(
-    sources: Mapping[str, Iterator[Flawed]], rng: random.Random, count: int, seen: set[str]
-) -> list[Flawed]:
+def _in_turn(sources: Mapping[str, Iterator[Flawed]], rng: random.Random, count: int, good: str) -> list[Flawed]:
     """Up to ``count`` different flawed plans, one of each kind in turn, kinds in random order."""
-    waiting = [sources[kind] for kind in sorted(sources)]
-    rng.shuffle(waiting)
-    found: list[Flawed] = []
+    waiting = rng.sample(list(sources.values()), len(sources))
+    found: dict[str, Flawed] = {}
     while waiting and len(found) < count:
         source = waiting.pop(0)
-        for flawed in source:
-            if flawed.reasoning not in seen:
-                seen.add(flawed.reasoning)
-                found.append(flawed)
-                waiting.append(source)
-                break
-    return found
+        flawed = next((each for each in source if each.reasoning not in found and each.reasoning != good), None)
+        if flawed is not None:
+            found[flawed.reasoning] = flawed
+            waiting.append(source)
+    return list(found.values())

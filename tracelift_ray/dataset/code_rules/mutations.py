@@ -1,28 +1,25 @@
-"""Small changes to a reference program, each a mistake that a planner could make: where it is, and of what kind.
+"""Small changes to a program, each a mistake that a planner could make, with the kind of mistake that it is.
 
-A change is described by where it applies and made on a copy, so that the program itself stays as it is. Whether a
-change does harm is not decided here; whoever uses it runs the changed program on the problem's tests.
+A change puts other nodes where some stand; the program itself stays as it is. Whether a change does harm is not decided
+here: its user runs the changed program on the problem's tests.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from types import NoneType
 
-from tracelift_ray.dataset.code_rules import edits
-from tracelift_ray.dataset.code_rules import value_edits as values
-from tracelift_ray.dataset.code_rules.edits import Edit
-from tracelift_ray.dataset.code_rules.shapes import called
+from tracelift_ray.dataset.code_rules.expressions import called
 
-ALGORITHM, OFF_BY_ONE, EDGE_CASE, STRUCTURE = (
-    "wrong_algorithm",
-    "off_by_one",
-    "missed_edge_case",
-    "wrong_data_structure",
-)
-_OTHER_OPERATION: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
+ALGORITHM, OFF_BY_ONE, EDGE_CASE = "wrong_algorithm", "off_by_one", "missed_edge_case"
+STRUCTURE, COMPLEXITY = "wrong_data_structure", "wrong_complexity"
+#: New nodes for old ones. A list of statements stands for one statement.
+Change = list[tuple[ast.AST, ast.AST | list[ast.stmt]]]
+Changes = Iterator[tuple[str, Change]]
+_OPERATIONS: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
     ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add,), ast.Mult: (ast.Add,), ast.Div: (ast.Mult,),
     ast.FloorDiv: (ast.Mod,), ast.Mod: (ast.FloorDiv,), ast.Pow: (ast.Mult,), ast.BitAnd: (ast.BitOr,),
     ast.BitOr: (ast.BitAnd,), ast.BitXor: (ast.BitOr, ast.BitAnd), ast.LShift: (ast.RShift,), ast.RShift: (ast.LShift,),
@@ -34,159 +31,266 @@ _OTHER_RELATION: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
-_OTHER_CALL = {
-    "max": "min", "min": "max", "all": "any", "any": "all", "upper": "lower", "lower": "upper", "floor": "ceil",
-    "ceil": "floor", "nlargest": "nsmallest", "nsmallest": "nlargest", "sin": "cos", "cos": "sin", "isdigit": "isalpha",
-    "isalpha": "isdigit", "isupper": "islower", "islower": "isupper", "startswith": "endswith",
-    "endswith": "startswith",
-    "keys": "values", "values": "keys", "bisect_left": "bisect_right", "bisect_right": "bisect_left",
-    "search": "fullmatch", "match": "fullmatch", "combinations": "permutations",
-}  # fmt: skip
-#: Calls that look at every item of their argument.
+_PAIRS = (
+    ("max", "min"), ("all", "any"), ("upper", "lower"), ("floor", "ceil"), ("nlargest", "nsmallest"), ("sin", "cos"),
+    ("isdigit", "isalpha"), ("isupper", "islower"), ("startswith", "endswith"), ("keys", "values"),
+    ("bisect_left", "bisect_right"), ("combinations", "permutations"),
+)  # fmt: skip
+_OTHER_CALL = {a: b for a, b in _PAIRS} | {b: a for a, b in _PAIRS} | {"search": "fullmatch", "match": "fullmatch"}
+#: Calls that look at every item of their argument, and what becomes of its order or counts in another structure.
 _OF_ALL_ITEMS = ("sum", "max", "min", "len", "Counter", "sorted", "set", "list", "tuple", "any", "all")
-_ORDERED = {"sorted": "set", "set": "list", "Counter": "set", "tuple": "set", "list": "set"}
+_STRUCTURES = {"sorted": "set", "set": "list", "Counter": "set", "tuple": "set", "list": "set"}
+#: What may be left out by mistake: what does not fulfil one of these.
+_SOME_ITEMS = ("{} > 0", "{} > 1", "{}.isalpha()", "{}.islower()", "len({}) > 1")
+#: Changes of a regular expression: how often, which characters, where.
+_PATTERNS = {
+    OFF_BY_ONE: (("+", "*"), ("*", "+"), ("{3}", "{4}"), ("{5}", "{4}"), (",5}", ",4}"), ("{4,", "{5,"), ("?", "")),
+    ALGORITHM: (("[A-Z]", "[a-z]"), ("[a-z]", "[A-Z]"), (r"\w", r"\d"), (r"\d", r"\w"), (r"\s", r"\w"), ("[^", "[")),
+    EDGE_CASE: (("^", ""), ("$", ""), (r"\b", "")),
+}
+_MAX_NUMBER = 1_000
 
 
-@dataclass(frozen=True)
-class Mutation:
-    """One changed copy of a function.
-
-    Attributes:
-        kind: what kind of mistake it is.
-        line: the line of the program at which it was made.
-        function: the changed copy.
-        now_a_set: the variable that became a set; empty for other changes.
-    """
-
-    kind: str
-    line: int
-    function: ast.FunctionDef
-    now_a_set: str = ""
+def mutations(module: ast.Module) -> Iterator[tuple[str, ast.Module]]:
+    """Every change that is known for the functions of a module: its kind, and the changed copy."""
+    for function in module.body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            for kind, change in _changes(function, node):
+                yield kind, _changed(module, change)
 
 
-def mutations(function: ast.FunctionDef) -> Iterator[Mutation]:
-    """Every change that this module knows for ``function``, in the order of its nodes."""
-    count = sum(1 for _ in ast.walk(function))
-    for at in range(count):
-        node = _node(function, at)
-        for kind, change in (*_changes(node), *_other_values(node)):
-            changed = copy.deepcopy(function)
-            target = _node(changed, at)
-            if change(changed, target):
-                now_a_set = target.targets[0].id if change is edits.set_for_list else ""  # type: ignore[attr-defined]
-                yield Mutation(kind, getattr(target, "lineno", function.lineno), changed, now_a_set)
+def _changed(module: ast.Module, change: Change) -> ast.Module:
+    """A copy with the new nodes in place: ``deepcopy`` takes for the copy of an old node what it finds under its id."""
+    changed = copy.deepcopy(module, {id(old): copy.deepcopy(new) for old, new in change})
+    for node in ast.walk(changed):
+        for field in ("body", "orelse"):
+            block = getattr(node, field, None)
+            if isinstance(block, list) and any(isinstance(each, list) for each in block):
+                flat = [one for each in block for one in (each if isinstance(each, list) else [each])]
+                setattr(node, field, flat or ([ast.Pass()] if field == "body" else []))
+    return changed
 
 
-def _node(function: ast.FunctionDef, at: int) -> ast.AST:
-    for index, node in enumerate(ast.walk(function)):
-        if index == at:
-            return node
-    raise IndexError(at)
-
-
-def _changes(node: ast.AST) -> list[tuple[str, Edit]]:
-    """The changes that apply to a node. A change edits the node of the copy; False: it did not apply after all."""
+def _changes(function: ast.FunctionDef, node: ast.AST) -> Changes:
+    """The changes that apply at a node."""
     match node:
-        case ast.BinOp(op=op) | ast.AugAssign(op=op):
-            return _of_operation(node, op)
-        case ast.Compare(ops=[op, *_]):
-            return _of_comparison(op)
-        case ast.BoolOp():
-            return [
-                (EDGE_CASE, edits.drop_operand),
-                (EDGE_CASE, edits.drop_first_operand),
-                (ALGORITHM, edits.other_joint),
-            ]
+        case ast.FunctionDef() if node is function:
+            yield from _repeated(function)
+        case ast.BinOp() | ast.AugAssign():
+            yield from _of_operation(node)
+        case ast.Compare(left=left, ops=[op, *ops], comparators=[right, *others]):
+            for kind, relations in ((OFF_BY_ONE, _NEXT_RELATION), (ALGORITHM, _OTHER_RELATION)):
+                if type(op) in relations:
+                    yield kind, [(node, ast.Compare(left, [relations[type(op)](), *ops], [right, *others]))]
+            if not ops and _is_whole(right):
+                yield ALGORITHM, [(right, _shifted(right, 1))]
+        case ast.BoolOp(op=op, values=values):
+            for kept in (values[:-1], values[1:]):
+                yield EDGE_CASE, [(node, kept[0] if len(kept) == 1 else ast.BoolOp(op, kept))]
+            yield ALGORITHM, [(node, ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values))]
         case ast.Call():
-            return _of_call(node)
-        case ast.If():
-            return [(EDGE_CASE, edits.drop_branch)]
-        case ast.IfExp():
-            return [(EDGE_CASE, edits.drop_condition)]
-        case ast.comprehension(ifs=[_, *_]):
-            return [(EDGE_CASE, edits.drop_filter)]
-        case ast.Subscript(slice=ast.Slice()):
-            return [(OFF_BY_ONE, edits.longer_slice), (OFF_BY_ONE, edits.later_slice), (ALGORITHM, edits.other_end)]
-        case ast.Subscript():
-            return [(OFF_BY_ONE, edits.next_place), (ALGORITHM, edits.last_place)]
-        case ast.Assign(value=ast.Constant(value=int())):
-            return [(OFF_BY_ONE, edits.next_start)]
-        case ast.Assign(value=ast.List(elts=[])):
-            return [(STRUCTURE, edits.set_for_list)]
-        case ast.Return(value=ast.Constant(value=bool())):
-            return [(ALGORITHM, edits.other_truth)]
-    return []
-
-
-def _other_values(node: ast.AST) -> list[tuple[str, Edit]]:
-    """The changes that put another value where one is used."""
-    match node:
-        case ast.Name(ctx=ast.Load()):
-            return [(ALGORITHM, values.other_input)]
+            yield from _of_call(node)
+        case ast.If(orelse=otherwise):
+            yield EDGE_CASE, [(node, otherwise)]
+        case ast.IfExp(body=usual):
+            yield EDGE_CASE, [(node, usual)]
+        case ast.Subscript(value=whole, slice=ast.Slice() as part):
+            yield from _of_slice(whole, part)
+        case ast.Subscript(value=whole, slice=index) if not isinstance(index, ast.Tuple):
+            if _is_whole(index) or not isinstance(index, ast.Constant | ast.UnaryOp):
+                yield OFF_BY_ONE, [(index, _shifted(index, 1))]
+            if isinstance(index, ast.UnaryOp) or (_is_whole(index) and ast.literal_eval(index) == 0):
+                yield ALGORITHM, [(index, _number(0 if isinstance(index, ast.UnaryOp) else -1))]
+        case ast.Assign(value=ast.Constant(value=int(start)) as value) if _is_whole(value):
+            yield OFF_BY_ONE, [(value, _number(start + 1 if start < 1 else start - 1))]
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=[]) as empty):
+            yield from _as_set(function, name, empty)
+        case ast.Return(value=ast.Constant(value=value) as constant):
+            yield from _of_result(function, value, constant)
+        case ast.Name(id=name, ctx=ast.Load()):
+            inputs = _inputs(function)
+            if name in inputs and len(inputs) > 1:
+                yield ALGORITHM, [(node, _loaded(inputs[(inputs.index(name) + 1) % len(inputs)]))]
         case ast.For() | ast.comprehension():
-            some = [(EDGE_CASE, values.only_where(condition)) for condition in values.SOME_ITEMS]
-            return [(OFF_BY_ONE, values.without_first_item), *some]
-        case ast.Return(value=ast.Constant(value=str())):
-            return [(ALGORITHM, values.other_text)]
-        case ast.BinOp(op=ast.Add() | ast.Mult() | ast.Div()):
-            changes = (values.next_factor, values.rounded_factor, values.without_last_term)
-            return [(ALGORITHM, change) for change in changes]
-        case ast.Call(func=ast.Name(id=name)) if name in _OF_ALL_ITEMS:
-            return [(OFF_BY_ONE, values.without_first_item)]
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[ast.Constant(), *_]):
-            kinds = {"often": OFF_BY_ONE, "which": ALGORITHM, "where": EDGE_CASE}
-            found: list[tuple[str, Edit]] = [
-                (kinds[what], values.other_pattern(old, new))
-                for what, pairs in values.PATTERN_CHANGES.items()
-                for old, new in pairs
-            ]
-            return [*found, (ALGORITHM, values.other_replacement)] if called(node) == "sub" else found
-        case ast.Call(func=ast.Attribute(attr="replace")):
-            return [(ALGORITHM, values.other_replacement), (ALGORITHM, values.exchanged_arguments)]
-    return []
+            yield from _of_loop(node)
 
 
-def _of_operation(node: ast.AST, op: ast.operator) -> list[tuple[str, Edit]]:
-    found: list[tuple[str, Edit]] = [
-        (ALGORITHM, edits.setting("op", other)) for other in _OTHER_OPERATION.get(type(op), ())
-    ]
-    right = node.right if isinstance(node, ast.BinOp) else None
-    by = node.value if isinstance(node, ast.AugAssign) else right
-    if isinstance(by, ast.Constant) and by.value == 1:
-        found = [(kind, change) for kind, change in found if isinstance(op, ast.Add | ast.Sub)][:1]
-    if isinstance(right, ast.Constant) and isinstance(right.value, int) and isinstance(op, ast.Add | ast.Sub):
-        found.append((OFF_BY_ONE, edits.without_right if right.value == 1 else edits.next_right))
-    elif isinstance(right, ast.Constant) and isinstance(right.value, int) and not isinstance(right.value, bool):
-        found.append((ALGORITHM, edits.next_right))
-    sided = ast.Sub | ast.Div | ast.Mod | ast.FloorDiv | ast.Pow
-    if isinstance(node, ast.BinOp) and isinstance(op, sided) and not isinstance(right, ast.Constant):
-        found.append((ALGORITHM, edits.exchange_sides))
-    return found
+def _of_operation(node: ast.BinOp | ast.AugAssign) -> Changes:
+    right = node.right if isinstance(node, ast.BinOp) else node.value
+    by_one = isinstance(right, ast.Constant) and right.value == 1
+    summed = isinstance(node.op, ast.Add | ast.Sub)
+    others = _OPERATIONS.get(type(node.op), ())
+    for other in (others[:1] if summed else ()) if by_one else others:
+        yield ALGORITHM, [(node, _operation(node, other()))]
+    if isinstance(node, ast.AugAssign):
+        return
+    if _is_whole(right) and by_one and summed:
+        yield OFF_BY_ONE, [(node, node.left)]
+    elif _is_whole(right):
+        yield (OFF_BY_ONE if summed else ALGORITHM), [(right, _shifted(right, 1))]
+    elif isinstance(node.op, ast.Sub | ast.Div | ast.Mod | ast.FloorDiv | ast.Pow):
+        yield ALGORITHM, [(node, ast.BinOp(right, node.op, node.left))]
+    if isinstance(node.op, ast.Add | ast.Mult | ast.Div):
+        if _is_whole(node.left):
+            yield ALGORITHM, [(node.left, _shifted(node.left, 1))]
+        for side in (node.left, right):
+            match side:
+                case ast.Constant(value=float(value)) if int(value) not in (0, value):
+                    yield ALGORITHM, [(side, _number(int(value)))]
+        yield ALGORITHM, [(node, node.left)]
 
 
-def _of_comparison(op: ast.cmpop) -> list[tuple[str, Edit]]:
-    found: list[tuple[str, Edit]] = []
-    if type(op) in _NEXT_RELATION:
-        found.append((OFF_BY_ONE, edits.relating(_NEXT_RELATION[type(op)])))
-    if type(op) in _OTHER_RELATION:
-        found.append((ALGORITHM, edits.relating(_OTHER_RELATION[type(op)])))
-    found.append((ALGORITHM, edits.other_bound))
-    return found
+def _operation(node: ast.BinOp | ast.AugAssign, op: ast.operator) -> ast.AST:
+    if isinstance(node, ast.BinOp):
+        return ast.BinOp(node.left, op, node.right)
+    return ast.copy_location(ast.AugAssign(node.target, op, node.value), node)
 
 
-def _of_call(node: ast.Call) -> list[tuple[str, Edit]]:
-    name = called(node)
-    found: list[tuple[str, Edit]] = []
-    if name == "range":
-        found += [(OFF_BY_ONE, edits.longer_range), (OFF_BY_ONE, edits.shorter_range), (OFF_BY_ONE, edits.later_range)]
+def _of_call(node: ast.Call) -> Changes:
+    name, args, options = called(node), node.args, node.keywords
+    if name == "range" and args:
+        end = args[0] if len(args) == 1 else args[1]
+        yield from ((OFF_BY_ONE, [(end, _shifted(end, by))]) for by in (1, -1))
+        later = [_number(1), *args] if len(args) == 1 else [_shifted(args[0], 1), *args[1:]]
+        yield OFF_BY_ONE, [(node, ast.Call(node.func, later, options))]
     if name in _OTHER_CALL:
-        found.append((ALGORITHM, edits.calling(_OTHER_CALL[name])))
+        yield ALGORITHM, [(node, ast.Call(_renamed(node.func, _OTHER_CALL[name]), args, options))]
     if name in ("sorted", "sort"):
-        found.append((ALGORITHM, edits.other_order))
-    if name == "sorted" and any(keyword.arg == "key" for keyword in node.keywords):
-        found.append((ALGORITHM, edits.without_key))
-    if name in _ORDERED and isinstance(node.func, ast.Name) and len(node.args) == 1 and not node.keywords:
-        found.append((STRUCTURE, edits.calling(_ORDERED[name])))
-    if name == "abs":
-        found.append((EDGE_CASE, edits.without_call))
-    return found
+        ascending = [option for option in options if option.arg != "reverse"]
+        descending = [*options, ast.keyword("reverse", ast.Constant(value=True))]
+        yield ALGORITHM, [(node, ast.Call(node.func, args, ascending if len(ascending) < len(options) else descending))]
+        unkeyed = [option for option in options if option.arg != "key"]
+        if len(unkeyed) < len(options):
+            yield ALGORITHM, [(node, ast.Call(node.func, args, unkeyed))]
+    if isinstance(node.func, ast.Name) and len(args) == 1:
+        if name in _STRUCTURES and not options:
+            yield STRUCTURE, [(node, ast.Call(_loaded(_STRUCTURES[name]), args, []))]
+        if name == "abs":
+            yield EDGE_CASE, [(node, args[0])]
+        if name in _OF_ALL_ITEMS and isinstance(args[0], ast.Name):
+            yield OFF_BY_ONE, [(args[0], _rest(args[0]))]
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[ast.Constant(value=str(pattern)) as old, *_]):
+            for kind, pairs in _PATTERNS.items():
+                for before, after in pairs:
+                    if before in pattern:
+                        yield kind, [(old, ast.Constant(value=pattern.replace(before, after, 1)))]
+    if name in ("sub", "replace") and isinstance(node.func, ast.Attribute) and len(args) >= 2:
+        match args[1]:
+            case ast.Constant(value=str(text)) as old:
+                yield ALGORITHM, [(old, ast.Constant(value="" if text else " "))]
+        if name == "replace":
+            yield ALGORITHM, [(node, ast.Call(node.func, [args[1], args[0], *args[2:]], options))]
+
+
+def _of_slice(whole: ast.expr, part: ast.Slice) -> Changes:
+    if part.upper is not None:
+        yield OFF_BY_ONE, [(part.upper, _shifted(part.upper, 1))]
+    if part.lower is not None:
+        yield OFF_BY_ONE, [(part.lower, _shifted(part.lower, 1))]
+    if (part.lower is None) != (part.upper is None):
+        yield ALGORITHM, [(part, ast.Slice(part.upper, part.lower, part.step))]
+
+
+def _of_loop(node: ast.For | ast.comprehension) -> Changes:
+    if isinstance(node, ast.comprehension) and node.ifs:
+        yield EDGE_CASE, [(node, ast.comprehension(node.target, node.iter, node.ifs[:-1], 0))]
+    if isinstance(node.iter, ast.Name):
+        yield OFF_BY_ONE, [(node.iter, _rest(node.iter))]
+    if not isinstance(node.target, ast.Name) or called(node.iter) == "range":
+        return
+    for text in _SOME_ITEMS:
+        some = ast.parse(text.format(node.target.id), mode="eval").body
+        if isinstance(node, ast.comprehension):
+            yield EDGE_CASE, [(node, ast.comprehension(node.target, node.iter, [*node.ifs, some], 0))]
+        else:
+            branch = ast.copy_location(ast.If(some, node.body, []), node.body[0])
+            yield EDGE_CASE, [(node, ast.copy_location(ast.For(node.target, node.iter, [branch], []), node))]
+
+
+def _as_set(function: ast.FunctionDef, name: str, empty: ast.List) -> Changes:
+    """A list that is only appended to becomes a set."""
+    change: Change = [(empty, ast.Call(_loaded("set"), [], []))]
+    for each in ast.walk(function):
+        match each:
+            case ast.Subscript(value=ast.Name(id=used)) if used == name:
+                return
+            case ast.Attribute(value=ast.Name(id=used), attr=method) if used == name:
+                if method != "append":
+                    return
+                change.append((each, ast.Attribute(_loaded(name), "add", ast.Load())))
+    if len(change) > 1:
+        yield STRUCTURE, change
+
+
+def _of_result(function: ast.FunctionDef, value: object, constant: ast.Constant) -> Changes:
+    """Another result: the other truth, or another text that the function returns."""
+    if isinstance(value, bool):
+        yield ALGORITHM, [(constant, ast.Constant(value=not value))]
+    elif isinstance(value, str):
+        for each in ast.walk(function):
+            match each:
+                case ast.Return(value=ast.Constant(value=str(other))) if other != value:
+                    yield ALGORITHM, [(constant, ast.Constant(value=other))]
+                    return
+
+
+def _repeated(function: ast.FunctionDef) -> Changes:
+    """Needless work: what is computed is computed again for every item of an input, or as often as an input says."""
+    *steps, last = function.body
+    for name in _inputs(function):
+        for often in (_loaded(name), ast.Call(_loaded("range"), [_loaded(name)], [])):
+            for start, end in itertools.combinations(range(len(steps) + 1), 2):
+                first, *others = steps[start:end]
+                if isinstance(first, ast.Assign) and (others or not isinstance(first.value, ast.Name | ast.Constant)):
+                    yield COMPLEXITY, [(first, [_loop(often, steps[start:end])]), *((each, []) for each in others)]
+            if isinstance(last, ast.Return) and not isinstance(last.value, ast.Name | ast.Constant | NoneType):
+                result = ast.copy_location(ast.Assign([ast.Name("result", ast.Store())], last.value), last)
+                again = ast.copy_location(ast.Return(_loaded("result")), last)
+                yield COMPLEXITY, [(last, [_loop(often, [result]), again])]
+
+
+def _loop(often: ast.expr, body: list[ast.stmt]) -> ast.stmt:
+    return ast.copy_location(ast.For(ast.Name("_", ast.Store()), often, body, []), body[0])
+
+
+def _inputs(function: ast.FunctionDef) -> list[str]:
+    return [argument.arg for argument in function.args.args]
+
+
+def _is_whole(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int and abs(node.value) <= _MAX_NUMBER
+
+
+def _number(value: int) -> ast.expr:
+    return ast.Constant(value=value) if value >= 0 else ast.UnaryOp(ast.USub(), ast.Constant(value=-value))
+
+
+def _shifted(node: ast.expr, by: int) -> ast.expr:
+    """``node + by``, with its own constant changed where it has one."""
+    match node:
+        case ast.Constant(value=int(value)):
+            return _number(value + by)
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=ast.Constant(value=int(value))):
+            offset = by + (value if isinstance(op, ast.Add) else -value)
+            return left if offset == 0 else _shifted_by(left, offset)
+    return _shifted_by(node, by)
+
+
+def _shifted_by(node: ast.expr, offset: int) -> ast.expr:
+    return ast.BinOp(node, ast.Add() if offset > 0 else ast.Sub(), ast.Constant(value=abs(offset)))
+
+
+def _loaded(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+def _renamed(function: ast.expr, name: str) -> ast.expr:
+    return ast.Attribute(function.value, name, ast.Load()) if isinstance(function, ast.Attribute) else _loaded(name)
+
+
+def _rest(whole: ast.expr) -> ast.expr:
+    """All but the first item."""
+    return ast.Subscript(whole, ast.Slice(lower=ast.Constant(value=1)), ast.Load())

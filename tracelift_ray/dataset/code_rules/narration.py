@@ -1,173 +1,181 @@
-"""Narrates a reference program as a plan in plain English: one step a line, what belongs to a loop set in below it.
+"""Narrates a program as a plan, by one short template for each statement; what belongs to a loop is set in below it.
 
-The plan says what comes in, what is built up, what is done in which order, which cases are special, and what is
-returned. It holds no program text and none of the program's own names.
+The plan is a list of ``Line``s, each with the statement that it says, so that flaws are made on the statements and
+narrated again. It holds no program text, but the program's names for its values.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.dataset.code_rules.names import Name, item_noun, name_variables
-from tracelift_ray.dataset.code_rules.phrases import Phrases
+from tracelift_ray.dataset.code_rules.expressions import called, condition, listed, loose, part_of, say, span, tight
 from tracelift_ray.dataset.code_rules.program import Program
-from tracelift_ray.dataset.code_rules.shapes import UNKNOWN, Shape
-from tracelift_ray.dataset.code_rules.statements import Line, StatementWords
-from tracelift_ray.dataset.code_rules.words import Style, article, listed, plural, sentence, times
 from tracelift_ray.dataset.pipeline.stages import Refused
 
 MAX_LINE_WORDS = 60
-MAX_LINES = 24
-STYLES = 12
-_INDENT = "  "
+MAX_LINES = 30
+#: A branch or loop with one statement of so many words in all stands on one line.
+INLINE_WORDS = 30
 _ASKED = re.compile(r"Write a (?:python )?function to (?P<what>[^.?!]+?) ?\.?", re.IGNORECASE)
-_MAX_GOAL_WORDS = 30
-_MAX_REPLACEMENTS = 2
+_UPDATES: dict[type[ast.operator], str] = {
+    ast.Add: "add {1} to {0}", ast.Sub: "subtract {1} from {0}", ast.Mult: "multiply {0} by {1}",
+    ast.Div: "divide {0} by {1}",
+}  # fmt: skip
+#: Calls that stand as statements, by name and number of arguments, the object of a method being the first.
+_ACTIONS: dict[tuple[str, int], str] = {
+    ("append", 2): "append {1} to {0}", ("add", 2): "add {1} to {0}", ("extend", 2): "append all of {1} to {0}",
+    ("insert", 3): "insert {2} into {0} at position {1}", ("remove", 2): "remove {1} from {0}",
+    ("pop", 1): "remove the last item of {0}", ("pop", 2): "remove the item at {1} from {0}", ("sort", 1): "sort {0}",
+    ("reverse", 1): "reverse {0}", ("update", 2): "take all of {1} into {0}", ("heapify", 1): "make {0} a heap",
+    ("heappush", 2): "push {1} onto the heap {0}", ("heappop", 1): "remove the smallest item of {0}",
+    ("clear", 1): "empty {0}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """The names of all values of a program; shared by the plans of its changed copies."""
+class Line:
+    """One line of a plan: how deep it stands, and the statement that it says (None: of none)."""
 
-    main: Mapping[str, Name]
-    helper: Mapping[str, Name]
-
-
-def vocabulary(program: Program) -> Vocabulary:
-    """Names for the values of a program. Raises Refused."""
-    main = name_variables(program.main, program.calls)
-    if program.helper is None:
-        return Vocabulary(main, {})
-    taken = {name.words for name in main.values() if name.letter}
-    return Vocabulary(main, name_variables(program.helper, _helper_calls(program), taken))
+    depth: int
+    text: str
+    statement: ast.stmt | None = None
 
 
-def narrate(program: Program, statement: str, words: Vocabulary, style: Style) -> tuple[Line, ...]:
-    """The plan of a program in one style. Raises Refused where it would not read well."""
-    own = {program.main.name: ""}
-    lines = [Line(0, text, 0) for text in (*goal(statement, style), _introduction(program, words.main))]
-    if program.helper is not None:
-        helper = program.helper
-        own[helper.name] = "the helper's result"
-        said = Phrases(words.helper, style, {helper.name: ""} | {program.main.name: "the answer"})
-        said.inputs = [argument.arg for argument in helper.args.args]
-        inputs = listed([said.name(argument) for argument in said.inputs])
-        lines.append(Line(0, f"A helper takes {inputs}:", helper.lineno))
-        lines += StatementWords(said, returns="give back").block(helper.body, 1)
-    phrases = Phrases(words.main, style, own)
-    phrases.inputs = [argument.arg for argument in program.main.args.args]
-    lines += StatementWords(phrases).block(program.main.body, 0)
-    lines = [Line(line.depth, _smoothed(line.text), line.source) for line in lines]
-    _refuse_mush(lines)
+def narrate(program: Program, statement: str) -> tuple[Line, ...]:
+    """The plan of a program for a problem with this statement. Raises Refused where it would not read well."""
+    lines = [Line(0, f"the goal is to {asked['what'].strip()}") for asked in [_ASKED.fullmatch(_flat(statement))] if asked]
+    others = [n for n in program.module.body if not isinstance(n, ast.FunctionDef | ast.Import | ast.ImportFrom)]
+    lines += _block(others, 0)
+    *helpers, main = program.functions
+    for helper in helpers:
+        lines.append(Line(0, f"{_takes(f'a helper {helper.name}', helper)}:"))
+        lines += _block(helper.body, 1)
+    lines += [Line(0, _takes(f"the function {main.name}" if helpers else "the function", main)), *_block(main.body, 0)]
+    if len(lines) > MAX_LINES:
+        raise Refused("the plan would be long")
+    if any(len(line.text.split()) > MAX_LINE_WORDS for line in lines):
+        raise Refused("a step of the plan would be a very long sentence")
     return tuple(lines)
 
 
-def layout_of(lines: tuple[Line, ...], style: Style) -> str:
-    """How a plan is laid out: ``prose`` where nothing is set in, else ``numbered`` or ``dashed``."""
-    layout = style.pick("layout", "prose", "numbered", "dashed")
-    if layout == "prose" and any(line.depth for line in lines):
-        return style.pick("list", "numbered", "dashed")
-    return layout
+def render(lines: Sequence[Line]) -> str:
+    """The plan as a trace: a list in which what belongs to a loop is set in below it."""
+    ends = ("" if line.text.endswith(":") else "." for line in lines)
+    said = (f"{line.text[0].upper()}{line.text[1:]}" for line in lines)
+    return "\n".join(f"{'  ' * line.depth}- {text}{end}" for line, text, end in zip(lines, said, ends, strict=True))
 
 
-def render(lines: tuple[Line, ...], layout: str) -> str:
-    """The plan as text: running sentences, or a list in which what belongs to a loop is set in below it."""
-    if layout == "prose":
-        return " ".join(sentence(line.text) for line in lines)
-    rendered, number = [], 0
-    for line in lines:
-        if line.depth == 0:
-            number += 1
-        mark = f"{number}." if line.depth == 0 and layout == "numbered" else "-"
-        rendered.append(f"{_INDENT * line.depth}{mark} {sentence(line.text)}")
-    return "\n".join(rendered)
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
-def goal(statement: str, style: Style) -> tuple[str, ...]:
-    """What the statement asks for, where it says so in one plain sentence."""
-    asked = _ASKED.fullmatch(" ".join(statement.split()))
-    if asked is None or len(asked["what"].split()) > _MAX_GOAL_WORDS or re.search("[<>{}*`\\\\]", asked["what"]):
-        return ()
-    start = style.pick("goal", "the goal is to", "the task is to", "what is asked for is to")
-    return (f"{start} {asked['what'].strip()}",)
+def _takes(what: str, function: ast.FunctionDef) -> str:
+    arguments = function.args
+    names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    if arguments.kwarg is not None:
+        raise Refused("the reference program takes any options")
+    several = [f"any number of {arguments.vararg.arg}"] if arguments.vararg is not None else []
+    return f"{what} takes {listed([*names, *several]) or 'nothing'}"
 
 
-def _introduction(program: Program, names: Mapping[str, Name]) -> str:
-    arguments = [argument.arg for argument in program.main.args.args]
-    if not arguments:
-        raise Refused("the reference program has no input")
-    letters = [names[name].words for name in arguments if names[name].letter]
-    others = Counter(_described(names[name]) for name in arguments if not names[name].letter)
-    parts = [article(noun) if count == 1 else _several(count, noun) for noun, count in others.items()]
-    if letters:
-        parts.append(f"the number {letters[0]}" if len(letters) == 1 else f"the numbers {listed(letters)}")
-    plural_inputs = len(arguments) > 1
-    return f"The input{'s are' if plural_inputs else ' is'} {listed(parts)}"
+def _block(body: Sequence[ast.stmt], depth: int) -> list[Line]:
+    return [line for statement in body for line in _lines(statement, depth)]
 
 
-def _several(count: int, noun: str) -> str:
-    """``two lists of numbers``."""
-    first, of, held = noun.partition(" of ")
-    return f"{times(count, first)}{of}{held}"
+def _lines(statement: ast.stmt, depth: int) -> list[Line]:
+    match statement:
+        case ast.Pass() | ast.Import() | ast.ImportFrom() | ast.Global() | ast.Nonlocal():
+            return []
+        case ast.If():
+            return _branches(statement, depth)
+        case ast.For(target=target, iter=whole, body=body):
+            return _headed(_turns(target, whole), statement, body, depth)
+        case ast.While(test=test, body=body):
+            always = isinstance(test, ast.Constant) and test.value
+            return _headed("repeat" if always else f"as long as {condition(test)}", statement, body, depth)
+        case ast.FunctionDef(name=name, body=body):
+            return [Line(depth, f"{_takes(f'a helper {name}', statement)}:", statement), *_block(body, depth + 1)]
+        case ast.Try(body=body, handlers=handlers, orelse=[], finalbody=[]):
+            lines = _headed("try this", statement, body, depth)
+            for handler in handlers:
+                lines += _headed("where that fails", statement, handler.body, depth)
+            return lines
+    return [Line(depth, _clause(statement), statement)]
 
 
-def _described(name: Name) -> str:
-    """An input's noun with what it holds: ``list of numbers``."""
-    shape = name.shape
-    if shape.kind not in ("list", "tuple", "set") or shape.item in (None, UNKNOWN):
-        return name.noun
-    return f"{name.noun} of {plural(_held(shape.items))}"
+def _headed(header: str, statement: ast.stmt, body: Sequence[ast.stmt], depth: int) -> list[Line]:
+    inner = _block(body, depth + 1) or [Line(depth + 1, "do nothing")]
+    # "If a, if b, c" would leave open which of the two an "otherwise" belongs to.
+    if len(inner) == 1 and not inner[0].text.startswith(("if ", "for ", "as long ")):
+        joined = f"{header}, {inner[0].text}"
+        if len(joined.split()) <= INLINE_WORDS:
+            return [Line(depth, joined, statement)]
+    return [Line(depth, f"{header}:", statement), *inner]
 
 
-def _held(shape: Shape) -> str:
-    noun = item_noun(shape)
-    return {"inner list": "list", "element": "value"}.get(noun, noun)
+def _branches(statement: ast.If, depth: int) -> list[Line]:
+    lines = _headed(f"if {condition(statement.test)}", statement, statement.body, depth)
+    rest = statement.orelse
+    while len(rest) == 1 and isinstance(rest[0], ast.If):
+        lines += _headed(f"otherwise, if {condition(rest[0].test)}", rest[0], rest[0].body, depth)
+        rest = rest[0].orelse
+    return lines + (_headed("otherwise", rest[0], rest, depth) if rest else [])
 
 
-def _helper_calls(program: Program) -> tuple[tuple[object, ...], ...]:
-    """Stand-ins for the helper's arguments: numbers, unless they are used as something else."""
-    assert program.helper is not None
-    names = [argument.arg for argument in program.helper.args.args]
-    used_as_whole = {
-        node.value.id
-        for node in ast.walk(program.helper)
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)
-    }
-    iterated = {
-        node.iter.id
-        for node in ast.walk(program.helper)
-        if isinstance(node, ast.For) and isinstance(node.iter, ast.Name)
-    } | {
-        node.args[0].id
-        for node in ast.walk(program.helper)
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") in ("len", "sum", "max", "min", "sorted", "set")
-        and node.args
-        and isinstance(node.args[0], ast.Name)
-    }
-    text = "text" in {name.shape.kind for name in name_variables(program.main, program.calls).values()}
-    whole: object = "text" if text else [1]
-    return (tuple(whole if name in used_as_whole | iterated else 1 for name in names),)
+def _turns(target: ast.expr, whole: ast.expr) -> str:
+    """What a loop goes through: ``for each x in y``, ``for n rounds``."""
+    unused = isinstance(target, ast.Name) and target.id == "_"
+    match whole:
+        case ast.Call(func=ast.Name(id="range"), args=[times]) if unused:
+            return f"for {tight(times)} rounds"
+        case _ if unused:
+            return f"once for each item of {part_of(whole)}"
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Call(func=ast.Name(id="len"), args=[of])]):
+            return f"for each position {say(target)} of {part_of(of)}"
+        case ast.Call(func=ast.Name(id="range")):
+            return f"for each {say(target)}{span(whole)}"
+    return f"for each {say(target)} in {part_of(whole)}"
 
 
-def _smoothed(text: str) -> str:
-    text = re.sub(r"\bthe the\b", "the", text)
-    return re.sub(r"\bof of\b", "of", text)
+def _clause(statement: ast.stmt) -> str:
+    """A statement without a body, as an imperative."""
+    match statement:
+        case ast.Return(value=None):
+            return "return nothing"
+        case ast.Return(value=ast.expr() as value):
+            clause = isinstance(value, ast.Compare | ast.BoolOp)
+            return f"return whether {condition(value)}" if clause else f"return {say(value)}"
+        case ast.AugAssign(target=target, op=op, value=value):
+            if type(op) in _UPDATES:
+                return _UPDATES[type(op)].format(say(target), part_of(value))
+            return f"set {say(target)} to {say(ast.BinOp(target, op, value))}"
+        case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if len(names) == len(values):
+            pairs = [f"{say(name)} to {loose(value)}" for name, value in zip(names, values, strict=True)]
+            return f"at the same time set {listed(pairs)}"
+        case ast.Assign(targets=targets, value=value):
+            return f"set {listed([say(target) for target in targets])} to {say(value)}"
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            return f"set {say(target)} to {say(value)}"
+        case ast.Expr(value=ast.Call() as call):
+            return _action(call)
+        case ast.Delete(targets=targets):
+            return f"remove {listed([say(target) for target in targets])}"
+        case ast.Break():
+            return "leave the loop"
+        case ast.Continue():
+            return "go on with the next one"
+    raise Refused(f"no words for {type(statement).__name__} statements")
 
 
-def _refuse_mush(lines: list[Line]) -> None:
-    if len(lines) > MAX_LINES:
-        raise Refused("the plan would be long")
-    for line in lines:
-        if len(line.text.split()) > MAX_LINE_WORDS:
-            raise Refused("a step of the plan would be a very long sentence")
-        if line.text.count("(") > 3 or ("((" in line.text and line.text.count(" plus ") > 1):
-            raise Refused("a step of the plan would be a formula in words")
-        if line.text.count("with every occurrence") > _MAX_REPLACEMENTS:
-            raise Refused("a step of the plan would be a very long sentence")
-        if re.search(r"[a-zA-Z]_[a-zA-Z]", line.text):
-            raise Refused("a step of the plan would show program text")
+def _action(call: ast.Call) -> str:
+    owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []
+    if owner and isinstance(owner[0], ast.Name) and owner[0].id in ("heapq", "hq"):
+        owner = []
+    template = _ACTIONS.get((called(call), len(owner) + len(call.args)))
+    if template is None or (call.keywords and called(call) != "sort"):
+        return f"carry out {say(call).removeprefix('the result of ')}"
+    descending = " in descending order" if any(k.arg == "reverse" for k in call.keywords) else ""
+    return template.format(*(part_of(each) for each in (*owner, *call.args))) + descending

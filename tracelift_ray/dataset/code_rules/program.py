@@ -1,7 +1,6 @@
-"""Reads a reference program for narration: its main function, its helper, what its tests call it with.
+"""Reads a reference program for narration: the function that its tests call and what that one needs.
 
-The program is brought into a plainer form that does the same (``code_plainer.py``). What a plan in plain English could
-not say well is refused with its reason.
+Refused, with the reason, is what statement templates cannot say: classes, generators, several statements a name.
 """
 
 from __future__ import annotations
@@ -9,81 +8,64 @@ from __future__ import annotations
 import ast
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
-from tracelift_ray.dataset.code_rules.plainer import Replaced, make_plainer
-from tracelift_ray.dataset.code_rules.shapes import Shape, common, shape_of_value
 from tracelift_ray.dataset.pipeline.stages import Refused
-from tracelift_ray.types import CodeTests
+from tracelift_ray.types import CodeTests, Problem
 
-MAX_STATEMENTS = 24
-MAX_DEPTH = 5
+MAX_STATEMENTS = 40
 _REFUSED: dict[type[ast.AST], str] = {
-    ast.ClassDef: "defines a class",
-    ast.Try: "handles exceptions",
-    ast.With: "opens a resource",
-    ast.Yield: "is a generator",
-    ast.YieldFrom: "is a generator",
-    ast.Global: "changes global state",
-    ast.Nonlocal: "changes outer state",
-    ast.NamedExpr: "assigns inside an expression",
-    ast.Starred: "unpacks arguments",
-    ast.Delete: "deletes names",
-    ast.Invert: "inverts bits",
-    ast.Match: "matches structures",
-    ast.AsyncFunctionDef: "is asynchronous",
-}
+    ast.ClassDef: "defines a class", ast.With: "opens a resource", ast.Yield: "is a generator",
+    ast.YieldFrom: "is a generator", ast.NamedExpr: "assigns inside an expression",
+    ast.Match: "matches structures", ast.AsyncFunctionDef: "is asynchronous", ast.Raise: "raises errors",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Program:
-    """A reference program in its plainer form.
+    """A reference program without what its tests never reach.
 
     Attributes:
-        module: the whole program, as its tests can run it.
-        main: the function that the tests call; a node of ``module``.
-        helper: the one function that ``main`` calls beside itself, or None.
-        calls: the arguments of the calls in the tests that are plain values, one tuple a call.
+        module: imports, constants and functions, in the order of the program.
+        main: the name of the function that the tests call.
     """
 
     module: ast.Module
-    main: ast.FunctionDef
-    helper: ast.FunctionDef | None
-    calls: tuple[tuple[Any, ...], ...]
+    main: str
 
     @property
     def source(self) -> str:
         """The program as text."""
         return ast.unparse(ast.fix_missing_locations(self.module))
 
+    @property
+    def functions(self) -> list[ast.FunctionDef]:
+        """Its functions, the main one last."""
+        found = [node for node in self.module.body if isinstance(node, ast.FunctionDef)]
+        return sorted(found, key=lambda function: function.name == self.main)
 
-def read_program(source: str, checks: CodeTests) -> Program:
-    """Read a program and the tests that call it. Raises Refused, with the reason, where it cannot be narrated."""
+
+def read_program(problem: Problem) -> Program:
+    """The reference program of a problem. Raises Refused."""
+    if problem.solution is None:
+        raise Refused("the data has no reference program")
+    if problem.tests is None or problem.tests.kind != "function":
+        raise Refused("the reference program is not a function with tests")
     try:
-        module = _parse(source)
-        tests = _parse("\n".join(checks.asserts))
+        module, tests = _parse(problem.solution), _parse("\n".join(problem.tests.asserts))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise Refused("the reference program does not parse") from None
     for node in ast.walk(module):
-        reason = _REFUSED.get(type(node))
-        if reason is not None:
-            raise Refused(f"the reference program {reason}")
-    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
-    main, calls = _tested(functions, tests, checks.entry_point)
-    _inline_constants(module, list(functions.values()))
-    others = [node for node in module.body if not isinstance(node, ast.FunctionDef | ast.Import | ast.ImportFrom)]
-    if others:
-        raise Refused("the reference program computes outside of its function")
-    for function in functions.values():
-        _refuse_unusual(function)
-        make_plainer(function, _input_shapes(function, calls) if function is main else {})
-        _refuse_early_ends(function.body)
-    helpers = _helpers(main, functions)
-    if len(helpers) > 1:
-        raise Refused("the reference program has several helpers")
+        if type(node) in _REFUSED:
+            raise Refused(f"the reference program {_REFUSED[type(node)]}")
+        if isinstance(node, ast.For | ast.While) and node.orelse:
+            raise Refused("the reference program has a loop with an else branch")
+        if isinstance(node, ast.FunctionDef):
+            node.body = [each for each in node.body if not _is_text(each)] or [ast.Pass()]
+    main = _tested(module, tests, problem.tests)
+    module.body = _reached(module, main)
     if sum(isinstance(node, ast.stmt) for node in ast.walk(module)) > MAX_STATEMENTS:
         raise Refused("the reference program is long")
-    return Program(module, main, helpers[0] if helpers else None, calls)
+    return Program(module, main)
 
 
 def _parse(source: str) -> ast.Module:
@@ -92,101 +74,34 @@ def _parse(source: str) -> ast.Module:
         return ast.parse(source)
 
 
-def _tested(
-    functions: dict[str, ast.FunctionDef], tests: ast.Module, entry_point: str | None
-) -> tuple[ast.FunctionDef, tuple[tuple[Any, ...], ...]]:
-    """The function that the tests call, and the calls whose arguments are plain values."""
-    found: list[tuple[Any, ...]] = []
-    names: set[str] = set()
-    for node in ast.walk(tests):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            called = entry_point if entry_point and node.func.id == "candidate" else node.func.id
-            if called not in functions:
-                continue
-            names.add(called)
-            try:
-                found.append(tuple(ast.literal_eval(argument) for argument in node.args))
-            except ValueError:
-                continue
-    if len(names) != 1:
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _tested(module: ast.Module, tests: ast.Module, checks: CodeTests) -> str:
+    """The name of the one function that the tests call."""
+    functions = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    names = {node.id for node in ast.walk(tests) if isinstance(node, ast.Name)}
+    called = functions & (names | ({checks.entry_point} if checks.entry_point else set()))
+    if len(called) != 1:
         raise Refused("the tests do not call one function of the reference program")
-    return functions[names.pop()], tuple(found)
+    return called.pop()
 
 
-def _inline_constants(module: ast.Module, functions: list[ast.FunctionDef]) -> None:
-    """A literal that the program names outside of its functions stands where it is used."""
-    for statement in list(module.body):
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant() as value):
-                for function in functions:
-                    local = {argument.arg for argument in function.args.args} | {
-                        node.id
-                        for node in ast.walk(function)
-                        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
-                    }
-                    if name not in local:
-                        Replaced(name, value).visit(function)
-                module.body.remove(statement)
+def _reached(module: ast.Module, main: str) -> list[ast.stmt]:
+    """What of a module its main function needs; imports stay."""
+    wanted, kept = {main}, set[int]()
+    while True:
+        new = [node for node in module.body if id(node) not in kept and wanted & _named(node)]
+        if not new:
+            break
+        kept |= {id(node) for node in new}
+        wanted |= {each.id for node in new for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return [node for node in module.body if id(node) in kept or isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-def _input_shapes(function: ast.FunctionDef, calls: tuple[tuple[Any, ...], ...]) -> dict[str, Shape]:
-    """The shapes of the arguments that the tests' calls tell."""
-    shapes = {}
-    for place, argument in enumerate(function.args.args):
-        values = [call[place] for call in calls if place < len(call)]
-        if values:
-            shapes[argument.arg] = common(shape_of_value(value) for value in values)
-    return shapes
-
-
-def _refuse_early_ends(body: list[ast.stmt]) -> None:
-    """A loop that always ends in its first turn is a mistake that the tests happen to miss."""
-    for node in (each for statement in body for each in ast.walk(statement)):
-        if isinstance(node, ast.For) and _always_leaves(node.body):
-            raise Refused("the reference program leaves a loop in its first turn")
-
-
-def _always_leaves(body: list[ast.stmt]) -> bool:
-    if not body:
-        return False
-    match body[-1]:
-        case ast.Return() | ast.Break():
-            return not any(isinstance(node, ast.Continue) for statement in body for node in ast.walk(statement))
-        case ast.If(body=then, orelse=other):
-            return _always_leaves(then) and _always_leaves(other)
-    return False
-
-
-def _helpers(main: ast.FunctionDef, functions: dict[str, ast.FunctionDef]) -> list[ast.FunctionDef]:
-    """The functions that ``main`` reaches, itself left out."""
-    reached, waiting = {main.name}, [main]
-    while waiting:
-        for node in ast.walk(waiting.pop()):
-            if isinstance(node, ast.Name) and node.id in functions and node.id not in reached:
-                reached.add(node.id)
-                waiting.append(functions[node.id])
-    return [functions[name] for name in functions if name in reached and name != main.name]
-
-
-def _refuse_unusual(function: ast.FunctionDef) -> None:
-    inner = [node for node in ast.walk(function) if isinstance(node, ast.FunctionDef) and node is not function]
-    if inner:
-        raise Refused("the reference program nests functions")
-    arguments = function.args
-    if arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
-        raise Refused("the reference program takes any number of arguments")
-    if _depth(function.body) > MAX_DEPTH:
-        raise Refused("the reference program nests deeply")
-    for node in ast.walk(function):
-        if isinstance(node, ast.For | ast.While) and node.orelse:
-            raise Refused("the reference program has a loop with an else branch")
-
-
-def _depth(body: list[ast.stmt]) -> int:
-    deepest = 0
-    for statement in body:
-        orelse = getattr(statement, "orelse", [])
-        inner = max(_depth(getattr(statement, "body", [])), _depth(orelse))
-        is_chain = isinstance(statement, ast.If) and len(orelse) == 1 and isinstance(orelse[0], ast.If)
-        deepest = max(deepest, inner if is_chain else inner + 1)
-    return deepest if body else 0
+def _named(statement: ast.stmt) -> set[str]:
+    """What a statement of a module gives names to."""
+    if isinstance(statement, ast.FunctionDef):
+        return {statement.name}
+    return {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
