@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tracelift_ray.config.schema import EngineConfig, RemoteConfig
-from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.engines.base import Engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 
@@ -15,14 +16,11 @@ class GeneratorActor:
         engine: EngineConfig,
         model: str,
         *,
-        trainable: bool = False,
-        weight_transfer: str = "shared_memory",
+        transfer: str | None = None,
         remote: RemoteConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.engine: Engine = build_engine(
-            engine, model, trainable=trainable, weight_transfer=weight_transfer, remote=remote, seed=seed
-        )
+        self.engine: Engine = build_engine(engine, model, transfer=transfer, remote=remote, seed=seed)
 
     async def start(self) -> None:
         """Return when the engine answers."""

@@ -16,6 +16,7 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import WeightManifest
+from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import InfrastructureError, TrainBatch
 
 
@@ -48,11 +49,13 @@ class LearnerActor:
             self.learner.load_state(checkpoint)
         self.learner.open_weights(
             run.stream.weight_transfer,
-            run.name,
-            run.stream.bucket_mib,
-            deadline_s=run.stream.broadcast_deadline_s,
-            workers_per_receiver=run.planner.engine.tensor_parallel_size,
-            address=place.master_address,
+            SenderSettings(
+                run.name,
+                run.stream.bucket_mib,
+                run.stream.broadcast_deadline_s,
+                workers_per_receiver=run.planner.engine.tensor_parallel_size,
+                address=place.master_address,
+            ),
         )
 
     def update(self, batch: TrainBatch) -> dict[str, float]:

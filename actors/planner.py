@@ -33,7 +33,7 @@ class RayPlannerPool:
         def spawn(index: int) -> Any:
             options = placement.options("planner", index) | worker_environment(config.pool.cpus_per_worker)
             return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(
-                config.engine, config.model, trainable=True, weight_transfer=stream.weight_transfer, seed=seed
+                config.engine, config.model, transfer=stream.weight_transfer, seed=seed
             )
 
         self.deadline_s = stream.broadcast_deadline_s

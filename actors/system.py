@@ -12,8 +12,8 @@ from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.resources import demands
+from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.execution import counts_tests
-from tracelift_ray.reward.needs import reward_needs
 from tracelift_ray.rl.rollout import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
 
@@ -44,7 +44,7 @@ class RaySystem:
             code=code,
             stop_early=not counts_tests(run.reward.execution_style),
         )
-        scored = plans and reward_needs(run.reward).rubric
+        scored = plans and requirements(run.reward).rubric
         self.reasoning_rm = (
             reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement, run.seed) if scored else None
         )

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 from tests.tiny import engine_config, make_tiny_llama
-from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.types import Prompt, SamplingParams
 
@@ -34,7 +34,7 @@ def requests(count: int, samples: int, tokens: int) -> list[tuple[Prompt, Sampli
 
 async def measure(kind: str, model: str, work: list[tuple[Prompt, SamplingParams]], rounds: int) -> tuple[float, int]:
     """Median seconds of a round, and the tokens that it writes."""
-    engine = build_engine(engine_config(kind, max_num_seqs=1024), model, trainable=False)
+    engine = build_engine(engine_config(kind, max_num_seqs=1024), model)
     began = time.perf_counter()
     await engine.start()
     print(f"{kind}: up after {time.perf_counter() - began:.1f} s", flush=True)

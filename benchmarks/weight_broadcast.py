@@ -18,10 +18,11 @@ import time
 from pathlib import Path
 
 from tests.tiny import engine_config, make_tokenizer
-from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.training.export import largest_last
+from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.transfer.sender import WeightSender, build_weight_sender, parameter_specs
+from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
 from tracelift_ray.types import Prompt, SamplingParams
 
 
@@ -55,8 +56,8 @@ async def measure(dtype: str, rounds: int, layers: int) -> list[float]:
         parameters = largest_last(model.named_parameters())
         count = sum(parameter.numel() for _, parameter in parameters)
         print(f"{count / 1e6:.1f} M parameters in {dtype}, {len(parameters)} tensors", flush=True)
-        engine = build_engine(engine_config("vllm", dtype=dtype), directory, trainable=True)
-        sender = build_weight_sender("shared_memory", "benchmark", 64, deadline_s=60.0)
+        engine = build_engine(engine_config("vllm", dtype=dtype), directory, transfer="shared_memory")
+        sender = build_weight_sender("shared_memory", SenderSettings("benchmark", 64, 60.0))
         times = []
         try:
             await engine.start()

@@ -16,6 +16,7 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.sources import resolve_sources
 from tracelift_ray.demo.source import demo_problems
+from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
 from tracelift_ray.evaluation.run import Say, Task, evaluate_all
@@ -24,7 +25,7 @@ from tracelift_ray.planning.checks import check_run
 from tracelift_ray.rl.assembly import fitting_problems, has_code, system_settings
 from tracelift_ray.rl.baseline_cache import executor_fingerprint
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemSettings
-from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
+from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import DataError, Problem
 
 #: Where the results under another executor are, in the directory of the evaluation.
@@ -49,7 +50,7 @@ def named_problems(run: RunConfig, config: EvaluateConfig, say: Say) -> dict[str
         return {benchmark_name(path): _load(path, config.limit, run, say) for path in config.benchmarks}
     heldout = resolve_sources(run.data, run.seed, demo_problems).heldout
     most = config.limit or run.evaluation.problems
-    return {task: tuple(p for p in heldout if p.task == task)[:most] for task in ("code", "math")}
+    return {task: tuple(p for p in heldout if p.task == task)[:most] for task in sorted(TASKS)}
 
 
 def evaluation_tasks(
@@ -81,7 +82,7 @@ def _load(path: str, limit: int, run: RunConfig, say: Say) -> tuple[Problem, ...
 def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
     """What results depend on, as plain values; two evaluations are comparable where only ``planner`` differs."""
     executor = run.executor
-    remote = executor.engine.kind == "openai"
+    remote = is_remote(executor.engine)
     served = f"{executor.remote.base_url} {executor.remote.model}"
     sampling, planned = executor.sampling, run.planner.sampling
     return {
@@ -100,7 +101,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
             "max_new_tokens": sampling.max_new_tokens,
         },
         "verifier": {
-            "extraction": EXTRACTION_VERSION,
+            "extraction": extraction_versions(),
             "cpu_s": run.sandbox.cpu_s,
             "wall_s": run.sandbox.wall_s,
             "memory_mib": run.sandbox.memory_mib,
@@ -117,15 +118,15 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
     """The run with the other executor. Raises ConfigError where the two do not go together."""
     other = config.other_executor
     assert other.model is not None
-    kind = other.engine or run.executor.engine.kind
-    if kind == "openai":
-        right = "is needed: the executor is served elsewhere (executor.engine.kind=openai), the other one here"
+    engine = replace(run.executor.engine, kind=other.engine or run.executor.engine.kind)
+    if is_remote(engine):
+        right = f"is needed: the executor is served elsewhere (executor.engine.kind={engine.kind}), the other one here"
         raise ConfigError("other_executor.engine", ConfigError.MISSING, right)
     executor = replace(
         run.executor,
         model=str(Path(other.model).absolute()),
         prompt=other.prompt or run.executor.prompt,
-        engine=replace(run.executor.engine, kind=kind),
+        engine=engine,
     )
     changed = replace(run, executor=executor)
     check_run(changed)
@@ -137,12 +138,12 @@ async def first_pass(
 ) -> Pass:
     """Traces and executions under the run's own executor."""
     from tracelift_ray.demo.source import trace_checks
-    from tracelift_ray.reward.needs import reward_needs
+    from tracelift_ray.reward.arms import requirements
 
     manner = Manner(
         config.traces,
         run.evaluation.num_samples,
-        scored=reward_needs(run.reward).rubric,
+        scored=requirements(run.reward).rubric,
         mask_leaks=run.reward.leak == "mask",
         whole_text=run.reward.malformed == "whole_text",
         checks=trace_checks(run.data),

@@ -22,8 +22,7 @@ def main(cfg: DictConfig) -> None:
 
     from tracelift_ray.dataset.build import build
 
-    built = asyncio.run(build(config, say=lambda line: print(line, flush=True)))
-    outcome = built.outcome
+    outcome = asyncio.run(build(config, say=lambda line: print(line, flush=True)))
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in outcome.left_out_by_reason())
     print(
         f"{len(outcome.train):,} groups in {config.out}/train.jsonl, {len(outcome.heldout):,} held out; "

@@ -10,19 +10,19 @@ import asyncio
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.rules import Between, Given, NotNegative, OneOf, Positive, PositiveCount
 from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.planning.checks import CHOICES, RANGES
+from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.planning.run_config import absolute_rm_paths
 from tracelift_ray.planning.scoring import check_reasoning_rm
-from tracelift_ray.types import Task
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -33,45 +33,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServeRmConfig:
-    """What the service is told."""
+    """The settings of the service."""
 
-    host: str
-    port: int  # 0: a free one
-    task: str  # of items that name none
-    max_body_kib: int
-    max_items: int
-    max_waiting: int
-    timeout_s: float
-    drain_s: float
+    host: Annotated[str, Given("an address to listen at, such as 127.0.0.1")]
+    port: Annotated[int, Between(0, 65535)]  # 0: a free one
+    task: Annotated[str, OneOf("tracelift_ray.tasks.table:TASKS")]  # of items that name none
+    max_body_kib: PositiveCount
+    max_items: PositiveCount
+    max_waiting: PositiveCount
+    timeout_s: Positive
+    drain_s: NotNegative
     reasoning_rm: ReasoningRmConfig
 
 
 def check(config: ServeRmConfig) -> None:
-    """Raises ConfigError for the first value out of range, and where there is nothing to score with."""
-    rules = (
-        ("host", bool(config.host), "must be an address to listen at, such as 127.0.0.1"),
-        ("port", 0 <= config.port < 65536, "must be 0 (a free one) to 65535"),
-        ("task", config.task in ("math", "code"), "must be math or code"),
-        ("max_body_kib", config.max_body_kib >= 1, "must be 1 or more"),
-        ("max_items", config.max_items >= 1, "must be 1 or more"),
-        ("max_waiting", config.max_waiting >= config.max_items, f"must be max_items={config.max_items} or more"),
-        ("timeout_s", config.timeout_s > 0, "must be above 0"),
-        ("drain_s", config.drain_s >= 0, "must be 0 or more"),
-    )
-    for key, holds, right in rules:
-        if not holds:
-            raise ConfigError(key, getattr(config, key), right)
+    """Raises ConfigError where two values do not fit each other, and where there is nothing to score with."""
+    if config.max_waiting < config.max_items:
+        raise ConfigError("max_waiting", config.max_waiting, f"must be max_items={config.max_items} or more")
     rm = config.reasoning_rm
-    words = CHOICES["reasoning_rm.dtype"]
-    if rm.dtype not in words:
-        raise ConfigError("reasoning_rm.dtype", rm.dtype, f"must be {' or '.join(words)}")
-    for key, value in (
-        ("reasoning_rm.max_length", rm.max_length),
-        ("reasoning_rm.max_batch_tokens", rm.max_batch_tokens),
-    ):
-        in_range, right = RANGES[key]
-        if not in_range(value):
-            raise ConfigError(key, value, right)
     if rm.backend == "remote":
         raise ConfigError("reasoning_rm.backend", rm.backend, "cannot be served; point its clients at that service")
     check_reasoning_rm(rm)
@@ -94,8 +73,7 @@ async def _serve(config: ServeRmConfig) -> int:
     from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
 
     logging.disable_progress_bar()
-    task = cast(Task, config.task)
-    limits = ServiceLimits(task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
+    limits = ServiceLimits(config.task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
     scorer, name = _scorer(config.reasoning_rm)
     try:
         await scorer.start()
@@ -122,8 +100,7 @@ def _scorer(config: ReasoningRmConfig) -> tuple[ModelScorer | JudgeScorer, str]:
     if config.backend == "judge" and config.judge is not None:
         from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
 
-        served = config.judge.engine.kind == "openai"
-        return JudgeScorer(config.judge), config.judge.remote.model if served else config.judge.model
+        return JudgeScorer(config.judge), served_model(config.judge)
     from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
     return ModelScorer(config), config.model

@@ -10,11 +10,12 @@ from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
 ALGORITHM = AlgorithmConfig(
     groups_per_step=2,
     group_size=4,
-    advantage="group",
+    advantage="grpo",
     advantage_std="population",
     advantage_eps=1e-6,
     min_std=1e-6,
     std_floor=0.0,
+    loss="ppo_clip",
     clip_low=0.2,
     clip_high=0.28,
     mismatch_cap=2.0,

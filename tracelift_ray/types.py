@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Task = Literal["math", "code"]
 FinishReason = Literal["stop", "length"]
 TestKind = Literal["stdio", "function"]
 #: Why a trace is malformed: its tag never opens, is not closed, the length limit cut it, or it holds nothing.
@@ -26,28 +25,9 @@ Outcome = Literal[
     "does_not_compile",
     "no_artifact",
 ]
-MATH_DIMENSIONS = (
-    "problem_understanding",
-    "solution_strategy",
-    "step_coherence",
-    "calculation_correctness",
-    "answer_support",
-)
-CODE_DIMENSIONS = (
-    "task_understanding",
-    "plan_quality",
-    "step_coherence",
-    "action_support",
-    "non_leakage",
-)
 TOP_LABEL = 4
 #: Share of the labels' score in q; the rest is the total (paper, arXiv 2605.03862).
 DERIVED_WEIGHT = 0.5
-
-
-def rubric_dimensions(task: Task) -> tuple[str, ...]:
-    """The five rubric dimensions of a task, in the order of the reasoning RM's heads (paper, arXiv 2605.03862)."""
-    return MATH_DIMENSIONS if task == "math" else CODE_DIMENSIONS
 
 
 class InfrastructureError(Exception):
@@ -90,7 +70,7 @@ class CodeTests:
     ``setup`` and then each statement of ``asserts`` beside the program; with an ``entry_point`` and one
     ``check(candidate)`` body in ``asserts`` this is the HumanEval form.
 
-    ``exact``, ``abs_tol`` and ``rel_tol`` say how stdout is compared (``verification.comparison.OutputRule``); by
+    ``exact``, ``abs_tol`` and ``rel_tol`` say how stdout is compared (``tasks.code_tests.OutputRule``); by
     default the tokens between white space must be the same.
     """
 
@@ -118,18 +98,18 @@ class Problem:
 
     Attributes:
         id: unique within a data set; seeds and caches are keyed by it.
-        task: ``math`` or ``code``.
+        task: one of ``tasks.table.TASKS``.
         task_type: free text such as ``algorithm``; shown to the reasoning RM.
         statement: the text shown to planner, executor and RM.
-        answer: the reference answer of a math problem, else None.
-        tests: the tests of a code problem, else None.
+        answer: the reference answer, where artifacts are checked against one.
+        tests: the tests, where artifacts are programs.
         solution: a worked solution or reference program where the data has one.
         tests_text: tests or constraints that the data gives as text, stripped and otherwise as it stands; what the
             reasoning RM reads of them. Empty where there is none.
     """
 
     id: str
-    task: Task
+    task: str
     statement: str
     task_type: str = ""
     answer: str | None = None
@@ -301,6 +281,20 @@ class Group:
             (t.trace.completion.oldest_version for t in self.trajectories if t.masked is None),
             default=self.submitted_version,
         )
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """A finished group, and what its traces are worth to the learner.
+
+    Attributes:
+        advantages: of each trajectory; None for masked ones, all zero where the group has no signal.
+        has_signal: whether the group moves the policy.
+    """
+
+    group: Group
+    advantages: tuple[float | None, ...]
+    has_signal: bool
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from tests.tiny import engine_config, make_tiny_llama
-from tracelift_ray.engines.base import build_engine
-from tracelift_ray.transfer.sender import build_weight_sender, parameter_specs
+from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.transfer.kinds import build_weight_sender
+from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
 GPUS = torch.cuda.device_count()
@@ -26,7 +27,7 @@ GREEDY = SamplingParams(max_new_tokens=12, temperature=0.0, logprobs=True)
 
 def engine_of(path: str, backend: str):
     config = engine_config("vllm", gpu_memory_utilization=0.3)
-    return build_engine(config, path, trainable=True, weight_transfer=backend)
+    return build_engine(config, path, transfer=backend)
 
 
 def model_on(device: str, path: Path, seed: int):
@@ -48,7 +49,7 @@ async def serve_new_weights(backend: str, device: str, folder: Path) -> None:
     engine = engine_of(make_tiny_llama(folder / "served", seed=0, tied=True), backend)
     await engine.start()
     torch.cuda.set_device(device)
-    sender = build_weight_sender(backend, f"gpu {os.getpid()}", 1, deadline_s=60.0, address="127.0.0.1")
+    sender = build_weight_sender(backend, SenderSettings(f"gpu {os.getpid()}", 1, 60.0, address="127.0.0.1"))
     try:
         for version in (1, 2):
             model = model_on(device, folder / str(version), seed=version)
@@ -77,7 +78,7 @@ async def test_ipc_between_processes_on_one_gpu(tmp_path):
 async def test_ipc_without_a_learner_on_the_same_gpu_names_the_gpu(tmp_path):
     engine = engine_of(make_tiny_llama(tmp_path, seed=0), "ipc")
     await engine.start()
-    sender = build_weight_sender("ipc", f"gpu {os.getpid()}", 1, deadline_s=60.0)
+    sender = build_weight_sender("ipc", SenderSettings(f"gpu {os.getpid()}", 1, 60.0))
     with pytest.raises(InfrastructureError, match="no learner rank shares GPU"):
         await engine.receive_weights(sender.describe((), 1))
     sender.close()
@@ -93,7 +94,7 @@ async def test_nccl_from_one_gpu_to_another(tmp_path):
 async def test_nccl_gives_up_on_a_receiver_that_does_not_come(tmp_path):
     torch.cuda.set_device("cuda:1")
     model = model_on("cuda:1", tmp_path, seed=0)
-    sender = build_weight_sender("nccl", "gpu", 1, deadline_s=5.0, address="127.0.0.1")
+    sender = build_weight_sender("nccl", SenderSettings("gpu", 1, 5.0, address="127.0.0.1"))
     manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), 1)
     with pytest.raises(InfrastructureError, match="check that every planner engine is alive"):
         await asyncio.to_thread(sender.send, manifest, model.named_parameters())
@@ -106,7 +107,7 @@ async def test_zero_3_in_bfloat16_on_two_gpus_feeds_an_engine_on_one_of_them(tmp
 
     path = make_tiny_llama(tmp_path / "model", seed=0, tied=True)
     config = engine_config("vllm", gpu_memory_utilization=0.3, dtype="bfloat16")
-    engine = build_engine(config, path, trainable=True, weight_transfer="ipc")
+    engine = build_engine(config, path, transfer="ipc")
     await engine.start()
     ranks = await asyncio.to_thread(start_ranks, path, tmp_path)
     try:

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from tests.learner_configs import algorithm, learner
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.ranks import RankPlace
+from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import TrainBatch, TrainSample
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     trainer = Learner(config, algorithm(), model, 1.0, 10, seed=0, place=place)
     trainer.start()
     trainer.update(batch())
-    trainer.open_weights("ipc", "zero3", 1, deadline_s=60.0)
+    trainer.open_weights("ipc", SenderSettings("zero3", 1, 60.0))
     box = [trainer.describe_weights() if rank == 0 else None]
     dist.broadcast_object_list(box)
     manifest = box[0]

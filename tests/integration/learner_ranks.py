@@ -118,9 +118,10 @@ def _send(learner: Any, place: Any) -> list[Any]:
     """Send the weights through shared memory and read them back on rank 0."""
     import torch.distributed as dist
 
-    from tracelift_ray.transfer.manifest import SharedMemoryReader
+    from tracelift_ray.transfer.senders import SenderSettings
+    from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 
-    learner.open_weights("shared_memory", "learner-test", 1, deadline_s=30.0)
+    learner.open_weights("shared_memory", SenderSettings("learner-test", 1, 30.0))
     box = [learner.describe_weights() if place.rank == 0 else None]
     dist.broadcast_object_list(box)
     checksum = learner.send_weights(box[0])
@@ -138,13 +139,15 @@ def main() -> None:
     """One rank: ``python -m tests.integration.learner_ranks FOLDER RANK WORLD_SIZE PORT``."""
     import torch
 
-    from tracelift_ray.training.ranks import RankPlace, join
+    from tracelift_ray.rl.learner import engine_settings
+    from tracelift_ray.training.engine import join
+    from tracelift_ray.training.ranks import RankPlace
 
     folder, rank, world_size, port = Path(sys.argv[1]), *map(int, sys.argv[2:])
     torch.set_num_threads(1)
     place = RankPlace(rank, world_size, "127.0.0.1", port)
     cases = pickle.loads((folder / "cases.pkl").read_bytes())
-    join(place, cases[0].learner)
+    join(place, engine_settings(cases[0].learner))
     outcomes = {case.name: _run_case(case, place) for case in cases}
     if rank == 0:
         (folder / "outcomes.pkl").write_bytes(pickle.dumps(outcomes))

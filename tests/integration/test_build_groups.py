@@ -30,13 +30,14 @@ from tracelift_ray.data.problems import write_problems as write_own_form
 from tracelift_ray.data.rubric_records import load_rubric_records
 from tracelift_ray.dataset.build import Built, build
 from tracelift_ray.demo.source import demo_problems
-from tracelift_ray.tasks.traces import leaks_answer
-from tracelift_ray.types import MATH_DIMENSIONS, DataError, InfrastructureError
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import DataError, InfrastructureError
 
 ROOT = CONFIG_DIR.parent
 FILES = ("train.jsonl", "heldout.jsonl", "left_out.jsonl", "README.md")
-WORST = dict.fromkeys((*MATH_DIMENSIONS, "total"), 3)
-BEST = dict.fromkeys((*MATH_DIMENSIONS, "total"), 10)
+WORST = dict.fromkeys((*MathTask.dimensions, "total"), 3)
+BEST = dict.fromkeys((*MathTask.dimensions, "total"), 10)
 
 
 class CannedModel:
@@ -231,7 +232,7 @@ def test_sampled_traces_are_kept_where_the_executor_succeeds_with_them(tmp_path:
     assert len(groups) >= 6 and reasons.get("no sampled trace with which the executor succeeds", 0) > 0
     for group in groups:
         assert 1 <= len(group.positives) <= 2
-        assert not any(leaks_answer(group.problem, trace.reasoning) for trace in group.positives)
+        assert not any(task_of(group.problem.task).leaks(group.problem, trace.reasoning) for trace in group.positives)
         assert group.metadata["traces"] == "sampled"
     assert len(load_rubric_records(tmp_path / "out/train.jsonl")) == len(built.outcome.train)
 

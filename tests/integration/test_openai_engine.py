@@ -20,7 +20,8 @@ from aiohttp import web
 from tests.hang import HANG_S
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.schema import RemoteConfig
-from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.engines.base import Engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.vllm_engine import set_environment
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
@@ -35,7 +36,7 @@ def remote(port: int, **changes: Any) -> RemoteConfig:
 
 
 def remote_engine(config: RemoteConfig) -> Engine:
-    return build_engine(engine_config("openai"), "", trainable=False, remote=config)
+    return build_engine(engine_config("openai"), "", remote=config)
 
 
 def free_port() -> int:
@@ -78,7 +79,7 @@ def starting_server(path, tmp_path_factory):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local(path, starting_server):
-    engine = build_engine(engine_config("vllm"), path, trainable=False)
+    engine = build_engine(engine_config("vllm"), path)
     await engine.start()  # beside the server
     yield engine
     await engine.close()

@@ -26,7 +26,8 @@ from tracelift_ray.demo.source import demo_groups
 from tracelift_ray.planning.resources import demands
 from tracelift_ray.reasoning_rm.scoring.local import ModelScorer, RubricScorer
 from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
-from tracelift_ray.types import MATH_DIMENSIONS, InfrastructureError, Problem, RubricScore
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.types import InfrastructureError, Problem, RubricScore
 
 ROOT = Path(__file__).resolve().parents[2]
 RM = run_config().reasoning_rm
@@ -175,7 +176,7 @@ async def test_a_pool_of_judges_asks_a_server_for_the_rubric() -> None:
 
     async def chat(request: web.Request) -> web.Response:
         asked.append((await request.json())["messages"][0]["content"])
-        reply = json.dumps(dict.fromkeys((*MATH_DIMENSIONS, "total"), 6 if "7 + 5" in asked[-1] else 11))
+        reply = json.dumps(dict.fromkeys((*MathTask.dimensions, "total"), 6 if "7 + 5" in asked[-1] else 11))
         choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
         return web.json_response(
             {"id": "1", "object": "chat.completion", "created": 0, "model": "big", "choices": [choice]}

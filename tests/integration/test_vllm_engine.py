@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.hang import HANG_S
 from tests.tiny import engine_config, make_tiny_llama
-from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
 
@@ -26,7 +26,7 @@ def path(tmp_path_factory) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(path):
-    built = build_engine(engine_config("vllm"), path, trainable=False, seed=1)
+    built = build_engine(engine_config("vllm"), path, seed=1)
     await built.start()
     yield built
     await built.close()
@@ -73,7 +73,7 @@ async def test_a_stop_string_ends_the_sample_and_stays_in_ids_and_text(engine, p
 
 
 async def test_both_engines_of_ours_write_the_same_greedy_text(engine, path):
-    other = build_engine(engine_config("transformers"), path, trainable=False)
+    other = build_engine(engine_config("transformers"), path)
     await other.start()
     params = SamplingParams(max_new_tokens=24, temperature=0.0, logprobs=True, stop=("seven",))
     for length in (3, 40):
@@ -105,7 +105,7 @@ async def test_a_frozen_engine_takes_no_weights(engine):
 
 
 async def test_an_engine_that_is_told_to_end_is_lost_with_the_requests_that_it_aborts(path):
-    engine = build_engine(engine_config("vllm"), path, trainable=False, seed=1)
+    engine = build_engine(engine_config("vllm"), path, seed=1)
     before = cores()
     await engine.start()
     waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
@@ -135,6 +135,6 @@ def cores() -> set[psutil.Process]:
 
 
 async def test_a_directory_without_weights_is_named(tmp_path):
-    engine = build_engine(engine_config("vllm"), str(tmp_path), trainable=False)
+    engine = build_engine(engine_config("vllm"), str(tmp_path))
     with pytest.raises((InfrastructureError, ValueError), match=str(tmp_path)):
         await engine.start()

@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 
 from tests.hang import HANG_S
 from tests.tiny import engine_config, make_tiny_llama
-from tracelift_ray.engines.base import build_engine
-from tracelift_ray.transfer.sender import build_weight_sender, parameter_specs
+from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.transfer.kinds import build_weight_sender
+from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,7 +28,7 @@ GREEDY = SamplingParams(max_new_tokens=12, temperature=0.0, logprobs=True)
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory):
     path = make_tiny_llama(tmp_path_factory.mktemp("served"), seed=0, tied=True)
-    built = build_engine(engine_config("vllm"), path, trainable=True)
+    built = build_engine(engine_config("vllm"), path, transfer="shared_memory")
     await built.start()
     yield built
     await built.close()
@@ -35,7 +36,7 @@ async def engine(tmp_path_factory):
 
 @pytest.fixture
 def sender():
-    built = build_weight_sender("shared_memory", f"test {os.getpid()}", 1, deadline_s=60.0)
+    built = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 60.0))
     yield built
     built.close()
     assert not list(Path("/dev/shm").glob(f"tracelift-test_{os.getpid()}-*"))

@@ -1,8 +1,8 @@
 """From a composed Hydra configuration to frozen dataclasses, strictly and once.
 
-Unknown keys, missing values and wrong types raise ``ConfigError`` with the full dotted key, the value and what would
-be right; nothing else in the project reads a raw configuration. Importing this module registers the resolvers that
-``conf/`` uses.
+Unknown keys, missing values, wrong types and values outside the rules of a type raise ``ConfigError`` with the full
+dotted key, the value and what would be right; nothing else in the project reads a raw configuration. Importing this
+module registers the resolvers that ``conf/`` uses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.config.rules import OneOf, Rule, either
 
 __all__ = ["ConfigError", "plain_config", "resolved_values", "to_dataclass"]
 
@@ -35,20 +35,22 @@ _MAX_VARIANT = 100
 def to_dataclass(cls: type[T], cfg: DictConfig | Mapping[str, Any], *, key: str = "") -> T:
     """Convert any part of a configuration into a frozen dataclass of scalars, tuples, dicts and such dataclasses.
 
+    Fields may be a ``Literal`` or ``Annotated`` with the rules of ``rules.py``.
+
     Args:
         cls: the dataclass; every field is required.
         cfg: the part of the configuration.
         key: its dotted key, for messages.
 
     Raises:
-        ConfigError: an unknown key, a missing value or a wrong type.
+        ConfigError: an unknown key, a missing value, a wrong type or a broken rule.
     """
     values = resolved_values(cfg) if isinstance(cfg, DictConfig) else cfg
     return _dataclass(cls, values, key)
 
 
-def plain_config(config: RunConfig) -> dict[str, Any]:
-    """A configuration in force as plain containers, from which ``to_run_config`` makes it again."""
+def plain_config(config: Any) -> dict[str, Any]:
+    """A dataclass of settings as plain containers, from which ``to_dataclass`` makes it again."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -83,7 +85,7 @@ def _dataclass(cls: type[T], values: object, key: str) -> T:
     for name in values:
         if name not in names:
             raise ConfigError(_join(key, name), ConfigError.MISSING, f"no such key; {nearest(str(name), names)}")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     built = {}
     for name in names:
         path = _join(key, name)
@@ -94,8 +96,8 @@ def _dataclass(cls: type[T], values: object, key: str) -> T:
     return cls(**built)
 
 
-def _value(hint: Any, value: object, key: str) -> Any:
-    """``value`` as the annotated type, or ConfigError in plain words."""
+def _value(hint: Any, value: object, key: str, or_null: str = "") -> Any:
+    """``value`` as the annotated type and within its rules, or ConfigError in plain words."""
     if dataclasses.is_dataclass(hint):
         return _dataclass(typing.cast("type[Any]", hint), value, key)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -103,7 +105,11 @@ def _value(hint: Any, value: object, key: str) -> Any:
         if value is None:
             return None
         (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return _value(inner, value, key)
+        return _value(inner, value, key, ", or null")
+    if origin is typing.Annotated:
+        return _ruled(arguments, value, key, or_null)
+    if origin is typing.Literal:
+        return _choice(arguments, value, key, or_null)
     if origin is tuple:
         return _tuple(arguments, value, key)
     if origin is dict:
@@ -113,7 +119,32 @@ def _value(hint: Any, value: object, key: str) -> Any:
             _value(arguments[0], name, f"the key {_join(key, name)}"): _value(arguments[1], item, _join(key, name))
             for name, item in value.items()
         }
-    return _scalar(hint, value, key)
+    return _scalar(hint, value, key, or_null)
+
+
+def _ruled(arguments: tuple[Any, ...], value: object, key: str, or_null: str) -> Any:
+    """The value of an annotated type, held to the rules that the annotation carries."""
+    hint, rules = arguments[0], [rule for rule in arguments[1:] if isinstance(rule, Rule)]
+    for rule in rules:
+        if isinstance(rule, OneOf):
+            return _choice(rule.names, value, key, or_null)
+    converted = _value(hint, value, key, or_null)
+    for rule in rules:
+        if not rule.holds(converted):
+            raise ConfigError(key, value, f"{rule.right}{or_null}{'; ' if rule.why else ''}{rule.why}")
+    return converted
+
+
+def _choice(choices: tuple[Any, ...], value: object, key: str, or_null: str) -> Any:
+    for choice in choices:
+        if value == choice and isinstance(value, bool) is isinstance(choice, bool):
+            return choice
+    right = f"must be {either(choices)}{or_null}"
+    words = [choice for choice in choices if isinstance(choice, str)]
+    if isinstance(value, bool) and {"on", "off", "yes", "no"} & set(words):
+        right += "; quote on, off, yes and no in YAML"
+    close = difflib.get_close_matches(str(value), words, n=1, cutoff=0.6)
+    raise ConfigError(key, value, f"{right}; did you mean {close[0]}?" if close else right)
 
 
 def _tuple(arguments: tuple[Any, ...], value: object, key: str) -> tuple[Any, ...]:
@@ -126,7 +157,7 @@ def _tuple(arguments: tuple[Any, ...], value: object, key: str) -> tuple[Any, ..
     return tuple(_value(hint, item, f"{key}[{i}]") for i, (hint, item) in enumerate(zip(arguments, value, strict=True)))
 
 
-def _scalar(hint: Any, value: object, key: str) -> Any:
+def _scalar(hint: Any, value: object, key: str, or_null: str) -> Any:
     if isinstance(value, bool):
         if hint is bool:
             return value
@@ -138,7 +169,7 @@ def _scalar(hint: Any, value: object, key: str) -> Any:
     elif isinstance(value, str) and hint is str:
         return value
     words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
-    raise ConfigError(key, value, f"must be {words[hint]}")
+    raise ConfigError(key, value, f"must be {words[hint]}{or_null}")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -1,33 +1,57 @@
-"""What a run is told, as frozen dataclasses: one per configuration group, types only.
+"""The settings of a run, as frozen dataclasses: one for each configuration group.
 
-Defaults live in ``conf/*.yaml``, each with a comment line above it; here every field is required, so that a value
-has one home. ``load.py`` converts a composed Hydra configuration into these, ``checks.py`` holds the cross-field rules.
+A field's type says all of its rule: the choices (``Literal``, ``OneOf`` a table) or the range. Its default and its
+description are in ``conf/*.yaml``; here every field is required, so that a value has one home. ``load.py`` converts a
+composed Hydra configuration into these, ``planning/checks.py`` holds the rules across fields.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tracelift_ray.config.rules import (
+    Address,
+    AtLeast,
+    BelowOne,
+    Coefficient,
+    Count,
+    Fraction,
+    NotNegative,
+    OneOf,
+    Positive,
+    PositiveCount,
+    Share,
+)
+
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+OnError = Literal["strict", "skip"]
+Schedule = Literal["constant", "linear", "cosine"]
+Wandb = Literal["auto", "online", "offline", "disabled"]
+
+SERVER = Address("an OpenAI-compatible server", "http://127.0.0.1:8000/v1")
+SERVICE = Address("a scoring service", "http://127.0.0.1:8009/score")
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """Size and resources of one actor pool, and its patience."""
+    """Size, resources and deadline of one actor pool."""
 
-    workers: int
-    cpus_per_worker: float
-    gpus_per_worker: float
-    max_concurrency: int  # requests that one worker holds at a time
-    deadline_s: float  # one request, queueing in the worker included
-    retries: int  # further tries on another member after an infrastructure error
+    workers: PositiveCount
+    cpus_per_worker: NotNegative
+    gpus_per_worker: NotNegative
+    max_concurrency: PositiveCount  # requests that one worker holds at a time
+    deadline_s: Positive  # one request, queueing in the worker included
+    retries: Count  # further tries on another member after an infrastructure error
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
     """How a model samples."""
 
-    temperature: float
-    top_p: float
-    max_new_tokens: int
+    temperature: NotNegative
+    top_p: Share
+    max_new_tokens: PositiveCount
     seeded: bool  # hashed per-request seeds; slow on GPUs
 
 
@@ -35,29 +59,29 @@ class SamplingConfig:
 class EngineConfig:
     """How a model of ours is served; the fields of engines not chosen have no effect."""
 
-    kind: str  # vllm | transformers | openai
-    dtype: str  # float32 | bfloat16 | float16 | auto
-    max_model_len: int
-    tensor_parallel_size: int
-    gpu_memory_utilization: float
-    kv_cache_gib: float  # vLLM's CPU build only
-    max_num_seqs: int
+    kind: Annotated[str, OneOf("tracelift_ray.engines.kinds:ENGINES")]
+    dtype: Dtype
+    max_model_len: PositiveCount
+    tensor_parallel_size: PositiveCount
+    gpu_memory_utilization: Share
+    kv_cache_gib: Positive  # vLLM's CPU build only
+    max_num_seqs: PositiveCount
     enforce_eager: bool
     prefix_caching: bool
-    startup_s: float  # deadline for the engine to answer
+    startup_s: Positive  # deadline for the engine to answer
 
 
 @dataclass(frozen=True)
 class RemoteConfig:
     """An OpenAI-compatible server (engine kind ``openai``)."""
 
-    base_url: str
+    base_url: Annotated[str, SERVER]
     model: str
-    api: str  # completions (token ids) | chat
+    api: Literal["completions", "chat"]
     api_key_env: str  # name of the environment variable that holds the key; empty: none
-    concurrency: int
-    timeout_s: float
-    retries: int
+    concurrency: PositiveCount
+    timeout_s: Positive
+    retries: Count
 
 
 @dataclass(frozen=True)
@@ -65,8 +89,8 @@ class PlannerConfig:
     """The policy that is trained."""
 
     model: str
-    prompt: str  # preset: plain | chat | demo
-    max_prompt_tokens: int
+    prompt: Literal["plain", "chat", "demo"]
+    max_prompt_tokens: PositiveCount
     sampling: SamplingConfig
     engine: EngineConfig
     pool: PoolConfig
@@ -77,8 +101,8 @@ class ExecutorConfig:
     """The frozen model that turns problem and trace into an artifact."""
 
     model: str
-    prompt: str
-    max_prompt_tokens: int
+    prompt: Literal["plain", "chat", "demo"]
+    max_prompt_tokens: PositiveCount
     sampling: SamplingConfig
     engine: EngineConfig
     remote: RemoteConfig
@@ -89,7 +113,7 @@ class ExecutorConfig:
 class VerifierConfig:
     """How artifacts are checked; programs run as ``SandboxConfig`` says."""
 
-    math_timeout_s: float
+    math_timeout_s: Positive
     pool: PoolConfig
 
 
@@ -97,13 +121,13 @@ class VerifierConfig:
 class ScoringServiceConfig:
     """A scoring service elsewhere (reasoning RM backend ``remote``)."""
 
-    url: str
+    url: Annotated[str, SERVICE]
     api_key_env: str  # name of the environment variable that holds the key; empty: none
-    batch_size: int  # traces of one request, at most
-    concurrency: int  # requests under way at a time, per actor
-    timeout_s: float  # one request
-    deadline_s: float  # one trace, waiting and further tries included
-    retries: int
+    batch_size: PositiveCount  # traces of one request, at most
+    concurrency: PositiveCount  # requests under way at a time, per actor
+    timeout_s: Positive  # one request
+    deadline_s: Positive  # one trace, waiting and further tries included
+    retries: Count
     send_tests: bool
 
 
@@ -112,7 +136,7 @@ class JudgeConfig:
     """A language model that is asked for the rubric (reasoning RM backend ``judge``)."""
 
     model: str
-    prompt: str  # preset: plain | chat
+    prompt: Literal["plain", "chat"]
     sampling: SamplingConfig
     engine: EngineConfig
     remote: RemoteConfig
@@ -122,16 +146,16 @@ class JudgeConfig:
 class SandboxConfig:
     """Where untrusted programs run, and what one run of one test may use."""
 
-    tier: str  # auto | userns | flat | unsafe_subprocess
-    slots: int | None  # runs at a time of one verifier actor; None: its CPUs
-    cores: tuple[int, ...]  # slot i is pinned to core i modulo their number; empty: not pinned
-    cpu_s: float  # per test
-    wall_s: float  # per test
-    memory_mib: int  # address space
-    output_kib: int  # stdout and stderr together
-    file_mib: int  # any one file
-    max_files: int  # open at a time
-    threads: int
+    tier: Literal["auto", "userns", "flat", "unsafe_subprocess"]
+    slots: PositiveCount | None  # runs at a time of one verifier actor; None: its CPUs
+    cores: tuple[Count, ...]  # slot i is pinned to core i modulo their number; empty: not pinned
+    cpu_s: Positive  # per test
+    wall_s: Positive  # per test
+    memory_mib: Annotated[int, AtLeast(64, "Python alone needs that much")]  # address space
+    output_kib: PositiveCount  # stdout and stderr together
+    file_mib: PositiveCount  # any one file
+    max_files: Annotated[int, AtLeast(16, "Python alone needs some")]  # open at a time
+    threads: PositiveCount
     preload: tuple[str, ...]  # modules imported once, before programs run
     packages: str  # a directory of third-party packages that programs may import; empty: none
 
@@ -140,11 +164,11 @@ class SandboxConfig:
 class ReasoningRmConfig:
     """What scores traces against the rubric; the parts of backends not chosen may be absent."""
 
-    backend: str  # model | remote | judge
+    backend: Literal["model", "remote", "judge"]
     model: str  # of backend model
-    dtype: str
-    max_length: int
-    max_batch_tokens: int
+    dtype: Literal["float32", "bfloat16", "float16"]
+    max_length: PositiveCount
+    max_batch_tokens: PositiveCount
     remote: ScoringServiceConfig | None
     judge: JudgeConfig | None
     pool: PoolConfig
@@ -154,67 +178,69 @@ class ReasoningRmConfig:
 class LearnerConfig:
     """The DeepSpeed learner."""
 
-    num_workers: int
-    cpus_per_worker: float
-    gpus_per_worker: float
-    collective: str  # gloo | nccl
-    zero_stage: int
-    dtype: str  # float32 | bfloat16
-    lr: float
-    betas: tuple[float, float]
-    weight_decay: float
-    schedule: str  # constant | linear | cosine
-    warmup_steps: int
-    grad_clip: float
-    micro_batch_tokens: int
-    layout: str  # padded | packed
+    num_workers: PositiveCount
+    cpus_per_worker: NotNegative
+    gpus_per_worker: NotNegative
+    collective: Literal["gloo", "nccl"]
+    zero_stage: Literal[0, 1, 2, 3]
+    dtype: Literal["float32", "bfloat16"]
+    lr: NotNegative
+    betas: tuple[BelowOne, BelowOne]
+    weight_decay: NotNegative
+    schedule: Schedule
+    warmup_steps: Count
+    grad_clip: NotNegative
+    micro_batch_tokens: PositiveCount
+    layout: Literal["padded", "packed"]
     gradient_checkpointing: bool
-    update_deadline_s: float
-    startup_s: float
-    save_every: int  # steps; 0: only at the end
-    keep_checkpoints: int
+    update_deadline_s: Positive
+    startup_s: Positive
+    save_every: Count  # steps; 0: only at the end
+    keep_checkpoints: PositiveCount
 
 
 @dataclass(frozen=True)
 class RewardConfig:
     """The executor-grounded reward and its arms."""
 
-    arm: str  # tracelift | exec_only | rm_only | uplift_only
-    num_samples: int  # K
-    e2e: str  # fresh | mean
-    math_execution_weight: float
-    math_grounded_weight: float
-    code_grounded_weight: float
-    clip_max: float | None  # None: 1 + code_grounded_weight
-    tie_table: dict[int, float]  # c for n successes on both sides; n absent: 0 for 0, 1 for K, else n / K
-    execution_style: str  # binary | pass_rate | coderl | hybrid
-    baseline: str  # per_group | cached
-    cached_samples: int
+    arm: Annotated[str, OneOf("tracelift_ray.reward.arms:ARMS")]
+    num_samples: PositiveCount  # K
+    e2e: Literal["fresh", "mean"]
+    math_execution_weight: NotNegative
+    math_grounded_weight: NotNegative
+    code_grounded_weight: NotNegative
+    clip_max: Positive | None  # None: 1 + code_grounded_weight
+    tie_table: dict[int, Coefficient]  # c for n successes on both sides; n absent: 0 for 0, 1 for K, else n / K
+    execution_style: Literal["binary", "pass_rate", "coderl", "hybrid"]
+    baseline: Literal["per_group", "cached"]
+    cached_samples: Annotated[int, AtLeast(16, "a frozen small draw is biased")]
     baseline_cache: str  # directory of cached baselines
-    malformed: str  # floor | whole_text
-    overlong: str  # train | mask
-    leak: str  # report | mask
+    malformed: Literal["floor", "whole_text"]
+    overlong: Literal["train", "mask"]
+    leak: Literal["report", "mask"]
+    options: dict[str, float]  # constants that one arm alone has
 
 
 @dataclass(frozen=True)
 class AlgorithmConfig:
     """Batches, advantages and the policy loss."""
 
-    groups_per_step: int
-    group_size: int
-    advantage: str  # group
-    advantage_std: str  # population | sample | none
-    advantage_eps: float
-    min_std: float  # no advantage below it
-    std_floor: float  # lower bound of the divisor
-    clip_low: float
-    clip_high: float
-    mismatch_cap: float  # C of the truncated importance weight; 0: no correction
-    kl_coef: float
-    kl_kind: str  # k1 | k2 | k3
-    normalisation: str  # token | sequence | constant
-    constant_length: int  # tokens; used by normalisation constant
-    updates_per_batch: int
+    groups_per_step: PositiveCount
+    group_size: PositiveCount
+    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS")]
+    advantage_std: Literal["population", "sample", "none"]
+    advantage_eps: NotNegative
+    min_std: NotNegative  # no advantage below it
+    std_floor: NotNegative  # lower bound of the divisor
+    loss: Annotated[str, OneOf("tracelift_ray.rl.losses:LOSSES")]
+    clip_low: BelowOne
+    clip_high: NotNegative
+    mismatch_cap: NotNegative  # C of the truncated importance weight; 0: no correction
+    kl_coef: NotNegative
+    kl_kind: Literal["k1", "k2", "k3"]
+    normalisation: Annotated[str, OneOf("tracelift_ray.rl.losses:NORMALISATIONS")]
+    constant_length: PositiveCount  # tokens; used by normalisation constant
+    updates_per_batch: PositiveCount
 
 
 @dataclass(frozen=True)
@@ -223,14 +249,14 @@ class DataConfig:
 
     train: tuple[str, ...]  # files or demo:NAME
     heldout: tuple[str, ...]  # empty: heldout_fraction of train, by a hash of the problem id
-    format: str  # auto | problems | gsm8k | mbpp | humaneval | math500 | groups
-    heldout_fraction: float
-    on_error: str  # strict | skip
-    max_problem_chars: int
-    max_trace_chars: int
-    max_tests: int
-    limit: int  # 0: all
-    check_solutions: str  # off | report | drop
+    format: Annotated[str, OneOf("tracelift_ray.data.formats:FORMATS", also=("auto",))]
+    heldout_fraction: Fraction
+    on_error: OnError
+    max_problem_chars: PositiveCount
+    max_trace_chars: PositiveCount
+    max_tests: PositiveCount
+    limit: Count  # 0: all
+    check_solutions: Literal["off", "report", "drop"]
     solution_cache: str  # directory of verdicts on reference solutions
 
 
@@ -238,25 +264,25 @@ class DataConfig:
 class StreamConfig:
     """The asynchronous loop."""
 
-    max_staleness: int
-    max_refills: int  # groups per step that may replace groups without signal; 0: such groups stay in the batch
-    min_traces: int  # a group with fewer unmasked traces fails
-    max_failed_groups: int  # per step, then the run stops with the causes
-    weight_transfer: str  # shared_memory | nccl | ipc
-    bucket_mib: int
-    broadcast_deadline_s: float
-    group_deadline_s: float
+    max_staleness: Count
+    max_refills: Count  # groups per step that may replace groups without signal; 0: such groups stay in the batch
+    min_traces: PositiveCount  # a group with fewer unmasked traces fails
+    max_failed_groups: Count  # per step, then the run stops with the causes
+    weight_transfer: Annotated[str, OneOf("tracelift_ray.transfer.kinds:TRANSFERS")]
+    bucket_mib: PositiveCount
+    broadcast_deadline_s: Positive
+    group_deadline_s: Positive
 
 
 @dataclass(frozen=True)
 class TrackingConfig:
     """Where metrics go."""
 
-    wandb: str  # auto | online | offline | disabled
+    wandb: Wandb
     project: str
     entity: str | None
-    table_every: int  # steps between tables of traces; 0: never
-    table_rows: int
+    table_every: Count  # steps between tables of traces; 0: never
+    table_rows: Count
     console: bool
 
 
@@ -264,11 +290,11 @@ class TrackingConfig:
 class ClusterConfig:
     """Which Ray."""
 
-    address: str  # local | auto | an address
-    num_cpus: int  # local only; 0: as many logical CPUs as the pools ask for
-    num_gpus: int  # local only; 0: those that Ray finds
-    placement_timeout_s: float
-    object_store_mib: int  # local only
+    address: str  # local, auto or HOST:PORT
+    num_cpus: Count  # local only; 0: as many logical CPUs as the pools ask for
+    num_gpus: Count  # local only; 0: those that Ray finds
+    placement_timeout_s: Positive
+    object_store_mib: Annotated[int, AtLeast(80, "Ray refuses less")]  # local only
     dashboard: bool  # local only
 
 
@@ -277,9 +303,9 @@ class EvaluationConfig:
     """System accuracy on held-out problems."""
 
     at_start: bool
-    every: int  # steps; 0: only at the end
-    problems: int  # per task
-    num_samples: int  # executor samples per problem
+    every: Count  # steps; 0: only at the end
+    problems: Count  # per task
+    num_samples: PositiveCount  # executor samples per problem
 
 
 @dataclass(frozen=True)
@@ -287,10 +313,10 @@ class RunConfig:
     """A whole run."""
 
     name: str
-    seed: int
+    seed: Count
     run_dir: str
-    total_steps: int
-    resume: str  # auto | never | a checkpoint directory
+    total_steps: PositiveCount
+    resume: str  # auto, never or a checkpoint directory
     dry_run: bool
     planner: PlannerConfig
     executor: ExecutorConfig

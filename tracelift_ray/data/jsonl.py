@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, NoReturn, TypeVar
 
+from tracelift_ray.records import Record, RecordError
 from tracelift_ray.types import DataError
 
 #: A longer line is no record: problems and groups are kilobytes, the largest test suites a few megabytes.
@@ -29,25 +30,6 @@ _SHORT.maxstring = 60
 _SHORT.maxdict = _SHORT.maxlist = 3
 
 T = TypeVar("T")
-Record = Mapping[str, Any]
-
-
-class RecordError(ValueError):
-    """One record breaks one rule. The loader adds file and line.
-
-    Args:
-        kind: a short name that faults are counted by, such as ``no_tests``.
-        field: the field at fault (dotted and indexed within the record), or ``record`` for all of it.
-        rule: what would be right.
-        value: the offending value, where showing it helps.
-    """
-
-    def __init__(self, kind: str, field: str, rule: str, value: object = None) -> None:
-        super().__init__(kind, field, rule, value)
-        self.kind = kind
-        self.field = field
-        self.rule = rule
-        self.value = value
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from pathlib import Path
 import xxhash
 
 from tracelift_ray.data.formats import FORMATS, detect_format, problem_record
-from tracelift_ray.data.jsonl import LoadReport, Record, RecordError, load_records, write_lines
+from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
+from tracelift_ray.records import Record, RecordError
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, Problem
 
 
@@ -44,8 +46,7 @@ def load_problems(
     """Read a JSONL file of problems.
 
     Args:
-        format: ``problems``, ``gsm8k``, ``mbpp``, ``humaneval``, ``math500``, ``groups``, or ``auto``: by the first
-            record's keys.
+        format: a name in ``formats.FORMATS``, or ``auto``: by the first record's keys.
         on_error: ``strict`` raises on any fault; ``skip`` leaves faulty records out and reports them.
         max_problem_chars: longer statements are cut to this many characters, and counted; 0 cuts none.
         max_tests: only the first so many tests of a problem are kept; 0 keeps all.
@@ -101,7 +102,7 @@ class _Reader:
     def read(self, line: int, record: Record) -> Problem:
         if self.format == "auto":
             self.format = self._detect(line, record)
-        problem = FORMATS[self.format](record)
+        problem = FORMATS[self.format].parse(record)
         first = self._lines.setdefault(problem.id, line)
         if first != line:
             raise RecordError("duplicate_id", "id", f"must be unique, but line {first} has the same", problem.id)
@@ -130,5 +131,6 @@ class _Reader:
             problem = replace(problem, tests=tests.limited(self.max_tests))
         if self.max_problem_chars and len(problem.statement) > self.max_problem_chars:
             self.cut += 1
-            problem = replace(problem, statement=problem.statement[: self.max_problem_chars].rstrip())
+            statement = task_of(problem.task).cut_statement(problem.statement, self.max_problem_chars)
+            problem = replace(problem, statement=statement)
         return problem

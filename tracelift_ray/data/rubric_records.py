@@ -3,35 +3,42 @@
 The schema is that of the released files: ``problem_id, source, task_type, problem, reference_solution,
 positive_pool[{reasoning, rubric{five dimensions, total}}], negative_bank[{reasoning, negative_kind, rubric}],
 metadata`` and optionally ``tests_or_constraints`` or ``tests``. Released files load unchanged. The names of the five
-rubric dimensions say which task a record belongs to.
+rubric dimensions say which task a record belongs to; a task that shares them with an earlier one is named in ``task``.
 """
 
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.data.code_tests import asserts_in, function_tests, read_tests, tests_record
-from tracelift_ray.data.fields import as_text, identifier, items, mapping, optional_text, required_text, scalar_text
-from tracelift_ray.data.jsonl import LoadReport, Record, RecordError, load_records, write_lines
-from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, CodeTests, Problem, Task, rubric_dimensions
+from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
+from tracelift_ray.records import (
+    Record,
+    RecordError,
+    as_text,
+    identifier,
+    items,
+    mapping,
+    optional_text,
+    required_text,
+    scalar_text,
+)
+from tracelift_ray.tasks.code_tests import tests_record
+from tracelift_ray.tasks.table import TASKS, task_of
+from tracelift_ray.types import Problem
 
 MAX_LABEL = 4
 _TRACE_KEYS = ("reasoning", "rubric", "negative_kind")
-_RUBRIC_KEYS: dict[Task, frozenset[str]] = {
-    "math": frozenset((*MATH_DIMENSIONS, "total")),
-    "code": frozenset((*CODE_DIMENSIONS, "total")),
-}
-_SHORT_ANSWER_CHARS = 64
+_TESTS_KEYS = ("tests_or_constraints", "tests")
 
 
 @dataclass(frozen=True)
 class RubricLabels:
-    """A judge's rubric: ``labels`` in 0..4 in the order of ``rubric_dimensions(task)``, and ``total`` in [0, 1]."""
+    """A judge's rubric: ``labels`` in 0..4 in the order of ``task_of(task).dimensions``, and ``total`` in [0, 1]."""
 
     labels: tuple[int, ...]
     total: float
@@ -42,7 +49,7 @@ class RubricTrace:
     """One trace of a record.
 
     Attributes:
-        labels: five integers in 0..4, in the order of ``rubric_dimensions(task)``.
+        labels: five integers in 0..4, in the order of ``task_of(task).dimensions``.
         total: the judge's total in [0, 1].
         negative_kind: how a flawed trace is flawed; None for a good one, and where the file does not say.
         extra: whatever else the record holds, kept for writing it back.
@@ -71,7 +78,7 @@ class RubricRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def task(self) -> Task:
+    def task(self) -> str:
         return self.problem.task
 
 
@@ -134,6 +141,10 @@ def encode_rubric_record(record: RubricRecord) -> dict[str, Any]:
         "negative_bank": [_trace_record(trace, problem.task) for trace in record.negatives],
         "metadata": dict(record.metadata),
     }
+    if problem.task != next(
+        name for name, task in TASKS.items() if task.dimensions == task_of(problem.task).dimensions
+    ):
+        encoded["task"] = problem.task  # its dimensions are those of another task, too
     if problem.answer is not None:
         encoded["answer"] = problem.answer
     if problem.tests_text:
@@ -152,27 +163,25 @@ def parse_rubric_record(record: Record) -> RubricRecord:
     task = _task(record)
     positives = _traces(record, "positive_pool", task)
     negatives = _traces(record, "negative_bank", task)
-    tests_text = _tests_text(record)
-    tests = _tests(record, tests_text) if task == "code" else None
-    answer = _answer(record, metadata) if task == "math" else None
+    reference = task_of(task).group_reference(record)
     problem = Problem(
         id=problem_id,
         task=task,
         statement=statement,
         task_type=optional_text(record, "task_type") or optional_text(metadata, "task_type") or source,
-        answer=answer,
-        tests=tests,
-        solution=_worked_solution(record, answer),
-        tests_text=tests_text,
+        answer=reference.answer,
+        tests=reference.tests,
+        solution=_worked_solution(record, reference.answer),
+        tests_text=_tests_text(record),
     )
     return RubricRecord(problem, positives, negatives, source, metadata)
 
 
-def parse_rubric(value: Any, where: str, task: Task) -> RubricLabels:
+def parse_rubric(value: Any, where: str, task: str) -> RubricLabels:
     """A rubric object with exactly the task's five dimensions, each an integer in 0..4, and a total in [0, 1]."""
     if not isinstance(value, dict):
         raise RecordError("missing_rubric", where, "must be an object of five labels and a total", value)
-    dimensions = rubric_dimensions(task)
+    dimensions = task_of(task).dimensions
     _refuse_unknown(value, where, task)
     labels = []
     for name in dimensions:
@@ -186,8 +195,8 @@ def parse_rubric(value: Any, where: str, task: Task) -> RubricLabels:
     return RubricLabels(tuple(labels), float(total))
 
 
-def _task(record: Record) -> Task:
-    """The task whose dimensions the first rubric has."""
+def _task(record: Record) -> str:
+    """The task that the record names, else the first whose dimensions its first rubric has."""
     traces = items(record.get("positive_pool") or [], "positive_pool")
     if not traces:
         raise RecordError("no_positives", "positive_pool", "must hold at least one trace")
@@ -196,25 +205,34 @@ def _task(record: Record) -> Task:
     if not isinstance(rubric, dict):
         rule = "must be an object of five labels and a total"
         raise RecordError("missing_rubric", "positive_pool[0].rubric", rule, rubric)
-    math_only = set(MATH_DIMENSIONS) - set(CODE_DIMENSIONS)
-    code_only = set(CODE_DIMENSIONS) - set(MATH_DIMENSIONS)
-    is_math, is_code = bool(math_only & rubric.keys()), bool(code_only & rubric.keys())
-    if is_math == is_code:
-        rule = (
-            f"must name the dimensions of math ({', '.join(MATH_DIMENSIONS)}) or of code ({', '.join(CODE_DIMENSIONS)})"
-        )
+    if record.get("task") is not None:
+        return _named_task(record)
+    by_dimensions = {task.dimensions: name for name, task in reversed(TASKS.items())}
+    shared = Counter(dimension for dimensions in by_dimensions for dimension in dimensions)
+    found = [task for names, task in by_dimensions.items() if any(n in rubric and shared[n] == 1 for n in names)]
+    if len(found) != 1:
+        named = [f"{task} ({', '.join(names)})" for names, task in reversed(by_dimensions.items())]
+        rule = f"must name the dimensions of {' or of '.join(named)}"
         raise RecordError("unknown_dimension", "positive_pool[0].rubric", rule, sorted(rubric))
-    return "math" if is_math else "code"
+    return found[0]
 
 
-def _refuse_unknown(rubric: Mapping[str, Any], where: str, task: Task) -> None:
-    unknown = [name for name in rubric if name not in _RUBRIC_KEYS[task]]
+def _named_task(record: Record) -> str:
+    """The task that a record names, as those do whose dimensions are another task's, too."""
+    name = required_text(record, "task")
+    if name not in TASKS:
+        raise RecordError("wrong_value", "task", f"must be {' or '.join(TASKS)}", name)
+    return name
+
+
+def _refuse_unknown(rubric: Mapping[str, Any], where: str, task: str) -> None:
+    unknown = [name for name in rubric if name not in (*task_of(task).dimensions, "total")]
     if unknown:
-        known = ", ".join(rubric_dimensions(task))
+        known = ", ".join(task_of(task).dimensions)
         raise RecordError("unknown_dimension", f"{where}.{unknown[0]}", f"the dimensions of {task} are {known}")
 
 
-def _traces(record: Record, name: str, task: Task) -> tuple[RubricTrace, ...]:
+def _traces(record: Record, name: str, task: str) -> tuple[RubricTrace, ...]:
     raw = items(record.get(name) or [], name)
     if not raw:
         missing = "no_negatives" if name == "negative_bank" else "no_positives"
@@ -231,42 +249,11 @@ def _traces(record: Record, name: str, task: Task) -> tuple[RubricTrace, ...]:
     return tuple(traces)
 
 
-def _tests_field(record: Record) -> str:
-    """The field that holds the tests."""
-    return "tests_or_constraints" if record.get("tests_or_constraints") else "tests"
-
-
 def _tests_text(record: Record) -> str:
     """The tests or constraints, where they are given as text."""
-    name = _tests_field(record)
+    name = next((name for name in _TESTS_KEYS if record.get(name)), _TESTS_KEYS[0])
     value = record.get(name)
     return as_text(value, name) if isinstance(value, str) else ""
-
-
-def _tests(record: Record, text: str) -> CodeTests | None:
-    """The runnable tests of a code record; None where it has none, such as where its text states limits."""
-    name = _tests_field(record)
-    value = record.get(name)
-    if text:
-        found = asserts_in(text)
-        return CodeTests("function", asserts=found) if found else None
-    if isinstance(value, list) and value:
-        listed = tuple(as_text(entry, f"{name}[{i}]") for i, entry in enumerate(value))
-        return function_tests(listed, "", None, name)
-    return read_tests(value, name) if value and not isinstance(value, str) else None
-
-
-def _answer(record: Record, metadata: Mapping[str, Any]) -> str | None:
-    """The reference answer: said outright, else after ``####``, else a reference solution that is an answer alone."""
-    for holder, field_name in ((record, "answer"), (metadata, "metadata.answer")):
-        if holder.get("answer") is not None:
-            return scalar_text(holder["answer"], field_name) or None
-    reference = _reference(record)
-    if "####" in reference:
-        return reference.rsplit("####", 1)[1].strip() or None
-    if len(reference) <= _SHORT_ANSWER_CHARS and re.fullmatch(r"\S+", reference):
-        return reference
-    return None
 
 
 def _reference(record: Record) -> str:
@@ -280,8 +267,8 @@ def _worked_solution(record: Record, answer: str | None) -> str | None:
     return reference if reference and reference != answer else None
 
 
-def _trace_record(trace: RubricTrace, task: Task) -> dict[str, Any]:
-    rubric: dict[str, float] = {**dict(zip(rubric_dimensions(task), trace.labels, strict=True)), "total": trace.total}
+def _trace_record(trace: RubricTrace, task: str) -> dict[str, Any]:
+    rubric: dict[str, float] = {**dict(zip(task_of(task).dimensions, trace.labels, strict=True)), "total": trace.total}
     record: dict[str, Any] = {"reasoning": trace.reasoning}
     if trace.negative_kind is not None:
         record["negative_kind"] = trace.negative_kind

@@ -18,7 +18,8 @@ from pathlib import Path
 import xxhash
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.data.jsonl import RecordError, open_data, read_records, write_lines
+from tracelift_ray.data.jsonl import open_data, read_records, write_lines
+from tracelift_ray.records import RecordError
 from tracelift_ray.types import CodeTests, DataError
 
 #: Counts up where the same program, tests and limits may get another verdict.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.dataset.pipeline.card import data_card
 from tracelift_ray.dataset.pipeline.drafts import Say, Stages, make_drafts
 from tracelift_ray.dataset.pipeline.outcome import Outcome, outcome_of
-from tracelift_ray.dataset.pipeline.rule_stages import DataReferences, RuleJudgements, RulePerturbations
-from tracelift_ray.dataset.pipeline.rules import Rules
+from tracelift_ray.dataset.pipeline.rule_stages import ByRule, Rules
 from tracelift_ray.dataset.pipeline.stages import JudgeStage, PerturbStage, ReferenceStage
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.dataset.settings import BuildGroupsConfig
@@ -30,22 +29,11 @@ from tracelift_ray.types import DataError
 #: Part of what a model's stored replies are found by: raise it where requests or their reading change.
 REQUESTS_VERSION = 1
 #: The modules that decide what is made by rule.
-_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py")
+_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/rubrics.py")
 
 
-@dataclass(frozen=True)
-class Built:
-    """A finished build."""
-
-    outcome: Outcome
-    problems: int
-
-
-async def build(config: BuildGroupsConfig, say: Say) -> Built:
-    """Build what the configuration says.
-
-    Args:
-        say: takes lines for people.
+async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
+    """Build what the configuration says; ``say`` takes lines for people.
 
     Raises:
         DataError: the problems are unusable, or none makes a group.
@@ -69,12 +57,13 @@ async def build(config: BuildGroupsConfig, say: Say) -> Built:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.left_out_by_reason())
         raise DataError(f"{config.source}: no problem makes a group ({reasons})")
     _write(outcome, config, loaded.report.format, len(loaded))
-    return Built(outcome, len(loaded))
+    return outcome
 
 
 async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
     """The stages that the configuration names, and their stores; models and sandboxes are started for them."""
-    rules = opened.enter_context(Rules(config.sandbox))
+    rules = Rules(config.sandbox)
+    opened.callback(rules.close)
     folder = Path(config.out) / "stages"
 
     def store(name: str, settings: dict[str, Any]) -> ItemStore:
@@ -88,8 +77,9 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
 
         model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
         llm = {"llm": model.identity(), "requests": REQUESTS_VERSION, "seed": config.seed}
-    reference: ReferenceStage = DataReferences(rules, config.seed)
-    traces = {"kind": config.traces.kind, "seed": config.seed}
+    ruled = ByRule(rules, config.seed, config.perturb.negatives)
+    reference: ReferenceStage = ruled
+    traces: dict[str, object] = {"kind": config.traces.kind, "seed": config.seed}
     if config.traces.kind == "sampled":
         from tracelift_ray.dataset.pipeline.sampled import SampledReferences
 
@@ -97,12 +87,12 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
         reference, traces = sampler, traces | sampler.identity()
     else:
         traces |= by_rule
-    perturb: PerturbStage = RulePerturbations(rules, config.seed, config.perturb.negatives)
+    perturb: PerturbStage = ruled
     judges: dict[str, tuple[JudgeStage, ItemStore]] = {}
     if config.judge in ("llm", "both"):
         judges["llm"] = LlmJudgements(model), store("judge_llm", llm)
     if config.judge in ("rule", "both"):
-        judges["rule"] = RuleJudgements(rules), store("judge_rule", by_rule)
+        judges["rule"] = ruled, store("judge_rule", by_rule)
     flaws = {**asdict(config.perturb), "seed": config.seed}
     if config.perturb.kind == "llm":
         perturb, flaws = LlmPerturbations(model, config.perturb, config.seed), flaws | llm

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from tracelift_ray.demo.rubric import carried_values, common_lengths
 from tracelift_ray.demo.traces import parse, true_result
 from tracelift_ray.demo.world import WordProblem
-from tracelift_ray.types import Task
 
 #: The aspects: the problem tells this step; the line begins with the value before it; the written result is right.
 TOLD, CARRIED, WORKED = range(3)
 NUM_ASPECTS = 3
 #: The words of a line (``7 + 5 = 12``, ``n + 7 : 6 -> 13``) that settle each aspect; the separator is one word more.
-_PLACES: dict[Task, tuple[int, int, int]] = {"math": (2, 0, 4), "code": (2, 4, 6)}
+_PLACES: dict[str, tuple[int, int, int]] = {"math": (2, 0, 4), "code": (2, 4, 6)}
 
 
 @dataclass(frozen=True)

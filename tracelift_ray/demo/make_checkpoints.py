@@ -21,15 +21,14 @@ from tracelift_ray.demo.tokenizer import EOS, build_tokenizer
 from tracelift_ray.demo.traces import artifact_of, clean_lines, render
 from tracelift_ray.demo.training import Part, Recipe, fit, new_language_model
 from tracelift_ray.demo.world import WordProblem, draw_problem
-from tracelift_ray.types import Task
 
-TASKS: tuple[Task, ...] = ("math", "code")
+TASKS: tuple[str, ...] = ("math", "code")
 EXECUTOR_RECIPE = Recipe(steps=1000, rows_per_step=64, lr=2e-3, warmup_steps=50)
 PLANNER_RECIPE = Recipe(steps=200, rows_per_step=64, lr=1e-3, warmup_steps=20)
 #: Shares of the executor's rows: without a trace, with the clean trace; the rest has a flawed one.
 BARE_SHARE, CLEAN_SHARE = 0.2, 0.55
 #: Numbers of steps in those rows. Without a trace, code is only learned for the shortest, so that traces matter.
-BARE_STEPS: dict[Task, tuple[int, ...]] = {"math": (1, 1, 2, 2, 3, 4), "code": (1, 1, 1, 2)}
+BARE_STEPS: dict[str, tuple[int, ...]] = {"math": (1, 1, 2, 2, 3, 4), "code": (1, 1, 1, 2)}
 TRACED_STEPS = (1, 2, 3, 3, 4)
 
 

@@ -16,8 +16,8 @@ from tracelift_ray.demo.flaws import KINDS, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
 from tracelift_ray.demo.tokenizer import TASK_TYPES
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, artifact_of, clean_lines, is_valid, render
-from tracelift_ray.demo.world import Split, WordProblem, draw_problem, read_statement, split_of
-from tracelift_ray.types import CodeTests, DataError, Problem, Task
+from tracelift_ray.demo.world import DEMO_TASKS, Split, WordProblem, draw_problem, read_statement, split_of
+from tracelift_ray.types import CodeTests, DataError, Problem
 
 NUM_TESTS = 3
 #: Candidate test inputs in order of preference; zero and one say least about a program.
@@ -33,14 +33,13 @@ def demo_problems(task: str, count: int, seed: int, split: Split) -> tuple[Probl
     Raises:
         DataError: the world has no problems of this task.
     """
-    if task not in TASK_TYPES:
-        known = " and ".join(f"demo:{name}" for name in TASK_TYPES)
+    if task not in DEMO_TASKS:
+        known = " and ".join(f"demo:{name}" for name in DEMO_TASKS)
         raise DataError(f"'demo:{task}' is no source: the demo world has {known}")
     rng = Random(f"{task}/{split}/{seed}")
     problems: dict[str, Problem] = {}
-    drawn: Task = "math" if task == "math" else "code"
     while len(problems) < count:
-        problem = as_problem(draw_problem(rng, drawn, split))
+        problem = as_problem(draw_problem(rng, task, split))
         problems.setdefault(problem.id, problem)
     return tuple(problems.values())
 
@@ -100,7 +99,7 @@ def flawed_traces(problem: WordProblem, rng: Random, most: int) -> list[tuple[st
     return list(flawed.items())
 
 
-def demo_groups(task: Task, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[RubricRecord]:
+def demo_groups(task: str, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[RubricRecord]:
     """TraceLift-Groups of the world, one record a problem, for ``data.rubric_records.write_rubric_records``.
 
     Each has the valid trace as its positive and up to ``negatives`` flawed ones, all with rubrics by rule.

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracelift_ray.demo.world import Operation, WordProblem, apply
-from tracelift_ray.types import Task
 
 LARGEST_WRITTEN = 99  # numbers above have no token
 _SYMBOLS: dict[str, Operation] = {"+": "+", "-": "-", "*": "*", "/": "/"}
@@ -34,7 +33,7 @@ def clean_lines(problem: WordProblem) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def render(task: Task, lines: Sequence[Line]) -> str:
+def render(task: str, lines: Sequence[Line]) -> str:
     """Lines as the text inside the reasoning tag."""
     return " ; ".join(_math_line(line) if task == "math" else _code_line(line) for line in lines)
 
@@ -53,7 +52,7 @@ def expression(line: Line) -> str:
     return f"{line.operand} - n" if line.operation == "-n" else f"n {line.operation} {line.operand}"
 
 
-def parse(task: Task, reasoning: str) -> tuple[Line, ...] | None:
+def parse(task: str, reasoning: str) -> tuple[Line, ...] | None:
     """The lines that a text writes, or None where any of it is not in the form of the world."""
     read = _read_math_line if task == "math" else _read_code_line
     lines = [read(part.split()) for part in reasoning.strip().split(" ; ")]
@@ -97,7 +96,7 @@ def true_result(line: Line) -> int | None:
     return apply(line.operation, line.before, line.operand)
 
 
-def artifact_of(task: Task, lines: Sequence[Line]) -> str | None:
+def artifact_of(task: str, lines: Sequence[Line]) -> str | None:
     """What a faithful reader makes of a trace: the program of its operations, or the answer of its last line.
 
     None where the last line gives no whole number that has a token.

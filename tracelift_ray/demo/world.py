@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from tracelift_ray.types import Task
-
 Split = Literal["train", "heldout"]
 #: ``-n`` is subtraction from the operand (``operand - value``); the others work on the value (``value op operand``).
 Operation = Literal["+", "-", "*", "/", "-n"]
@@ -24,8 +22,10 @@ HARD_PHRASE_RATE = 0.25
 HELDOUT_ONE_IN = 10
 NAMES = ("tom", "ann", "ben", "eva", "sam", "mia", "leo", "zoe")
 ITEMS = ("pens", "coins", "cards", "nuts", "shells", "books")
-STEP_COUNTS: dict[Task, tuple[int, ...]] = {"math": (1, 2, 2, 3, 3, 4), "code": (2, 3, 3, 4)}
-START_RANGE: dict[Task, tuple[int, int]] = {"math": (2, 15), "code": (2, 9)}
+#: The tasks that the world tells problems for.
+DEMO_TASKS = ("math", "code")
+STEP_COUNTS: dict[str, tuple[int, ...]] = {"math": (1, 2, 2, 3, 3, 4), "code": (2, 3, 3, 4)}
+START_RANGE: dict[str, tuple[int, int]] = {"math": (2, 15), "code": (2, 9)}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Phrase:
     hard: bool = False
 
 
-PHRASES: dict[Task, tuple[Phrase, ...]] = {
+PHRASES: dict[str, tuple[Phrase, ...]] = {
     "math": (
         Phrase("+", "then buys # more", (1, 9)),
         Phrase("+", "then finds #", (1, 9)),
@@ -83,7 +83,7 @@ class Step:
 class WordProblem:
     """A problem of the world. For code, ``start`` is the worked example that the statement asks to try."""
 
-    task: Task
+    task: str
     statement: str
     start: int
     steps: tuple[Step, ...]
@@ -117,7 +117,7 @@ def split_of(statement: str) -> Split:
     return "heldout" if zlib.crc32(statement.encode()) % HELDOUT_ONE_IN == 0 else "train"
 
 
-def draw_problem(rng: Random, task: Task, split: Split, steps: int | None = None) -> WordProblem:
+def draw_problem(rng: Random, task: str, split: Split, steps: int | None = None) -> WordProblem:
     """A random problem of a split; ``steps`` fixes the number of steps."""
     while True:
         problem = _draw(rng, task, steps or rng.choice(STEP_COUNTS[task]))
@@ -125,7 +125,7 @@ def draw_problem(rng: Random, task: Task, split: Split, steps: int | None = None
             return problem
 
 
-def _draw(rng: Random, task: Task, count: int) -> WordProblem | None:
+def _draw(rng: Random, task: str, count: int) -> WordProblem | None:
     """One attempt; None where a value leaves 0..LARGEST_VALUE."""
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
     start = value = rng.randint(*START_RANGE[task])
@@ -146,14 +146,14 @@ def _draw(rng: Random, task: Task, count: int) -> WordProblem | None:
     return WordProblem(task, " . ".join([opening, *sentences, closing]), start, tuple(steps))
 
 
-def _frame(task: Task, name: str, item: str, start: int) -> tuple[str, str]:
+def _frame(task: str, name: str, item: str, start: int) -> tuple[str, str]:
     """The first and the last sentence of a statement."""
     if task == "math":
         return f"{name} has {start} {item}", f"how many {item} now ?"
     return f"read n , try {start}", "print it ."
 
 
-def read_statement(task: Task, statement: str) -> WordProblem:
+def read_statement(task: str, statement: str) -> WordProblem:
     """The problem that a statement tells.
 
     Raises:
@@ -175,7 +175,7 @@ def read_statement(task: Task, statement: str) -> WordProblem:
     return WordProblem(task, statement, start, tuple(steps))
 
 
-def _read_sentence(task: Task, sentence: str) -> tuple[Phrase, int]:
+def _read_sentence(task: str, sentence: str) -> tuple[Phrase, int]:
     """The phrase that a sentence instantiates, and its operand."""
     words = sentence.split()
     for phrase in PHRASES[task]:

@@ -1,11 +1,12 @@
-"""The one interface through which text is generated, and the choice of what stands behind it.
+"""The one interface through which text is generated, and the form in which an engine declares what it can do.
 
-An engine is token in, token out: it is given token ids and returns exactly the ids that it emitted, with their
-log-probabilities where they are asked for. What cannot be answered raises; an engine never makes an answer up.
+An engine is token in, token out: it reads token ids and returns exactly the ids that it emitted, with their
+log-probabilities on request. A request that cannot be answered raises; an engine never invents an answer.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tracelift_ray.types import Completion, Prompt, SamplingParams
@@ -13,8 +14,6 @@ from tracelift_ray.types import Completion, Prompt, SamplingParams
 if TYPE_CHECKING:
     from tracelift_ray.config.schema import EngineConfig, RemoteConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-
-ENGINE_KINDS = ("vllm", "transformers", "openai")
 
 
 class Engine(Protocol):
@@ -64,48 +63,6 @@ class Engine(Protocol):
         ...
 
 
-def build_engine(
-    config: EngineConfig,
-    model: str,
-    *,
-    trainable: bool,
-    weight_transfer: str = "shared_memory",
-    remote: RemoteConfig | None = None,
-    seed: int = 0,
-) -> Engine:
-    """The engine that the configuration asks for, not started yet.
-
-    Args:
-        model: directory of a Hugging Face model; unused by ``openai``.
-        trainable: whether ``receive_weights`` will be called.
-        weight_transfer: backend of those weights: ``shared_memory``, ``nccl`` or ``ipc``.
-        remote: the server of an ``openai`` engine.
-        seed: of requests that bring no seed of their own, where the engine can be seeded.
-
-    Raises:
-        ValueError: an unknown kind, or a combination that cannot work.
-    """
-    if config.kind == "vllm":
-        from tracelift_ray.engines.vllm_engine import VllmEngine
-
-        return VllmEngine(config, model, weight_transfer=weight_transfer if trainable else None, seed=seed)
-    if config.kind == "transformers":
-        from tracelift_ray.engines.transformers_engine import TransformersEngine
-
-        if trainable and weight_transfer != "shared_memory":
-            raise ValueError(f"a transformers engine receives weights by shared_memory only, not {weight_transfer!r}")
-        return TransformersEngine(config, model, trainable=trainable, seed=seed)
-    if config.kind == "openai":
-        from tracelift_ray.engines.openai_engine import OpenAIEngine
-
-        if trainable:
-            raise ValueError("an openai engine cannot be trained: use kind vllm or transformers for the planner")
-        if remote is None:
-            raise ValueError("an openai engine needs the configuration of its server (remote)")
-        return OpenAIEngine(remote)
-    raise ValueError(f"unknown engine kind {config.kind!r}: use one of {', '.join(ENGINE_KINDS)}")
-
-
 def check_context(prompt: Prompt, params: SamplingParams, max_model_len: int) -> None:
     """Refuse a request that does not fit, before it reaches a scheduler that would cut it short or fail.
 
@@ -120,3 +77,53 @@ def check_context(prompt: Prompt, params: SamplingParams, max_model_len: int) ->
             f"a prompt of {length} tokens and {params.max_new_tokens} new ones exceed the context of {max_model_len}: "
             "raise engine.max_model_len, or lower max_prompt_tokens or max_new_tokens"
         )
+
+
+class EngineBuilder(Protocol):
+    """Makes an engine, not started yet."""
+
+    def __call__(
+        self, config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+    ) -> Engine:
+        """As ``kinds.build_engine``, with a combination that the kind declares possible."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """What a kind of engine can do. Configuration checks and callers ask this, never the name of a kind.
+
+    Attributes:
+        build: makes an engine. Imports what it needs when it is called.
+        local: the engine loads the weights of a model directory on this machine. Otherwise it is a client of a server,
+            configured by ``RemoteConfig``: it needs no weights, no GPU and no context limit here.
+        transfers: names in ``transfer.kinds.TRANSFERS`` by which it takes new weights; empty for frozen models only.
+        logprobs: returns the log-probs of the tokens it sampled, under the distribution it sampled from.
+        request_seeds: a request with a seed gives the same samples whatever else is running.
+        tensor_parallel: can spread one model over several GPUs or processes.
+    """
+
+    build: EngineBuilder
+    local: bool
+    transfers: tuple[str, ...]
+    logprobs: bool
+    request_seeds: bool
+    tensor_parallel: bool
+
+    @property
+    def trains(self) -> bool:
+        """Whether it can serve the policy that is trained: it takes weights and returns log-probs."""
+        return bool(self.transfers) and self.logprobs
+
+
+def check_transfer(transfer: str | None, manifest: WeightManifest) -> None:
+    """Refuse weights that an engine was not built to take.
+
+    Raises:
+        TypeError: its model is frozen.
+        ValueError: they are sent in another way.
+    """
+    if transfer is None:
+        raise TypeError("this engine serves a frozen model: build it with a weight transfer to send it weights")
+    if manifest.backend != transfer:
+        raise ValueError(f"weights sent by {manifest.backend} to an engine built for {transfer}")

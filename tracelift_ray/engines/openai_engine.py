@@ -10,19 +10,15 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-import openai
-import tenacity
-
+from tracelift_ray.engines.base import EngineKind
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.schema import RemoteConfig
+    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 COMPONENT = "remote executor"
 APIS = ("completions", "chat")
-#: Failures that another try may not meet again.
-PASSING = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, openai.ConflictError)
 
 
 class MalformedAnswer(Exception):
@@ -42,6 +38,8 @@ class OpenAIEngine:
     def __init__(self, remote: RemoteConfig) -> None:
         if remote.api not in APIS:
             raise ValueError(f"unknown api {remote.api!r} of the remote executor: use one of {', '.join(APIS)}")
+        import openai
+
         self.version = 0
         self._remote = remote
         self._client = openai.AsyncOpenAI(
@@ -64,7 +62,7 @@ class OpenAIEngine:
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         if params.logprobs:
             raise ValueError(
-                "a remote server's log-probs are not those of its sampling: serve the planner with kind vllm"
+                "a remote server's log-probs are not those of its sampling: serve the planner with a local engine"
             )
         fields = sampling_fields(params, self._extended)
         async with self._slots:
@@ -81,12 +79,16 @@ class OpenAIEngine:
         return read_answer(answer, count)
 
     async def _tried(self, call: Any) -> Any:
-        """``await call()``, tried again where that may help."""
+        """``await call()``, tried again after failures that may pass."""
+        import openai
+        import tenacity
+
+        passing = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, openai.ConflictError)
         try:
             async for attempt in tenacity.AsyncRetrying(
                 stop=tenacity.stop_after_attempt(1 + self._remote.retries),
                 wait=tenacity.wait_random_exponential(multiplier=0.5, max=30.0),
-                retry=tenacity.retry_if_exception_type((*PASSING, MalformedAnswer)),
+                retry=tenacity.retry_if_exception_type((*passing, MalformedAnswer)),
                 reraise=True,
             ):
                 with attempt:
@@ -109,7 +111,7 @@ class OpenAIEngine:
         raise AssertionError("tenacity ends by returning or raising")
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
-        raise TypeError("a remote server takes no weights from us: use kind vllm or transformers for the planner")
+        raise TypeError("a remote server takes no weights from us: use a local engine for the planner")
 
     async def close(self) -> None:
         await self._client.close()
@@ -183,3 +185,20 @@ def read_answer(answer: Any, count: int) -> list[Completion]:
         token_ids = getattr(choice, "token_ids", None) or ()
         completions.append(Completion(tuple(token_ids), text, choice.finish_reason))
     return completions
+
+
+def _build(
+    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+) -> OpenAIEngine:
+    assert remote is not None  # the factory checks it
+    return OpenAIEngine(remote)
+
+
+KIND = EngineKind(
+    build=_build,
+    local=False,
+    transfers=(),
+    logprobs=False,
+    request_seeds=True,
+    tensor_parallel=False,
+)

@@ -14,14 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tracelift_ray.engines.base import check_context
-from tracelift_ray.transfer.manifest import SharedMemoryReader, WeightManifest, WeightReceipt
+from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
+from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     import torch
 
-    from tracelift_ray.config.schema import EngineConfig
+    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
 
 COMPONENT = "transformers engine"
@@ -41,14 +42,15 @@ class TransformersEngine:
     """See the module and ``Engine``.
 
     Args:
+        transfer: how new weights will come; None for a frozen model.
         seed: of requests without a seed.
     """
 
-    def __init__(self, config: EngineConfig, model: str, *, trainable: bool, seed: int) -> None:
+    def __init__(self, config: EngineConfig, model: str, *, transfer: str | None, seed: int) -> None:
         self.version = 0
         self._config = config
         self._path = model
-        self._trainable = trainable
+        self._transfer = transfer
         self._seed = seed
         self._inbox: queue.SimpleQueue[Request | _Call | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -87,10 +89,7 @@ class TransformersEngine:
             self._waiting.discard(answer)
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
-        if not self._trainable:
-            raise TypeError("this engine serves a frozen model: build it trainable to send it weights")
-        if manifest.backend != "shared_memory":
-            raise ValueError(f"weights sent by {manifest.backend}: a transformers engine takes shared_memory only")
+        check_transfer(self._transfer, manifest)
         tensors, checksum = await asyncio.to_thread(_received, manifest)
         answer: asyncio.Future[None] = self._answer()
         self._inbox.put(_Call(lambda decoder: decoder.load(tensors, manifest.version), answer))
@@ -202,3 +201,19 @@ def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
     )
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     return BatchDecoder(model.to(device).eval(), tokenizer, max_rows=config.max_num_seqs, seed=seed)
+
+
+def _build(
+    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+) -> TransformersEngine:
+    return TransformersEngine(config, model, transfer=transfer, seed=seed)
+
+
+KIND = EngineKind(
+    build=_build,
+    local=True,
+    transfers=("shared_memory",),
+    logprobs=True,
+    request_seeds=True,
+    tensor_parallel=False,
+)

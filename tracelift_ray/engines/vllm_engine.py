@@ -13,9 +13,9 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-from tracelift_ray.engines.base import check_context
+from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
-from tracelift_ray.transfer.manifest import BACKENDS, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from tracelift_ray.config.schema import EngineConfig
+    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
 
 COMPONENT = "vllm engine"
 #: Tokens that one scheduler step may prefill, where the context does not ask for more.
@@ -36,17 +36,15 @@ class VllmEngine:
     """See the module and ``Engine``.
 
     Args:
-        weight_transfer: backend of the weights to come; None for a frozen model.
+        transfer: how new weights will come; None for a frozen model.
         seed: of requests without a seed.
     """
 
-    def __init__(self, config: EngineConfig, model: str, *, weight_transfer: str | None, seed: int) -> None:
-        if weight_transfer is not None and weight_transfer not in BACKENDS:
-            raise ValueError(f"unknown weight transfer {weight_transfer!r}: use one of {', '.join(BACKENDS)}")
+    def __init__(self, config: EngineConfig, model: str, *, transfer: str | None, seed: int) -> None:
         self.version = 0
         self._config = config
         self._model = model
-        self._transfer = weight_transfer
+        self._transfer = transfer
         self._seed = seed
         self._llm: AsyncLLM | None = None
         self._failure: asyncio.Future[InfrastructureError] | None = None
@@ -143,47 +141,31 @@ class VllmEngine:
         )
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
-        if self._transfer is None:
-            raise TypeError("this engine serves a frozen model: build it trainable to send it weights")
-        if manifest.backend != self._transfer:
-            raise ValueError(f"weights sent by {manifest.backend} to an engine built for {self._transfer}")
+        check_transfer(self._transfer, manifest)
         async with self._updating:
             llm = self._running()
-            # Shared memory is opened and checked first; the other backends have no way back once they have begun.
-            touched = manifest.backend != "shared_memory"
             try:
                 async with asyncio.timeout(manifest.deadline_s):
-                    await self._prepare(llm, manifest)
-                    touched = True
                     workers = await self._replace(llm, manifest)
-            except BaseException as error:  # whatever ended it, weights that may be half replaced are not served
-                gone = touched or not isinstance(error, Exception)
-                failure = (ComponentDead if gone else InfrastructureError)(
-                    COMPONENT, _transfer_failure(manifest, error)
-                )
-                if gone:
-                    self._fail(failure)
+            except BaseException as error:  # weights that may be half replaced are not served
+                failure = ComponentDead(COMPONENT, _transfer_failure(manifest, error))
+                self._fail(failure)
                 if not isinstance(error, Exception):
                     raise
                 raise failure from error
             self.version = manifest.version
             return WeightReceipt(manifest.version, workers[0], workers)
 
-    async def _prepare(self, llm: AsyncLLM, manifest: WeightManifest) -> None:
-        """What can be done while the old weights are still served."""
-        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
-
-        if manifest.backend == "ipc":
-            await llm.init_weight_transfer_engine(WeightTransferInitRequest({"packed": False}))
-        elif manifest.backend == "nccl":
-            await llm.init_weight_transfer_engine(WeightTransferInitRequest(nccl_init(manifest)))
-
     async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:
-        """Freeze, load, check, go on. The checksum that each worker took."""
-        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+        """Prepare, freeze, load, check, continue. The checksum that each worker took."""
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
-        from tracelift_ray.transfer.vllm_receiver import manifest_fields
+        from tracelift_ray.transfer.vllm_receivers import RECEIVERS, manifest_fields
 
+        receiver = RECEIVERS[manifest.backend]
+        prepared = receiver.init(manifest)
+        if prepared is not None:
+            await llm.init_weight_transfer_engine(WeightTransferInitRequest(prepared))
         # Not ``llm.pause_generation``, which then sleeps 20 ms for outputs that are on their way: a completion names
         # the versions that wrote it, whenever it comes.
         await llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)
@@ -194,8 +176,8 @@ class VllmEngine:
         if len(set(workers)) != 1:
             raise InfrastructureError(COMPONENT, f"its workers hold different weights: {', '.join(workers)}")
         await llm.resume_generation()
-        if manifest.backend == "nccl":
-            await llm.shutdown_weight_transfer_engine()  # leaves the group, which was this version's only
+        if receiver.leaves:
+            await llm.shutdown_weight_transfer_engine()  # the group was for this version only
         return workers
 
     def _fail(self, failure: InfrastructureError) -> None:
@@ -258,9 +240,9 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
     if transfer is not None:
         from vllm.config.weight_transfer import WeightTransferConfig
 
-        from tracelift_ray.transfer.vllm_receiver import REGISTERED, WeightUpdates
+        from tracelift_ray.transfer.vllm_receivers import RECEIVERS, WeightUpdates
 
-        arguments["weight_transfer_config"] = WeightTransferConfig(backend=REGISTERED[transfer])
+        arguments["weight_transfer_config"] = WeightTransferConfig(backend=RECEIVERS[transfer].name)
         arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
     return arguments
 
@@ -284,21 +266,6 @@ def to_vllm(params: SamplingParams, stop_token_ids: tuple[int, ...]) -> VllmSamp
     )
 
 
-def nccl_init(manifest: WeightManifest) -> dict[str, Any]:
-    """vLLM's init info for joining the manifest's channel as its receiver."""
-    channel = manifest.channel
-    if channel is None:
-        raise ValueError("an nccl manifest without a channel")
-    return {
-        "master_address": channel.address,
-        "master_port": channel.port,
-        "rank_offset": 1 + manifest.receiver * channel.workers_per_receiver,
-        "world_size": channel.world_size,
-        "packed": True,
-        "packed_buffer_size_bytes": manifest.bucket_mib << 20,
-    }
-
-
 def _logprobs(output: CompletionOutput, ids: tuple[int, ...]) -> tuple[float, ...]:
     """The log-probs of exactly the emitted tokens."""
     entries = [entry or {} for entry in output.logprobs or ()]
@@ -320,3 +287,19 @@ def _transfer_failure(manifest: WeightManifest, error: BaseException) -> str:
 
 def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+
+
+def _build(
+    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+) -> VllmEngine:
+    return VllmEngine(config, model, transfer=transfer, seed=seed)
+
+
+KIND = EngineKind(
+    build=_build,
+    local=True,
+    transfers=("shared_memory", "nccl", "ipc"),
+    logprobs=True,
+    request_seeds=True,
+    tensor_parallel=True,
+)

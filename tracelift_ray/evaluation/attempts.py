@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult
-from tracelift_ray.tasks.traces import leaks_answer, mask_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, RubricScore, Trace, first_failure
 
 TRACES = ("greedy", "sampled")
@@ -134,12 +134,10 @@ class Attempts:
 
     def _seen(self, problem: Problem, trace: Trace) -> EvaluatedTrace:
         """A trace as the executor is shown it."""
-        reasoning = trace.reasoning
-        leaked = reasoning is not None and leaks_answer(problem, reasoning)
+        reasoning, task = trace.reasoning, task_of(problem.task)
+        leaked = reasoning is not None and task.leaks(problem, reasoning)
         shown = (
-            mask_answer(problem, reasoning)
-            if reasoning is not None and leaked and self._manner.mask_leaks
-            else reasoning
+            task.mask(problem, reasoning) if reasoning is not None and leaked and self._manner.mask_leaks else reasoning
         )
         checks = {
             name: reasoning is not None and check(problem, reasoning) for name, check in self._manner.checks.items()

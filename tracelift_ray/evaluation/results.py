@@ -14,7 +14,7 @@ from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
-from tracelift_ray.types import DataError, Malformed, Outcome, Task
+from tracelift_ray.types import DataError, Malformed, Outcome
 
 RECORDS, SETUP = "records.jsonl", "setup.json"
 
@@ -52,7 +52,7 @@ class ProblemResult:
 
     benchmark: str
     id: str
-    task: Task
+    task: str
     traces: tuple[EvaluatedTrace, ...]
     with_trace: tuple[Outcome, ...]
     without_trace: tuple[Outcome, ...]

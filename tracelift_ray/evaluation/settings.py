@@ -1,12 +1,13 @@
-"""What ``launch.evaluate`` is told beside a run's configuration; defaults and descriptions: conf/evaluate.yaml."""
+"""The settings of ``launch.evaluate`` beside a run's; defaults and descriptions: conf/evaluate.yaml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.evaluation.attempts import TRACES
+from tracelift_ray.config.rules import AtLeast, Count, Fraction, OneOf, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,8 @@ class OtherExecutor:
     """A second executor for the same traces; what is None is as the first one's."""
 
     model: str | None
-    prompt: str | None
-    engine: str | None  # vllm | transformers
+    prompt: Literal["plain", "chat", "demo"] | None
+    engine: Annotated[str, OneOf("tracelift_ray.engines.kinds:local_kinds")] | None
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,14 @@ class EvaluateConfig:
 
     checkpoint: str
     benchmarks: tuple[str, ...]
-    limit: int  # problems of each benchmark; 0: all
-    traces: str  # greedy | sampled
-    pass_at: tuple[int, ...]
+    limit: Count  # problems of each benchmark; 0: all
+    traces: Literal["greedy", "sampled"]
+    pass_at: tuple[PositiveCount, ...]
     out: str | None
     against: str | None
     other_executor: OtherExecutor
-    confidence: float
-    resamples: int
+    confidence: Fraction
+    resamples: Annotated[int, AtLeast(100)]
 
 
 #: Names of files that say nothing of what is in them.
@@ -41,18 +42,14 @@ KEYS = tuple(each.name for each in fields(EvaluateConfig))
 
 
 def check_evaluate(config: EvaluateConfig, attempts: int) -> None:
-    """Raises ConfigError for the first value out of range.
+    """Raises ConfigError for the first value that does not fit the others, or names nothing that exists.
 
     Args:
         attempts: ``evaluation.num_samples``.
     """
-    _require(config.limit >= 0, "limit", config.limit, "must be 0 (all) or more")
-    _require(config.traces in TRACES, "traces", config.traces, f"must be {' or '.join(TRACES)}")
     for k in config.pass_at:
-        right = f"must be from 1 to evaluation.num_samples={attempts}: pass@{k} needs {k} attempts at every problem"
-        _require(1 <= k <= attempts, "pass_at", k, right)
-    _require(0 < config.confidence < 1, "confidence", config.confidence, "must be between 0 and 1, such as 0.95")
-    _require(config.resamples >= 100, "resamples", config.resamples, "must be at least 100")
+        right = f"must be at most evaluation.num_samples={attempts}: pass@{k} needs {k} attempts at every problem"
+        _require(k <= attempts, "pass_at", k, right)
     for path in config.benchmarks:
         _require(Path(path).is_file(), "benchmarks", path, "is no file")
     names = [benchmark_name(path) for path in config.benchmarks]
@@ -64,12 +61,6 @@ def check_evaluate(config: EvaluateConfig, attempts: int) -> None:
     other = config.other_executor
     if other.model is not None:
         _require(Path(other.model).is_dir(), "other_executor.model", other.model, "is no directory")
-    _require(
-        other.engine in (None, "vllm", "transformers"),
-        "other_executor.engine",
-        other.engine,
-        "must be vllm or transformers",
-    )
     for key, value in (("prompt", other.prompt), ("engine", other.engine)):
         alone = other.model is None and value is not None
         _require(not alone, f"other_executor.{key}", value, "has no effect without other_executor.model")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
 from tracelift_ray.evaluation.results import ProblemResult
-from tracelift_ray.types import Problem, Task
+from tracelift_ray.tasks.table import TASKS
+from tracelift_ray.types import Problem
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class TaskSummary:
 class EvaluationSummary:
     """One evaluation, by task."""
 
-    tasks: Mapping[Task, TaskSummary]
+    tasks: Mapping[str, TaskSummary]
 
     def metrics(self) -> dict[str, float]:
         """Flat metrics ``evaluation/{task}/{name}``."""
@@ -69,7 +69,7 @@ class EvaluationSummary:
 
 def summarise(problems: Sequence[Problem], results: Sequence[ProblemResult]) -> EvaluationSummary:
     """The figures of an evaluation of ``problems``, of which ``results`` has those that there are."""
-    asked = {task: sum(problem.task == task for problem in problems) for task in get_args(Task)}
+    asked = {task: sum(problem.task == task for problem in problems) for task in TASKS}
     found = {task: [result for result in results if result.task == task] for task in asked}
     return EvaluationSummary({task: _summarise(count, found[task]) for task, count in asked.items() if count})
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
+from tracelift_ray.engines.kinds import is_remote, needs_tokenizer
+from tracelift_ray.reward.arms import requirements
 
 DEMO_SOURCES = ("demo:math", "demo:code")
-RUBRIC_ARMS = ("tracelift", "rm_only")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 #: Where ``ray job submit --working-dir`` unpacks its copy, which is deleted after the job.
@@ -23,9 +24,9 @@ def check_models(config: RunConfig) -> None:
         ConfigError: names the directory and what it lacks.
     """
     _check_model("planner.model", config.planner.model, config.planner.prompt)
-    remote = config.executor.engine.kind == "openai"
+    remote = is_remote(config.executor.engine)
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
-    rm, needed = config.reasoning_rm, config.reward.arm in RUBRIC_ARMS
+    rm, needed = config.reasoning_rm, requirements(config.reward).rubric
     if needed and rm.backend == "model" and not rm.model:
         right = (
             f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "
@@ -45,9 +46,9 @@ def check_scorer(rm: ReasoningRmConfig) -> None:
     if rm.backend == "model":
         _check_model("reasoning_rm.model", rm.model)
     elif rm.backend == "judge" and rm.judge is not None:
-        served = rm.judge.engine.kind == "openai"
-        if not (served and rm.judge.remote.api == "chat"):
-            _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=not served)
+        weights = not is_remote(rm.judge.engine)
+        if needs_tokenizer(rm.judge.engine, rm.judge.remote):
+            _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=weights)
 
 
 def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:

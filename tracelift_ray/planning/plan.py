@@ -5,14 +5,18 @@ Pure: the cluster's resources are given, nothing is started.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from io import StringIO
 
 from rich.console import Console
 from rich.table import Table
 
 from tracelift_ray.config.schema import RewardConfig, RunConfig
+from tracelift_ray.engines.kinds import is_remote, served_model
 from tracelift_ray.planning.resources import ClusterResources, PoolDemand, demands, shortfalls
-from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.reward.arms import ARMS, requirements
+from tracelift_ray.reward.forms import RewardForm
+from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
 
@@ -62,21 +66,21 @@ def _resource_table(asked: tuple[PoolDemand, ...], resources: ClusterResources, 
 
 def _batch_lines(config: RunConfig) -> list[str]:
     algorithm, reward, learner = config.algorithm, config.reward, config.learner
-    needs = reward_needs(reward)
+    required = requirements(reward)
     groups, size = algorithm.groups_per_step, algorithm.group_size
     traces = groups * size
-    samples = traces * needs.samples
-    parts = [f"{traces} traces x {needs.samples}"] if samples else []
-    if needs.baseline:
-        parts.append(f"{groups} baselines x {needs.baseline}")
-        samples += groups * needs.baseline
-    if reward.baseline == "cached" and needs.baseline:
+    samples = traces * required.samples
+    parts = [f"{traces} traces x {required.samples}"] if samples else []
+    if required.baseline:
+        parts.append(f"{groups} baselines x {required.baseline}")
+        samples += groups * required.baseline
+    if reward.baseline == "cached" and required.baseline:
         parts[-1] += " where not in the cache"
     lines = [
         f"planner: {groups} groups x {size} = {traces} traces of up to {config.planner.sampling.max_new_tokens} tokens",
         f"executor: {samples} samples{' (' + ' + '.join(parts) + ')' if parts else ''} of up to "
         f"{config.executor.sampling.max_new_tokens} tokens, each verified",
-        f"reasoning RM: {traces if needs.rubric else 0} scores",
+        f"reasoning RM: {traces if required.rubric else 0} scores",
         f"learner: {learner.num_workers} ranks, ZeRO {learner.zero_stage}, about {traces / learner.num_workers:g} "
         f"traces a rank, micro-batches of up to {learner.micro_batch_tokens} tokens, "
         f"{algorithm.updates_per_batch} x update at lr {learner.lr:g}",
@@ -107,78 +111,55 @@ def _evaluation_line(config: RunConfig) -> str:
 
 def _tasks(config: RunConfig) -> tuple[str, ...]:
     """The tasks that the data can hold, as far as names and format tell."""
-    by_format = {"gsm8k": ("math",), "mbpp": ("code",), "humaneval": ("code",), "math500": ("math",)}
     if all(source.startswith("demo:") for source in config.data.train):
         names = {source.removeprefix("demo:") for source in config.data.train}
-        return tuple(task for task in ("math", "code") if task in names)
-    return by_format.get(config.data.format, ("math", "code"))
+        return tuple(task for task in TASKS if task in names)
+    return tuple(name for name, task in TASKS.items() if config.data.format in task.formats) or tuple(TASKS)
 
 
-def reward_lines(reward: RewardConfig, tasks: tuple[str, ...] = ("math", "code")) -> list[str]:
+def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:
     """The reward in force as formulas with their constants, one line for each task, and what its letters mean."""
-    forms = {"math": _math_form(reward), "code": _code_form(reward)}
-    letters = {letter for task in tasks for letter in _letters(reward.arm, task)}
-    lines = [f"arm {reward.arm}", *(f"{task}: R = {forms[task]}" for task in tasks)]
-    lines += [f"{letter}: {meaning}" for letter, meaning in _meanings(reward).items() if letter in letters]
+    arm = ARMS[reward.arm]
+    forms = {task: task_of(task).reward_form for task in tasks}
+    meanings = _meanings(reward, forms.values())
+    columns = zip(*(arm.letters(form) for form in forms.values()), strict=True)
+    letters = dict.fromkeys(letter for column in columns for letter in column)
     malformed = {"floor": "no executor call, R = 0", "whole_text": "the whole text is the trace"}
-    lines.append(f"malformed traces: {malformed[reward.malformed]}; cut by length: {reward.overlong}")
-    return lines
+    return [
+        f"arm {reward.arm}",
+        *(f"{task}: R = {arm.formula(form, reward)}" for task, form in forms.items()),
+        *(f"{letter}: {meanings[letter]}" for letter in letters),
+        f"malformed traces: {malformed[reward.malformed]}; cut by length: {reward.overlong}",
+    ]
 
 
-def _letters(arm: str, task: str) -> tuple[str, ...]:
-    """The letters in the formula of an arm."""
-    execution, difference = ("e2e", "u") if task == "math" else ("e", "c")
-    return {
-        "tracelift": (execution, difference, "q"),
-        "uplift_only": (execution, difference),
-        "exec_only": (execution,),
-        "rm_only": ("q",),
-    }[arm]
-
-
-def _math_form(reward: RewardConfig) -> str:
-    a, b = reward.math_execution_weight, reward.math_grounded_weight
-    grounded = {"tracelift": f"{a:g} e2e + {b:g} q u", "uplift_only": f"{a:g} e2e + {b:g} u"}
-    return grounded.get(reward.arm) or {"exec_only": "e2e", "rm_only": "q"}[reward.arm]
-
-
-def _code_form(reward: RewardConfig) -> str:
-    w = reward.code_grounded_weight
-    upper = 1 + w if reward.clip_max is None else reward.clip_max
-    grounded = {
-        "tracelift": f"clip(e + {w:g} q c, 0, {upper:g})",
-        "uplift_only": f"clip(e + {w:g} c, 0, {upper:g})",
-    }
-    return grounded.get(reward.arm) or {"exec_only": "e", "rm_only": "q"}[reward.arm]
-
-
-def _meanings(reward: RewardConfig) -> dict[str, str]:
+def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, str]:
+    """What each letter of any of ``forms`` means, with the samples that it is measured on."""
     count = reward.num_samples
-    one = f"one more sample, apart from the K = {count}" if reward.e2e == "fresh" else f"the K = {count} samples, mean"
-    if reward_needs(reward).samples == 1:
-        one = "one sample"
-    draws = f"{count} samples a group" if reward.baseline == "per_group" else f"{reward.cached_samples} cached samples"
-    ties = ", ".join(f"{n} of {count}: {c:g}" for n, c in sorted(reward.tie_table.items()))
-    ties = f"{ties}, else n / {count}" if ties else f"n / {count}"
-    return {
-        "e2e": f"success of {one}",
-        "e": f"execution reward, {reward.execution_style}, of {one}",
-        "u": f"uplift, mean success of {count} samples with the trace minus without (baseline: {draws})",
-        "c": f"+1 where the trace helps, -1 where it hurts, on a tie by successes n ({ties}; baseline: {draws})",
-        "q": "the reasoning RM's score of the trace, 0 to 1",
-    }
+    sampled = (
+        f"one more sample, apart from the K = {count}" if reward.e2e == "fresh" else f"the K = {count} samples, mean"
+    )
+    if requirements(reward).samples == 1:
+        sampled = "one sample"
+    baseline = (
+        f"{count} samples a group" if reward.baseline == "per_group" else f"{reward.cached_samples} cached samples"
+    )
+    meanings = {"q": "the reasoning RM's score of the trace, 0 to 1"}
+    for form in forms:
+        meanings |= zip(form.letters, form.meanings(reward, sampled, baseline), strict=True)
+    return meanings
 
 
 def _scorer_line(config: RunConfig) -> str:
     """Where rubric scores come from."""
     rm = config.reasoning_rm
-    if not reward_needs(config.reward).rubric:
+    if not requirements(config.reward).rubric:
         return "(none)"
     if rm.remote is not None and rm.backend == "remote":
         return f"service at {rm.remote.url}"
     if rm.judge is not None and rm.backend == "judge":
-        served = f"{rm.judge.remote.model} at {rm.judge.remote.base_url}"
-        return f"judge {served if rm.judge.engine.kind == 'openai' else rm.judge.model}"
+        at = f" at {rm.judge.remote.base_url}" if is_remote(rm.judge.engine) else ""
+        return f"judge {served_model(rm.judge)}{at}"
     return rm.model
 
 
@@ -191,7 +172,7 @@ def _path_lines(config: RunConfig) -> list[str]:
         "train": " ".join(config.data.train),
         "heldout": " ".join(config.data.heldout) or f"{config.data.heldout_fraction:g} of train",
     }
-    if config.executor.engine.kind == "openai":
+    if is_remote(config.executor.engine):
         paths["server"] = f"{config.executor.remote.model} at {config.executor.remote.base_url}"
     if config.reward.baseline == "cached":
         paths["baselines"] = config.reward.baseline_cache

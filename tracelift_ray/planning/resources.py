@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.reward.needs import reward_needs
+from tracelift_ray.reward.arms import requirements
 
 _ROUNDING = 1e-6
 
@@ -54,7 +54,7 @@ class PoolDemand:
 def demands(config: RunConfig) -> tuple[PoolDemand, ...]:
     """Every pool of a training run with its demand; a reasoning RM pool only where the reward needs a rubric score."""
     pools = {"planner": config.planner.pool, "executor": config.executor.pool, "verifier": config.verifier.pool}
-    if reward_needs(config.reward).rubric:
+    if requirements(config.reward).rubric:
         pools["reasoning_rm"] = config.reasoning_rm.pool
     asked = [
         PoolDemand(name, f"{name}.pool", pool.workers, pool.cpus_per_worker, pool.gpus_per_worker)

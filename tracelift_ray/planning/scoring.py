@@ -1,4 +1,4 @@
-"""Rules of the reasoning RM's backends: what a model, a scoring service and a judge each need.
+"""Rules of the reasoning RM's backends across fields: what a scoring service and a judge each need.
 
 ``check_reasoning_rm`` looks at one ``ReasoningRmConfig``, in a run or in the scoring service, and opens no file.
 """
@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
+from tracelift_ray.config.schema import SERVER, SERVICE, JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
+from tracelift_ray.engines.kinds import is_remote
 
-BACKENDS = ("model", "remote", "judge")
 #: Beside its own tokens a judge's prompt holds instructions and the rubric.
 _JUDGE_ROOM = 1024
-_WEB = ("http://", "https://")
 
 
 def check_reasoning_rm(config: ReasoningRmConfig, key: str = "reasoning_rm") -> None:
@@ -31,20 +30,11 @@ def check_reasoning_rm(config: ReasoningRmConfig, key: str = "reasoning_rm") -> 
         if config.judge is None:
             raise ConfigError(f"{key}.judge", None, f"is needed where {key}.backend=judge; use reasoning_rm=judge")
         _check_judge(config.judge, config, key)
-    elif config.backend != "model":
-        raise ConfigError(f"{key}.backend", config.backend, f"must be {' or '.join(BACKENDS)}")
 
 
 def _check_service(service: ScoringServiceConfig, config: ReasoningRmConfig, key: str) -> None:
     own = f"{key}.remote"
-    if not service.url.startswith(_WEB):
-        right = "must be the whole address of a scoring service, such as http://127.0.0.1:8009/score"
-        raise ConfigError(f"{own}.url", service.url, right)
-    for name in ("batch_size", "concurrency"):
-        _require(getattr(service, name) >= 1, f"{own}.{name}", getattr(service, name), "must be 1 or more")
-    for name in ("timeout_s", "deadline_s"):
-        _require(getattr(service, name) > 0, f"{own}.{name}", getattr(service, name), "must be above 0")
-    _require(service.retries >= 0, f"{own}.retries", service.retries, "must be 0 or more")
+    _require(bool(service.url), f"{own}.url", service.url, SERVICE.right)
     deadline = config.pool.deadline_s
     right = (
         f"must be below {key}.pool.deadline_s={deadline:g}, so that the reason is known before the actor is given up"
@@ -60,19 +50,11 @@ def _check_service(service: ScoringServiceConfig, config: ReasoningRmConfig, key
 
 def _check_judge(judge: JudgeConfig, config: ReasoningRmConfig, key: str) -> None:
     own = f"{key}.judge"
-    _word(f"{own}.prompt", judge.prompt, ("plain", "chat"))
-    _word(f"{own}.engine.kind", judge.engine.kind, ("vllm", "transformers", "openai"))
-    _word(f"{own}.engine.dtype", judge.engine.dtype, ("float32", "bfloat16", "float16", "auto"))
     sampling, engine = judge.sampling, judge.engine
-    _require(sampling.temperature >= 0, f"{own}.sampling.temperature", sampling.temperature, "must be 0 or more")
-    _require(0 < sampling.top_p <= 1, f"{own}.sampling.top_p", sampling.top_p, "must be above 0 and at most 1")
-    _require(
-        sampling.max_new_tokens >= 1, f"{own}.sampling.max_new_tokens", sampling.max_new_tokens, "must be 1 or more"
-    )
     gpus = config.pool.gpus_per_worker
-    if engine.kind == "openai":
+    if is_remote(engine):
         _check_server(judge, own)
-        right = f"must be 0 where {own}.engine.kind=openai: its actors are clients"
+        right = f"must be 0 where {own}.engine.kind={engine.kind}: its actors are clients"
         _require(gpus == 0, f"{key}.pool.gpus_per_worker", gpus, right)
         return
     least = sampling.max_new_tokens + _JUDGE_ROOM
@@ -88,17 +70,8 @@ def _check_judge(judge: JudgeConfig, config: ReasoningRmConfig, key: str) -> Non
 
 def _check_server(judge: JudgeConfig, own: str) -> None:
     remote = judge.remote
-    _word(f"{own}.remote.api", remote.api, ("completions", "chat"))
-    right = "must be the address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1"
-    _require(remote.base_url.startswith(_WEB), f"{own}.remote.base_url", remote.base_url, right)
+    _require(bool(remote.base_url), f"{own}.remote.base_url", remote.base_url, SERVER.right)
     _require(bool(remote.model), f"{own}.remote.model", remote.model, "must be what the server calls the model")
-    _require(remote.concurrency >= 1, f"{own}.remote.concurrency", remote.concurrency, "must be 1 or more")
-    _require(remote.timeout_s > 0, f"{own}.remote.timeout_s", remote.timeout_s, "must be above 0")
-    _require(remote.retries >= 0, f"{own}.remote.retries", remote.retries, "must be 0 or more")
-
-
-def _word(key: str, value: str, words: tuple[str, ...]) -> None:
-    _require(value in words, key, value, f"must be {' or '.join(words)}")
 
 
 def _require(holds: bool, key: str, value: object, right: str) -> None:

@@ -1,27 +1,16 @@
-"""The reward of one trace, by arm and task, from what the executor, the verifier and the reasoning RM said of it.
+"""The reward of one trace, from what the executor, the verifier and the reasoning RM said of it.
 
-A missing piece never becomes a number: what the arm needs and was not given raises ValueError.
+A missing piece never becomes a number: what the arm requires and was not given raises ValueError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tracelift_ray.config.schema import RewardConfig
-from tracelift_ray.reward.execution import execution_reward
-from tracelift_ray.reward.grounded import code_reward, direction, math_reward, mean_success, uplift
-from tracelift_ray.reward.needs import RewardNeeds, reward_needs
-from tracelift_ray.types import Baseline, Execution, RubricScore, Task
-
-
-@dataclass(frozen=True)
-class RewardResult:
-    """A trace's reward, and its uplift where the arm measures one."""
-
-    reward: float
-    uplift: float | None
-
+from tracelift_ray.reward.arms import ARMS, Measured, Requirements, RewardResult
+from tracelift_ray.reward.forms import RewardForm
+from tracelift_ray.types import Baseline, Execution, RubricScore
 
 #: What a malformed trace earns under ``malformed: floor``, before advantages: it is neither executed nor scored.
 FLOORED = RewardResult(reward=0.0, uplift=None)
@@ -29,7 +18,7 @@ FLOORED = RewardResult(reward=0.0, uplift=None)
 
 def compute_reward(
     config: RewardConfig,
-    task: Task,
+    form: RewardForm,
     executions: Sequence[Execution],
     fresh: Execution | None,
     baseline: Baseline | None,
@@ -39,56 +28,34 @@ def compute_reward(
 
     Args:
         config: the arm and its constants.
-        task: ``math`` or ``code``.
+        form: the parts of the task's reward.
         executions: the K samples with the trace.
         fresh: the sample apart from the K, under ``e2e: fresh``.
-        baseline: the executor without the trace, over at least ``reward_needs(config).baseline`` samples.
+        baseline: the executor without the trace, over at least ``requirements(config).baseline`` samples.
         rubric: the reasoning RM's score of the trace.
 
-    Pieces that the arm does not need are ignored.
+    Pieces that the arm does not require are ignored.
 
     Raises:
-        ValueError: a piece that the arm needs is missing, or the RM's score lies outside [0, 1].
+        ValueError: a piece that the arm requires is missing, or the RM's score lies outside [0, 1].
     """
-    needs = reward_needs(config)
-    _require(needs, executions, fresh, baseline, rubric)
-    q = rubric.score if needs.rubric and rubric is not None else 1.0
-    if config.arm == "rm_only":
-        return RewardResult(q, None)
-    run = [fresh] if needs.fresh and fresh is not None else list(executions)
-    if task == "math":
-        executed = mean_success(run)
-    else:
-        executed = sum(execution_reward(each.verdict, config.execution_style) for each in run) / len(run)
-    if baseline is None or not needs.baseline:
-        return RewardResult(executed, None)
-    u = uplift(executions, baseline)
-    if task == "math":
-        reward = math_reward(executed, q, u, config.math_execution_weight, config.math_grounded_weight)
-    else:
-        c = direction(executions, baseline, config.tie_table)
-        reward = code_reward(executed, q, c, config.code_grounded_weight, config.clip_max)
-    return RewardResult(reward, u)
+    arm = ARMS[config.arm]
+    measured = Measured(executions, fresh, baseline, None if rubric is None else rubric.score)
+    _require(arm.requirements(config), measured)
+    return arm.reward(measured, form, config)
 
 
-def _require(
-    needs: RewardNeeds,
-    executions: Sequence[Execution],
-    fresh: Execution | None,
-    baseline: Baseline | None,
-    rubric: RubricScore | None,
-) -> None:
-    if needs.with_trace and len(executions) != needs.with_trace:
-        raise ValueError(
-            f"the reward needs {needs.with_trace} executions with the trace and was given {len(executions)}"
-        )
-    if needs.fresh and fresh is None:
+def _require(required: Requirements, measured: Measured) -> None:
+    executions = len(measured.executions)
+    if required.with_trace and executions != required.with_trace:
+        raise ValueError(f"the reward needs {required.with_trace} executions with the trace and was given {executions}")
+    if required.fresh and measured.fresh is None:
         raise ValueError("the reward needs the fresh execution (e2e: fresh) and was given none")
-    given = baseline.samples if baseline is not None else 0
-    if given < needs.baseline:
-        raise ValueError(f"the reward needs {needs.baseline} baseline executions and was given {given}")
-    if needs.rubric:
-        if rubric is None:
+    given = measured.baseline.samples if measured.baseline is not None else 0
+    if given < required.baseline:
+        raise ValueError(f"the reward needs {required.baseline} baseline executions and was given {given}")
+    if required.rubric:
+        if measured.q is None:
             raise ValueError("the reward needs the reasoning RM's score and was given none")
-        if not 0.0 <= rubric.score <= 1.0:
-            raise ValueError(f"the reasoning RM's score is {rubric.score}, outside [0, 1]")
+        if not 0.0 <= measured.q <= 1.0:
+            raise ValueError(f"the reasoning RM's score is {measured.q}, outside [0, 1]")

@@ -12,6 +12,7 @@ from typing import Any
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner, TraceChecks
 from tracelift_ray.evaluation.run import ResultsInMemory, Task, evaluate_all
 from tracelift_ray.evaluation.summary import summarise
@@ -19,8 +20,8 @@ from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity, exe
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, Rollout, SystemSettings
 from tracelift_ray.rl.scheduler import Scheduler
-from tracelift_ray.tasks.artifacts import EXTRACTION_VERSION
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, Problem
 
 
@@ -68,8 +69,8 @@ def fitting_problems(problems: Sequence[Problem], settings: SystemSettings, run:
 
 
 def has_code(*problems: Sequence[Problem]) -> bool:
-    """Whether there are code problems among them, so that programs will be run."""
-    return any(problem.task == "code" for some in problems for problem in some)
+    """Whether checking artifacts of any of them runs programs."""
+    return any(task_of(problem.task).runs_programs for some in problems for problem in some)
 
 
 def build_rollout(run: RunConfig, system: PlannerExecutorSystem) -> Rollout:
@@ -85,13 +86,12 @@ def build_rollout(run: RunConfig, system: PlannerExecutorSystem) -> Rollout:
 
 
 def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCache:
-    remote = run.executor.engine.kind == "openai"
+    remote = is_remote(run.executor.engine)
     executor = f"{run.executor.remote.base_url} {run.executor.remote.model}"
     identity = BaselineIdentity(
         executor if remote else executor_fingerprint(run.executor.model),
         run.sandbox,
         run.verifier.math_timeout_s,
-        EXTRACTION_VERSION,
         run.reward.cached_samples,
     )
     return BaselineCache(

@@ -22,6 +22,7 @@ from pathlib import Path
 import xxhash
 
 from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Baseline, DataError, Problem, Prompt, SamplingParams
 
 #: Fewer frozen samples are stuck at a rate of 0 or 1 far too often.
@@ -40,14 +41,12 @@ class BaselineIdentity:
         executor: ``executor_fingerprint`` of a local model, or whatever names a remote one for good.
         sandbox: how programs are run; how many run at a time, where, and what is preloaded does not count.
         math_timeout_s: the time limit of a comparison of answers.
-        extraction: version of the rules that read an artifact from a completion.
         samples: executor samples in a baseline, at least ``MIN_SAMPLES``.
     """
 
     executor: str
     sandbox: SandboxConfig
     math_timeout_s: float
-    extraction: str
     samples: int
 
     def key(self, problem: Problem, prompt: Prompt, params: SamplingParams) -> str:
@@ -57,7 +56,7 @@ class BaselineIdentity:
         parts = {
             "executor": self.executor,
             "samples": self.samples,
-            "extraction": self.extraction,
+            "extraction": task_of(problem.task).extraction_version,
             "verifier": [
                 sandbox.tier,
                 sandbox.cpu_s,

@@ -7,6 +7,7 @@ Public methods that do not say otherwise are collectives: all ranks call them, i
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -16,22 +17,38 @@ from typing import Any
 import torch
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
-from tracelift_ray.rl.losses import policy_loss, sample_weight
+from tracelift_ray.rl.losses import LOSSES, LossInputs, kl_penalty, sample_weight
 from tracelift_ray.rl.metrics import MetricSums, UpdateMetrics
-from tracelift_ray.training import state
-from tracelift_ray.training.checkpoint import disk_errors
+from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
+from tracelift_ray.training.engine import EngineSettings, TrainingEngine
 from tracelift_ray.training.export import largest_last, named_tensors, save_pretrained
+from tracelift_ray.training.generators import seed_generators
 from tracelift_ray.training.logprobs import token_entropy, token_logprobs
 from tracelift_ray.training.microbatches import MicroBatch, check_batch, check_packing, collate, completion_logits
 from tracelift_ray.training.models import load_causal_lm
 from tracelift_ray.training.packing import plan_micro_batches
-from tracelift_ray.training.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
+from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
+from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
-from tracelift_ray.transfer.sender import WeightSender, build_weight_sender, parameter_specs
+from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
 from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
 
 _BUCKET_MIB = 256
+_LAYOUT = "learner.json"
+
+
+def engine_settings(config: LearnerConfig) -> EngineSettings:
+    """What the learner's configuration says of its ranks."""
+    return EngineSettings(
+        owner="learner",
+        collective=config.collective,
+        zero_stage=config.zero_stage,
+        dtype=config.dtype,
+        grad_clip=config.grad_clip,
+        startup_s=config.startup_s,
+        deadline_s=config.update_deadline_s,
+    )
 
 
 class Learner:
@@ -67,46 +84,36 @@ class Learner:
         self._optimizer_steps = total_steps * algorithm.updates_per_batch
         self._seed = seed
         self._place = place
-        self._device = torch.device("cuda", place.local_rank) if learner.collective == "nccl" else torch.device("cpu")
-        self._engine: Any = None
+        self._engine = TrainingEngine(engine_settings(learner), place)
         self._reference: torch.nn.Module | None = None
         self._sender: WeightSender | None = None
-        self._joined = False
         self._packed = learner.layout == "packed"
 
     def start(self) -> None:
         """Join the other ranks and load the model. Blocks at most ``startup_s`` seconds for the others.
 
-        A process that joined its group before (``ranks.join``) stays in it; several learners may then follow each
+        A process that joined its group before (``engine.join``) stays in it; several learners may then follow each
         other.
 
         Raises:
             InfrastructureError: the other ranks did not come.
             DataError: the model directory cannot be loaded, or its model cannot train on packed rows.
         """
-        state.seed_generators(self._seed)
-        if not torch.distributed.is_initialized():
-            join(self._place, self._config)
-            self._joined = True
-        import deepspeed
-
-        settings = deepspeed_config(self._config)
-        keep_alive = _partition_while_loading(settings)
-        model = load_causal_lm(
-            self._model, self._config.dtype, gradient_checkpointing=self._config.gradient_checkpointing
-        )
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self._config.lr, betas=self._config.betas, weight_decay=self._config.weight_decay
-        )
-        self._engine = deepspeed.initialize(
-            model=model, optimizer=optimizer, config=settings, dist_init_required=False
-        )[0]
-        self._engine.train()
-        if self._packed:
-            check_packing(self._engine, self._device)
-        if self._algorithm.kl_coef > 0:
-            self._reference = self._load_reference()
-        del keep_alive
+        seed_generators(self._seed)
+        self._engine.join()
+        config = self._config
+        with self._engine.dividing():
+            model = load_causal_lm(self._model, config.dtype, gradient_checkpointing=config.gradient_checkpointing)
+            self._engine.begin(
+                model,
+                torch.optim.AdamW(
+                    model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+                ),
+            )
+            if self._packed:
+                check_packing(self._engine.model, self._engine.device)
+            if self._algorithm.kl_coef > 0:
+                self._reference = self._engine.freeze(load_causal_lm(self._model, config.dtype))
 
     def close(self) -> None:
         """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time, on any
@@ -114,24 +121,8 @@ class Learner:
         if self._sender is not None:
             self._sender.close()
             self._sender = None
-        if self._engine is not None:
-            self._engine.destroy()
-            self._engine = self._reference = None
-        if self._joined and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-            self._joined = False
-
-    def _load_reference(self) -> torch.nn.Module:
-        """The frozen start weights; divided among the ranks where the policy's are."""
-        import deepspeed
-
-        reference = load_causal_lm(self._model, self._config.dtype).requires_grad_(False).eval()
-        if self._config.zero_stage < 3:
-            return reference.to(self._device)
-        settings = {**deepspeed_config(self._config), "gradient_clipping": 0.0}
-        engine = deepspeed.initialize(model=reference, config=settings, dist_init_required=False)[0]
-        engine.eval()  # returns nothing, unlike a module's
-        return engine
+        self._reference = None
+        self._engine.close()
 
     def update(self, batch: TrainBatch) -> UpdateMetrics | None:
         """Take ``updates_per_batch`` optimizer steps on a batch that every rank is given whole.
@@ -148,7 +139,7 @@ class Learner:
         started = time.monotonic()
         micro_batches = self._cut(batch)
         passes = self._algorithm.updates_per_batch
-        old = [self._logprobs(self._engine, m) if passes > 1 else None for m in micro_batches]
+        old = [self._logprobs(self._engine.model, m) if passes > 1 else None for m in micro_batches]
         reference = [None if self._reference is None else self._logprobs(self._reference, m) for m in micro_batches]
         steps = [self._step(micro_batches, old, reference) for _ in range(passes)]
         return UpdateMetrics.of_steps(
@@ -166,7 +157,7 @@ class Learner:
 
     def _collate(self, batch: TrainBatch, samples: list[TrainSample]) -> MicroBatch:
         weights = [sample_weight(len(sample.completion_ids), batch, self._algorithm) for sample in samples]
-        return collate(samples, weights, self._device, packed=self._packed)
+        return collate(samples, weights, self._engine.device, packed=self._packed)
 
     @torch.no_grad()
     def _logprobs(self, model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
@@ -176,16 +167,13 @@ class Learner:
         self, batches: list[MicroBatch], old: list[torch.Tensor | None], reference: list[torch.Tensor | None]
     ) -> dict[str, float]:
         """One optimizer step over all micro-batches; its metrics."""
-        sums = MetricSums(self._device)
-        for number, (batch, before, frozen) in enumerate(zip(batches, old, reference, strict=True)):
-            self._engine.set_gradient_accumulation_boundary(number == len(batches) - 1)
-            loss = self._loss(batch, before, frozen, sums)
-            # DeepSpeed averages gradients over ranks; the loss is a sum over them.
-            self._engine.backward(loss * self._place.world_size)
+        sums = MetricSums(self._engine.device)
+        pieces = list(zip(batches, old, reference, strict=True))
+        self._engine.accumulate(pieces, lambda piece: self._loss(*piece, sums))
         metrics = sums.reduce()
         self._require_finite("loss", metrics["loss"])
-        metrics["lr"] = self._learning_rate()
-        metrics["grad_norm"] = self._apply_gradient(metrics["lr"])
+        metrics["lr"] = self._learning_rate(self._config.lr)
+        metrics["grad_norm"] = self._engine.step(self._learning_rate)
         self._require_finite("gradient norm", metrics["grad_norm"])
         self.version += 1
         return metrics
@@ -194,32 +182,26 @@ class Learner:
         self, batch: MicroBatch, old: torch.Tensor | None, reference: torch.Tensor | None, sums: MetricSums
     ) -> torch.Tensor:
         """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
-        logits = completion_logits(self._engine, batch)
+        logits = completion_logits(self._engine.model, batch)
         current = token_logprobs(logits, batch.targets, self._temperature)
         before = current.detach() if old is None else old
-        terms = policy_loss(current, before, batch.behaviour, batch.advantages, reference, self._algorithm)
-        loss = (terms.loss * batch.weights).sum()
+        tokens = LossInputs(current, before, batch.behaviour, batch.advantages, batch.segments, batch.lengths)
+        terms = LOSSES[self._algorithm.loss](tokens, self._algorithm)
+        per_token, kl = terms.loss, None
+        if reference is not None:
+            kl = kl_penalty(current, reference, self._algorithm.kl_kind)
+            per_token = per_token + self._algorithm.kl_coef * kl
+        loss = (per_token * batch.weights).sum()
         entropy = token_entropy(logits.detach(), self._temperature)
-        sums.add(loss, terms, before, batch.behaviour, entropy, self._algorithm.mismatch_cap)
+        sums.add(loss, tokens, terms, kl, entropy, self._algorithm.mismatch_cap)
         return loss
 
-    def _apply_gradient(self, lr: float) -> float:
-        """Clip, step and clear; returns the norm of the gradient before clipping."""
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = lr
-        norm: Any = None
-        if not clipped_by_deepspeed(self._config):
-            bound = self._config.grad_clip or float("inf")
-            norm = torch.nn.utils.clip_grad_norm_(self._engine.module.parameters(), bound)
-        self._engine.step()
-        return float(self._engine.get_global_grad_norm() if norm is None else norm)
-
-    def _learning_rate(self) -> float:
+    def _learning_rate(self, peak: float) -> float:
         """Of the next optimizer step."""
         return learning_rate(
             self.version,
             self._optimizer_steps,
-            peak=self._config.lr,
+            peak=peak,
             schedule=self._config.schedule,
             warmup_steps=self._config.warmup_steps,
         )
@@ -240,26 +222,9 @@ class Learner:
         """The full weights; see ``export.named_tensors``. All ranks run it to its end together."""
         return named_tensors(self._engine.module, bucket_mib)
 
-    def open_weights(
-        self,
-        backend: str,
-        run_name: str,
-        bucket_mib: int,
-        *,
-        deadline_s: float,
-        workers_per_receiver: int = 1,
-        address: str | None = None,
-    ) -> None:
-        """Open the channel to the planner engines; the arguments are those of ``build_weight_sender``."""
-        self._sender = build_weight_sender(
-            backend,
-            run_name,
-            bucket_mib,
-            deadline_s=deadline_s,
-            rank=self._place.rank,
-            workers_per_receiver=workers_per_receiver,
-            address=address,
-        )
+    def open_weights(self, transfer: str, settings: SenderSettings) -> None:
+        """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
+        self._sender = build_weight_sender(transfer, settings, self._place.rank)
 
     def describe_weights(self, receivers: int = 1) -> WeightManifest:
         """The manifest of the present version for ``receivers`` engines. Rank 0 only; no collective."""
@@ -289,7 +254,12 @@ class Learner:
 
     def save_state(self, directory: str | Path) -> None:
         """Save what ``load_state`` needs: weights, optimizer, version and every rank's generators."""
-        state.save(self._engine, Path(directory), self._place.rank, self._layout(), self.version)
+        path = Path(directory)
+        self._engine.save(path)
+        if self._place.rank == 0:
+            with disk_errors(path):
+                (path / _LAYOUT).write_text(json.dumps({**self._layout(), "version": self.version}) + "\n")
+        torch.distributed.barrier()
 
     def load_state(self, directory: str | Path) -> None:
         """Go on from ``save_state``: afterwards this rank is as the one that saved.
@@ -297,18 +267,21 @@ class Learner:
         Raises:
             CheckpointError: saved under another number of ranks, ZeRO stage or dtype, or unreadable.
         """
-        self.version = state.load(self._engine, Path(directory), self._place.rank, self._layout())
+        path = Path(directory)
+        try:
+            saved = json.loads((path / _LAYOUT).read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} holds no learner state ({error}); use another checkpoint") from error
+        for key, now in self._layout().items():
+            if saved[key] != now:
+                raise CheckpointError(
+                    f"{path} was saved with learner.{key}={saved[key]}, but this run has {now}; resume with the saved "
+                    "value, or begin a new run with planner.model set to the checkpoint's planner directory"
+                )
+        self._engine.restore(path)
+        self.version = saved["version"]
 
     def _layout(self) -> dict[str, Any]:
         """What decides how DeepSpeed lays its state out on disk."""
         config = self._config
         return {"num_workers": self._place.world_size, "zero_stage": config.zero_stage, "dtype": config.dtype}
-
-
-def _partition_while_loading(settings: dict[str, Any]) -> Any:
-    """Under ZeRO-3, transformers divides the weights among the ranks as it loads them while this object lives."""
-    if settings["zero_optimization"]["stage"] < 3:
-        return None
-    from transformers.integrations import HfDeepSpeedConfig
-
-    return HfDeepSpeedConfig(settings)

@@ -109,7 +109,7 @@ class TrainingLoop:
         with clock.phase("rollout"):
             batch = await self._unless_stopped(self.scheduler.next_batch(version))
         overlong = self.run.reward.overlong == "train"
-        training = train_batch(batch.groups, batch.advantages, batch.silent, train_overlong=overlong)
+        training = train_batch(batch.groups, batch.zero_signal, train_overlong=overlong)
         if training.samples:
             with clock.phase("update"):
                 update = await self.learner.update(training)
@@ -172,22 +172,21 @@ class TrainingLoop:
         metrics |= {
             "stream/version": float(self.progress.version),
             "stream/groups_trained": float(len(batch.groups)),
-            "stream/groups_silent": float(len(batch.silent)),
+            "stream/groups_zero_signal": float(len(batch.zero_signal)),
             "stream/groups_replaced": float(len(batch.replaced)),
             "stream/groups_dropped": float(batch.dropped),
             "stream/groups_failed": float(batch.failed),
             "stream/refill_cap_reached": float(batch.refill_cap_reached),
         }
         metrics |= {f"faults/{component}": float(count) for component, count in self.faults.items()}
-        tokens = sum(len(t.trace.completion.token_ids) for group in batch.seen for t in group.trajectories)
+        tokens = sum(len(t.trace.completion.token_ids) for scored in batch.seen for t in scored.group.trajectories)
         metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
         self.tracker.log_step(step, metrics)
         if broadcast is None:
-            self.tracker.message(_why_silent(step, metrics))
-        silent = tuple(tuple(0.0 for _ in group.trajectories) for group in batch.silent + batch.replaced)
-        self.tracker.log_trajectories(step, batch.seen, batch.advantages + silent)
+            self.tracker.message(_why_zero_signal(step, metrics))
+        self.tracker.log_trajectories(step, batch.seen)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
         """``work``'s result, or ``Interrupted`` as soon as the run is asked to end."""
@@ -204,7 +203,7 @@ class TrainingLoop:
         raise Interrupted
 
 
-def _why_silent(step: int, metrics: dict[str, float]) -> str:
+def _why_zero_signal(step: int, metrics: dict[str, float]) -> str:
     """One line for a step that held nothing to train on, with what it most likely comes from."""
     line = f"step {step}: no group had signal, so the policy was not updated"
     malformed = metrics.get("system/malformed", 0.0)

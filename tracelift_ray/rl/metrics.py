@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tracelift_ray.rl.losses import TokenLoss
+from tracelift_ray.rl.losses import LossInputs, TokenLoss
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class UpdateMetrics:
         mismatch_mean, mismatch_max: |log-prob of the learner before the update - behaviour log-prob|.
         truncated_fraction: share of tokens whose importance weight hit its cap.
         clip_fraction: share of tokens whose gradient the ratio clip took away.
-        ratio_mean, ratio_max: exp(current - old); 1 with a single step per batch.
+        ratio_mean, ratio_max: the loss's ratio, of tokens or of traces; 1 with a single step per batch.
         behaviour_kl: k3 estimate of KL(behaviour || learner before the update).
         reference_kl: the KL penalty before its coefficient; 0 without one.
         entropy: nats per token, of the policy at the sampling temperature.
@@ -92,22 +92,22 @@ class MetricSums:
     def add(
         self,
         loss: torch.Tensor,
+        tokens: LossInputs,
         terms: TokenLoss,
-        old: torch.Tensor,
-        behaviour: torch.Tensor,
+        kl: torch.Tensor | None,
         entropy: torch.Tensor,
         cap: float,
     ) -> None:
         """Add one micro-batch: its weighted loss (a scalar) and per-token vectors [N]; N may be 0."""
-        gap = old - behaviour
+        gap = tokens.old - tokens.behaviour
         columns = (
             torch.ones_like(gap),
             gap.abs(),
-            (gap.exp() > cap).float() if cap > 0 else torch.zeros_like(gap),
+            (terms.weight >= cap).float() if cap > 0 else torch.zeros_like(gap),
             terms.clipped,
             terms.ratio,
             torch.exp(gap) - gap - 1.0,
-            terms.kl,
+            torch.zeros_like(gap) if kl is None else kl.detach(),
             entropy,
         )
         self._sums += torch.stack([loss.detach().double(), *(column.double().sum() for column in columns)])

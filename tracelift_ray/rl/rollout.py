@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import RewardConfig, SamplingConfig
 from tracelift_ray.engines.seeds import request_seed
+from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.compute import FLOORED, compute_reward
-from tracelift_ray.reward.needs import reward_needs
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
-from tracelift_ray.tasks.artifacts import read_artifact
 from tracelift_ray.tasks.prompts import PromptRenderer
-from tracelift_ray.tasks.traces import leaks_answer, mask_answer, read_trace
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tasks.traces import read_trace
 from tracelift_ray.types import (
+    Artifact,
     Baseline,
     Execution,
     Group,
@@ -115,7 +116,8 @@ class PlannerExecutorSystem:
         """``count`` verified executor samples from one request; ``reasoning`` None is the baseline."""
         prompt, params = self.executor_request(problem, reasoning, count, key)
         completions = await self.pools.executor.generate(prompt, params)
-        artifacts = [read_artifact(problem, completion) for completion in completions]
+        texts = [completion.text for completion in completions]
+        artifacts = [Artifact(task_of(problem.task).read_artifact(problem, text), text) for text in texts]
         verdicts = await self.pools.verifier.verify(problem, artifacts)
         return tuple(map(Execution, artifacts, verdicts))
 
@@ -165,7 +167,7 @@ class Rollout:
         self.system = system
         self.baselines = baselines
         self.reward = reward
-        self.needs = reward_needs(reward)
+        self.requirements = requirements(reward)
         self.group_size = group_size
         self.min_traces = min_traces
         self.deadline_s = deadline_s
@@ -205,9 +207,9 @@ class Rollout:
         return Group(ticket.serial, ticket.problem, ticket.submitted_version, trajectories, base)
 
     async def _baseline(self, ticket: Ticket) -> Baseline | None:
-        if self.needs.baseline == 0:
+        if self.requirements.baseline == 0:
             return None
-        return await self.baselines.sample(ticket.problem, ticket.epoch, self.needs.baseline)
+        return await self.baselines.sample(ticket.problem, ticket.epoch, self.requirements.baseline)
 
     async def _trajectory(
         self, ticket: Ticket, index: int, baseline: asyncio.Future[Baseline | None]
@@ -231,10 +233,11 @@ class Rollout:
         self, ticket: Ticket, trace: Trace, reasoning: str, baseline: asyncio.Future[Baseline | None]
     ) -> Trajectory:
         problem = ticket.problem
-        leaked = leaks_answer(problem, reasoning)
-        shown = mask_answer(problem, reasoning) if leaked and self.reward.leak == "mask" else reasoning
+        task = task_of(problem.task)
+        leaked = task.leaks(problem, reasoning)
+        shown = task.mask(problem, reasoning) if leaked and self.reward.leak == "mask" else reasoning
         key = (problem.id, ticket.epoch, trace.index)
-        count = self.needs.samples
+        count = self.requirements.samples
         executing = asyncio.ensure_future(self._execute(problem, shown, count, key))
         scoring = asyncio.ensure_future(self._score(problem, reasoning))
         try:
@@ -244,10 +247,10 @@ class Rollout:
             executing.cancel()
             scoring.cancel()
             raise
-        with_trace = executions[: self.needs.with_trace]
-        fresh = executions[-1] if self.needs.fresh else None
+        with_trace = executions[: self.requirements.with_trace]
+        fresh = executions[-1] if self.requirements.fresh else None
         base = await asyncio.shield(baseline)
-        result = compute_reward(self.reward, problem.task, with_trace, fresh, base, rubric)
+        result = compute_reward(self.reward, task.reward_form, with_trace, fresh, base, rubric)
         return Trajectory(trace, with_trace, fresh, rubric, result.uplift, result.reward, leaked=leaked)
 
     async def _execute(
@@ -256,4 +259,4 @@ class Rollout:
         return await self.system.execute(problem, reasoning, count, key) if count else ()
 
     async def _score(self, problem: Problem, reasoning: str) -> RubricScore | None:
-        return await self.system.score(problem, reasoning) if self.needs.rubric else None
+        return await self.system.score(problem, reasoning) if self.requirements.rubric else None

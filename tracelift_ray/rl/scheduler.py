@@ -18,14 +18,14 @@ from typing import Any, Protocol
 
 from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.data.sampler import ProblemSampler
-from tracelift_ray.rl.batch import advantages_of, has_signal
+from tracelift_ray.rl.advantages import score_group
 from tracelift_ray.rl.ledger import Ledger
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
-from tracelift_ray.types import Group, InfrastructureError, Problem
+from tracelift_ray.types import Group, InfrastructureError, Problem, ScoredGroup
 
 
 class RunsGroups(Protocol):
-    """Whoever takes a ticket to a finished group."""
+    """What takes a ticket to a finished group."""
 
     async def run(self, ticket: Ticket) -> Group:
         """The finished group. Raises ``GroupFailed``."""
@@ -41,25 +41,23 @@ class GroupBatch:
 
     Attributes:
         groups: groups with signal, to be trained.
-        silent: groups without signal that count as part of the batch.
+        zero_signal: groups without signal that count as part of the batch.
         replaced: groups without signal that others took the place of.
-        advantages: for each of ``groups``, the advantage of each trajectory.
         dropped, failed: groups of this step that ended so.
         refill_cap_reached: whether a group without signal would have been replaced but for ``max_refills``.
     """
 
-    groups: tuple[Group, ...]
-    silent: tuple[Group, ...]
-    replaced: tuple[Group, ...]
-    advantages: tuple[tuple[float | None, ...], ...]
+    groups: tuple[ScoredGroup, ...]
+    zero_signal: tuple[ScoredGroup, ...]
+    replaced: tuple[ScoredGroup, ...]
     dropped: int
     failed: int
     refill_cap_reached: bool
 
     @property
-    def seen(self) -> tuple[Group, ...]:
+    def seen(self) -> tuple[ScoredGroup, ...]:
         """All groups that count in the step's metrics."""
-        return self.groups + self.silent + self.replaced
+        return self.groups + self.zero_signal + self.replaced
 
 
 class Scheduler:
@@ -80,7 +78,7 @@ class Scheduler:
         self.ledger = ledger or Ledger()
         self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
         self.version = 0
-        self._silent = 0  # groups without signal in the batch that forms or is trained
+        self._zero_signal = 0  # groups without signal in the batch that is built or trained
         self._tasks: dict[int, asyncio.Task[Group]] = {}
         self._tickets: dict[int, Ticket] = {}
         self._again: deque[tuple[int, Problem]] = deque()
@@ -88,20 +86,20 @@ class Scheduler:
     async def next_batch(self, version: int) -> GroupBatch:
         """The next batch for the learner at ``version``. Raises ``StreamError`` when too many groups fail."""
         self.version = version
-        forming = _Forming(self.algorithm.groups_per_step)
-        while not forming.complete:
+        builder = BatchBuilder(self.algorithm.groups_per_step, self.stream.max_refills)
+        while not builder.complete:
             self._admit()
-            await self._consume_one(forming)
+            await self._consume_one(builder)
         self._admit()
-        return forming.batch()
+        return builder.batch()
 
     def finished(self, batch: GroupBatch, version: int) -> None:
         """``batch`` was trained (or, holding no signal, passed over); the learner is at ``version``."""
         self.version = version
-        self._silent = 0
-        for group in batch.groups:
-            self._end(group.serial)
-            self.ledger.trained(group.serial)
+        self._zero_signal = 0
+        for scored in batch.groups:
+            self._end(scored.group.serial)
+            self.ledger.trained(scored.group.serial)
         self._admit()
 
     async def stop(self) -> None:
@@ -124,7 +122,7 @@ class Scheduler:
         self._again = deque((epoch, by_id[problem_id]) for epoch, problem_id in state["in_flight"])
 
     def _admit(self) -> None:
-        while self.ledger.outstanding + self._silent < self.capacity:
+        while self.ledger.outstanding + self._zero_signal < self.capacity:
             epoch, problem = self._again.popleft() if self._again else self.sampler.next()
             ticket = Ticket(self.ledger.submit(), epoch, problem, self.version)
             task = asyncio.create_task(self._run(ticket), name=f"group-{ticket.serial}")
@@ -136,7 +134,7 @@ class Scheduler:
         self.ledger.ready(ticket.serial)
         return group
 
-    async def _consume_one(self, forming: _Forming) -> None:
+    async def _consume_one(self, builder: BatchBuilder) -> None:
         serial = await self._next_serial()
         task = self._tasks.pop(serial)
         try:
@@ -144,22 +142,21 @@ class Scheduler:
         except GroupFailed as failure:
             self._end(serial)
             self.ledger.failed(serial)
-            self._count_failure(forming, failure)
+            self._count_failure(builder, failure)
             return
-        staleness = self.version - group.oldest_version
-        advantages = advantages_of(group, self.algorithm)
-        if staleness > self.stream.max_staleness:
+        scored = score_group(group, self.algorithm)
+        if self.version - group.oldest_version > self.stream.max_staleness:
             self._end(serial)
             self.ledger.dropped(serial)
-            forming.dropped += 1
-        elif has_signal(advantages):
+            builder.dropped += 1
+        elif scored.has_signal:
             self.ledger.training(serial)
-            forming.take(group, advantages)
+            builder.take(scored)
         else:
             self._end(serial)
             self.ledger.filtered(serial)
-            forming.pass_over(group, self.stream.max_refills)
-            self._silent = len(forming.silent)
+            builder.pass_over(scored)
+            self._zero_signal = len(builder.zero_signal)
 
     async def _next_serial(self) -> int:
         """The group to consume next: the oldest when on-policy, else the oldest of those that are done."""
@@ -170,14 +167,14 @@ class Scheduler:
         await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         return min(serial for serial, task in self._tasks.items() if task.done())
 
-    def _count_failure(self, forming: _Forming, failure: GroupFailed) -> None:
-        forming.failures[str(failure)] += 1
-        forming.failed += 1
-        if forming.failed > self.stream.max_failed_groups:
-            causes = "\n  ".join(forming.failures)
+    def _count_failure(self, builder: BatchBuilder, failure: GroupFailed) -> None:
+        builder.failures[str(failure)] += 1
+        builder.failed += 1
+        if builder.failed > self.stream.max_failed_groups:
+            causes = "\n  ".join(builder.failures)
             raise StreamError(
                 "stream",
-                f"{forming.failed} groups failed in one step, more than stream.max_failed_groups="
+                f"{builder.failed} groups failed in one step, more than stream.max_failed_groups="
                 f"{self.stream.max_failed_groups}; the causes:\n  {causes}",
             )
 
@@ -185,15 +182,15 @@ class Scheduler:
         self._tickets.pop(serial)
 
 
-class _Forming:
-    """A batch while it forms."""
+class BatchBuilder:
+    """Gathers the ``wanted`` groups of one batch; of those without signal up to ``max_refills`` are replaced."""
 
-    def __init__(self, wanted: int) -> None:
+    def __init__(self, wanted: int, max_refills: int) -> None:
         self.wanted = wanted
-        self.groups: list[Group] = []
-        self.silent: list[Group] = []
-        self.replaced: list[Group] = []
-        self.advantages: list[tuple[float | None, ...]] = []
+        self.max_refills = max_refills
+        self.groups: list[ScoredGroup] = []
+        self.zero_signal: list[ScoredGroup] = []
+        self.replaced: list[ScoredGroup] = []
         self.failures: Counter[str] = Counter()
         self.dropped = 0
         self.failed = 0
@@ -201,26 +198,27 @@ class _Forming:
 
     @property
     def complete(self) -> bool:
-        return len(self.groups) + len(self.silent) >= self.wanted
+        """Whether the batch has all of its groups."""
+        return len(self.groups) + len(self.zero_signal) >= self.wanted
 
-    def take(self, group: Group, advantages: tuple[float | None, ...]) -> None:
-        self.groups.append(group)
-        self.advantages.append(advantages)
+    def take(self, scored: ScoredGroup) -> None:
+        """A group to train on."""
+        self.groups.append(scored)
 
-    def pass_over(self, group: Group, max_refills: int) -> None:
+    def pass_over(self, scored: ScoredGroup) -> None:
         """A group without signal: replaced while refills are left, else part of the batch."""
-        if len(self.replaced) < max_refills:
-            self.replaced.append(group)
+        if len(self.replaced) < self.max_refills:
+            self.replaced.append(scored)
         else:
-            self.silent.append(group)
-            self.cap_reached = max_refills > 0
+            self.zero_signal.append(scored)
+            self.cap_reached = self.max_refills > 0
 
     def batch(self) -> GroupBatch:
+        """The batch."""
         return GroupBatch(
             tuple(self.groups),
-            tuple(self.silent),
+            tuple(self.zero_signal),
             tuple(self.replaced),
-            tuple(self.advantages),
             self.dropped,
             self.failed,
             self.cap_reached,

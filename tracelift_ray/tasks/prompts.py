@@ -14,13 +14,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.types import DataError, Problem, Prompt, Task
+from tracelift_ray.tasks.traces import CLOSING_TAG, OPENING_TAG
+from tracelift_ray.types import DataError, Problem, Prompt
 
-OPENING_TAG = "<reasoning>"
-CLOSING_TAG = "</reasoning>"
 PRESETS = ("plain", "chat", "demo")
 
-_PLANNER_REQUEST: dict[Task, str] = {
+_PLANNER_REQUEST: dict[str, str] = {
     "math": (
         "Explain how to solve the problem, step by step and with the calculations, between <reasoning> and "
         "</reasoning>. Leave out the final answer: whoever reads your reasoning works it out."
@@ -30,7 +29,7 @@ _PLANNER_REQUEST: dict[Task, str] = {
         "Leave out the code: whoever reads your reasoning writes it."
     ),
 }
-_EXECUTOR_REQUEST: dict[Task, tuple[str, str]] = {  # without and with the reasoning
+_EXECUTOR_REQUEST: dict[str, tuple[str, str]] = {  # without and with the reasoning
     "math": ("Solve the problem.", "Solve the problem by following the reasoning."),
     "code": (
         "Write the program in one fenced Python code block.",
@@ -44,7 +43,7 @@ _ANSWER_REQUEST = {
     "chat": ' End with "The answer is" and the final answer.',
 }
 #: What a base model writes when it goes on to a problem of its own.
-_PLAIN_EXECUTOR_STOP: dict[Task, tuple[str, ...]] = {
+_PLAIN_EXECUTOR_STOP: dict[str, tuple[str, ...]] = {
     "math": ("\nProblem:", "\nQuestion:", "\nReasoning:", "\n\n\n"),
     "code": ("\n```",),
 }
@@ -134,7 +133,7 @@ class PromptRenderer:
         shown = self._defused(text)
         return self._chat(shown, "") if self.preset == "chat" else self._encoded(f"{shown}\n\n")
 
-    def executor_stop(self, task: Task) -> tuple[str, ...]:
+    def executor_stop(self, task: str) -> tuple[str, ...]:
         """Strings that end an artifact, beside the model's own end of sequence."""
         return _PLAIN_EXECUTOR_STOP[task] if self.preset == "plain" else ()
 

@@ -13,10 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
-from tracelift_ray.types import Execution, Group, Malformed, Outcome, Task, Trajectory, rubric_dimensions
-
-#: Rewards closer than this are the same reward: such a group carries no gradient.
-SIGNAL_EPS = 1e-6
+from tracelift_ray.tasks.table import TASKS, task_of
+from tracelift_ray.types import Execution, Group, Malformed, Outcome, ScoredGroup, Trajectory
 
 Metrics = dict[str, float]
 
@@ -39,12 +37,6 @@ def pooled_executions(trajectory: Trajectory) -> tuple[Execution, ...]:
     return trajectory.executions + ((trajectory.fresh,) if trajectory.fresh is not None else ())
 
 
-def has_signal(group: Group) -> bool:
-    """Whether two unmasked traces of the group differ in reward."""
-    rewards = [t.reward for t in group.trajectories if t.masked is None and t.reward is not None]
-    return bool(rewards) and max(rewards) - min(rewards) > SIGNAL_EPS
-
-
 def _reward_metrics(groups: Sequence[Group]) -> Metrics:
     traces = _unmasked(groups)
     rewards = [t.reward for t in traces if t.reward is not None]
@@ -54,7 +46,6 @@ def _reward_metrics(groups: Sequence[Group]) -> Metrics:
             "reward/std": statistics.pstdev(rewards) if rewards else None,
             "reward/min": min(rewards, default=None),
             "reward/max": max(rewards, default=None),
-            "reward/signal": _mean(has_signal(g) for g in groups),
             # The two corners of the grounded reward: a better RM score lowers it, or does nothing.
             "reward/negative_uplift": _mean(t.uplift < 0 for t in traces if t.uplift is not None),
             "reward/full_baseline": _mean(g.baseline.rate == 1.0 for g in groups if g.baseline),
@@ -93,7 +84,7 @@ def _system_metrics(groups: Sequence[Group]) -> Metrics:
     return _present(metrics)
 
 
-def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
+def _rubric_metrics(groups: Sequence[Group], task: str | None) -> Metrics:
     """Means of the rubric; by dimension only within one task, whose dimensions are its own."""
     rubrics = [t.rubric for t in _unmasked(groups) if t.rubric is not None]
     metrics: dict[str, float | None] = {
@@ -104,7 +95,7 @@ def _rubric_metrics(groups: Sequence[Group], task: Task | None) -> Metrics:
     if task is not None and rubrics:
         metrics |= {
             f"rubric/{name}": _mean(r.labels[i] for r in rubrics if r.labels)
-            for i, name in enumerate(rubric_dimensions(task))
+            for i, name in enumerate(task_of(task).dimensions)
         }
     return _present(metrics)
 
@@ -129,26 +120,35 @@ def _stream_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
     return _present(metrics)
 
 
-def _named_for(task: Task, metrics: Metrics) -> Metrics:
+def _named_for(task: str, metrics: Metrics) -> Metrics:
     """``reward/mean`` to ``reward/math/mean``."""
     return {name.replace("/", f"/{task}/", 1): value for name, value in metrics.items()}
 
 
-def batch_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
+def _signal_metrics(groups: Sequence[ScoredGroup]) -> Metrics:
+    """The share of groups that move the policy."""
+    return _present({"reward/signal": _mean(scored.has_signal for scored in groups)})
+
+
+def batch_metrics(scored: Sequence[ScoredGroup], learner_version: int) -> Metrics:
     """Flat metrics of the groups that one learner step consumed.
 
     Args:
-        groups: the step's groups, those without signal included.
+        scored: the step's groups, those without signal included.
         learner_version: the learner's policy version before its update; staleness counts from it.
 
     Returns:
         Names to finite numbers; rates and shares lie in [0, 1], uplift in [-1, 1], rubric labels in [0, 4].
     """
-    metrics = _stream_metrics(groups, learner_version)
-    metrics |= _reward_metrics(groups) | _system_metrics(groups) | _rubric_metrics(groups, None)
-    for task in get_args(Task):
-        own = [g for g in groups if g.problem.task == task]
+    metrics = _stream_metrics([each.group for each in scored], learner_version) | _figures(scored, None)
+    for task in TASKS:
+        own = [each for each in scored if each.group.problem.task == task]
         if own:
-            by_task = _reward_metrics(own) | _system_metrics(own) | _rubric_metrics(own, task)
-            metrics |= _named_for(task, by_task)
+            metrics |= _named_for(task, _figures(own, task))
     return metrics
+
+
+def _figures(scored: Sequence[ScoredGroup], task: str | None) -> Metrics:
+    """Reward, system and rubric of some groups; ``task`` where all are of one."""
+    groups = [each.group for each in scored]
+    return _signal_metrics(scored) | _reward_metrics(groups) | _system_metrics(groups) | _rubric_metrics(groups, task)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracelift_ray.types import Execution, Group, RubricScore, Trajectory, rubric_dimensions
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import Execution, Group, RubricScore, Trajectory
 
 #: Statements and texts are cut here so that one monstrous problem does not fill the disk once per trace.
 MAX_STATEMENT_CHARS = 2_000
@@ -36,7 +37,7 @@ def _verdicts(executions: tuple[Execution, ...]) -> list[dict[str, Any]]:
 def _rubric(group: Group, rubric: RubricScore | None) -> dict[str, Any] | None:
     if rubric is None:
         return None
-    names = rubric_dimensions(group.problem.task) if rubric.labels else ()
+    names = task_of(group.problem.task).dimensions if rubric.labels else ()
     labels = dict(zip(names, rubric.labels, strict=True))
     return {"labels": labels, "total": rubric.total, "score": rubric.score, "truncated": rubric.truncated}
 

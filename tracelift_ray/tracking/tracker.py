@@ -19,7 +19,7 @@ from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
 from tracelift_ray.tracking.wandb_sink import WandbSink
-from tracelift_ray.types import Group
+from tracelift_ray.types import ScoredGroup
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,12 @@ class Tracker:
         """Whether ``metrics.jsonl`` holds an evaluation after ``step``, so that a resumed run does not repeat it."""
         return step in self._evaluated
 
-    def log_trajectories(
-        self, step: int, groups: Sequence[Group], advantages: Sequence[Sequence[float | None]]
-    ) -> None:
-        """Write every trace of the step's groups, and now and then a table of them to W&B.
-
-        Args:
-            advantages: for each group, one value for each of its trajectories.
-        """
+    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup]) -> None:
+        """Write every trace of the step's groups, and now and then a table of them to W&B."""
         records = [
-            trajectory_record(step, group, trajectory, advantage)
-            for group, values in zip(groups, advantages, strict=True)
-            for trajectory, advantage in zip(group.trajectories, values, strict=True)
+            trajectory_record(step, scored.group, trajectory, advantage)
+            for scored in groups
+            for trajectory, advantage in zip(scored.group.trajectories, scored.advantages, strict=True)
         ]
         for record in records:
             self._trajectories.write(record)

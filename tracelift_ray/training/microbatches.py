@@ -28,6 +28,8 @@ class MicroBatch:
         kept: only the last ``kept`` positions of each row need logits.
         chosen: [B, kept], true where a position's logits predict a completion token; N are true, in row order.
         targets, behaviour, advantages, weights: [N]; the loss is the sum of per-token terms times ``weights``.
+        segments: [N], the number of the sample that a completion token belongs to, counted from 0.
+        lengths: [S], completion tokens of each sample.
     """
 
     input_ids: torch.Tensor
@@ -39,6 +41,8 @@ class MicroBatch:
     behaviour: torch.Tensor
     advantages: torch.Tensor
     weights: torch.Tensor
+    segments: torch.Tensor
+    lengths: torch.Tensor
 
 
 def check_batch(batch: TrainBatch) -> None:
@@ -71,6 +75,7 @@ def collate(
     behaviour = [value for sample in samples for value in sample.behaviour_logprobs]
     advantages = [sample.advantage for sample in samples for _ in sample.completion_ids]
     weights = [w for sample, w in zip(samples, token_weights, strict=True) for _ in sample.completion_ids]
+    segments = [number for number, sample in enumerate(samples) for _ in sample.completion_ids]
     return MicroBatch(
         input_ids.to(device),
         None if attention_mask is None else attention_mask.to(device),
@@ -81,6 +86,8 @@ def collate(
         torch.tensor(behaviour, dtype=torch.float32, device=device),
         torch.tensor(advantages, dtype=torch.float32, device=device),
         torch.tensor(weights, dtype=torch.float32, device=device),
+        torch.tensor(segments, dtype=torch.long, device=device),
+        torch.tensor([len(sample.completion_ids) for sample in samples], dtype=torch.long, device=device),
     )
 
 

@@ -1,21 +1,21 @@
-"""Joining the learner's ranks into one DeepSpeed process group, on CPUs over gloo or on GPUs over NCCL.
+"""The ranks of one trainer: where each stands, and running a function on all ranks of one machine.
 
-Promises: joining ends within its deadline, with an error that says which rank waited for whom; nothing is compiled on
-the way.
+Promises of ``run_ranks``: an error of one rank ends the others and is raised here in its type where it is one that
+users can mend; no rank outlives the call.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from tracelift_ray.config.schema import LearnerConfig
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.types import DataError, InfrastructureError
+
+_ADDRESS = "127.0.0.1"
+RankFunction = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -39,93 +39,32 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def join(place: RankPlace, config: LearnerConfig) -> None:
-    """Set this process up as one rank and join the group. Blocks until all ranks came, at most ``startup_s`` seconds.
-
-    Collectives afterwards give up after ``update_deadline_s``.
+def run_ranks(workers: int, function: RankFunction, *arguments: Any) -> None:
+    """Call ``function(place, *arguments)`` on ``workers`` ranks; with more than one, both must pickle.
 
     Raises:
-        InfrastructureError: the others did not come in time.
+        ConfigError, DataError, InfrastructureError: as raised by a rank.
+        InfrastructureError: a rank died.
     """
-    os.environ.update(
-        RANK=str(place.rank),
-        WORLD_SIZE=str(place.world_size),
-        LOCAL_RANK=str(place.local_rank),
-        MASTER_ADDR=place.master_address,
-        MASTER_PORT=str(place.master_port),
-    )
-    if config.collective == "gloo":
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed
-    import torch.distributed as dist
+    port = free_port()
+    if workers == 1:
+        function(RankPlace(0, 1, _ADDRESS, port), *arguments)
+        return
+    from torch.multiprocessing import ProcessExitedException, get_context, start_processes
 
-    _quieten()
-    # DeepSpeed would compile its own shared-memory collectives for CPUs at first use, which takes a C++ compiler and
-    # about a minute; gloo does the same work.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if config.collective == "nccl":
-        import torch
-
-        torch.cuda.set_device(place.local_rank)
+    errors = get_context("spawn").SimpleQueue()
     try:
-        dist.init_process_group(
-            config.collective,
-            rank=place.rank,
-            world_size=place.world_size,
-            timeout=timedelta(seconds=config.startup_s),
-        )
-    except dist.DistError as error:
-        raise InfrastructureError(
-            "learner",
-            f"rank {place.rank} waited {config.startup_s:g} s for {place.world_size} ranks at "
-            f"{place.master_address}:{place.master_port} ({_first_line(error)}); check that all {place.world_size} "
-            "started and that the port is reachable from their machines, or raise learner.startup_s",
-        ) from error
-    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=config.update_deadline_s))
-    deepspeed.init_distributed(dist_backend=config.collective, verbose=False, dist_init_required=False)
+        start_processes(_rank, (function, workers, port, errors, arguments), nprocs=workers, start_method="spawn")
+    except ProcessExitedException as error:
+        if not errors.empty():
+            raise errors.get() from None
+        raise InfrastructureError("ranks", f"rank {error.error_index} of {workers} died: {error}") from error
 
 
-def deepspeed_config(config: LearnerConfig) -> dict[str, Any]:
-    """DeepSpeed's own configuration: one micro-batch per call, the accumulation boundary set by hand."""
-    gpu = config.collective == "nccl"
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        # ZeRO clips by the norm that it computes; without ZeRO the learner clips itself, to know the norm.
-        "gradient_clipping": config.grad_clip if clipped_by_deepspeed(config) else 0.0,
-        "bf16": {"enabled": config.dtype == "bfloat16"},
-        # Micro-batches add up in float32, so that their number does not show in bfloat16 runs.
-        "data_types": {"grad_accum_dtype": "fp32"},
-        "zero_optimization": {
-            "stage": zero_stage(config),
-            "overlap_comm": gpu,
-            "reduce_bucket_size": 50_000_000,
-            "allgather_bucket_size": 50_000_000,
-        },
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": None,
-    }
-
-
-def zero_stage(config: LearnerConfig) -> int:
-    """The stage that DeepSpeed is told. In bfloat16 without ZeRO it would keep no float32 master weights, and small
-    updates would round to nothing; stage 1 keeps them and computes the same."""
-    return max(config.zero_stage, 1) if config.dtype == "bfloat16" else config.zero_stage
-
-
-def clipped_by_deepspeed(config: LearnerConfig) -> bool:
-    """Whether DeepSpeed measures and clips the gradient, as it does with ZeRO."""
-    return zero_stage(config) > 0
-
-
-def _quieten() -> None:
-    """Keep DeepSpeed's and transformers' chatter out of a run's console; their warnings stay."""
-    from transformers.utils import logging as transformers_logging
-
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    transformers_logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, message=r".*torch\.distributed\..* is deprecated.*")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _rank(rank: int, function: RankFunction, workers: int, port: int, errors: Any, arguments: tuple[Any, ...]) -> None:
+    """One process."""
+    try:
+        function(RankPlace(rank, workers, _ADDRESS, port, rank), *arguments)
+    except (ConfigError, DataError, InfrastructureError) as error:
+        errors.put(error)
+        raise SystemExit(1) from error

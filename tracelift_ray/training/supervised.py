@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from tracelift_ray.tasks.prompts import CLOSING_TAG, PromptRenderer, load_tokenizer
+from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
+from tracelift_ray.tasks.traces import CLOSING_TAG
 from tracelift_ray.training.checkpoint import disk_errors
 from tracelift_ray.training.export import copy_tokenizer
 from tracelift_ray.training.logprobs import token_logprobs

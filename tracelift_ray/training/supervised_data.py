@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import load_rubric_records
-from tracelift_ray.tasks.prompts import CLOSING_TAG, OPENING_TAG, PromptRenderer
+from tracelift_ray.tasks.prompts import PromptRenderer
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tasks.traces import CLOSING_TAG, OPENING_TAG
 from tracelift_ray.types import DataError, Problem
 
 _CALCULATOR_NOTE = re.compile(r"<<[^<>]*>>")
@@ -58,8 +60,8 @@ def load_examples(path: str, format: str, *, on_error: str = "strict", limit: in
         groups = load_rubric_records(path, on_error=on_error, limit=limit)
         candidates = [(group.problem, trace.reasoning) for group in groups for trace in group.positives]
     else:
-        # The solution of a code problem is a program, which is no reasoning.
-        candidates = [(problem, problem.solution or "") for problem in problems if problem.task == "math"]
+        reasoned = [problem for problem in problems if task_of(problem.task).solution_is_reasoning]
+        candidates = [(problem, problem.solution or "") for problem in reasoned]
     examples = [Example(problem, clean) for problem, text in candidates if (clean := clean_reasoning(text))]
     if not examples:
         raise DataError(

@@ -10,15 +10,10 @@ from pathlib import Path
 
 import torch
 
-from tracelift_ray.transfer.manifest import (
-    CHECKSUM_NAME,
-    DeviceChecksum,
-    NcclChannel,
-    TensorSpec,
-    WeightManifest,
-    hex_checksum,
-)
-from tracelift_ray.transfer.sender import COMPONENT, NamedTensors, VersionedFiles, checked
+from tracelift_ray.transfer.checksums import CHECKSUM_NAME, DeviceChecksum, hex_checksum
+from tracelift_ray.transfer.manifest import NcclChannel, TensorSpec, WeightManifest
+from tracelift_ray.transfer.senders import COMPONENT, NamedTensors, SenderSettings, checked, own_address
+from tracelift_ray.transfer.shared_memory import VersionedFiles
 from tracelift_ray.types import InfrastructureError
 
 
@@ -37,16 +32,23 @@ class IpcSender:
     """Offers GPU memory to engines on the same GPU: ``send`` leaves CUDA IPC handles in /dev/shm, one file per GPU,
     and keeps the tensors alive until ``release``."""
 
-    def __init__(self, run_name: str, bucket_mib: int, deadline_s: float) -> None:
-        self._files = VersionedFiles(run_name)
-        self._bucket_mib = bucket_mib
-        self._deadline_s = deadline_s
+    def __init__(self, settings: SenderSettings) -> None:
+        self._files = VersionedFiles(settings.run_name)
+        self._settings = settings
         self._device = own_gpu("ipc")
         self._alive: dict[int, list[torch.Tensor]] = {}
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
         location = str(self._files.new(version))
-        return WeightManifest(version, "ipc", tuple(specs), location, self._bucket_mib, False, self._deadline_s)
+        return WeightManifest(
+            version,
+            "ipc",
+            tuple(specs),
+            location,
+            self._settings.bucket_mib,
+            simultaneous=False,
+            deadline_s=self._settings.deadline_s,
+        )
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
         from torch.multiprocessing.reductions import reduce_tensor
@@ -82,21 +84,26 @@ class IpcSender:
 class NcclSender:
     """Broadcasts over an NCCL group of rank 0 and all workers. Sender and receivers must run at the same time.
 
-    Each version has a group of its own: one dead member kills an NCCL communicator, and an engine that was started
-    anew knows nothing of the old one, so those that live now meet on a new port.
+    Each version has a separate group: one dead member kills an NCCL communicator, and a restarted engine does not know
+    the old one, so the engines that are up meet on a new port.
     """
 
-    def __init__(self, bucket_mib: int, deadline_s: float, workers_per_receiver: int, address: str) -> None:
-        self._bucket_mib = bucket_mib
-        self._deadline_s = deadline_s
-        self._workers = workers_per_receiver
-        self._address = address
+    def __init__(self, settings: SenderSettings) -> None:
+        self._settings = settings
+        self._address = settings.address or own_address()
         self._device = own_gpu("nccl")
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
-        channel = NcclChannel(self._address, _free_port(), receivers, self._workers)
+        settings = self._settings
         return WeightManifest(
-            version, "nccl", tuple(specs), "", self._bucket_mib, True, self._deadline_s, channel=channel
+            version,
+            "nccl",
+            tuple(specs),
+            "",
+            settings.bucket_mib,
+            simultaneous=True,
+            deadline_s=settings.deadline_s,
+            channel=NcclChannel(self._address, _free_port(), receivers, settings.workers_per_receiver),
         )
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
@@ -155,7 +162,7 @@ def _free_port() -> int:
 
 
 def run_with_deadline(work: Callable[[], str], deadline_s: float, message: str) -> str:
-    """``work()`` in a thread of its own, given up on after ``deadline_s``.
+    """``work()`` in a separate thread, given up on after ``deadline_s``.
 
     Raises:
         InfrastructureError: with ``message``, past the deadline. The thread cannot be ended and is left to its call.

@@ -7,10 +7,9 @@ of the two texts, and a difference that it cannot read as a number is a differen
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 
-from tracelift_ray.types import CodeTests
+from tracelift_ray.tasks.code_tests import OutputRule
 
 #: Longer tokens are compared as text only.
 MAX_NUMBER_CHARS = 400
@@ -20,37 +19,6 @@ MAX_SHOWN_CHARS = 100
 _TOKEN = re.compile(r"\S+", re.ASCII)
 #: A decimal number in ASCII. Not among them: nan, inf, 4_2, hexadecimal, digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
-
-
-@dataclass(frozen=True)
-class OutputRule:
-    """How two outputs are compared.
-
-    Attributes:
-        exact: the same characters, where CR LF counts as LF and the line break at the end of the text does not count.
-            Otherwise the same tokens between ASCII white space.
-        abs_tol, rel_tol: two tokens that are both numbers are also the same where they differ by no more than
-            ``abs_tol`` or ``rel_tol`` times the expected one. Not with ``exact``.
-
-    Raises:
-        ValueError: a tolerance is negative, not finite, or given together with ``exact``.
-    """
-
-    exact: bool = False
-    abs_tol: float | None = None
-    rel_tol: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("abs_tol", self.abs_tol), ("rel_tol", self.rel_tol)):
-            if value is not None and not 0.0 <= value < float("inf"):
-                raise ValueError(f"{name}={value}: must be 0 or more, and finite")
-            if value is not None and self.exact:
-                raise ValueError(f"{name}={value}: outputs that must be exact have no tolerance")
-
-    @classmethod
-    def of(cls, tests: CodeTests) -> OutputRule:
-        """The rule that a problem's tests state."""
-        return cls(tests.exact, tests.abs_tol, tests.rel_tol)
 
 
 def outputs_match(got: str, expected: str, rule: OutputRule) -> bool:

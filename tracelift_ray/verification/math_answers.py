@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracelift_ray.tasks.artifacts import last_box
+from tracelift_ray.tasks.answers import last_box
 from tracelift_ray.tasks.numbers import plain_number, same_number
 from tracelift_ray.types import InfrastructureError, Outcome, Verdict
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
 from tracelift_ray.verification.code_runner import CodeRunner
 from tracelift_ray.verification.math_answers import MathAnswers
@@ -67,22 +68,20 @@ class Verifier:
 
         Raises:
             InfrastructureError: a process of the verifier could not be started or failed.
-            ValueError: the problem has no reference answer (math) or no tests (code).
+            ValueError: the problem has nothing to check it against.
         """
-        if problem.task == "math":
-            if problem.answer is None:
-                raise ValueError(f"problem {problem.id}: a math problem without a reference answer cannot be verified")
-            if artifact.content is None:
-                return Verdict("no_artifact")
-            return self._math.verify(artifact.content, problem.answer)
-        if problem.tests is None or not len(problem.tests):
-            raise ValueError(f"problem {problem.id}: a code problem without tests cannot be verified")
-        if artifact.content is None:
-            return Verdict("no_artifact", 0, len(problem.tests))
+        return task_of(problem.task).verify(problem, artifact, self)
+
+    def compare_answers(self, answer: str, reference: str) -> Verdict:
+        """As ``tasks.base.Tools``."""
+        return self._math.verify(answer, reference)
+
+    def run_program(self, program: str, tests: CodeTests) -> Verdict:
+        """As ``tasks.base.Tools``."""
         if self._code is None or self._closed:
             self.start_sandbox()
         assert self._code is not None
-        return self._code.run(artifact.content, problem.tests, self._stop_early)
+        return self._code.run(program, tests, self._stop_early)
 
     def close(self) -> None:
         """End every process. A check in progress raises InfrastructureError."""

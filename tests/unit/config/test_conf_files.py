@@ -34,7 +34,7 @@ def schema_keys(cls: Any, prefix: str = "") -> set[str]:
 def yaml_keys(values: dict[Any, Any], prefix: str = "") -> set[str]:
     keys = set()
     for name, value in values.items():
-        keys |= yaml_keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}"}
+        keys |= yaml_keys(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}"}
     return keys
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from tracelift_ray.data.jsonl import LISTED_FAULTS, MAX_LINE_BYTES, MAX_STRICT_FAULTS
 from tracelift_ray.data.problems import load_problems, write_problems
-from tracelift_ray.types import MATH_DIMENSIONS, CodeTests, DataError, Problem
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.types import CodeTests, DataError, Problem
 
 GOOD: dict[str, Any] = {"id": "a", "task": "math", "statement": "1 + 1 = ?", "answer": "2"}
 STDIO: dict[str, Any] = {
@@ -133,7 +134,7 @@ def test_math500_keeps_the_latex_reference_and_takes_the_subject_as_type(tmp_pat
 
 
 def test_groups_load_as_problems_with_the_reference_from_metadata(tmp_path: Path) -> None:
-    rubric = dict.fromkeys(MATH_DIMENSIONS, 4) | {"total": 1.0}
+    rubric = dict.fromkeys(MathTask.dimensions, 4) | {"total": 1.0}
     group = {
         "problem_id": "g",
         "source": "gsm8k",

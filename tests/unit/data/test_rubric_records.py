@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
-from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, CodeTests, DataError
+from tracelift_ray.tasks.code import CodeTask
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.types import CodeTests, DataError
 
 Change = Callable[[dict[str, Any]], Any]
 
 
-def group(dimensions: tuple[str, ...] = CODE_DIMENSIONS, **fields: Any) -> dict[str, Any]:
+def group(dimensions: tuple[str, ...] = CodeTask.dimensions, **fields: Any) -> dict[str, Any]:
     def rubric(labels: tuple[int, ...], total: float) -> dict[str, Any]:
         return dict(zip(dimensions, labels, strict=True)) | {"total": total}
 
@@ -53,7 +55,7 @@ def test_a_released_group_loads_with_labels_in_the_order_of_the_heads(tmp_path: 
 
 
 def test_the_dimensions_say_which_task_a_group_is_of(tmp_path: Path) -> None:
-    (loaded,) = load_rubric_records(write(tmp_path / "g", group(MATH_DIMENSIONS)))
+    (loaded,) = load_rubric_records(write(tmp_path / "g", group(MathTask.dimensions)))
     assert loaded.task == "math"
 
 
@@ -85,7 +87,7 @@ def test_task_type_falls_back_to_metadata_then_source(tmp_path: Path, fields: di
 def test_the_answer_of_a_math_group(
     tmp_path: Path, fields: dict[str, Any], answer: str | None, solution: str | None
 ) -> None:
-    (loaded,) = load_rubric_records(write(tmp_path / "g", group(MATH_DIMENSIONS, **fields)))
+    (loaded,) = load_rubric_records(write(tmp_path / "g", group(MathTask.dimensions, **fields)))
     assert (loaded.problem.answer, loaded.problem.solution) == (answer, solution)
 
 
@@ -113,7 +115,7 @@ def test_tests_in_their_forms_and_their_text_as_it_stands(
 
 
 def test_constraints_of_a_math_record_are_kept_as_text(tmp_path: Path) -> None:
-    (loaded,) = load_rubric_records(write(tmp_path / "g", group(MATH_DIMENSIONS, tests_or_constraints="n <= 10 ")))
+    (loaded,) = load_rubric_records(write(tmp_path / "g", group(MathTask.dimensions, tests_or_constraints="n <= 10 ")))
     assert (loaded.problem.tests, loaded.problem.tests_text) == (None, "n <= 10")
 
 
@@ -124,10 +126,10 @@ def test_constraints_of_a_math_record_are_kept_as_text(tmp_path: Path) -> None:
         group(tests={"inputs": ["1"], "outputs": ["1"]}),
         group(tests_or_constraints="n is at most 100"),
         group(tests="assert f( 1 )"),
-        group(MATH_DIMENSIONS, tests_or_constraints="n <= 10"),
+        group(MathTask.dimensions, tests_or_constraints="n <= 10"),
         group(metadata={"note": "\ud800 é 🙂"}),
-        group(MATH_DIMENSIONS, reference_solution="72", metadata={}),
-        group(MATH_DIMENSIONS, reference_solution="2 * 36 = 72\n#### 72"),
+        group(MathTask.dimensions, reference_solution="72", metadata={}),
+        group(MathTask.dimensions, reference_solution="2 * 36 = 72\n#### 72"),
     ],
 )
 def test_groups_that_are_written_come_back_the_same(tmp_path: Path, record: dict[str, Any]) -> None:
@@ -182,7 +184,7 @@ FAULTS: list[tuple[Change, str, str]] = [
     (_set(*RUBRIC, "total", float("nan")), "broken_json", "record: must be one plain JSON object (NaN is not JSON)"),
     (_drop(*RUBRIC, "total"), "bad_total", "negative_bank[1].rubric.total: must be a number from 0 to 1"),
     (_set(*RUBRIC, "elegance", 3), "unknown_dimension", "negative_bank[1].rubric.elegance: the dimensions of code are"),
-    (_set(*RUBRIC, dict.fromkeys(MATH_DIMENSIONS, 1)), "unknown_dimension", "the dimensions of code are"),
+    (_set(*RUBRIC, dict.fromkeys(MathTask.dimensions, 1)), "unknown_dimension", "the dimensions of code are"),
     (
         _set("positive_pool", 0, "rubric", {"elegance": 3, "total": 1.0}),
         "unknown_dimension",

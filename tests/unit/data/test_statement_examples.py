@@ -1,9 +1,10 @@
 import pytest
 
 from tracelift_ray.data.formats import parse_groups, parse_problem
-from tracelift_ray.data.jsonl import RecordError
-from tracelift_ray.data.statement_examples import statement_examples
-from tracelift_ray.types import CODE_DIMENSIONS, CodeTests
+from tracelift_ray.records import RecordError
+from tracelift_ray.tasks.code import CodeTask
+from tracelift_ray.tasks.statement_examples import statement_examples
+from tracelift_ray.types import CodeTests
 
 CODEFORCES = """You are given n numbers. Print their sum.
 
@@ -158,7 +159,7 @@ def test_the_headings_of_a_web_page_with_copy_buttons() -> None:
 
 
 def test_a_group_without_tests_is_tested_with_the_examples_of_its_statement() -> None:
-    rubric = dict.fromkeys(CODE_DIMENSIONS, 4) | {"total": 1.0}
+    rubric = dict.fromkeys(CodeTask.dimensions, 4) | {"total": 1.0}
     record = {
         "problem_id": "g",
         "problem": CODEFORCES,

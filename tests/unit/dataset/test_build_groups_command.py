@@ -59,10 +59,10 @@ def test_seed_and_problem_alone_decide_what_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("perturb.negatives=0", "perturb.negatives=0: must be at least 1"),
+        ("perturb.negatives=0", "perturb.negatives=0: must be 1 or more"),
         ("perturb.kind=magic", "perturb.kind=magic: must be rule or llm"),
-        ("judge=oracle", "judge=oracle: must be rule or llm or both"),
-        ("heldout_fraction=1", "heldout_fraction=1.0: must be from 0 to below 1"),
+        ("judge=oracle", "judge=oracle: must be rule, llm or both"),
+        ("heldout_fraction=1", "heldout_fraction=1: must be 0 or more and below 1"),
         ("clean.max_chars=10", "clean.max_chars=10: must be more than clean.min_chars=20"),
         ("clean.min_negatives=9", "clean.min_negatives=9: must be at most perturb.negatives=8"),
         ("traces.successes=4", "traces.successes=4: must be at most traces.executions=3"),

@@ -11,7 +11,7 @@ from tracelift_ray.dataset.code_rules.rubrics import KINDS, CodeRubrics
 from tracelift_ray.dataset.code_rules.traces import CodeTraces
 from tracelift_ray.dataset.code_rules.trials import Trials
 from tracelift_ray.dataset.pipeline.stages import Flawed
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
 FOREIGN = (
@@ -55,7 +55,9 @@ def test_only_leaks_show_program_text(trials: Trials) -> None:
         _, found = flawed(trials, COUNT_EVEN, 10, seed)
         shown = [flaw for flaw in found if "numbers[" in flaw.reasoning or "res" in flaw.reasoning.split()]
         assert {flaw.kind for flaw in shown} <= {"leaked_implementation"}
-        assert not any(leaks_answer(COUNT_EVEN, flaw.reasoning) for flaw in found if "leak" not in flaw.kind)
+        assert not any(
+            task_of(COUNT_EVEN.task).leaks(COUNT_EVEN, flaw.reasoning) for flaw in found if "leak" not in flaw.kind
+        )
         assert all("`" in flaw.reasoning or "=" in flaw.reasoning or "return" in flaw.reasoning for flaw in shown)
 
 

@@ -2,16 +2,16 @@ import random
 import re
 
 import pytest
+from tracelift_ray.groups.code_patterns import match_words, pattern_words
+from tracelift_ray.groups.code_words import Style
 
 from tests.unit.dataset.code_cases import COUNT_EVEN, UNIQUE, code_problem
 from tracelift_ray.dataset.code_rules.narration import STYLES, layout_of, narrate, render, vocabulary
-from tracelift_ray.dataset.code_rules.patterns import match_words, pattern_words
 from tracelift_ray.dataset.code_rules.program import read_program
 from tracelift_ray.dataset.code_rules.traces import CodeTraces, plan_of
 from tracelift_ray.dataset.code_rules.trials import Trials
-from tracelift_ray.dataset.code_rules.words import Style
 from tracelift_ray.dataset.pipeline.stages import Refused
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
 
@@ -154,7 +154,7 @@ def test_no_style_shows_program_text_or_names(style: int) -> None:
     lines = narrate(program, COUNT_EVEN.statement, vocabulary(program), chosen)
     text = render(lines, layout_of(lines, chosen))
     assert not re.search(r"tally|\bnumbers\[|\bres\b|==|\+=|\bdef\b|\breturn res\b|range\(", text)
-    assert not leaks_answer(COUNT_EVEN, text)
+    assert not task_of(COUNT_EVEN.task).leaks(COUNT_EVEN, text)
 
 
 def test_styles_word_and_lay_out_plans_differently() -> None:

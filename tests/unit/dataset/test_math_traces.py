@@ -12,7 +12,7 @@ from tracelift_ray.dataset.math_rules.equations import find_equations, numbers_o
 from tracelift_ray.dataset.math_rules.remarks import is_remark, pointless_remark, sound_remark
 from tracelift_ray.dataset.math_rules.traces import MathTraces, condensed, solution_lines, withheld_steps
 from tracelift_ray.dataset.pipeline.stages import Refused
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 
 SEEDS = range(60)
 
@@ -33,7 +33,7 @@ def test_every_trace_of_a_problem_is_answer_free_and_different() -> None:
     for seed in SEEDS:
         traces = MathTraces().traces(PROBLEM, random.Random(seed))
         assert len(set(traces)) == len(traces) == 3
-        assert not any(leaks_answer(PROBLEM, trace) for trace in traces)
+        assert not any(task_of(PROBLEM.task).leaks(PROBLEM, trace) for trace in traces)
         assert sum(map(is_remark, traces[1].splitlines())) == 1
         seen.update(traces)
     assert len(seen) > 10, "remarks vary"

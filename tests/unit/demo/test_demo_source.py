@@ -8,9 +8,9 @@ import pytest
 from tests.hang import HANG_S
 from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.demo.source import demo_groups, demo_problems, trace_is_valid
-from tracelift_ray.types import Problem, Task
+from tracelift_ray.types import Problem
 
-TASKS: tuple[Task, ...] = ("math", "code")
+TASKS: tuple[str, ...] = ("math", "code")
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -9,8 +9,9 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from tests.tiny import engine_config, make_tiny_llama
-from tracelift_ray.engines.base import build_engine
-from tracelift_ray.transfer.sender import build_weight_sender, parameter_specs
+from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.transfer.kinds import build_weight_sender
+from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 
 PROMPT = Prompt(tuple(range(10, 30)), "")
@@ -25,7 +26,7 @@ def path(tmp_path_factory) -> str:
 
 @pytest.fixture
 async def engine(path):
-    built = build_engine(engine_config("transformers"), path, trainable=True)
+    built = build_engine(engine_config("transformers"), path, transfer="shared_memory")
     await built.start()
     yield built
     await built.close()
@@ -48,7 +49,7 @@ async def test_unseeded_requests_differ(engine):
 async def test_new_weights_are_served_under_their_version(engine, tmp_path):
     before = (await engine.generate(PROMPT, GREEDY))[0]
     model = AutoModelForCausalLM.from_pretrained(make_tiny_llama(tmp_path, seed=1))
-    sender = build_weight_sender("shared_memory", f"test {os.getpid()}", 1, deadline_s=10.0)
+    sender = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 10.0))
     manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), 4)
     running = asyncio.create_task(engine.generate(PROMPT, ENDLESS))
     await asyncio.sleep(0.05)
@@ -63,15 +64,16 @@ async def test_new_weights_are_served_under_their_version(engine, tmp_path):
 
 
 async def test_a_frozen_engine_takes_no_weights(path):
-    engine = build_engine(engine_config("transformers"), path, trainable=False)
-    sender = build_weight_sender("shared_memory", f"test {os.getpid()}", 1, deadline_s=1.0)
+    engine = build_engine(engine_config("transformers"), path)
+    sender = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 1.0))
     with pytest.raises(TypeError, match="frozen"):
         await engine.receive_weights(sender.describe((), 1))
+    sender.close()
 
 
 async def test_a_transfer_that_does_not_match_leaves_the_old_weights_served(engine, path):
     model = AutoModelForCausalLM.from_pretrained(path)
-    sender = build_weight_sender("shared_memory", f"test {os.getpid()}", 1, deadline_s=10.0)
+    sender = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 10.0))
     manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), 4)
     before = await engine.generate(PROMPT, GREEDY)
     sender.send(manifest, model.named_parameters())
@@ -85,7 +87,7 @@ async def test_a_transfer_that_does_not_match_leaves_the_old_weights_served(engi
 
 async def test_weights_of_another_model_end_the_engine(engine, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(make_tiny_llama(tmp_path, seed=0, layers=1))
-    sender = build_weight_sender("shared_memory", f"test {os.getpid()}", 1, deadline_s=10.0)
+    sender = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 10.0))
     manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), 4)
     sender.send(manifest, model.named_parameters())
     with pytest.raises(InfrastructureError, match="no weights came for"):
@@ -105,7 +107,7 @@ async def test_cancelling_a_request_frees_its_place(engine):
 
 
 async def test_closing_answers_those_who_wait(path):
-    engine = build_engine(engine_config("transformers"), path, trainable=False)
+    engine = build_engine(engine_config("transformers"), path)
     await engine.start()
     waiting = asyncio.create_task(engine.generate(PROMPT, ENDLESS))
     await asyncio.sleep(0.02)
@@ -118,12 +120,12 @@ async def test_closing_answers_those_who_wait(path):
 
 
 async def test_a_directory_without_a_model_is_named(tmp_path):
-    engine = build_engine(engine_config("transformers"), str(tmp_path), trainable=False)
+    engine = build_engine(engine_config("transformers"), str(tmp_path))
     with pytest.raises(InfrastructureError, match=str(tmp_path)):
         await engine.start()
 
 
 async def test_a_request_before_start_is_refused(path):
-    engine = build_engine(engine_config("transformers"), path, trainable=False)
+    engine = build_engine(engine_config("transformers"), path)
     with pytest.raises(InfrastructureError, match="not running"):
         await engine.generate(PROMPT, GREEDY)

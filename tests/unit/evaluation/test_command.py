@@ -19,7 +19,7 @@ PLANNER = ROOT / "tracelift_ray" / "demo" / "checkpoints" / "planner"
         ((), "checkpoint: is needed: a checkpoint of a run, or a Hugging Face directory"),
         (("checkpoint=/no/such",), "checkpoint=/no/such: is no directory"),
         ((f"checkpoint={PLANNER}", "benchmarks=[/no/such.jsonl]"), "benchmarks=/no/such.jsonl: is no file"),
-        ((f"checkpoint={PLANNER}", "pass_at=[1,9]"), "pass_at=9: must be from 1 to evaluation.num_samples=3"),
+        ((f"checkpoint={PLANNER}", "pass_at=[1,9]"), "pass_at=9: must be at most evaluation.num_samples=3"),
     ],
 )
 def test_wrong_values_get_one_line(overrides: tuple[str, ...], message: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.configs import reread
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.evaluation.settings import EvaluateConfig, OtherExecutor, benchmark_name, check_evaluate
 
@@ -14,11 +15,11 @@ GOOD = EvaluateConfig("/", (), 0, "greedy", (1, 4), None, None, OtherExecutor(No
     ("change", "message"),
     [
         ({"traces": "beam"}, "traces=beam: must be greedy or sampled"),
-        ({"pass_at": (1, 5)}, "pass_at=5: must be from 1 to evaluation.num_samples=4"),
-        ({"pass_at": (0,)}, "pass_at=0: must be from 1"),
-        ({"confidence": 95.0}, "confidence=95.0: must be between 0 and 1"),
-        ({"resamples": 10}, "resamples=10: must be at least 100"),
-        ({"limit": -1}, "limit=-1: must be 0"),
+        ({"pass_at": (1, 5)}, "pass_at=5: must be at most evaluation.num_samples=4"),
+        ({"pass_at": (0,)}, "pass_at[0]=0: must be 1 or more"),
+        ({"confidence": 95.0}, "confidence=95.0: must be above 0 and below 1"),
+        ({"resamples": 10}, "resamples=10: must be 100 or more"),
+        ({"limit": -1}, "limit=-1: must be 0 or more"),
         ({"benchmarks": ("/no/such.jsonl",)}, "benchmarks=/no/such.jsonl: is no file"),
         ({"against": "/no/such"}, "against=/no/such: is no directory of an evaluation"),
         ({"other_executor": OtherExecutor("/no/such", None, None)}, "other_executor.model=/no/such: is no directory"),
@@ -29,7 +30,7 @@ GOOD = EvaluateConfig("/", (), 0, "greedy", (1, 4), None, None, OtherExecutor(No
 def test_wrong_values_are_refused_by_name(change: dict[str, Any], message: str) -> None:
     check_evaluate(GOOD, 4)
     with pytest.raises(ConfigError) as raised:
-        check_evaluate(replace(GOOD, **change), 4)
+        check_evaluate(reread(replace(GOOD, **change)), 4)
     assert message in str(raised.value)
 
 

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from launch.entry import CONFIG_DIR
 from launch.serve_rm import ServeRmConfig, check
+from tests.configs import reread
 from tests.unit.config.composed import make_model
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
@@ -47,12 +48,12 @@ def test_a_model_or_a_judge_can_be_served(valid: ServeRmConfig, tmp_path: Path) 
         ("reasoning_rm.max_batch_tokens", 0, "1 or more"),
         ("reasoning_rm.model", "/nowhere", "no directory"),
         ("reasoning_rm.backend", "remote", "point its clients"),
-        ("reasoning_rm.backend", "oracle", "model or remote or judge"),
+        ("reasoning_rm.backend", "oracle", "model, remote or judge"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_key(valid: ServeRmConfig, key: str, value: object, right: str) -> None:
     name, _, field = key.partition(".")
     part = dataclasses.replace(valid.reasoning_rm, **{field: value}) if field else value  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as caught:
-        check(dataclasses.replace(valid, **{name: part}))  # type: ignore[arg-type]
+        check(reread(dataclasses.replace(valid, **{name: part})))  # type: ignore[arg-type]
     assert caught.value.key == key and right in caught.value.right

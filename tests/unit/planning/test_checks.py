@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.configs import reread
 from tests.unit.config.composed import compose_config, make_model
-from tests.unit.config.test_conf_files import schema_keys
 from tracelift_ray.config.load import ConfigError
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning import checks
@@ -29,11 +28,10 @@ REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url":
 IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
 
 BROKEN: list[tuple[Changes, str, str]] = [
-    ({"sandbox.tier": "docker"}, "sandbox.tier", "userns or flat"),
-    ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more"),
-    ({"sandbox.slots": 0}, "sandbox.slots", "null for one per CPU"),
+    ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more; Python alone"),
+    ({"sandbox.slots": 0}, "sandbox.slots", "1 or more, or null"),
     ({"sandbox.wall_s": 1.0}, "sandbox.wall_s", "sandbox.cpu_s=2 or more"),
-    ({"sandbox.cores": (0, -1)}, "sandbox.cores", "numbers of cores"),
+    ({"sandbox.cores": (0, -1)}, "sandbox.cores[1]", "0 or more"),
     ({"sandbox.packages": "/no/such/folder"}, "sandbox.packages", "no folder"),
     ({"algorithm.group_size": 1}, "algorithm.group_size", "2 or more"),
     ({"algorithm.groups_per_step": 1, "learner.num_workers": 9}, "learner.num_workers", "at most 8"),
@@ -43,19 +41,24 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"executor.engine.kind": "openai"}, "executor.remote.base_url", "http://"),
     (REMOTE, "executor.remote.model", "server calls"),
     ({"reward.tie_table": {4: 0.5}}, "reward.tie_table.4", "num_samples=3"),
-    ({"reward.tie_table": {1: 2.0}}, "reward.tie_table.1", "[0, 1]"),
+    ({"reward.tie_table": {1: 2.0}}, "reward.tie_table.1", "from 0 to 1"),
     ({"reward.baseline": "cached", "reward.baseline_cache": ""}, "reward.baseline_cache", "directory"),
     ({"reward.cached_samples": 15}, "reward.cached_samples", "16 or more"),
     ({"executor.sampling.temperature": 0.0}, "executor.sampling.temperature", "greedy"),
     ({"planner.sampling.temperature": 0.0}, "planner.sampling.temperature", "above 0"),
     ({"planner.sampling.top_p": 0.0}, "planner.sampling.top_p", "above 0 and at most 1"),
-    ({"planner.sampling.top_p": 1.1}, "planner.sampling.top_p", "above 0 and at most 1"),
     ({"learner.zero_stage": 4}, "learner.zero_stage", "0, 1, 2 or 3"),
-    ({"reward.num_samples": 0}, "reward.num_samples", "1 or more"),
     ({"data.heldout_fraction": 1.0}, "data.heldout_fraction", "below 1"),
-    ({"planner.pool.deadline_s": 0.0}, "planner.pool.deadline_s", "above 0"),
-    ({"learner.betas": (0.9, 1.0)}, "learner.betas", "[0, 1)"),
+    ({"learner.betas": (0.9, 1.0)}, "learner.betas[1]", "0 or more and below 1"),
+    ({"planner.engine.kind": "openai"}, "planner.engine.kind", "use vllm or transformers"),
+    (GPUS | {"planner.engine.kind": "transformers"}, "stream.weight_transfer", "must be shared_memory"),
+    (
+        GPUS | {"executor.engine.kind": "transformers", "executor.engine.tensor_parallel_size": 2},
+        "executor.engine.tensor_parallel_size",
+        "must be 1: an engine of kind transformers",
+    ),
     ({"stream.weight_transfer": "nccl"}, "planner.pool.gpus_per_worker", "between GPUs"),
+    (GPUS | {"stream.weight_transfer": "ipc"}, "planner.pool.gpus_per_worker", "on the same GPU"),
     (
         GPUS | {"cluster.address": "auto", "stream.weight_transfer": "shared_memory"},
         "stream.weight_transfer",
@@ -102,35 +105,9 @@ def test_valid_runs_pass(valid: RunConfig) -> None:
 @pytest.mark.parametrize(("changes", "key", "right"), BROKEN, ids=lambda value: str(value)[:50])
 def test_a_broken_rule_names_key_and_remedy(valid: RunConfig, changes: Changes, key: str, right: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        checks.check_run(changed(valid, changes))
+        checks.check_run(reread(changed(valid, changes)))
     assert caught.value.key == key
     assert right in caught.value.right
-
-
-def test_a_word_that_does_not_exist_is_refused_with_those_that_do(valid: RunConfig) -> None:
-    for key, words in checks.CHOICES.items():
-        with pytest.raises(ConfigError) as caught:
-            checks.check_run(changed(valid, {key: "nonsense"}))
-        assert caught.value.key == key
-        assert all(word in caught.value.right for word in words)
-
-
-def test_no_number_may_be_far_below_its_range(valid: RunConfig) -> None:
-    for key in checks.RANGES:
-        value = (-1.0, -1.0) if key == "learner.betas" else -1
-        with pytest.raises(ConfigError) as caught:
-            checks.check_run(changed(valid, {key: value}))
-        assert (caught.value.key, caught.value.value) == (key, value)
-
-
-def test_every_number_and_word_of_the_schema_has_a_rule(valid: RunConfig) -> None:
-    free = {"name", "tracking.project"}
-    for key in schema_keys(RunConfig) - set(checks.CHOICES) - set(checks.RANGES):
-        value = operator.attrgetter(key)(valid)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        path_or_text = key in free or isinstance(value, (str, tuple, dict, bool)) or value is None
-        assert not number, f"{key} has no range"
-        assert path_or_text
 
 
 def test_an_arm_without_rubric_needs_no_reasoning_rm(valid: RunConfig) -> None:

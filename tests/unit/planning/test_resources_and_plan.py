@@ -112,7 +112,7 @@ def test_long_paths_are_not_broken_into_lines(run_config: Run, tmp_path: Path) -
     ],
 )
 def test_the_reward_is_shown_with_its_constants(run_config: Run, overrides: list[str], math: str, code: str) -> None:
-    lines = reward_lines(run_config(*overrides).reward)
+    lines = reward_lines(run_config(*overrides).reward, ("math", "code"))
     assert f"math: R = {math}" in lines
     assert f"code: R = {code}" in lines
 

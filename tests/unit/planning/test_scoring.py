@@ -34,7 +34,7 @@ def refused(run: Run, *overrides: str) -> ConfigError:
     ("override", "key", "right"),
     [
         ("reasoning_rm.remote.url=''", "reasoning_rm.remote.url", "http://127.0.0.1:8009/score"),
-        ("reasoning_rm.remote.url=127.0.0.1/score", "reasoning_rm.remote.url", "whole address"),
+        ("reasoning_rm.remote.url=127.0.0.1/score", "reasoning_rm.remote.url", "the address of a scoring service"),
         ("reasoning_rm.remote.batch_size=0", "reasoning_rm.remote.batch_size", "1 or more"),
         ("reasoning_rm.remote.concurrency=0", "reasoning_rm.remote.concurrency", "1 or more"),
         ("reasoning_rm.remote.timeout_s=0", "reasoning_rm.remote.timeout_s", "above 0"),
@@ -56,7 +56,7 @@ def test_a_service_must_be_told_how_to_be_reached(run_config: Run, override: str
         ("reasoning_rm.judge.remote.model=''", "reasoning_rm.judge.remote.model", "server calls"),
         ("reasoning_rm.judge.remote.api=words", "reasoning_rm.judge.remote.api", "completions or chat"),
         ("reasoning_rm.judge.remote.api=completions", "reasoning_rm.judge.model", "checkpoint"),
-        ("reasoning_rm.judge.engine.kind=gguf", "reasoning_rm.judge.engine.kind", "vllm or transformers or openai"),
+        ("reasoning_rm.judge.engine.kind=gguf", "reasoning_rm.judge.engine.kind", "vllm, transformers or openai"),
         ("reasoning_rm.judge.prompt=demo", "reasoning_rm.judge.prompt", "plain or chat"),
         ("reasoning_rm.judge.sampling.temperature=-1", "reasoning_rm.judge.sampling.temperature", "0 or more"),
         ("reasoning_rm.judge.sampling.top_p=0", "reasoning_rm.judge.sampling.top_p", "above 0"),

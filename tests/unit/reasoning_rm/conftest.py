@@ -5,7 +5,7 @@ import torch
 
 from tests.tiny import make_tiny_llama
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel
-from tracelift_ray.types import MATH_DIMENSIONS
+from tracelift_ray.tasks.math import MathTask
 
 
 def _make_reward_model(path, backbone, **options):
@@ -13,7 +13,7 @@ def _make_reward_model(path, backbone, **options):
     from transformers import AutoTokenizer
 
     torch.manual_seed(1)
-    model = ReasoningRewardModel.from_backbone(backbone, dimension_names=MATH_DIMENSIONS, **options)
+    model = ReasoningRewardModel.from_backbone(backbone, dimension_names=MathTask.dimensions, **options)
     for head in (*model.dimension_heads, model.total_head):
         torch.nn.init.normal_(head.weight, std=1.0)
     model.save_pretrained(path)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Qwen2Config, Qwen2ForCausalLM
 
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RewardModelError, shows_problem
-from tracelift_ray.types import MATH_DIMENSIONS
+from tracelift_ray.tasks.math import MathTask
 
 
 def batch(*rows):
@@ -24,7 +24,7 @@ def test_the_saved_directory_names_architecture_keys_and_weights(reward_model):
     with open(f"{reward_model}/config.json") as stream:
         config = json.load(stream)
     assert config["architectures"] == ["LlamaForReasonRewardModel"]
-    assert config["rm_dimension_names"] == list(MATH_DIMENSIONS)
+    assert config["rm_dimension_names"] == list(MathTask.dimensions)
     assert config["rm_dimension_weights"] == pytest.approx([0.2] * 5)
     assert (config["rm_num_labels"], config["rm_use_total_head"], config["classifier_dropout"]) == (5, True, 0.0)
     weights = load_file(f"{reward_model}/model.safetensors")
@@ -48,7 +48,7 @@ def test_other_backbones_get_their_own_class_and_survive_saving(tmp_path):
         num_key_value_heads=1,
     )
     Qwen2ForCausalLM(config).save_pretrained(tmp_path / "qwen")
-    made = ReasoningRewardModel.from_backbone(tmp_path / "qwen", dimension_names=MATH_DIMENSIONS).eval()
+    made = ReasoningRewardModel.from_backbone(tmp_path / "qwen", dimension_names=MathTask.dimensions).eval()
     made.save_pretrained(tmp_path / "rm")
     loaded = ReasoningRewardModel.from_pretrained(tmp_path / "rm")
     assert type(loaded).__name__ == "Qwen2ForReasonRewardModel"
@@ -111,7 +111,7 @@ def released_checkpoint(path, weights):
         "rope_theta": 10000.0,
         "max_position_embeddings": 64,
         "tie_word_embeddings": False,
-        "rm_dimension_names": list(MATH_DIMENSIONS),
+        "rm_dimension_names": list(MathTask.dimensions),
         "rm_dimension_weights": weights,
         "rm_num_labels": 5,
         "rm_use_total_head": True,
@@ -156,7 +156,7 @@ def qwen2_hidden(w, ids):
 @pytest.mark.parametrize("by_name", [False, True])
 def test_a_checkpoint_of_the_authors_release_scores_as_their_formula_says(by_name, tmp_path):
     weights = [0.3, 0.1, 0.2, 0.25, 0.15]
-    named = dict(zip(MATH_DIMENSIONS, weights, strict=True))
+    named = dict(zip(MathTask.dimensions, weights, strict=True))
     w = released_checkpoint(tmp_path / "rm", named if by_name else weights)
     model = ReasoningRewardModel.from_pretrained(tmp_path / "rm")
     assert type(model).__name__ == "Qwen2ForReasonRewardModel"
@@ -175,7 +175,7 @@ def test_a_checkpoint_of_the_authors_release_scores_as_their_formula_says(by_nam
 
 
 def test_a_model_that_is_not_shown_the_problem_says_so(backbone, tmp_path):
-    made = ReasoningRewardModel.from_backbone(backbone, dimension_names=MATH_DIMENSIONS, show_problem=False)
+    made = ReasoningRewardModel.from_backbone(backbone, dimension_names=MathTask.dimensions, show_problem=False)
     made.save_pretrained(tmp_path / "rm")
     assert not shows_problem(ReasoningRewardModel.from_pretrained(tmp_path / "rm").config)
     made.config.rm_input = "answer"
@@ -184,7 +184,7 @@ def test_a_model_that_is_not_shown_the_problem_says_so(backbone, tmp_path):
 
 
 def test_an_untrained_model_gives_every_trace_the_same_score(backbone):
-    made = ReasoningRewardModel.from_backbone(backbone, dimension_names=MATH_DIMENSIONS)
+    made = ReasoningRewardModel.from_backbone(backbone, dimension_names=MathTask.dimensions)
     assert made(*batch([5, 6, 7], [8])).score.tolist() == [0.5, 0.5]
 
 
@@ -198,7 +198,7 @@ def test_padding_on_the_right_changes_nothing(reward_model):
 
 
 def test_without_a_total_head_the_derived_score_is_the_score(backbone, tmp_path):
-    made = ReasoningRewardModel.from_backbone(backbone, dimension_names=MATH_DIMENSIONS)
+    made = ReasoningRewardModel.from_backbone(backbone, dimension_names=MathTask.dimensions)
     made.config.rm_use_total_head, made.total_head = False, None
     made.save_pretrained(tmp_path / "rm")
     output = ReasoningRewardModel.from_pretrained(tmp_path / "rm")(*batch([5, 6, 7]))
@@ -249,7 +249,7 @@ def test_a_directory_that_is_no_reward_model_is_refused_in_one_line(spoil, backb
         elif spoil == "weights":
             values["rm_dimension_weights"] = [0.2, 0.2, 0.2, 0.2, 0.3]
         else:
-            values["rm_dimension_weights"] = {**dict.fromkeys(MATH_DIMENSIONS, 0.2), "elegance": 0.0}
+            values["rm_dimension_weights"] = {**dict.fromkeys(MathTask.dimensions, 0.2), "elegance": 0.0}
         config.write_text(json.dumps(values))
     told = {
         "missing": "is not a directory",

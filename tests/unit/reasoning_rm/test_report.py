@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from tests.configs import reread
 from tests.rm_groups import adding_groups
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
@@ -230,4 +231,4 @@ def test_a_model_that_is_shown_the_problem_is_no_trace_only_model(words, make_re
 def test_a_wrong_value_is_refused_by_name(changes, key):
     config = report_config("rm", groups="groups.jsonl")
     with pytest.raises(ConfigError, match=f"^{key}="):
-        check_report(dataclasses.replace(config, **changes))
+        check_report(reread(dataclasses.replace(config, **changes)))

@@ -9,7 +9,9 @@ from tests.tiny import engine_config, make_tiny_llama
 from tests.unit.reasoning_rm.serving import serving
 from tracelift_ray.config.schema import JudgeConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
-from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, InfrastructureError, Problem, RubricScore
+from tracelift_ray.tasks.code import CodeTask
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.types import InfrastructureError, Problem, RubricScore
 
 MATH = Problem("m", "math", "Tom has 3 pens and buys 4. How many?", answer="7")
 CODE = Problem("c", "code", "Read n and print its square.")
@@ -19,7 +21,7 @@ def judgement(names, scores, total):
     return json.dumps({**dict(zip(names, scores, strict=True)), "total": total})
 
 
-GOOD = judgement(MATH_DIMENSIONS, (10, 8, 6, 3, 0), 5)
+GOOD = judgement(MathTask.dimensions, (10, 8, 6, 3, 0), 5)
 
 
 class Server:
@@ -74,7 +76,7 @@ async def test_a_reply_becomes_labels_total_and_score():
 
 
 async def test_each_task_has_its_own_rubric():
-    score = await judged(Server(judgement(CODE_DIMENSIONS, (10, 10, 10, 10, 10), 10)), CODE)
+    score = await judged(Server(judgement(CodeTask.dimensions, (10, 10, 10, 10, 10), 10)), CODE)
     assert score == RubricScore((4.0,) * 5, 1.0, 1.0)
 
 

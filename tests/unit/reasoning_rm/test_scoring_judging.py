@@ -10,14 +10,16 @@ import pytest
 
 from tests.unit.dataset.cases import PROBLEM
 from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
-from tracelift_ray.types import CODE_DIMENSIONS, MATH_DIMENSIONS, Problem
+from tracelift_ray.tasks.code import CodeTask
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.types import Problem
 
-SCORES: dict[str, Any] = {**dict(zip(MATH_DIMENSIONS, (10, 9, 7, 5, 1), strict=True)), "total": 6}
+SCORES: dict[str, Any] = {**dict(zip(MathTask.dimensions, (10, 9, 7, 5, 1), strict=True)), "total": 6}
 CODE = Problem(id="c", task="code", statement="Print n.")
 
 
 def test_the_request_names_every_dimension_and_holds_problem_and_trace() -> None:
-    for problem, names in ((PROBLEM, MATH_DIMENSIONS), (CODE, CODE_DIMENSIONS)):
+    for problem, names in ((PROBLEM, MathTask.dimensions), (CODE, CodeTask.dimensions)):
         text = judge_prompt(problem, "First this.")
         assert all(f"- {name}:" in text and f'"{name}": N' in text for name in names)
         assert (

@@ -4,7 +4,7 @@ import pytest
 
 from tracelift_ray.reasoning_rm.training.measures import calibrate, rank_correlation
 from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace, measure
-from tracelift_ray.types import MATH_DIMENSIONS
+from tracelift_ray.tasks.math import MathTask
 
 
 def trace(
@@ -18,7 +18,7 @@ def test_pairs_and_groups_are_counted_over_all_traces():
         ScoredGroup((trace(0.9), trace(0.6)), (trace(0.5, kind="slip"), trace(0.7, kind="drop"))),
         ScoredGroup((trace(0.8),), (trace(0.1, kind="slip"),)),
     ]
-    metrics = measure(groups, MATH_DIMENSIONS)
+    metrics = measure(groups, MathTask.dimensions)
     assert metrics.pair_accuracy == pytest.approx(4 / 5)  # only 0.6 against 0.7 is wrong
     assert metrics.group_accuracy == pytest.approx(1 / 2)
     assert metrics.mean_margin == pytest.approx((0.4 + 0.2 + 0.1 - 0.1 + 0.7) / 5)
@@ -27,14 +27,14 @@ def test_pairs_and_groups_are_counted_over_all_traces():
 
 
 def test_equal_scores_count_as_wrong():
-    metrics = measure([ScoredGroup((trace(0.5),), (trace(0.5),))], MATH_DIMENSIONS)
+    metrics = measure([ScoredGroup((trace(0.5),), (trace(0.5),))], MathTask.dimensions)
     assert metrics.pair_accuracy == 0 and metrics.group_accuracy == 0
 
 
 def test_labels_and_totals_are_measured_over_good_and_bad_traces():
     good = trace(0.9, predicted=(4, 3, 4, 4, 4), total=1.0, predicted_total=0.8)
     bad = trace(0.1, labels=(0, 0, 0, 0, 0), predicted=(0, 0, 0, 0, 1), total=0.0, predicted_total=0.4)
-    metrics = measure([ScoredGroup((good,), (bad,))], MATH_DIMENSIONS)
+    metrics = measure([ScoredGroup((good,), (bad,))], MathTask.dimensions)
     assert metrics.total_mae == pytest.approx(0.3)
     assert metrics.total_rmse == pytest.approx((0.2**2 / 2 + 0.4**2 / 2) ** 0.5)
     assert list(metrics.dimension_accuracy.values()) == [1.0, 0.5, 1.0, 1.0, 0.5]
@@ -43,13 +43,13 @@ def test_labels_and_totals_are_measured_over_good_and_bad_traces():
 def test_the_reference_is_the_best_that_can_be_had_without_reading():
     good = trace(0.9)
     bad = [trace(0.1, labels=(4, 0, 1, 2, 3), total=total) for total in (0.5, 0.4, 0.3)]
-    reference = measure([ScoredGroup((good,), tuple(bad))], MATH_DIMENSIONS).reference
+    reference = measure([ScoredGroup((good,), tuple(bad))], MathTask.dimensions).reference
     assert reference.pair_accuracy == 0.5
     assert reference.group_accuracy == pytest.approx(1 / 4)
     assert reference.total_mae == pytest.approx((0.55 + 0.05 + 0.05 + 0.15) / 4)
     assert reference.total_rmse == pytest.approx(((0.45**2 + 0.05**2 + 0.15**2 + 0.25**2) / 4) ** 0.5)
     assert list(reference.dimension_accuracy.values()) == [1.0, 0.75, 0.75, 0.75, 0.75]
-    two = measure([ScoredGroup((good, good), tuple(bad[:2]))], MATH_DIMENSIONS).reference
+    two = measure([ScoredGroup((good, good), tuple(bad[:2]))], MathTask.dimensions).reference
     assert two.group_accuracy == pytest.approx(1 / 6)  # two of four traces, in one of six places
 
 
@@ -64,11 +64,11 @@ def test_calibration_compares_what_was_predicted_with_what_was_judged():
 def test_length_bias_is_told_apart_from_problems_that_need_longer_traces():
     short = ScoredGroup((trace(0.2, length=10, total=0.5),), (trace(0.1, length=12, total=0.2),))
     long = ScoredGroup((trace(0.9, length=100, total=0.6),), (trace(0.8, length=102, total=0.1),))
-    bias = measure([short, long], MATH_DIMENSIONS).length_bias
+    bias = measure([short, long], MathTask.dimensions).length_bias
     assert bias.score is not None and bias.score > 0.9  # long problems score higher
     assert bias.score_within == pytest.approx(-1.0)  # but the longer trace of each problem scores lower
     assert bias.judged_within is not None and bias.judged_within < -0.9
-    same = measure([ScoredGroup((trace(0.9),), (trace(0.1),))], MATH_DIMENSIONS).length_bias
+    same = measure([ScoredGroup((trace(0.9),), (trace(0.1),))], MathTask.dimensions).length_bias
     assert same.score is None and same.score_within is None
 
 

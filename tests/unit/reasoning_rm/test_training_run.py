@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 
+from tests.configs import reread
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
@@ -31,7 +32,8 @@ from tracelift_ray.reasoning_rm.training.passes import prepare, score_groups
 from tracelift_ray.reasoning_rm.training.settings import LoraSettings, LossSettings, RankSettings, check_training
 from tracelift_ray.reasoning_rm.training.trainer import EpochSchedule, train
 from tracelift_ray.reasoning_rm.training.work import Progress, WorkDirectory, best_weights, progress_of
-from tracelift_ray.types import MATH_DIMENSIONS, DataError
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.types import DataError
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_a_file_of_held_out_groups_must_have_other_problems(config, tmp_path):
     write_rubric_records(tmp_path / "held.jsonl", other)
     config = dataclasses.replace(config, heldout_groups=str(tmp_path / "held.jsonl"))
     data = load_data(config, say=lambda line: None)
-    assert (len(data.train), len(data.heldout), data.names) == (12, 3, MATH_DIMENSIONS)
+    assert (len(data.train), len(data.heldout), data.names) == (12, 3, MathTask.dimensions)
     again = dataclasses.replace(adding_groups(1)[0].problem, id="another id, the same text")
     write_rubric_records(tmp_path / "held.jsonl", [dataclasses.replace(other[0], problem=again)])
     with pytest.raises(DataError, match=r"another id, the same text is in .*groups\.jsonl and in .*held\.jsonl"):
@@ -99,7 +101,7 @@ def renamed(problem):
 
 
 def test_heads_of_a_model_for_both_tasks_have_both_names():
-    assert dimension_names({"math"}) == MATH_DIMENSIONS
+    assert dimension_names({"math"}) == MathTask.dimensions
     assert dimension_names({"code", "math"}) == (
         "problem_understanding|task_understanding",
         "solution_strategy|plan_quality",
@@ -120,7 +122,7 @@ def test_a_trace_only_model_reads_the_trace_and_nothing_of_the_problem(config):
 @pytest.mark.parametrize("layers", [0, 1])
 def test_adapters_and_heads_are_all_that_is_trained(config, layers):
     lora = LoraSettings(4, 8, 0.0, layers)
-    model = new_model(config, MATH_DIMENSIONS)
+    model = new_model(config, MathTask.dimensions)
     add_adapters(model, lora)
     names = trained_tensors(model).keys()
     assert {name for name in names if not name.startswith("model.")} == {
@@ -132,19 +134,19 @@ def test_adapters_and_heads_are_all_that_is_trained(config, layers):
     assert all("lora_" in name for name in names if name.startswith("model."))
     assert adapted == ({"0", "1", "2"} if layers == 0 else {"2"})
     with pytest.raises(ConfigError, match=r"^lora\.layers=4: must be at most 3"):
-        add_adapters(new_model(config, MATH_DIMENSIONS), LoraSettings(4, 8, 0.0, 4))
+        add_adapters(new_model(config, MathTask.dimensions), LoraSettings(4, 8, 0.0, 4))
 
 
 def test_a_whole_model_scores_as_the_one_with_adapters_did(config):
     config = dataclasses.replace(config, lora=LoraSettings(4, 8, 0.0, 2))
     torch.manual_seed(3)
-    model = new_model(config, MATH_DIMENSIONS)
+    model = new_model(config, MathTask.dimensions)
     add_adapters(model, config.lora)
     trained = {name: torch.randn_like(tensor) * 0.3 for name, tensor in trained_tensors(model).items()}
     with torch.no_grad():
         for name, tensor in trained_tensors(model).items():
             tensor.copy_(trained[name])
-    whole = whole_model(config, MATH_DIMENSIONS, trained)
+    whole = whole_model(config, MathTask.dimensions, trained)
     ids = torch.tensor([[5, 6, 7, 8]])
     ours, theirs = (m.eval()(ids, torch.ones_like(ids)).score for m in (model, whole))
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
@@ -166,19 +168,19 @@ def test_scores_of_groups_do_not_depend_on_shared_prefixes_or_batches(config, re
             scores = [trace.score for trace in expected.traces]
             assert [trace.score for trace in group.traces] == pytest.approx(scores, abs=1e-5)
             assert [trace.kind for trace in group.traces] == [trace.kind for trace in expected.traces]
-    assert measure(ways[0], MATH_DIMENSIONS).groups == 5
+    assert measure(ways[0], MathTask.dimensions).groups == 5
     apart, shared = (prepare(groups[0].traces, share).tokens for share in (False, True))
     assert shared < apart / 2
 
 
 def test_weight_decay_is_for_matrices_and_new_heads_have_their_own_rate(config):
     config = dataclasses.replace(config, lr=1e-5, head_lr=1e-3)
-    model = new_model(config, MATH_DIMENSIONS)
+    model = new_model(config, MathTask.dimensions)
     names = {parameter: name for name, parameter in model.named_parameters()}
     for group in make_optimizer(model, config).param_groups:
         for parameter in group["params"]:
             rate = 1e-5 if names[parameter].startswith("model.") else 1e-3
-            assert group["lr"] == group["peak_lr"] == rate
+            assert group["lr"] == rate
             assert group["weight_decay"] == (0.01 if parameter.ndim > 1 else 0.0)
 
 
@@ -237,11 +239,11 @@ BAD_VALUES = [
 @pytest.mark.parametrize(("key", "value"), BAD_VALUES)
 def test_a_wrong_value_is_refused_by_name(config, key, value):
     with pytest.raises(ConfigError, match=rf"^{key}[=.]"):
-        check_training(dataclasses.replace(config, **{key: value}))
+        check_training(reread(dataclasses.replace(config, **{key: value})))
 
 
 def test_an_auxiliary_loss_without_shared_prefixes_is_refused(config):
-    with pytest.raises(ConfigError, match=r"^loss\.prefix=0\.5: must be 0 where share_prefixes is false"):
+    with pytest.raises(ConfigError, match=r"^loss\.prefix=0\.5: must be 0 where share_prefixes=false"):
         check_training(dataclasses.replace(config, share_prefixes=False))
 
 

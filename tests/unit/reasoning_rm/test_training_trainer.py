@@ -20,7 +20,7 @@ from tracelift_ray.reasoning_rm.training.finish import training_encoder
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
 from tracelift_ray.reasoning_rm.training.trainer import RmTrainer
 from tracelift_ray.reasoning_rm.training.work import WorkDirectory, best_weights, progress_of
-from tracelift_ray.types import MATH_DIMENSIONS
+from tracelift_ray.tasks.math import MathTask
 
 
 class ScriptedRank:
@@ -81,7 +81,7 @@ def config(words, tmp_path):
 def run(config, rank, lines=None):
     encoder = training_encoder(config)
     groups, held = (encode_groups(adding_groups(4, seed=seed), encoder, 0) for seed in (0, 1))
-    loop = RmTrainer(config, rank, groups, held, MATH_DIMENSIONS, [].append if lines is None else lines.append)
+    loop = RmTrainer(config, rank, groups, held, MathTask.dimensions, [].append if lines is None else lines.append)
     loop.resume()
     loop.finish_steps()
     loop.close(0)

@@ -1,12 +1,15 @@
 """The four arms in both tasks: what they need, what they pay, and that a missing piece is never a number."""
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 
 import pytest
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
-from tracelift_ray.reward.compute import FLOORED, RewardResult, compute_reward
-from tracelift_ray.reward.needs import RewardNeeds, reward_needs
+from tracelift_ray.reward.arms import ARMS, ExecutionOnly, Requirements, RewardResult, requirements
+from tracelift_ray.reward.compute import FLOORED, compute_reward
+from tracelift_ray.reward.forms import AnswerForm, ProgramForm
 from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
 
 CONFIG = RewardConfig(
@@ -25,7 +28,9 @@ CONFIG = RewardConfig(
     malformed="floor",
     overlong="train",
     leak="report",
+    options={},
 )
+MATH, CODE = AnswerForm(), ProgramForm()
 
 
 def run(outcome="passed", passed=None, total=1) -> Execution:
@@ -42,54 +47,47 @@ def rubric(score: float) -> RubricScore:
 
 
 @pytest.mark.parametrize(
-    ("changes", "needs"),
+    ("changes", "required"),
     [
-        ({}, RewardNeeds(3, True, 3, True)),
-        ({"e2e": "mean"}, RewardNeeds(3, False, 3, True)),
-        ({"baseline": "cached"}, RewardNeeds(3, True, 16, True)),
-        ({"arm": "uplift_only"}, RewardNeeds(3, True, 3, False)),
-        ({"arm": "uplift_only", "baseline": "cached", "e2e": "mean"}, RewardNeeds(3, False, 16, False)),
-        ({"arm": "exec_only"}, RewardNeeds(0, True, 0, False)),
-        ({"arm": "exec_only", "e2e": "mean"}, RewardNeeds(3, False, 0, False)),
-        ({"arm": "rm_only"}, RewardNeeds(0, False, 0, True)),
-        ({"arm": "rm_only", "e2e": "mean", "baseline": "cached"}, RewardNeeds(0, False, 0, True)),
+        ({}, Requirements(3, True, 3, True)),
+        ({"e2e": "mean"}, Requirements(3, False, 3, True)),
+        ({"baseline": "cached"}, Requirements(3, True, 16, True)),
+        ({"arm": "uplift_only"}, Requirements(3, True, 3, False)),
+        ({"arm": "uplift_only", "baseline": "cached", "e2e": "mean"}, Requirements(3, False, 16, False)),
+        ({"arm": "exec_only"}, Requirements(0, True, 0, False)),
+        ({"arm": "exec_only", "e2e": "mean"}, Requirements(3, False, 0, False)),
+        ({"arm": "rm_only"}, Requirements(0, False, 0, True)),
+        ({"arm": "rm_only", "e2e": "mean", "baseline": "cached"}, Requirements(0, False, 0, True)),
     ],
 )
-def test_each_arm_asks_for_exactly_what_it_uses(changes, needs):
-    assert reward_needs(replace(CONFIG, **changes)) == needs
-    assert needs.samples == needs.with_trace + needs.fresh
-
-
-@pytest.mark.parametrize("changes", [{"arm": "both"}, {"e2e": "first"}, {"baseline": "per_trace"}])
-def test_unknown_choices_are_refused_by_name(changes):
-    (key, value), *_ = changes.items()
-    with pytest.raises(ValueError, match=f"reward.{key}='{value}'"):
-        reward_needs(replace(CONFIG, **changes))
+def test_each_arm_asks_for_exactly_what_it_uses(changes, required):
+    assert requirements(replace(CONFIG, **changes)) == required
+    assert required.samples == required.with_trace + required.fresh
 
 
 def test_tracelift_math_is_execution_and_grounded_rubric():
-    result = compute_reward(CONFIG, "math", runs(2, 3), run(), Baseline(1, 3), rubric(0.9))
+    result = compute_reward(CONFIG, MATH, runs(2, 3), run(), Baseline(1, 3), rubric(0.9))
     assert result.reward == pytest.approx(0.5 * 1 + 0.5 * 0.9 * (1 / 3))
     assert result.uplift == pytest.approx(1 / 3)
 
 
 def test_the_fresh_sample_is_apart_from_the_k():
-    failed = compute_reward(CONFIG, "math", runs(3, 3), run("wrong_answer"), Baseline(0, 3), rubric(1.0))
+    failed = compute_reward(CONFIG, MATH, runs(3, 3), run("wrong_answer"), Baseline(0, 3), rubric(1.0))
     assert failed == RewardResult(0.5, 1.0)
 
 
 def test_e2e_mean_uses_the_k_and_no_other():
     config = replace(CONFIG, e2e="mean")
-    result = compute_reward(config, "math", runs(2, 3), None, Baseline(1, 3), rubric(0.9))
+    result = compute_reward(config, MATH, runs(2, 3), None, Baseline(1, 3), rubric(0.9))
     assert result.reward == pytest.approx(0.5 * (2 / 3) + 0.5 * 0.9 * (1 / 3))
-    assert compute_reward(config, "math", runs(2, 3), run("wrong_answer"), Baseline(1, 3), rubric(0.9)) == result
+    assert compute_reward(config, MATH, runs(2, 3), run("wrong_answer"), Baseline(1, 3), rubric(0.9)) == result
 
 
 def test_tracelift_code_moves_the_execution_reward_by_the_grounded_rubric():
     fresh = run("wrong_answer", passed=2, total=4)
     e = 0.8 * 0.5 + 0.2
     for base, c in ((1, 1.0), (2, 2 / 3), (3, -1.0)):
-        result = compute_reward(CONFIG, "code", runs(2, 3), fresh, Baseline(base, 3), rubric(0.5))
+        result = compute_reward(CONFIG, CODE, runs(2, 3), fresh, Baseline(base, 3), rubric(0.5))
         assert result.reward == pytest.approx(e + 0.2 * 0.5 * c)
         assert result.uplift == pytest.approx((2 - base) / 3)
 
@@ -97,14 +95,14 @@ def test_tracelift_code_moves_the_execution_reward_by_the_grounded_rubric():
 def test_code_with_e2e_mean_averages_the_execution_rewards():
     config = replace(CONFIG, e2e="mean")
     programs = [run("passed", total=4), run("runtime_error", passed=2, total=4), run("does_not_compile", total=4)]
-    result = compute_reward(config, "code", programs, None, Baseline(0, 3), rubric(1.0))
+    result = compute_reward(config, CODE, programs, None, Baseline(0, 3), rubric(1.0))
     assert result.reward == pytest.approx((1.0 + 0.45 + 0.0) / 3 + 0.2)
 
 
 def test_clip_max_is_the_arms_ceiling():
     def reward(clip_max: float | None) -> float:
         config = replace(CONFIG, clip_max=clip_max)
-        return compute_reward(config, "code", runs(3, 3), run("passed", total=4), Baseline(0, 3), rubric(0.9)).reward
+        return compute_reward(config, CODE, runs(3, 3), run("passed", total=4), Baseline(0, 3), rubric(0.9)).reward
 
     assert reward(None) == pytest.approx(1.18)
     assert reward(1.0) == 1.0
@@ -112,30 +110,30 @@ def test_clip_max_is_the_arms_ceiling():
 
 def test_exec_only_is_the_execution_alone():
     config = replace(CONFIG, arm="exec_only")
-    assert compute_reward(config, "math", [], run(), None, None) == RewardResult(1.0, None)
-    code = compute_reward(config, "code", [], run("time_limit", passed=1, total=4), None, None)
+    assert compute_reward(config, MATH, [], run(), None, None) == RewardResult(1.0, None)
+    code = compute_reward(config, CODE, [], run("time_limit", passed=1, total=4), None, None)
     assert code.reward == pytest.approx(0.25) and code.uplift is None
     coderl = replace(config, execution_style="coderl")
-    assert compute_reward(coderl, "code", [], run("does_not_compile"), None, None).reward == -1.0
+    assert compute_reward(coderl, CODE, [], run("does_not_compile"), None, None).reward == -1.0
 
 
-@pytest.mark.parametrize("task", ["math", "code"])
-def test_rm_only_is_the_rubric_alone(task):
+@pytest.mark.parametrize("form", [MATH, CODE], ids=["math", "code"])
+def test_rm_only_is_the_rubric_alone(form):
     config = replace(CONFIG, arm="rm_only")
-    assert compute_reward(config, task, [], None, None, rubric(0.37)) == RewardResult(0.37, None)
+    assert compute_reward(config, form, [], None, None, rubric(0.37)) == RewardResult(0.37, None)
 
 
-@pytest.mark.parametrize("task", ["math", "code"])
+@pytest.mark.parametrize("form", [MATH, CODE], ids=["math", "code"])
 @pytest.mark.parametrize("successes", range(4))
-def test_uplift_only_is_tracelift_with_a_perfect_rubric(task, successes):
+def test_uplift_only_is_tracelift_with_a_perfect_rubric(form, successes):
     given, fresh, base = runs(successes, 3), run("wrong_answer"), Baseline(2, 3)
-    bare = compute_reward(replace(CONFIG, arm="uplift_only"), task, given, fresh, base, None)
-    assert bare == compute_reward(CONFIG, task, given, fresh, base, rubric(1.0))
+    bare = compute_reward(replace(CONFIG, arm="uplift_only"), form, given, fresh, base, None)
+    assert bare == compute_reward(CONFIG, form, given, fresh, base, rubric(1.0))
 
 
 def test_a_larger_cached_baseline_is_used_whole():
     config = replace(CONFIG, baseline="cached")
-    result = compute_reward(config, "math", runs(3, 3), run(), Baseline(5, 20), rubric(1.0))
+    result = compute_reward(config, MATH, runs(3, 3), run(), Baseline(5, 20), rubric(1.0))
     assert result.uplift == pytest.approx(0.75)
 
 
@@ -153,8 +151,41 @@ def test_a_larger_cached_baseline_is_used_whole():
 )
 def test_a_missing_piece_is_an_error_and_never_a_number(executions, fresh, baseline, score, message):
     with pytest.raises(ValueError, match=message):
-        compute_reward(CONFIG, "math", executions, fresh, baseline, None if score is None else rubric(score))
+        compute_reward(CONFIG, MATH, executions, fresh, baseline, None if score is None else rubric(score))
 
 
 def test_a_floored_trace_earns_nothing_and_has_no_uplift():
     assert (FLOORED.reward, FLOORED.uplift) == (0.0, None)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    power: float
+
+
+class _Curved(ExecutionOnly):
+    """An arm with a constant of its own."""
+
+    Options = _Curve
+
+    def reward(self, measured, form, config):
+        return RewardResult(super().reward(measured, form, config).reward ** self.options(config).power, None)
+
+
+def test_an_arm_may_have_constants_of_its_own(monkeypatch):
+    monkeypatch.setitem(ARMS, "curved", _Curved())
+    config = replace(CONFIG, arm="curved", e2e="mean", options={"power": 2.0})
+    assert compute_reward(config, MATH, runs(1, 3), None, None, None).reward == pytest.approx(1 / 9)
+    with pytest.raises(ConfigError, match=r"reward.options.powr.*power"):
+        ARMS["curved"].options(replace(config, options={"powr": 2.0}))
+    with pytest.raises(ConfigError, match=r"reward.options.power"):
+        ARMS["curved"].options(replace(config, options={}))
+    with pytest.raises(ConfigError, match=r"reward.options.power"):
+        ARMS["tracelift"].options(config)
+
+
+def test_every_arm_has_a_formula_whose_letters_it_names():
+    for arm in ARMS.values():
+        for form in (MATH, CODE):
+            words = re.findall(r"[a-z]+[0-9]?[a-z]*", arm.formula(form, CONFIG).replace("clip", ""))
+            assert sorted(words) == sorted(arm.letters(form))

@@ -16,10 +16,11 @@ import pytest
 from tests.hang import HANG_S
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity, executor_fingerprint
+from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.types import Baseline, CodeTests, DataError, Problem, Prompt, SamplingParams
 
 SANDBOX = SandboxConfig("auto", 2, (), 2.0, 5.0, 1024, 64, 16, 64, 64, ("math",), "")
-IDENTITY = BaselineIdentity("weights-1", SANDBOX, 5.0, "extraction-1", 16)
+IDENTITY = BaselineIdentity("weights-1", SANDBOX, 5.0, 16)
 PARAMS = SamplingParams(64, 0.5, 1.0, n=16, stop=("\n\n",))
 MATH = Problem("m", "math", "1 + 1 = ?", answer="2")
 TESTS = CodeTests("function", asserts=("assert f(1) == 1", "assert f(2) == 2"), setup="x = 1")
@@ -73,7 +74,6 @@ def test_seed_number_of_samples_in_a_request_and_slots_do_not_count(tmp_path: Pa
     "identity",
     [
         replace(IDENTITY, executor="weights-2"),
-        replace(IDENTITY, extraction="extraction-2"),
         replace(IDENTITY, samples=32),
         replace(IDENTITY, math_timeout_s=1.0),
         replace(IDENTITY, sandbox=replace(SANDBOX, tier="flat")),
@@ -87,12 +87,16 @@ def test_seed_number_of_samples_in_a_request_and_slots_do_not_count(tmp_path: Pa
         replace(IDENTITY, sandbox=replace(SANDBOX, packages="/opt/packages")),
     ],
 )
-def test_another_executor_extraction_sample_count_or_verifier_never_hits(
-    tmp_path: Path, identity: BaselineIdentity
-) -> None:
+def test_another_executor_sample_count_or_verifier_never_hits(tmp_path: Path, identity: BaselineIdentity) -> None:
     cache_in(tmp_path).put(CODE, FOUND)
     assert cache_in(tmp_path, identity).get(CODE) is None
     assert cache_in(tmp_path).get(CODE) == FOUND
+
+
+def test_other_rules_for_reading_artifacts_never_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache_in(tmp_path).put(CODE, FOUND)
+    monkeypatch.setattr(CodeTask, "extraction_version", "2")
+    assert cache_in(tmp_path).get(CODE) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from tests.configs import run_config
 from tests.unit.rl.fakes import IDS, completion, group, problems
-from tracelift_ray.rl.batch import advantages_of, has_signal, train_batch
+from tracelift_ray.rl.advantages import score_group
+from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.rollout import Ticket
 from tracelift_ray.types import Group, Trace, Trajectory
 
@@ -18,7 +19,7 @@ TICKET = Ticket(0, 0, problems(1)[0], 0)
 
 def test_samples_carry_the_engines_ids_and_log_probs_unchanged() -> None:
     one = group(TICKET, (0.0, 1.0), 0)
-    batch = train_batch([one], [advantages_of(one, ALGORITHM)], train_overlong=True)
+    batch = train_batch([score_group(one, ALGORITHM)], train_overlong=True)
     assert [s.completion_ids for s in batch.samples] == [IDS, IDS]
     assert batch.samples[0].behaviour_logprobs == (-0.1, -0.2, -0.3)
     assert batch.samples[0].prompt_ids == (1, 2)
@@ -29,16 +30,16 @@ def test_masked_traces_have_no_part_in_advantages_or_normalisers() -> None:
     one = group(TICKET, (0.0, 1.0, 0.25), 0)
     masked = replace(one.trajectories[2], reward=None, masked="executor: gone")
     one = replace(one, trajectories=(*one.trajectories[:2], masked))
-    advantages = advantages_of(one, ALGORITHM)
-    assert advantages[2] is None and advantages[:2] == advantages_of(group(TICKET, (0.0, 1.0), 0), ALGORITHM)
-    batch = train_batch([one], [advantages], train_overlong=True)
+    scored = score_group(one, ALGORITHM)
+    assert scored.advantages == (*score_group(group(TICKET, (0.0, 1.0), 0), ALGORITHM).advantages, None)
+    batch = train_batch([scored], train_overlong=True)
     assert (len(batch.samples), batch.num_traces, batch.num_tokens) == (2, 2, 6)
 
 
-def test_silent_groups_count_in_the_normalisers_only() -> None:
-    moved, silent = group(TICKET, (0.0, 1.0), 0), group(TICKET, (0.5, 0.5), 0)
-    assert not has_signal(advantages_of(silent, ALGORITHM))
-    batch = train_batch([moved], [advantages_of(moved, ALGORITHM)], [silent], train_overlong=True)
+def test_groups_without_signal_count_in_the_normalisers_only() -> None:
+    moved, equal = (score_group(group(TICKET, rewards, 0), ALGORITHM) for rewards in ((0.0, 1.0), (0.5, 0.5)))
+    assert moved.has_signal and not equal.has_signal and equal.advantages == (0.0, 0.0)
+    batch = train_batch([moved], [equal], train_overlong=True)
     assert (len(batch.samples), batch.num_traces, batch.num_tokens) == (2, 4, 12)
 
 
@@ -49,15 +50,15 @@ def test_length_cut_completions_are_left_out_of_the_loss_only_where_asked() -> N
         Trajectory(Trace("p0", 1, (1,), completion(), "1 + 1"), reward=1.0),
     )
     one = Group(0, TICKET.problem, 0, trajectories)
-    advantages = [advantages_of(one, ALGORITHM)]
-    assert len(train_batch([one], advantages, train_overlong=True).samples) == 2
-    masked = train_batch([one], advantages, train_overlong=False)
+    scored = score_group(one, ALGORITHM)
+    assert len(train_batch([scored], train_overlong=True).samples) == 2
+    masked = train_batch([scored], train_overlong=False)
     assert (len(masked.samples), masked.num_traces) == (1, 1)
-    assert masked.samples[0].advantage == advantages[0][1]
+    assert masked.samples[0].advantage == scored.advantages[1]
 
 
 def test_a_completion_without_behaviour_log_probs_is_refused() -> None:
     bare = Trajectory(Trace("p0", 0, (1,), replace(completion(), logprobs=None), "1 + 1"), reward=1.0)
     one = Group(0, TICKET.problem, 0, (bare, replace(bare, reward=0.0)))
     with pytest.raises(ValueError, match="behaviour log-probs"):
-        train_batch([one], [advantages_of(one, ALGORITHM)], train_overlong=True)
+        train_batch([score_group(one, ALGORITHM)], train_overlong=True)

@@ -28,12 +28,20 @@ PROBLEMS = problems(40)
 class Run:
     """A loop over fakes in ``path``, and what it left."""
 
-    def __init__(self, path: Path, *, steps: int = 4, rollout: FakeRollout | None = None, resume: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        steps: int = 4,
+        rollout: FakeRollout | None = None,
+        resume: bool = False,
+        min_std: float = 1e-6,
+    ) -> None:
         self.config = replace(
             BASE,
             total_steps=steps,
             run_dir=str(path),
-            algorithm=replace(BASE.algorithm, groups_per_step=2, group_size=2),
+            algorithm=replace(BASE.algorithm, groups_per_step=2, group_size=2, min_std=min_std),
             evaluation=replace(BASE.evaluation, every=2),
             learner=replace(BASE.learner, save_every=2, keep_checkpoints=2),
         )
@@ -101,6 +109,20 @@ async def test_a_batch_without_signal_makes_no_step_no_version_and_no_broadcast(
     await run.train()
     assert len(run.learner.batches) == 2 and run.engines.versions == [0, 1, 2]
     assert [r["stream/version"] for r in run.metrics()] == [0, 0, 1, 2]
+
+
+async def test_every_report_agrees_on_which_groups_have_signal(tmp_path: Path) -> None:
+    # Deviations of 0.05, below the bound, and 0.5, above it.
+    run = Run(tmp_path, steps=3, rollout=FakeRollout(lambda t: (0.0, 0.1) if t.serial % 2 else (0.0, 1.0)), min_std=0.2)
+    await run.train()
+    records = run.metrics()
+    assert [r["reward/signal"] for r in records] == [0.5] * 3
+    assert [(r["stream/groups_trained"], r["stream/groups_zero_signal"]) for r in records] == [(1, 1)] * 3
+    assert [r["groups/filtered"] for r in records] == [1, 2, 3]
+    assert [len(batch.samples) for batch in run.learner.batches] == [2] * 3
+    traces = [json.loads(line) for line in run.directory.trajectories_path.read_text().splitlines()]
+    assert {bool(t["advantage"]) for t in traces if t["group"] % 2} == {False}
+    assert {bool(t["advantage"]) for t in traces if t["group"] % 2 == 0} == {True}
 
 
 async def test_an_interrupt_saves_the_planner_and_leaves_nothing_running(tmp_path: Path) -> None:

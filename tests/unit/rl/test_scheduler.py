@@ -37,8 +37,8 @@ async def train(stream: Scheduler, steps: int, rng: Random | None = None, update
     for _ in range(steps):
         batch = await asyncio.wait_for(stream.next_batch(version), HANG_S)
         batches.append(batch)
-        for group in batch.groups:
-            assert version - group.oldest_version <= stream.stream.max_staleness
+        for scored in batch.groups:
+            assert version - scored.group.oldest_version <= stream.stream.max_staleness
         if batch.groups:
             for _ in range(rng.randrange(8) if rng else 1):
                 await asyncio.sleep(0)
@@ -62,7 +62,7 @@ async def test_on_policy_consumes_in_the_order_of_submission_not_of_completion()
     stream = scheduler(FakeRollout(delay=lambda t: 20 - t.serial % 3 * 9), groups=3)
     batches = await train(stream, 4)
     await stream.stop()
-    assert [g.serial for b in batches for g in b.groups] == list(range(12))
+    assert [g.group.serial for b in batches for g in b.groups] == list(range(12))
 
 
 async def test_with_staleness_generation_runs_on_while_the_learner_works() -> None:
@@ -99,7 +99,7 @@ async def test_no_trace_older_than_the_bound_is_trained_and_every_group_ends_onc
         ledger = stream.ledger
         assert ledger.submitted == len(rollout.started)
         assert ledger.count("trained") == sum(len(b.groups) for b in batches)
-        assert ledger.count("filtered") == sum(len(b.silent) for b in batches)
+        assert ledger.count("filtered") == sum(len(b.zero_signal) for b in batches)
         assert sum(ledger.count(end) for end in END_STATES) + ledger.outstanding == ledger.submitted
         assert ledger.outstanding <= stream.capacity
 
@@ -111,7 +111,7 @@ async def test_a_straggler_beyond_the_bound_is_dropped_and_counted() -> None:
     while not dropped:
         batch = await asyncio.wait_for(stream.next_batch(version), HANG_S)
         dropped += batch.dropped
-        assert all(g.serial != 0 for g in batch.groups)
+        assert all(g.group.serial != 0 for g in batch.groups)
         version += 1
         stream.finished(batch, version)
         for _ in range(20):
@@ -120,10 +120,10 @@ async def test_a_straggler_beyond_the_bound_is_dropped_and_counted() -> None:
     await stream.stop()
 
 
-async def test_a_batch_of_silent_groups_holds_nothing_to_train() -> None:
+async def test_a_batch_of_groups_without_signal_holds_nothing_to_train() -> None:
     stream = scheduler(FakeRollout(lambda _: (0.5, 0.5)))
     batch = await stream.next_batch(0)
-    assert batch.groups == () and len(batch.silent) == 3 and not batch.refill_cap_reached
+    assert batch.groups == () and len(batch.zero_signal) == 3 and not batch.refill_cap_reached
     await stream.stop()
 
 
@@ -145,7 +145,7 @@ async def test_groups_without_signal_are_replaced_up_to_the_cap_which_is_reporte
 
     stream = scheduler(FakeRollout(lambda _: (0.5, 0.5)), groups=3, max_refills=2)
     batch = await stream.next_batch(0)
-    assert len(batch.replaced) == 2 and len(batch.silent) == 3 and batch.refill_cap_reached
+    assert len(batch.replaced) == 2 and len(batch.zero_signal) == 3 and batch.refill_cap_reached
     await stream.stop()
 
 

@@ -4,8 +4,10 @@ import time
 
 import pytest
 
-from tracelift_ray.tasks.artifacts import MAX_ANSWER_CHARS, read_answer, read_artifact, read_program
-from tracelift_ray.types import Completion, Problem
+from tracelift_ray.tasks.answers import MAX_ANSWER_CHARS, read_answer
+from tracelift_ray.tasks.programs import read_program
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import Problem
 
 
 @pytest.mark.parametrize(
@@ -68,12 +70,10 @@ def test_no_program(text):
     assert read_program(text) is None
 
 
-def test_the_artifact_keeps_the_whole_completion():
-    math, code = Problem("1", "math", "s", answer="5"), Problem("2", "code", "s")
-    completion = Completion((1, 2), "So:\n#### 5", "stop")
-    assert read_artifact(math, completion).content == "5"
-    assert read_artifact(math, completion).completion_text == "So:\n#### 5"
-    assert read_artifact(code, Completion((), "", "stop")).content is None
+def test_a_task_reads_its_own_kind_of_artifact():
+    text = "#### 5\n```\nprint(5)\n```"
+    found = [task_of(task).read_artifact(Problem("1", task, "s", answer="5"), text) for task in ("math", "code")]
+    assert found == ["5", "print(5)"]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,20 @@ import time
 
 import pytest
 
-from tracelift_ray.tasks.traces import leaks_answer, mask_answer, read_trace
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tasks.traces import read_trace
 from tracelift_ray.types import Completion, Problem, Prompt
 
 PROMPT = Prompt((1, 2, 3), "p")
 CODE = Problem("c", "code", "s")
+
+
+def leaks_answer(problem: Problem, text: str) -> bool:
+    return task_of(problem.task).leaks(problem, text)
+
+
+def mask_answer(problem: Problem, text: str) -> str:
+    return task_of(problem.task).mask(problem, text)
 
 
 def math(answer: str) -> Problem:

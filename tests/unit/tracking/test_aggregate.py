@@ -1,6 +1,6 @@
 import pytest
 
-from tests.unit.tracking.worlds import group, trajectory
+from tests.unit.tracking.worlds import group, scored, trajectory
 from tracelift_ray.tracking.aggregate import batch_metrics, cause_name
 from tracelift_ray.types import Baseline
 
@@ -14,7 +14,7 @@ def test_rewards_successes_and_uplift_are_means_over_unmasked_traces() -> None:
             baseline=Baseline(1, 2),
         )
     ]
-    metrics = batch_metrics(groups, 0)
+    metrics = batch_metrics(list(map(scored, groups)), 0)
     assert metrics["reward/mean"] == 0.5 and metrics["reward/std"] == 0.5
     assert metrics["system/success"] == 0.75
     assert metrics["system/baseline"] == 0.5
@@ -30,7 +30,7 @@ def test_each_task_has_its_own_figures_and_dimensions() -> None:
         group(trajectory(reward=1.0, rubric=0.5), task="math"),
         group(trajectory(reward=0.0, rubric=0.7), task="code"),
     ]
-    metrics = batch_metrics(groups, 0)
+    metrics = batch_metrics(list(map(scored, groups)), 0)
     assert (metrics["reward/mean"], metrics["reward/math/mean"], metrics["reward/code/mean"]) == (0.5, 1.0, 0.0)
     assert metrics["rubric/math/solution_strategy"] == 3.0
     assert metrics["rubric/code/action_support"] == 1.0
@@ -39,7 +39,7 @@ def test_each_task_has_its_own_figures_and_dimensions() -> None:
 
 def test_a_floored_malformed_trace_counts_as_no_success_and_by_kind() -> None:
     groups = [group(trajectory(outcomes=("passed",), reward=1.0), trajectory(malformed="unclosed", reward=0.0))]
-    metrics = batch_metrics(groups, 0)
+    metrics = batch_metrics(list(map(scored, groups)), 0)
     assert metrics["system/success"] == 0.5
     assert metrics["system/malformed"] == 0.5 and metrics["system/malformed_unclosed"] == 0.5
     assert metrics["system/malformed_empty"] == 0.0
@@ -47,15 +47,14 @@ def test_a_floored_malformed_trace_counts_as_no_success_and_by_kind() -> None:
 
 def test_the_fresh_sample_counts_as_a_sample_with_the_trace() -> None:
     groups = [group(trajectory(outcomes=("passed",), fresh="runtime_error", reward=0.0), task="code")]
-    metrics = batch_metrics(groups, 0)
+    metrics = batch_metrics(list(map(scored, groups)), 0)
     assert metrics["system/success"] == 0.5 and metrics["system/outcome_runtime_error"] == 0.5
 
 
-def test_signal_is_the_share_of_groups_whose_rewards_differ() -> None:
-    equal = group(trajectory(reward=0.5), trajectory(reward=0.5))
-    differing = group(trajectory(reward=0.5), trajectory(reward=0.6))
-    one_left = group(trajectory(reward=0.5), trajectory(masked="executor: died"))
-    assert batch_metrics([equal, differing, one_left], 0)["reward/signal"] == pytest.approx(1 / 3)
+def test_signal_is_the_share_of_groups_that_move_the_policy() -> None:
+    one = group(trajectory(reward=0.5), trajectory(reward=0.6))
+    groups = [scored(one, has_signal=True), scored(one), scored(group(trajectory(masked="executor: died")))]
+    assert batch_metrics(groups, 0)["reward/signal"] == pytest.approx(1 / 3)
 
 
 def test_the_corners_of_the_reward_are_counted() -> None:
@@ -63,20 +62,20 @@ def test_the_corners_of_the_reward_are_counted() -> None:
         group(trajectory(uplift=-0.5, reward=0.0), trajectory(uplift=0.0, reward=0.0), baseline=Baseline(3, 3)),
         group(trajectory(uplift=1.0, reward=1.0), trajectory(uplift=1.0, reward=1.0), baseline=Baseline(0, 3)),
     ]
-    metrics = batch_metrics(groups, 0)
+    metrics = batch_metrics(list(map(scored, groups)), 0)
     assert metrics["reward/negative_uplift"] == 0.25 and metrics["reward/full_baseline"] == 0.5
 
 
 def test_staleness_counts_from_the_learners_version() -> None:
     groups = [group(trajectory(version=3, reward=0.0), trajectory(version=5, reward=1.0))]
-    metrics = batch_metrics(groups, 5)
+    metrics = batch_metrics(list(map(scored, groups)), 5)
     assert metrics["stream/staleness_mean"] == 1.0 and metrics["stream/staleness_max"] == 2.0
 
 
 def test_what_an_arm_does_not_measure_is_absent_and_not_zero() -> None:
-    metrics = batch_metrics([group(trajectory(rubric=0.5, reward=0.5))], 0)
+    metrics = batch_metrics([scored(group(trajectory(rubric=0.5, reward=0.5)))], 0)
     assert not {"system/success", "system/baseline", "system/uplift", "reward/full_baseline"} & metrics.keys()
-    metrics = batch_metrics([group(trajectory(masked="verifier: gone"))], 0)
+    metrics = batch_metrics([scored(group(trajectory(masked="verifier: gone")))], 0)
     assert "reward/mean" not in metrics and metrics["stream/masked"] == 1.0
     assert batch_metrics([], 0) == {"stream/groups": 0.0, "stream/traces": 0.0}
 

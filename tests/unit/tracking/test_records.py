@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.unit.tracking.worlds import group, trajectory
+from tests.unit.tracking.worlds import group, scored, trajectory
 from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.records import MAX_STATEMENT_CHARS, MAX_TEXT_CHARS, trajectory_record
 from tracelift_ray.types import Baseline
@@ -59,5 +59,5 @@ def test_a_rubric_without_labels_is_recorded_by_its_score() -> None:
     object.__setattr__(one.rubric, "labels", ())
     rubric = trajectory_record(1, group(one), one, 0.0)["rubric"]
     assert (rubric["labels"], rubric["score"]) == ({}, 0.5)
-    metrics = batch_metrics([group(one)], 0)
+    metrics = batch_metrics([scored(group(one))], 0)
     assert metrics["rubric/math/score"] == 0.5 and "rubric/math/step_coherence" not in metrics

@@ -8,6 +8,7 @@ from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
+from tracelift_ray.types import ScoredGroup
 
 CONFIG = TrackingConfig("disabled", "p", None, 10, 4, False)
 
@@ -22,7 +23,7 @@ def tracker(run: RunDirectory, resume_step: int | None = None) -> Tracker:
 
 def train(one: Tracker, step: int) -> None:
     groups = [group(trajectory(0, reward=1.0), trajectory(1, reward=0.0), serial=step)]
-    one.log_trajectories(step, groups, [(1.0, -1.0)])
+    one.log_trajectories(step, [ScoredGroup(groups[0], (1.0, -1.0), True)])
     one.log_step(step, {"reward/mean": 0.5, "learner/loss": np.float64(0.25), "learner/kl": float("nan")})
 
 
@@ -82,5 +83,5 @@ def test_a_start_from_the_beginning_sets_older_files_aside(tmp_path: Path) -> No
 def test_advantages_must_fit_the_groups(tmp_path: Path) -> None:
     one = tracker(RunDirectory.create(tmp_path))
     with pytest.raises(ValueError):
-        one.log_trajectories(1, [group(trajectory(reward=1.0))], [(1.0, 0.0)])
+        one.log_trajectories(1, [ScoredGroup(group(trajectory(reward=1.0)), (1.0, 0.0), True)])
     one.close()

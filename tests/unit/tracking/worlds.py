@@ -12,7 +12,7 @@ from tracelift_ray.types import (
     Outcome,
     Problem,
     RubricScore,
-    Task,
+    ScoredGroup,
     Trace,
     Trajectory,
     Verdict,
@@ -53,8 +53,13 @@ def trajectory(
 def group(
     *trajectories: Trajectory,
     serial: int = 0,
-    task: Task = "math",
+    task: str = "math",
     baseline: Baseline | None = None,
     statement: str = "What is 3 + 4?",
 ) -> Group:
     return Group(serial, Problem("p", task, statement, answer="7"), 0, trajectories, baseline)
+
+
+def scored(one: Group, *, has_signal: bool = False) -> ScoredGroup:
+    """``one`` as the scheduler hands it on; its advantages do not matter to metrics."""
+    return ScoredGroup(one, tuple(0.0 for _ in one.trajectories), has_signal)

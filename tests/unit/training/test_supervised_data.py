@@ -3,15 +3,19 @@ import json
 import pytest
 
 from tests.tiny import make_tokenizer
+from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.tasks.prompts import PromptRenderer
 from tracelift_ray.training.supervised_data import clean_reasoning, completion_text, encode, load_examples
-from tracelift_ray.types import MATH_DIMENSIONS, DataError
+from tracelift_ray.types import DataError
 
 GSM8K = {
     "question": "Sam has 2 bags of 3 apples and gives 1 away. How many are left?",
     "answer": "There are 2*3=<<2*3=6>>6 apples.\nOne goes: 6-1=<<6-1=5>>5.\n#### 5",
 }
-TRACE = {"reasoning": "Multiply the bags by the apples.", "rubric": {**dict.fromkeys(MATH_DIMENSIONS, 4), "total": 1.0}}
+TRACE = {
+    "reasoning": "Multiply the bags by the apples.",
+    "rubric": {**dict.fromkeys(MathTask.dimensions, 4), "total": 1.0},
+}
 GROUP = {
     "problem_id": "g1",
     "source": "made",

@@ -14,10 +14,14 @@ import pytest
 import torch
 
 from tests.hang import HANG_S
-from tracelift_ray.transfer import manifest as manifest_module
-from tracelift_ray.transfer import sender as sender_module
-from tracelift_ray.transfer.manifest import DeviceChecksum, SharedMemoryReader, TensorSpec, WeightManifest, layout
-from tracelift_ray.transfer.sender import SharedMemorySender, SilentSender, build_weight_sender, parameter_specs
+from tracelift_ray.transfer import shared_memory_reader, shared_memory_sender
+from tracelift_ray.transfer.checksums import DeviceChecksum
+from tracelift_ray.transfer.kinds import build_weight_sender
+from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.senders import SenderSettings, SilentSender, own_address, parameter_specs
+from tracelift_ray.transfer.shared_memory import layout
+from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
+from tracelift_ray.transfer.shared_memory_sender import SharedMemorySender
 from tracelift_ray.types import InfrastructureError
 
 
@@ -29,7 +33,7 @@ def tensors() -> list[tuple[str, torch.Tensor]]:
 
 @pytest.fixture
 def sender():
-    each = build_weight_sender("shared_memory", f"test {os.getpid()}", 1, deadline_s=10.0)
+    each = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 10.0))
     yield each
     each.close()
 
@@ -114,7 +118,7 @@ def test_a_file_that_cannot_be_mapped_is_named_and_left_closed(sender, monkeypat
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr(manifest_module.mmap, "mmap", full)
+    monkeypatch.setattr(shared_memory_reader.mmap, "mmap", full)
     before = os.listdir("/proc/self/fd")
     with pytest.raises(InfrastructureError, match=f"cannot map {manifest.location}: Cannot allocate memory"):
         SharedMemoryReader(manifest, "test")
@@ -137,7 +141,7 @@ def test_a_mapping_goes_once_its_last_tensor_has(sender):
 
 
 def test_no_room_is_found_out_before_any_receiver_is_told(sender, monkeypatch):
-    monkeypatch.setattr(sender_module, "_free_bytes", lambda: 100)
+    monkeypatch.setattr(shared_memory_sender, "_free_bytes", lambda: 100)
     with pytest.raises(InfrastructureError, match=r"no space in /dev/shm for version 4.*--shm-size"):
         sender.describe(parameter_specs(tensors(), "float32"), 4)
 
@@ -170,7 +174,7 @@ def test_files_of_a_killed_run_are_removed_when_it_is_started_again():
     gone.touch()
     alive.touch()
     try:
-        SharedMemorySender("killed run", 1, 10.0)
+        SharedMemorySender(SenderSettings("killed run", 1, 10.0))
         assert not gone.exists() and alive.exists()
     finally:
         alive.unlink()
@@ -210,7 +214,7 @@ def test_a_slow_learner_is_told_of_the_deadline(sender):
 
 def test_a_rank_that_does_not_send_still_takes_part_in_gathering():
     produced = iter(tensors())
-    silent = build_weight_sender("shared_memory", "test", 1, deadline_s=1.0, rank=1)
+    silent = build_weight_sender("shared_memory", SenderSettings("test", 1, 1.0), rank=1)
     assert isinstance(silent, SilentSender)
     manifest = WeightManifest(1, "shared_memory", (), "", 1, False, 1.0)
     assert silent.send(manifest, produced) == ""
@@ -229,18 +233,18 @@ def test_specs_give_the_full_shape_of_a_partitioned_parameter():
 
 def test_an_unknown_backend_is_refused():
     with pytest.raises(ValueError, match="unknown weight transfer 'carrier pigeon'"):
-        build_weight_sender("carrier pigeon", "test", 1, deadline_s=1.0)
+        build_weight_sender("carrier pigeon", SenderSettings("test", 1, 1.0))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
 def test_gpu_backends_say_that_they_need_a_gpu():
     for backend in ("nccl", "ipc"):
         with pytest.raises(ValueError, match=f"weight transfer {backend} needs a GPU"):
-            build_weight_sender(backend, "test", 1, deadline_s=1.0)
+            build_weight_sender(backend, SenderSettings("test", 1, 1.0))
 
 
 def test_own_address_is_an_address():
-    assert sender_module.own_address().count(".") == 3
+    assert own_address().count(".") == 3
 
 
 def device_checksum(values: list[torch.Tensor]) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import CodeTests
-from tracelift_ray.verification.comparison import OutputRule, outputs_match, shown_difference
+from tracelift_ray.verification.comparison import outputs_match, shown_difference
 
 TOKENS = OutputRule()
 EXACT = OutputRule(exact=True)

@@ -11,8 +11,8 @@ import pytest
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
 from tracelift_ray.config.schema import PoolConfig, VerifierConfig
-from tracelift_ray.tasks.artifacts import read_artifact
-from tracelift_ray.types import Artifact, CodeTests, Completion, InfrastructureError, Problem, Verdict
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
 from tracelift_ray.verification.verifier import RememberingRunner, Verifier
 
 CONFIG = VerifierConfig(
@@ -51,7 +51,7 @@ def verifier() -> Iterator[Verifier]:
 
 def test_completions_of_both_tasks_are_read_and_judged(verifier: Verifier) -> None:
     def judge(problem: Problem, text: str) -> Verdict:
-        return verifier.verify(problem, read_artifact(problem, Completion((), text, "stop")))
+        return verifier.verify(problem, Artifact(task_of(problem.task).read_artifact(problem, text), text))
 
     assert judge(MATH, "So he has $1,234 in all.").passed
     assert judge(MATH, "The answer is 12").outcome == "wrong_answer"

@@ -1,4 +1,4 @@
-"""Says the expressions of a program by templates: ``x[i + 1] % 2 == 0`` is "(item i + 1 of x) mod 2 equals 0".
+"""Says the expressions of a program by templates: ``x[i + 1] % 2 == 0`` is "(item (i + 1) of x) mod 2 equals 0".
 
 Variables keep their names. A part that could be read with its neighbours in two ways stands in parentheses.
 """
@@ -28,42 +28,38 @@ _RELATIONS: dict[type[ast.cmpop], str] = {
     ast.Gt: "is greater than", ast.GtE: "is at least", ast.In: "is in", ast.NotIn: "is not in", ast.Is: "is",
     ast.IsNot: "is not",
 }  # fmt: skip
-#: Calls by name and number of arguments, the object of a method being the first.
+#: Calls by name and number of arguments, the object of a method being the first; others are "the result of NAME for".
 _CALLS: dict[tuple[str, int], str] = {
-    ("len", 1): "the length of {}", ("sum", 1): "the sum of {}", 
-    ("abs", 1): "the absolute value of {}", ("set", 1): "the distinct items of {}",
-    ("sorted", 1): "{} sorted", ("reversed", 1): "{} reversed", ("list", 1): "the list of {}",
-    ("tuple", 1): "the tuple of {}", ("dict", 1): "the dictionary of {}", ("str", 1): "{} as text",
-    ("int", 1): "{} as a whole number", ("float", 1): "{} as a decimal number", ("round", 1): "{} rounded",
-    ("round", 2): "{} rounded to {} decimals", ("pow", 2): "{} to the power of {}", ("int", 2): "{} read in base {}",
-    ("ord", 1): "the character code of {}", ("chr", 1): "the character with code {}", ("bin", 1): "{} in binary",
-    ("hex", 1): "{} in hexadecimal", ("sqrt", 1): "the square root of {}", ("floor", 1): "{} rounded down",
-    ("ceil", 1): "{} rounded up", ("gcd", 2): "the greatest common divisor of {} and {}",
-    ("log", 1): "the logarithm of {}", ("enumerate", 1): "{} with positions", ("any", 1): "whether any of {} holds",
-    ("all", 1): "whether all of {} hold", ("zip", 2): "{} and {} side by side", ("isinstance", 2): "whether {} is a {}",
-    ("bool", 1): "whether {} holds",
-    ("Counter", 1): "the counts of the items of {}", ("type", 1): "the type of {}", ("lower", 1): "{} in lower case",
-    ("upper", 1): "{} in upper case", ("strip", 1): "{} without spaces around it", ("split", 1): "the words of {}",
-    ("split", 2): "the parts of {0} between {1}", ("join", 2): "{1} joined by {0}", ("count", 2): "the count of {1} in {0}",
-    ("index", 2): "the position of {1} in {0}", ("find", 2): "the position of {1} in {0}",
-    ("replace", 3): "{} with {} replaced by {}", ("keys", 1): "the keys of {}", ("values", 1): "the values of {}",
-    ("items", 1): "the keys and values of {}", ("get", 2): "the value that {} has for {}",
-    ("get", 3): "the value that {} has for {}, or {} where it has none", ("copy", 1): "a copy of {}",
+    ("len", 1): "the length of {}", ("sum", 1): "the sum of {}", ("abs", 1): "the absolute value of {}",
+    ("set", 1): "the distinct items of {}", ("sorted", 1): "{} sorted", ("reversed", 1): "{} reversed",
+    ("list", 1): "the list of {}", ("tuple", 1): "the tuple of {}", ("dict", 1): "the dictionary of {}",
+    ("str", 1): "{} as text", ("int", 1): "{} as a whole number", ("float", 1): "{} as a decimal number",
+    ("int", 2): "{} read in base {}", ("round", 1): "{} rounded", ("round", 2): "{} rounded to {} decimals",
+    ("pow", 2): "{} to the power of {}", ("ord", 1): "the character code of {}", ("bin", 1): "{} in binary",
+    ("chr", 1): "the character with code {}", ("sqrt", 1): "the square root of {}", ("floor", 1): "{} rounded down",
+    ("ceil", 1): "{} rounded up", ("gcd", 2): "the greatest common divisor of {} and {}", ("any", 1): "any of {}",
+    ("all", 1): "every one of {}", ("zip", 2): "{} and {} side by side", ("isinstance", 2): "whether {} is a {}",
+    ("enumerate", 1): "{} with positions", ("bool", 1): "whether {}", ("Counter", 1): "the counts of the items of {}",
+    ("type", 1): "the type of {}", ("lower", 1): "{} in lower case", ("upper", 1): "{} in upper case",
+    ("strip", 1): "{} without spaces around it", ("split", 1): "the words of {}", ("copy", 1): "a copy of {}",
+    ("split", 2): "the parts of {0} between {1}", ("join", 2): "{1} joined by {0}", ("keys", 1): "the keys of {}",
+    ("count", 2): "the count of {1} in {0}", ("index", 2): "the position of {1} in {0}",
+    ("find", 2): "the position of {1} in {0}", ("replace", 3): "{} with {} replaced by {}",
+    ("values", 1): "the values of {}", ("items", 1): "the keys and values of {}",
+    ("get", 2): "the value that {} has for {}", ("get", 3): "the value that {} has for {}, or {} where it has none",
     ("pop", 1): "the last item, taken off {}", ("pop", 2): "the item at {1}, taken out of {0}",
     ("startswith", 2): "whether {} starts with {}", ("endswith", 2): "whether {} ends with {}",
     ("isdigit", 1): "whether {} is made of digits", ("isalpha", 1): "whether {} is made of letters",
-    ("isalnum", 1): "whether {} is made of letters and digits", ("isupper", 1): "whether {} is in upper case",
-    ("islower", 1): "whether {} is in lower case", ("isspace", 1): "whether {} is blank",
-    ("search", 2): "a match of the pattern {} somewhere in {}", ("match", 2): "a match of the pattern {} at the start of {}",
-    ("fullmatch", 2): "a match of the pattern {} with all of {}", ("sub", 3): "{2} with matches of the pattern {0} replaced by {1}",
-    ("findall", 2): "all matches of the pattern {} in {}", ("map", 2): "the result of {} for each item of {}",
-    ("filter", 2): "the items of {1} for which {0} holds", ("heappop", 1): "the smallest item, taken off {}",
+    ("isupper", 1): "whether {} is in upper case", ("islower", 1): "whether {} is in lower case",
+    ("search", 2): "a match of the pattern {} somewhere in {}", ("findall", 2): "all matches of the pattern {} in {}",
+    ("match", 2): "a match of the pattern {} at the start of {}", ("fullmatch", 2): "a match of all of {1} with {0}",
+    ("sub", 3): "{2} with matches of the pattern {0} replaced by {1}", ("map", 2): "{} of each item of {}",
+    ("filter", 2): "the items of {1} that {0} keeps", ("heappop", 1): "the smallest item, taken off {}",
     ("nlargest", 2): "the {} largest items of {}", ("nsmallest", 2): "the {} smallest items of {}",
     ("combinations", 2): "all choices of {1} items of {0}", ("permutations", 2): "all orders of {1} items of {0}",
-    ("union", 2): "the items of {} and {} together", ("intersection", 2): "the items that {} and {} share",
-    ("difference", 2): "the items of {} that are not in {}", ("set", 0): "an empty set", ("dict", 0): "an empty dictionary",
-    ("list", 0): "an empty list", ("str", 0): "an empty text",
+    ("set", 0): "an empty set", ("dict", 0): "an empty dictionary", ("list", 0): "an empty list",
 }  # fmt: skip
+_MODULES = {"math", "cmath", "re", "heapq", "hq", "collections", "ct", "itertools", "bisect", "functools", "operator"}
 
 
 def say(node: ast.expr) -> str:
@@ -110,26 +106,23 @@ def condition(node: ast.expr) -> str:
             parts = [f"{_RELATIONS[type(op)]} {loose(other)}" for op, other in zip(ops, others, strict=True)]
             return f"{loose(left)} {' and '.join(parts)}"
         case ast.BoolOp(op=op, values=values):
-            said = [f"({condition(v)})" if isinstance(v, ast.BoolOp) else condition(v) for v in values]
-            return (" and " if isinstance(op, ast.And) else " or ").join(said)
+            clauses = [f"({condition(v)})" if isinstance(v, ast.BoolOp) else condition(v) for v in values]
+            return (" and " if isinstance(op, ast.And) else " or ").join(clauses)
         case ast.UnaryOp(op=ast.Not(), operand=inner):
-            return f"it does not hold that {condition(inner)}" if _is_clause(inner) else f"{say(inner)} is empty, zero or false"
+            if isinstance(inner, ast.Compare | ast.BoolOp) or say(inner).startswith(("whether ", "a match ")):
+                return f"it does not hold that {condition(inner)}"
+            return f"{say(inner)} is empty, zero or false"
         case ast.Call():
-            said = say(node)
-            if said.startswith("a match "):
-                return f"there is {said}"
-            return said.removeprefix("whether ") if said.startswith("whether ") else f"{said} holds"
-        case ast.Constant(value=True):
-            return "true"
-    return f"{say(node)} is neither empty, zero nor false" if isinstance(node, ast.Name) else say(node)
+            said = f"there is {said}" if (said := say(node)).startswith("a match ") else said
+            return said.removeprefix("whether ") if said.startswith(("whether ", "there ")) else f"{said} holds"
+        case ast.Name(id=name):
+            return f"{name} is neither empty, zero nor false"
+    return say(node)
 
 
-def _is_clause(node: ast.expr) -> bool:
-    return isinstance(node, ast.Compare | ast.BoolOp) or say(node).startswith(("whether ", "a match "))
-
-
-def loose(node: ast.expr) -> str:
+def loose(node: ast.expr | None) -> str:
     """An expression inside a phrase: clauses stand in parentheses."""
+    assert node is not None
     return f"({say(node)})" if isinstance(node, ast.Compare | ast.BoolOp | ast.IfExp | ast.Lambda) else say(node)
 
 
@@ -158,6 +151,21 @@ def called(node: ast.AST) -> str:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
             return name
     return ""
+
+
+def arguments_of(call: ast.Call) -> list[ast.expr]:
+    """The arguments of a call, the object of a method first; modules are no objects."""
+    match call.func:
+        case ast.Attribute(value=owner) if not (isinstance(owner, ast.Name) and owner.id in _MODULES):
+            return [owner, *call.args]
+    return list(call.args)
+
+
+def span(call: ast.Call) -> str:
+    """The numbers of a ``range``: `` from a up to but not including b``."""
+    start, end, *step = call.args if len(call.args) > 1 else [ast.Constant(value=0), *call.args]
+    steps = f" in steps of {loose(step[0])}" if step else ""
+    return f" from {loose(start)} up to but not including {loose(end)}{steps}"
 
 
 def _constant(value: object) -> str:
@@ -191,68 +199,49 @@ def _slice(whole: str, part: ast.Slice) -> str:
             return f"the first {tight(end)} items of {whole}"
         case ast.Slice(lower=ast.UnaryOp(op=ast.USub(), operand=count), upper=None, step=None):
             return f"the last {say(count)} items of {whole}"
-    start = f" from position {loose(part.lower)}" if part.lower is not None else ""
-    end = f" up to but not including {loose(part.upper)}" if part.upper is not None else " on" if start else ""
+    begin = f" from position {loose(part.lower)}" if part.lower is not None else ""
+    until = f" up to but not including {loose(part.upper)}" if part.upper is not None else " on" if begin else ""
     if part.step is not None:
-        return f"the items of {whole}{start}{end} in steps of {loose(part.step)}"
-    return f"the part of {whole}{start}{end}"
+        return f"the items of {whole}{begin}{until} in steps of {loose(part.step)}"
+    return f"the part of {whole}{begin}{until}"
 
 
 def _call(node: ast.Call) -> str:
-    name, arguments = called(node), list(node.args)
-    if not name:
-        raise Refused("no words for a call of a computed function")
+    name, arguments = called(node), arguments_of(node)
     match node:
         case ast.Call(func=ast.Name(id="map"), args=[ast.Lambda(args=one, body=body), whole]):
             return f"{loose(body)} for each {one.args[0].arg} in {part_of(whole)}"
         case ast.Call(func=ast.Name(id="filter"), args=[ast.Lambda(args=one, body=body), whole]):
             return f"the items {one.args[0].arg} of {part_of(whole)} for which {condition(body)}"
         case ast.Call(func=ast.Name(id="any" | "all"), args=[ast.GeneratorExp() | ast.ListComp() as every]):
-            clauses = loops(every.generators).replace("each", "some" if name == "any" else "every", 1)
+            clauses = _loops(every.generators).replace("each", "some" if name == "any" else "every", 1)
             return f"whether {condition(every.elt)}{clauses}"
         case ast.Call(func=ast.Name(id="range")):
             return f"the numbers{span(node)}"
-        case ast.Call(func=ast.Attribute(value=ast.Name(id=owner))) if re.fullmatch(_MODULES, owner):
-            pass
-        case ast.Call(func=ast.Attribute(value=owner)):
-            arguments.insert(0, owner)
+    if not name:
+        raise Refused("no words for a call of a computed function")
+    slots = listed(["{}"] * len(arguments))
+    template = _CALLS.get((name, len(arguments)), f"the result of {name}{' for ' * bool(slots)}{slots}")
+    if name in ("max", "min") and slots:
+        template = f"the {'largest' if name == 'max' else 'smallest'} of {slots}"
     said = [part_of(argument) for argument in arguments]
-    template = _CALLS.get((name, len(said)))
-    if name in ("max", "min") and said:
-        template = f"the {'largest' if name == 'max' else 'smallest'} of {listed(['{}'] * len(said))}"
-    if template is None:
-        template = f"the result of {name}" + (f" for {listed(['{}'] * len(said))}" if said else "")
     if leading := re.match(r"\{(\d?)\}", template):  # "a + b as text" would leave open what is meant
         said[int(leading[1] or 0)] = tight(arguments[int(leading[1] or 0)])
     return template.format(*said) + "".join(_option(keyword) for keyword in node.keywords)
 
 
-_MODULES = "math|cmath|re|heapq|hq|collections|ct|itertools|bisect|functools|mt|copy|operator|sys|string|datetime"
-
-
 def _option(keyword: ast.keyword) -> str:
     match keyword:
-        case ast.keyword(arg="reverse", value=ast.Constant(value=bool() as descending)):
+        case ast.keyword(arg="reverse", value=ast.Constant(value=descending)):
             return " in descending order" if descending else ""
         case ast.keyword(arg="key", value=ast.Lambda(args=arguments, body=body)):
             return f", comparing {loose(body)} for each {listed([each.arg for each in arguments.args])}"
         case ast.keyword(arg="key", value=value):
             return f", comparing {say(value)} of each item"
-        case ast.keyword(arg=str() as name, value=value):
-            return f" with {name} {loose(value)}"
-    raise Refused("no words for unpacked options")
+    return f" with {keyword.arg or 'the options'} {loose(keyword.value)}"
 
 
-def span(call: ast.Call) -> str:
-    """The numbers of a ``range``: `` from a up to but not including b``."""
-    start, end, step = (call.args if len(call.args) > 1 else [ast.Constant(value=0), *call.args]) + [None] * (
-        3 - max(2, len(call.args))
-    )
-    steps = f" in steps of {loose(step)}" if step is not None else ""
-    return f" from {loose(start)} up to but not including {loose(end)}{steps}"
-
-
-def loops(generators: Sequence[ast.comprehension]) -> str:
+def _loops(generators: Sequence[ast.comprehension]) -> str:
     """The clauses of a comprehension: `` for each x in y where …``."""
     said = ""
     for loop in generators:
@@ -262,22 +251,21 @@ def loops(generators: Sequence[ast.comprehension]) -> str:
 
 
 def _collection(node: ast.expr) -> str:
-    kinds = {ast.List: "list", ast.ListComp: "list", ast.Set: "set", ast.SetComp: "set", ast.Tuple: "tuple"}
-    kind = kinds.get(type(node), "")
+    kind = "set" if isinstance(node, ast.Set | ast.SetComp) else "list"
     match node:
         case ast.List(elts=[]) | ast.Dict(keys=[]):
-            return "an empty list" if kind else "an empty dictionary"
+            return "an empty list" if isinstance(node, ast.List) else "an empty dictionary"
         case ast.Tuple(elts=parts):
             return f"({', '.join(say(part) for part in parts)})"
         case ast.List(elts=parts) | ast.Set(elts=parts):
             return f"the {kind} of {listed([loose(part) for part in parts])}"
         case ast.Dict(keys=keys, values=values):
-            pairs = [f"{say(k)} to {loose(v)}" for k, v in zip(keys, values, strict=True) if k is not None]
+            pairs = [f"{loose(key)} to {loose(value)}" for key, value in zip(keys, values, strict=True) if key]
             return f"the dictionary from {listed(pairs)}"
         case ast.ListComp(elt=item, generators=generators) | ast.SetComp(elt=item, generators=generators):
-            return f"the {kind} of {loose(item)}{loops(generators)}"
+            return f"the {kind} of {loose(item)}{_loops(generators)}"
         case ast.GeneratorExp(elt=item, generators=generators):
-            return f"{loose(item)}{loops(generators)}"
+            return f"{loose(item)}{_loops(generators)}"
         case ast.DictComp(key=key, value=value, generators=generators):
-            return f"the dictionary from {say(key)} to {loose(value)}{loops(generators)}"
-    raise Refused(f"no words for {type(node).__name__} expressions")
+            return f"the dictionary from {say(key)} to {loose(value)}{_loops(generators)}"
+    raise Refused("no words for an expression")

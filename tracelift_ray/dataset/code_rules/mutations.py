@@ -36,41 +36,39 @@ _PAIRS = (
     ("isdigit", "isalpha"), ("isupper", "islower"), ("startswith", "endswith"), ("keys", "values"),
     ("bisect_left", "bisect_right"), ("combinations", "permutations"),
 )  # fmt: skip
-_OTHER_CALL = {a: b for a, b in _PAIRS} | {b: a for a, b in _PAIRS} | {"search": "fullmatch", "match": "fullmatch"}
+_OTHER_CALL = dict(_PAIRS) | {b: a for a, b in _PAIRS} | {"search": "fullmatch", "match": "fullmatch"}
 #: Calls that look at every item of their argument, and what becomes of its order or counts in another structure.
 _OF_ALL_ITEMS = ("sum", "max", "min", "len", "Counter", "sorted", "set", "list", "tuple", "any", "all")
 _STRUCTURES = {"sorted": "set", "set": "list", "Counter": "set", "tuple": "set", "list": "set"}
 #: What may be left out by mistake: what does not fulfil one of these.
 _SOME_ITEMS = ("{} > 0", "{} > 1", "{}.isalpha()", "{}.islower()", "len({}) > 1")
 #: Changes of a regular expression: how often, which characters, where.
-_PATTERNS = {
-    OFF_BY_ONE: (("+", "*"), ("*", "+"), ("{3}", "{4}"), ("{5}", "{4}"), (",5}", ",4}"), ("{4,", "{5,"), ("?", "")),
-    ALGORITHM: (("[A-Z]", "[a-z]"), ("[a-z]", "[A-Z]"), (r"\w", r"\d"), (r"\d", r"\w"), (r"\s", r"\w"), ("[^", "[")),
-    EDGE_CASE: (("^", ""), ("$", ""), (r"\b", "")),
-}
+_PATTERNS = (
+    (OFF_BY_ONE, "+", "*"), (OFF_BY_ONE, "*", "+"), (OFF_BY_ONE, "{3}", "{4}"), (OFF_BY_ONE, "?", ""),
+    (ALGORITHM, "[A-Z]", "[a-z]"), (ALGORITHM, "[a-z]", "[A-Z]"), (ALGORITHM, r"\w", r"\d"), (ALGORITHM, r"\d", r"\w"),
+    (ALGORITHM, "[^", "["), (EDGE_CASE, "^", ""), (EDGE_CASE, "$", ""), (EDGE_CASE, r"\b", ""),
+)  # fmt: skip
 _MAX_NUMBER = 1_000
 
 
-def mutations(module: ast.Module) -> Iterator[tuple[str, ast.Module]]:
-    """Every change that is known for the functions of a module: its kind, and the changed copy."""
+def mutations(module: ast.Module) -> Changes:
+    """Every change that is known for the functions of a module, with its kind."""
     for function in module.body:
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        for node in ast.walk(function):
-            for kind, change in _changes(function, node):
-                yield kind, _changed(module, change)
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                yield from _changes(function, node)
 
 
-def _changed(module: ast.Module, change: Change) -> ast.Module:
+def changed(module: ast.Module, change: Change) -> ast.Module:
     """A copy with the new nodes in place: ``deepcopy`` takes for the copy of an old node what it finds under its id."""
-    changed = copy.deepcopy(module, {id(old): copy.deepcopy(new) for old, new in change})
-    for node in ast.walk(changed):
+    copied: ast.Module = copy.deepcopy(module, {id(old): copy.deepcopy(new) for old, new in change})
+    for node in ast.walk(copied):
         for field in ("body", "orelse"):
             block = getattr(node, field, None)
             if isinstance(block, list) and any(isinstance(each, list) for each in block):
                 flat = [one for each in block for one in (each if isinstance(each, list) else [each])]
                 setattr(node, field, flat or ([ast.Pass()] if field == "body" else []))
-    return changed
+    return copied
 
 
 def _changes(function: ast.FunctionDef, node: ast.AST) -> Changes:
@@ -96,9 +94,9 @@ def _changes(function: ast.FunctionDef, node: ast.AST) -> Changes:
             yield EDGE_CASE, [(node, otherwise)]
         case ast.IfExp(body=usual):
             yield EDGE_CASE, [(node, usual)]
-        case ast.Subscript(value=whole, slice=ast.Slice() as part):
-            yield from _of_slice(whole, part)
-        case ast.Subscript(value=whole, slice=index) if not isinstance(index, ast.Tuple):
+        case ast.Slice():
+            yield from _of_slice(node)
+        case ast.Subscript(slice=index) if not isinstance(index, ast.Tuple | ast.Slice):
             if _is_whole(index) or not isinstance(index, ast.Constant | ast.UnaryOp):
                 yield OFF_BY_ONE, [(index, _shifted(index, 1))]
             if isinstance(index, ast.UnaryOp) or (_is_whole(index) and ast.literal_eval(index) == 0):
@@ -107,8 +105,13 @@ def _changes(function: ast.FunctionDef, node: ast.AST) -> Changes:
             yield OFF_BY_ONE, [(value, _number(start + 1 if start < 1 else start - 1))]
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=[]) as empty):
             yield from _as_set(function, name, empty)
-        case ast.Return(value=ast.Constant(value=value) as constant):
-            yield from _of_result(function, value, constant)
+        case ast.Return(value=ast.Constant(value=bool(value)) as constant):
+            yield ALGORITHM, [(constant, ast.Constant(value=not value))]
+        case ast.Return(value=ast.Constant(value=str()) as constant):
+            returned = [each.value for each in ast.walk(function) if isinstance(each, ast.Return)]
+            texts = [text for text in returned if isinstance(text, ast.Constant) and text.value != constant.value]
+            if texts:
+                yield ALGORITHM, [(constant, texts[0])]
         case ast.Name(id=name, ctx=ast.Load()):
             inputs = _inputs(function)
             if name in inputs and len(inputs) > 1:
@@ -123,7 +126,10 @@ def _of_operation(node: ast.BinOp | ast.AugAssign) -> Changes:
     summed = isinstance(node.op, ast.Add | ast.Sub)
     others = _OPERATIONS.get(type(node.op), ())
     for other in (others[:1] if summed else ()) if by_one else others:
-        yield ALGORITHM, [(node, _operation(node, other()))]
+        if isinstance(node, ast.BinOp):
+            yield ALGORITHM, [(node, ast.BinOp(node.left, other(), right))]
+        else:
+            yield ALGORITHM, [(node, ast.copy_location(ast.AugAssign(node.target, other(), right), node))]
     if isinstance(node, ast.AugAssign):
         return
     if _is_whole(right) and by_one and summed:
@@ -136,23 +142,17 @@ def _of_operation(node: ast.BinOp | ast.AugAssign) -> Changes:
         if _is_whole(node.left):
             yield ALGORITHM, [(node.left, _shifted(node.left, 1))]
         for side in (node.left, right):
-            match side:
-                case ast.Constant(value=float(value)) if int(value) not in (0, value):
-                    yield ALGORITHM, [(side, _number(int(value)))]
+            if isinstance(side, ast.Constant) and isinstance(side.value, float) and int(side.value) != 0:
+                yield ALGORITHM, [(side, _number(int(side.value)))]
         yield ALGORITHM, [(node, node.left)]
-
-
-def _operation(node: ast.BinOp | ast.AugAssign, op: ast.operator) -> ast.AST:
-    if isinstance(node, ast.BinOp):
-        return ast.BinOp(node.left, op, node.right)
-    return ast.copy_location(ast.AugAssign(node.target, op, node.value), node)
 
 
 def _of_call(node: ast.Call) -> Changes:
     name, args, options = called(node), node.args, node.keywords
     if name == "range" and args:
         end = args[0] if len(args) == 1 else args[1]
-        yield from ((OFF_BY_ONE, [(end, _shifted(end, by))]) for by in (1, -1))
+        for by in (1, -1):
+            yield OFF_BY_ONE, [(end, _shifted(end, by))]
         later = [_number(1), *args] if len(args) == 1 else [_shifted(args[0], 1), *args[1:]]
         yield OFF_BY_ONE, [(node, ast.Call(node.func, later, options))]
     if name in _OTHER_CALL:
@@ -171,25 +171,28 @@ def _of_call(node: ast.Call) -> Changes:
             yield EDGE_CASE, [(node, args[0])]
         if name in _OF_ALL_ITEMS and isinstance(args[0], ast.Name):
             yield OFF_BY_ONE, [(args[0], _rest(args[0]))]
+    yield from _of_text(node)
+
+
+def _of_text(node: ast.Call) -> Changes:
+    """Other patterns and replacements in texts."""
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[ast.Constant(value=str(pattern)) as old, *_]):
-            for kind, pairs in _PATTERNS.items():
-                for before, after in pairs:
-                    if before in pattern:
-                        yield kind, [(old, ast.Constant(value=pattern.replace(before, after, 1)))]
-    if name in ("sub", "replace") and isinstance(node.func, ast.Attribute) and len(args) >= 2:
-        match args[1]:
-            case ast.Constant(value=str(text)) as old:
-                yield ALGORITHM, [(old, ast.Constant(value="" if text else " "))]
-        if name == "replace":
-            yield ALGORITHM, [(node, ast.Call(node.func, [args[1], args[0], *args[2:]], options))]
+            for kind, before, after in _PATTERNS:
+                if before in pattern:
+                    yield kind, [(old, ast.Constant(value=pattern.replace(before, after, 1)))]
+    match node:
+        case ast.Call(func=ast.Attribute(attr="sub" | "replace"), args=[_, ast.Constant(value=str(text)) as old, *_]):
+            yield ALGORITHM, [(old, ast.Constant(value="" if text else " "))]
+    match node:
+        case ast.Call(func=ast.Attribute(attr="replace") as function, args=[first, second, *others]):
+            yield ALGORITHM, [(node, ast.Call(function, [second, first, *others], []))]
 
 
-def _of_slice(whole: ast.expr, part: ast.Slice) -> Changes:
-    if part.upper is not None:
-        yield OFF_BY_ONE, [(part.upper, _shifted(part.upper, 1))]
-    if part.lower is not None:
-        yield OFF_BY_ONE, [(part.lower, _shifted(part.lower, 1))]
+def _of_slice(part: ast.Slice) -> Changes:
+    for bound in (part.upper, part.lower):
+        if bound is not None:
+            yield OFF_BY_ONE, [(bound, _shifted(bound, 1))]
     if (part.lower is None) != (part.upper is None):
         yield ALGORITHM, [(part, ast.Slice(part.upper, part.lower, part.step))]
 
@@ -223,18 +226,6 @@ def _as_set(function: ast.FunctionDef, name: str, empty: ast.List) -> Changes:
                 change.append((each, ast.Attribute(_loaded(name), "add", ast.Load())))
     if len(change) > 1:
         yield STRUCTURE, change
-
-
-def _of_result(function: ast.FunctionDef, value: object, constant: ast.Constant) -> Changes:
-    """Another result: the other truth, or another text that the function returns."""
-    if isinstance(value, bool):
-        yield ALGORITHM, [(constant, ast.Constant(value=not value))]
-    elif isinstance(value, str):
-        for each in ast.walk(function):
-            match each:
-                case ast.Return(value=ast.Constant(value=str(other))) if other != value:
-                    yield ALGORITHM, [(constant, ast.Constant(value=other))]
-                    return
 
 
 def _repeated(function: ast.FunctionDef) -> Changes:

@@ -11,27 +11,33 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.dataset.code_rules.expressions import called, condition, listed, loose, part_of, say, span, tight
+from tracelift_ray.dataset.code_rules.expressions import (
+    arguments_of,
+    called,
+    condition,
+    listed,
+    loose,
+    part_of,
+    say,
+    span,
+    tight,
+)
 from tracelift_ray.dataset.code_rules.program import Program
 from tracelift_ray.dataset.pipeline.stages import Refused
 
 MAX_LINE_WORDS = 60
 MAX_LINES = 30
-#: A branch or loop with one statement of so many words in all stands on one line.
+#: A branch or loop with one statement, of so many words in all, stands on one line.
 INLINE_WORDS = 30
 _ASKED = re.compile(r"Write a (?:python )?function to (?P<what>[^.?!]+?) ?\.?", re.IGNORECASE)
-_UPDATES: dict[type[ast.operator], str] = {
-    ast.Add: "add {1} to {0}", ast.Sub: "subtract {1} from {0}", ast.Mult: "multiply {0} by {1}",
-    ast.Div: "divide {0} by {1}",
-}  # fmt: skip
+_UPDATES = {ast.Add: "add {1} to {0}", ast.Sub: "subtract {1} from {0}", ast.Mult: "multiply {0} by {1}"}
 #: Calls that stand as statements, by name and number of arguments, the object of a method being the first.
-_ACTIONS: dict[tuple[str, int], str] = {
+_ACTIONS = {
     ("append", 2): "append {1} to {0}", ("add", 2): "add {1} to {0}", ("extend", 2): "append all of {1} to {0}",
     ("insert", 3): "insert {2} into {0} at position {1}", ("remove", 2): "remove {1} from {0}",
     ("pop", 1): "remove the last item of {0}", ("pop", 2): "remove the item at {1} from {0}", ("sort", 1): "sort {0}",
     ("reverse", 1): "reverse {0}", ("update", 2): "take all of {1} into {0}", ("heapify", 1): "make {0} a heap",
     ("heappush", 2): "push {1} onto the heap {0}", ("heappop", 1): "remove the smallest item of {0}",
-    ("clear", 1): "empty {0}",
 }  # fmt: skip
 
 
@@ -46,14 +52,12 @@ class Line:
 
 def narrate(program: Program, statement: str) -> tuple[Line, ...]:
     """The plan of a program for a problem with this statement. Raises Refused where it would not read well."""
-    lines = [Line(0, f"the goal is to {asked['what'].strip()}") for asked in [_ASKED.fullmatch(_flat(statement))] if asked]
-    others = [n for n in program.module.body if not isinstance(n, ast.FunctionDef | ast.Import | ast.ImportFrom)]
-    lines += _block(others, 0)
+    asked = _ASKED.fullmatch(" ".join(statement.split()))
+    lines = [Line(0, f"the goal is to {asked['what'].strip()}")] if asked else []
+    lines += _block([node for node in program.module.body if not isinstance(node, ast.FunctionDef)], 0)
     *helpers, main = program.functions
-    for helper in helpers:
-        lines.append(Line(0, f"{_takes(f'a helper {helper.name}', helper)}:"))
-        lines += _block(helper.body, 1)
-    lines += [Line(0, _takes(f"the function {main.name}" if helpers else "the function", main)), *_block(main.body, 0)]
+    lines += _block(helpers, 0)
+    lines += [Line(0, _takes(f"function {main.name}" if helpers else "function", main)), *_block(main.body, 0)]
     if len(lines) > MAX_LINES:
         raise Refused("the plan would be long")
     if any(len(line.text.split()) > MAX_LINE_WORDS for line in lines):
@@ -63,22 +67,15 @@ def narrate(program: Program, statement: str) -> tuple[Line, ...]:
 
 def render(lines: Sequence[Line]) -> str:
     """The plan as a trace: a list in which what belongs to a loop is set in below it."""
-    ends = ("" if line.text.endswith(":") else "." for line in lines)
-    said = (f"{line.text[0].upper()}{line.text[1:]}" for line in lines)
-    return "\n".join(f"{'  ' * line.depth}- {text}{end}" for line, text, end in zip(lines, said, ends, strict=True))
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())
+    said = (f"{'  ' * line.depth}- {line.text[0].upper()}{line.text[1:]}" for line in lines)
+    return "\n".join(text if text.endswith(":") else f"{text}." for text in said)
 
 
 def _takes(what: str, function: ast.FunctionDef) -> str:
-    arguments = function.args
-    names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
-    if arguments.kwarg is not None:
-        raise Refused("the reference program takes any options")
-    several = [f"any number of {arguments.vararg.arg}"] if arguments.vararg is not None else []
-    return f"{what} takes {listed([*names, *several]) or 'nothing'}"
+    given = function.args
+    names = [argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    names += [f"any number of {several.arg}" for several in (given.vararg, given.kwarg) if several is not None]
+    return f"the {what} takes {listed(names) or 'nothing'}"
 
 
 def _block(body: Sequence[ast.stmt], depth: int) -> list[Line]:
@@ -97,22 +94,20 @@ def _lines(statement: ast.stmt, depth: int) -> list[Line]:
             always = isinstance(test, ast.Constant) and test.value
             return _headed("repeat" if always else f"as long as {condition(test)}", statement, body, depth)
         case ast.FunctionDef(name=name, body=body):
-            return [Line(depth, f"{_takes(f'a helper {name}', statement)}:", statement), *_block(body, depth + 1)]
+            return [Line(depth, f"{_takes(f'helper {name}', statement)}:"), *_block(body, depth + 1)]
         case ast.Try(body=body, handlers=handlers, orelse=[], finalbody=[]):
-            lines = _headed("try this", statement, body, depth)
-            for handler in handlers:
-                lines += _headed("where that fails", statement, handler.body, depth)
-            return lines
+            failing = [line for each in handlers for line in _headed("where that fails", statement, each.body, depth)]
+            return [*_headed("try this", statement, body, depth), *failing]
     return [Line(depth, _clause(statement), statement)]
 
 
 def _headed(header: str, statement: ast.stmt, body: Sequence[ast.stmt], depth: int) -> list[Line]:
     inner = _block(body, depth + 1) or [Line(depth + 1, "do nothing")]
+    joined = f"{header}, {inner[0].text}"
     # "If a, if b, c" would leave open which of the two an "otherwise" belongs to.
-    if len(inner) == 1 and not inner[0].text.startswith(("if ", "for ", "as long ")):
-        joined = f"{header}, {inner[0].text}"
-        if len(joined.split()) <= INLINE_WORDS:
-            return [Line(depth, joined, statement)]
+    nested = inner[0].text.startswith(("if ", "for ", "as long "))
+    if len(inner) == 1 and not nested and len(joined.split()) <= INLINE_WORDS:
+        return [Line(depth, joined, statement)]
     return [Line(depth, f"{header}:", statement), *inner]
 
 
@@ -127,31 +122,27 @@ def _branches(statement: ast.If, depth: int) -> list[Line]:
 
 def _turns(target: ast.expr, whole: ast.expr) -> str:
     """What a loop goes through: ``for each x in y``, ``for n rounds``."""
-    unused = isinstance(target, ast.Name) and target.id == "_"
+    counted = isinstance(target, ast.Name) and target.id == "_"
     match whole:
-        case ast.Call(func=ast.Name(id="range"), args=[times]) if unused:
+        case ast.Call(func=ast.Name(id="range"), args=[times]) if counted:
             return f"for {tight(times)} rounds"
-        case _ if unused:
-            return f"once for each item of {part_of(whole)}"
         case ast.Call(func=ast.Name(id="range"), args=[ast.Call(func=ast.Name(id="len"), args=[of])]):
             return f"for each position {say(target)} of {part_of(of)}"
         case ast.Call(func=ast.Name(id="range")):
             return f"for each {say(target)}{span(whole)}"
-    return f"for each {say(target)} in {part_of(whole)}"
+    return f"once for each item of {part_of(whole)}" if counted else f"for each {say(target)} in {part_of(whole)}"
 
 
 def _clause(statement: ast.stmt) -> str:
     """A statement without a body, as an imperative."""
     match statement:
-        case ast.Return(value=None):
-            return "return nothing"
-        case ast.Return(value=ast.expr() as value):
-            clause = isinstance(value, ast.Compare | ast.BoolOp)
-            return f"return whether {condition(value)}" if clause else f"return {say(value)}"
+        case ast.Return(value=ast.Compare() | ast.BoolOp() as value):
+            return f"return whether {condition(value)}"
+        case ast.Return(value=value):
+            return f"return {'nothing' if value is None else say(value)}"
         case ast.AugAssign(target=target, op=op, value=value):
-            if type(op) in _UPDATES:
-                return _UPDATES[type(op)].format(say(target), part_of(value))
-            return f"set {say(target)} to {say(ast.BinOp(target, op, value))}"
+            changed = _UPDATES.get(type(op), "set {0} to {2}")
+            return changed.format(say(target), part_of(value), say(ast.BinOp(target, op, value)))
         case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if len(names) == len(values):
             pairs = [f"{say(name)} to {loose(value)}" for name, value in zip(names, values, strict=True)]
             return f"at the same time set {listed(pairs)}"
@@ -167,15 +158,13 @@ def _clause(statement: ast.stmt) -> str:
             return "leave the loop"
         case ast.Continue():
             return "go on with the next one"
-    raise Refused(f"no words for {type(statement).__name__} statements")
+    raise Refused("no words for a statement")
 
 
 def _action(call: ast.Call) -> str:
-    owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []
-    if owner and isinstance(owner[0], ast.Name) and owner[0].id in ("heapq", "hq"):
-        owner = []
-    template = _ACTIONS.get((called(call), len(owner) + len(call.args)))
+    arguments = arguments_of(call)
+    template = _ACTIONS.get((called(call), len(arguments)))
     if template is None or (call.keywords and called(call) != "sort"):
         return f"carry out {say(call).removeprefix('the result of ')}"
-    descending = " in descending order" if any(k.arg == "reverse" for k in call.keywords) else ""
-    return template.format(*(part_of(each) for each in (*owner, *call.args))) + descending
+    descending = " in descending order" if any(option.arg == "reverse" for option in call.keywords) else ""
+    return template.format(*map(part_of, arguments)) + descending

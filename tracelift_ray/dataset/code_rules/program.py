@@ -1,6 +1,6 @@
 """Reads a reference program for narration: the function that its tests call and what that one needs.
 
-Refused, with the reason, is what statement templates cannot say: classes, generators, several statements a name.
+Refused, with the reason, is what statement templates cannot say, such as classes and generators.
 """
 
 from __future__ import annotations
@@ -15,19 +15,15 @@ from tracelift_ray.types import CodeTests, Problem
 MAX_STATEMENTS = 40
 _REFUSED: dict[type[ast.AST], str] = {
     ast.ClassDef: "defines a class", ast.With: "opens a resource", ast.Yield: "is a generator",
-    ast.YieldFrom: "is a generator", ast.NamedExpr: "assigns inside an expression",
-    ast.Match: "matches structures", ast.AsyncFunctionDef: "is asynchronous", ast.Raise: "raises errors",
+    ast.YieldFrom: "is a generator", ast.NamedExpr: "assigns inside an expression", ast.Match: "matches structures",
+    ast.AsyncFunctionDef: "is asynchronous", ast.Raise: "raises errors",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Program:
-    """A reference program without what its tests never reach.
-
-    Attributes:
-        module: imports, constants and functions, in the order of the program.
-        main: the name of the function that the tests call.
-    """
+    """A reference program without what its tests never reach: imports, constants and functions, in their order.
+    ``main`` is the name of the function that the tests call."""
 
     module: ast.Module
     main: str
@@ -59,8 +55,8 @@ def read_program(problem: Problem) -> Program:
             raise Refused(f"the reference program {_REFUSED[type(node)]}")
         if isinstance(node, ast.For | ast.While) and node.orelse:
             raise Refused("the reference program has a loop with an else branch")
-        if isinstance(node, ast.FunctionDef):
-            node.body = [each for each in node.body if not _is_text(each)] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     main = _tested(module, tests, problem.tests)
     module.body = _reached(module, main)
     if sum(isinstance(node, ast.stmt) for node in ast.walk(module)) > MAX_STATEMENTS:
@@ -74,15 +70,10 @@ def _parse(source: str) -> ast.Module:
         return ast.parse(source)
 
 
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
 def _tested(module: ast.Module, tests: ast.Module, checks: CodeTests) -> str:
     """The name of the one function that the tests call."""
     functions = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
-    names = {node.id for node in ast.walk(tests) if isinstance(node, ast.Name)}
-    called = functions & (names | ({checks.entry_point} if checks.entry_point else set()))
+    called = functions & ({node.id for node in ast.walk(tests) if isinstance(node, ast.Name)} | {checks.entry_point})
     if len(called) != 1:
         raise Refused("the tests do not call one function of the reference program")
     return called.pop()
@@ -90,14 +81,12 @@ def _tested(module: ast.Module, tests: ast.Module, checks: CodeTests) -> str:
 
 def _reached(module: ast.Module, main: str) -> list[ast.stmt]:
     """What of a module its main function needs; imports stay."""
-    wanted, kept = {main}, set[int]()
-    while True:
-        new = [node for node in module.body if id(node) not in kept and wanted & _named(node)]
-        if not new:
-            break
-        kept |= {id(node) for node in new}
+    kept: list[ast.stmt] = [node for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    wanted = {main}
+    while new := [node for node in module.body if node not in kept and wanted & _named(node)]:
+        kept += new
         wanted |= {each.id for node in new for each in ast.walk(node) if isinstance(each, ast.Name)}
-    return [node for node in module.body if id(node) in kept or isinstance(node, ast.Import | ast.ImportFrom)]
+    return [node for node in module.body if node in kept]
 
 
 def _named(statement: ast.stmt) -> set[str]:

@@ -16,11 +16,8 @@ _IMPLAUSIBLE = ("TypeError", "AttributeError", "NameError", "UnboundLocalError")
 
 
 class Trials:
-    """One sandbox for the programs of one build, from the first program until ``close``.
-
-    Args:
-        sandbox: where programs run; each gets ``CPU_S`` at most, and one runs at a time.
-    """
+    """One sandbox for the programs of one build, from the first program until ``close``. Each program gets ``CPU_S`` at
+    most, and one runs at a time."""
 
     def __init__(self, sandbox: SandboxConfig) -> None:
         self._config = replace(sandbox, cpu_s=min(sandbox.cpu_s, CPU_S))
@@ -31,14 +28,8 @@ class Trials:
         return self._run(program, tests)[0] == "passed"
 
     def fails(self, program: str, tests: CodeTests, *, plausibly: bool = True) -> bool:
-        """Whether a program ends and does not pass every test.
-
-        Args:
-            plausibly: programs that mix up kinds of values do not count.
-
-        Raises:
-            InfrastructureError: it could not be run.
-        """
+        """Whether a program ends and does not pass every test; ``plausibly``: programs that mix up kinds of values do
+        not count. Raises InfrastructureError where it could not be run."""
         outcome, detail = self._run(program, tests)
         if outcome == "runtime_error":
             return not (plausibly and any(name in detail for name in _IMPLAUSIBLE))

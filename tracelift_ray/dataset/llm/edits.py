@@ -9,12 +9,14 @@ import difflib
 import re
 
 from tracelift_ray.dataset.pipeline.clean import placeholder
-from tracelift_ray.tasks.prompts import CLOSING_TAG, OPENING_TAG
-from tracelift_ray.types import Problem, Task
+from tracelift_ray.tasks.code import CODE
+from tracelift_ray.tasks.math import MATH
+from tracelift_ray.tasks.traces import CLOSING_TAG, OPENING_TAG
+from tracelift_ray.types import Problem
 
 #: What each kind of flaw is, as told to the model.
-FLAWS: dict[Task, dict[str, str]] = {
-    "math": {
+FLAWS: dict[str, dict[str, str]] = {
+    MATH: {
         "arithmetic_slip": "one result is computed wrong, and every later step that uses it goes on from that value",
         "wrong_operation": "one step uses another operation than the problem calls for (adds where it should subtract, "
         "say), computes it correctly, and later steps go on with the result",
@@ -29,7 +31,7 @@ FLAWS: dict[Task, dict[str, str]] = {
         "premature_answer": "the reasoning stops early and takes a result on the way for the last one",
         "leaked_answer": "the final answer is stated outright",
     },
-    "code": {
+    CODE: {
         "wrong_algorithm": "the central idea is replaced by a plausible one that gives wrong results",
         "wrong_complexity": "one step is replaced by a correct one that is far too slow for large inputs",
         "missed_edge_case": "a special case that needs handling is not handled any more",

@@ -7,15 +7,14 @@ engine itself does so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from tracelift_ray.config.schema import EngineConfig, JudgeConfig
-from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.seeds import request_seed
-from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
-from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.reasoning_rm.scoring.judge import request_renderer
+from tracelift_ray.types import InfrastructureError, SamplingParams
 
 #: How many times ``remote.timeout_s`` a request may take, further tries and the wait for other requests included.
 _PATIENCE = 20.0
@@ -26,16 +25,13 @@ class RequestTooLong(Exception):
 
 
 class AskedModel:
-    """The model that ``config`` names; started and ended by ``async with``.
-
-    Args:
-        seed: of the build; each request's seed follows from it and the request.
-    """
+    """The model that ``config`` names; started and ended by ``async with``. Each request's seed follows from ``seed``
+    and the request."""
 
     def __init__(self, config: JudgeConfig, seed: int) -> None:
         self._config = config
         self._seed = seed
-        self._engine = build_engine(config.engine, config.model, trainable=False, remote=config.remote, seed=seed)
+        self._engine = build_engine(config.engine, config.model, remote=config.remote, seed=seed)
         self._deadline_s = _PATIENCE * config.remote.timeout_s
 
     def identity(self) -> dict[str, Any]:
@@ -54,9 +50,8 @@ class AskedModel:
     async def ask(self, request: str, *, greedy: bool = False, attempt: int = 0) -> str:
         """The model's reply to one request.
 
-        Args:
-            greedy: the likeliest reply, the same every time.
-            attempt: counts the tries of a sampled request, so that each is another one.
+        A greedy one is the likeliest, the same every time. ``attempt`` counts the tries of a sampled request, so that
+        each is another one.
 
         Raises:
             RequestTooLong: request and reply do not fit the context.
@@ -83,7 +78,7 @@ class AskedModel:
 
     async def __aenter__(self) -> AskedModel:
         quiet_loading(self._config.engine)
-        self._render = await asyncio.to_thread(_renderer, self._config)
+        self._render = await asyncio.to_thread(request_renderer, self._config)
         try:
             await self._engine.start()
         except InfrastructureError as error:
@@ -104,10 +99,3 @@ def quiet_loading(engine: EngineConfig) -> None:
 
         logging.disable_progress_bar()
         logging.set_verbosity_error()
-
-
-def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
-    """How requests become prompts; a chat server applies its own template and needs no tokenizer here."""
-    if config.engine.kind == "openai" and config.remote.api == "chat":
-        return lambda text: Prompt((), text, (("user", text),))
-    return PromptRenderer(load_tokenizer(config.model), config.prompt).request

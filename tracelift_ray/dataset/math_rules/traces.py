@@ -14,7 +14,7 @@ from tracelift_ray.dataset.math_rules.edits import SENTENCE_END
 from tracelift_ray.dataset.math_rules.equations import NUMBER, WITHHELD, find_equations, numbers_of, read_number
 from tracelift_ray.dataset.math_rules.remarks import sound_remark
 from tracelift_ray.dataset.pipeline.stages import Refused
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
 _CALCULATOR_NOTE = re.compile(r"<<[^<>]*>>")
@@ -24,28 +24,25 @@ _UNKNOWN = re.compile(
 _MIN_STEPS = 2
 
 
-class MathTraces:
-    """``stages.ReferenceTraces`` for problems with a worked solution.
+def math_traces(problem: Problem, rng: random.Random) -> list[str]:
+    """As ``stages.TaskRules.traces``, for problems with a worked solution.
 
     The first trace is the solution. Beside it stand, where they can be made, the same with a harmless remark, so that a
     sentence beside the steps is no sign of a flaw, and the same with one step worked into the step that uses it, so
     that fewer steps are none either.
     """
-
-    def traces(self, problem: Problem, rng: random.Random) -> list[str]:
-        lines = withheld_steps(problem)
-        plain = "\n".join(lines)
-        if leaks_answer(problem, plain):
-            raise Refused("the solution states the answer more than once")
-        variants = [plain]
-        remark = sound_remark(problem.statement, lines, rng)
-        if remark is not None:
-            index, text = remark
-            variants.append("\n".join([*lines[:index], text, *lines[index:]]))
-        shorter = condensed(lines, frozenset(numbers_of(problem.statement)), rng)
-        if shorter is not None:
-            variants.append("\n".join(shorter))
-        return [variant for variant in variants if variant == plain or not leaks_answer(problem, variant)]
+    lines, task = withheld_steps(problem), task_of(problem.task)
+    plain = "\n".join(lines)
+    if task.leaks(problem, plain):
+        raise Refused("the solution states the answer more than once")
+    variants = [plain]
+    remark = sound_remark(problem.statement, lines, rng)
+    if remark is not None:
+        variants.append("\n".join([*lines[: remark[0]], remark[1], *lines[remark[0] :]]))
+    shorter = condensed(lines, frozenset(numbers_of(problem.statement)), rng)
+    if shorter is not None:
+        variants.append("\n".join(shorter))
+    return [variant for variant in variants if variant == plain or not task.leaks(problem, variant)]
 
 
 def condensed(lines: list[str], known: frozenset[Fraction], rng: random.Random) -> list[str] | None:

@@ -6,15 +6,15 @@ Nothing in it depends on when or where it was made, so the same build writes the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from tracelift_ray.config.schema import ExecutorConfig, JudgeConfig
 from tracelift_ray.dataset.pipeline.agreement import Agreement
 from tracelift_ray.dataset.pipeline.outcome import Outcome
 from tracelift_ray.dataset.pipeline.statistics import TaskFigures, task_figures
 from tracelift_ray.dataset.settings import BuildGroupsConfig
-from tracelift_ray.types import Task, rubric_dimensions
+from tracelift_ray.tasks.table import TASKS, task_of
 
-TASKS: tuple[Task, ...] = ("math", "code")
 _TRACES = {
     "data": "taken from the solutions that the problems come with, by rule",
     "sampled": "sampled from a model; kept are those with which the executor succeeds",
@@ -34,13 +34,8 @@ _JUDGES = {
 def data_card(
     outcome: Outcome, config: BuildGroupsConfig, *, source: str, problems: int, checksums: Mapping[str, str]
 ) -> str:
-    """The card as markdown.
-
-    Args:
-        source: the format that the problems were read as.
-        problems: how many were read.
-        checksums: SHA-256 of each data file by its name.
-    """
+    """The card as markdown, of ``problems`` problems read as the format ``source``, with the SHA-256 of each data file
+    by its name."""
     parts = [
         _head(outcome, config, source, problems, checksums),
         _making(config),
@@ -96,30 +91,18 @@ def _served(model: ExecutorConfig | JudgeConfig) -> str:
 
 def _overrides(config: BuildGroupsConfig) -> list[str]:
     """What the card's command says, beside the fields that few builds change."""
-    given = [
-        f"source={config.source}",
-        f"format={config.format}",
-        "out=DIR",
-        f"limit={config.limit}",
-        f"seed={config.seed}",
-        f"heldout_fraction={config.heldout_fraction:g}",
-        f"traces.kind={config.traces.kind}",
-        f"perturb.kind={config.perturb.kind}",
-        f"perturb.negatives={config.perturb.negatives}",
-        f"judge={config.judge}",
-        f"clean.min_negatives={config.clean.min_negatives}",
-    ]
+    keys = "source format out limit seed heldout_fraction traces.kind perturb.kind perturb.negatives judge "
+    keys += "clean.min_negatives "
     if config.traces.kind == "sampled":
-        given += [f"planner.model={config.planner.model}", f"planner.prompt={config.planner.prompt}"]
-        given += [f"executor.model={config.executor.model}", f"executor.prompt={config.executor.prompt}"]
+        keys += "planner.model planner.prompt executor.model executor.prompt "
     if config.asks_llm:
-        llm = config.llm
-        given += [f"llm.engine.kind={llm.engine.kind}", f"llm.model={llm.model}"]
-        given += [f"llm.remote.base_url={llm.remote.base_url}", f"llm.remote.model={llm.remote.model}"]
-    return [each for each in given if not each.endswith("=")]
+        keys += "llm.engine.kind llm.model llm.remote.base_url llm.remote.model"
+    values = {key: "DIR" if key == "out" else attrgetter(key)(config) for key in keys.split()}
+    said = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return [f"{key}={value}" for key, value in said.items() if value]
 
 
-def _task(task: Task, figures: TaskFigures) -> str:
+def _task(task: str, figures: TaskFigures) -> str:
     kinds = [
         (f"`{kind}`", f"{each.traces:,}", f"{each.traces / figures.flawed:.1%}", f"{each.mean_total:.2f}",
          f"{each.shorter_wins:.2f}")
@@ -151,7 +134,7 @@ def _judges(two: Agreement | None, outcome: Outcome) -> str:
     if two is None:
         return ""
     tasks = [task for task in TASKS if any(group.task == task for group in outcome.groups)]
-    columns = zip(*(rubric_dimensions(task) for task in tasks), strict=True)
+    columns = zip(*(task_of(task).dimensions for task in tasks), strict=True)
     names = (" / ".join(dict.fromkeys(column)) for column in columns)
     rows = [
         (name, f"{exact:.1%}", f"{near:.1%}")

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.rubric_records import RubricLabels, RubricTrace
-from tracelift_ray.dataset.pipeline.rules import LEAKS
 from tracelift_ray.dataset.pipeline.stages import Flawed
 from tracelift_ray.dataset.settings import CleanConfig
-from tracelift_ray.tasks.traces import leaks_answer
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
+#: Kinds whose flaw is what a trace gives away; all other traces must give nothing away.
+LEAKS = frozenset({"leaked_answer", "leaked_implementation"})
 _PLACEHOLDER = re.compile(
     r"\[[A-Za-z][\w ,'-]*\]|<[A-Za-z][\w '-]*>|\{[A-Za-z_]\w*\}|\bTODO\b|\bTBD\b|\blorem ipsum\b|\bas an ai\b"
     r"|^\s*\.\.\.\s*$|\byour (?:answer|code|reasoning) here\b",
@@ -83,10 +84,8 @@ def _keep(judged: JudgedTrace, fault: str | None, kept: list[RubricTrace], dropp
     if fault is not None or judged.rubric is None:
         dropped[fault or "no rubric that can be read"] += 1
         return
-    kind = extra = None
-    if isinstance(judged.trace, Flawed):
-        kind, extra = judged.trace.kind, {"place": judged.trace.place, **judged.trace.extra}
-    kept.append(RubricTrace(judged.reasoning, judged.rubric.labels, judged.rubric.total, kind, extra or {}))
+    extra = {"place": judged.trace.place} if isinstance(judged.trace, Flawed) else {}
+    kept.append(RubricTrace(judged.reasoning, judged.rubric.labels, judged.rubric.total, _kind(judged), extra))
 
 
 def _text_fault(problem: Problem, judged: JudgedTrace, rules: CleanConfig) -> str | None:
@@ -98,11 +97,11 @@ def _text_fault(problem: Problem, judged: JudgedTrace, rules: CleanConfig) -> st
         return "too short"
     if len(text) > rules.max_chars:
         return "too long"
-    shows_program = problem.task == "code" and _kind(judged) in LEAKS  # whose brackets are no gaps to fill
-    if not shows_program and placeholder(text, problem.statement):
+    task, kind = task_of(problem.task), _kind(judged)
+    if not (task.runs_programs and kind in LEAKS) and placeholder(text, problem.statement):
         return "holds a placeholder"
-    if _kind(judged) not in LEAKS and leaks_answer(problem, text):
-        return "gives the answer away" if problem.task == "math" else "holds program code"
+    if kind not in LEAKS and task.leaks(problem, text):
+        return "holds program code" if task.runs_programs else "gives the answer away"
     return None
 
 

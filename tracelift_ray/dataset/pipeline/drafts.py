@@ -25,11 +25,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a build.
-
-    Attributes:
-        judges: by name, the one whose rubrics count first.
-    """
+    """The stages of a build; of the judges, by name, the one whose rubrics count comes first."""
 
     reference: tuple[ReferenceStage, ItemStore]
     perturb: tuple[PerturbStage, ItemStore]
@@ -58,15 +54,8 @@ class Draft:
 async def make_drafts(
     problems: Sequence[Problem], stages: Stages, *, concurrency: int, progress_s: float, say: Say
 ) -> list[Draft]:
-    """One draft for each problem, in order.
-
-    Args:
-        concurrency: problems under way at a time.
-        progress_s: seconds between two lines of progress.
-
-    Raises:
-        InfrastructureError: a model or the verifier failed; what was made until then is kept.
-    """
+    """One draft for each problem, in order, ``concurrency`` at a time, with a line of progress every ``progress_s``
+    seconds. Raises InfrastructureError where a model or the verifier failed; what was made until then is kept."""
     places = asyncio.Semaphore(concurrency)
     progress = _Progress(len(problems), progress_s, say)
 
@@ -82,7 +71,7 @@ async def make_drafts(
             running = [tasks.create_task(made(problem)) for problem in problems]
     except BaseExceptionGroup as failures:  # unwrapped, so that the user is told of the failure itself
         raise first_failure(failures) from failures
-    progress.end()
+    progress.line()
     return [task.result() for task in running]
 
 
@@ -115,7 +104,7 @@ async def _flaws(
 ) -> tuple[list[Flawed], Mapping[str, int]]:
     async def make() -> dict[str, Any]:
         flaws, discarded = await stage.negatives(problem, traces)
-        return {"flaws": [{**asdict(flaw), "extra": dict(flaw.extra)} for flaw in flaws], "discarded": discarded}
+        return {"flaws": [asdict(flaw) for flaw in flaws], "discarded": discarded}
 
     made_from = {"problem": problem_record(problem), "traces": list(traces)}
     value = await _kept(store, made_from, problem, make)
@@ -146,7 +135,7 @@ async def _kept(
 
 
 class _Progress:
-    """Lines about how far a build is, no more often than every ``every_s`` seconds."""
+    """Lines about how far a build is, at most one in ``every_s`` seconds."""
 
     def __init__(self, total: int, every_s: float, say: Say) -> None:
         self._total, self._every_s, self._say = total, every_s, say
@@ -159,9 +148,6 @@ class _Progress:
         if time.monotonic() - self._last >= self._every_s:
             self._last = time.monotonic()
             self.line()
-
-    def end(self) -> None:
-        self.line()
 
     def line(self) -> None:
         seconds = time.monotonic() - self._start

@@ -55,11 +55,7 @@ class Outcome:
 
 
 def outcome_of(drafts: Sequence[Draft], config: BuildGroupsConfig, source: str) -> Outcome:
-    """Clean the drafts and split what is left.
-
-    Args:
-        source: what the groups say of where their problems come from.
-    """
+    """Clean the drafts and split what is left; ``source`` is what the groups say of where their problems come from."""
     groups: list[RubricRecord] = []
     left_out: list[LeftOut] = []
     dropped: Counter[str] = Counter()

@@ -10,46 +10,73 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.data.rubric_records import RubricLabels
-from tracelift_ray.dataset.pipeline.rules import Rules
-from tracelift_ray.dataset.pipeline.stages import Flawed, Submission
-from tracelift_ray.types import Problem
+from tracelift_ray.dataset.code_rules.plans import CODE_LABELS, CodePlans
+from tracelift_ray.dataset.code_rules.trials import Trials
+from tracelift_ray.dataset.math_rules.perturber import MATH_LABELS, math_negatives
+from tracelift_ray.dataset.math_rules.traces import math_traces
+from tracelift_ray.dataset.pipeline.rubrics import rubric_of
+from tracelift_ray.dataset.pipeline.stages import Flawed, Submission, TaskRules
+from tracelift_ray.tasks.code import CODE
+from tracelift_ray.tasks.math import MATH
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import DataError, Problem
 
 T = TypeVar("T")
 
 
-class DataReferences:
-    """``stages.ReferenceStage``: what the data's own solutions give."""
+class Rules:
+    """The rules of one build, for each task that has some. Owns the sandbox that those for code run in."""
 
-    def __init__(self, rules: Rules, seed: int) -> None:
-        self._rules = rules
-        self._seed = seed
+    def __init__(self, sandbox: SandboxConfig) -> None:
+        self._trials = Trials(sandbox)
+        plans = CodePlans(self._trials)
+        self._by_task = {
+            MATH: TaskRules(math_traces, math_negatives, MATH_LABELS),
+            CODE: TaskRules(plans.traces, plans.negatives, CODE_LABELS),
+        }
 
-    async def traces(self, problem: Problem) -> list[str]:
-        rng = problem_rng("traces", self._seed, problem)
-        references = self._rules.of(problem.task).references
-        return await _run(problem, lambda: references.traces(problem, rng))
+    def of(self, task: str) -> TaskRules:
+        """The rules of a task. Raises DataError where there are none."""
+        rules = self._by_task.get(task_of(task).name)
+        if rules is None:
+            raise DataError(f"task {task!r} has no rules for traces and flaws; {', '.join(self._by_task)} have some")
+        return rules
+
+    def close(self) -> None:
+        """End the sandbox."""
+        self._trials.close()
 
 
-class RulePerturbations:
-    """``stages.PerturbStage`` by rule: ``count`` negatives, spread evenly over the good traces."""
+class ByRule:
+    """All three stages by rule: traces from the data's own solutions; ``count`` negatives, spread evenly over the good
+    traces; rubrics by what the flaw is and where it sits."""
 
     def __init__(self, rules: Rules, seed: int, count: int) -> None:
         self._rules = rules
         self._seed = seed
         self._count = count
 
+    async def traces(self, problem: Problem) -> list[str]:
+        rng = problem_rng("traces", self._seed, problem)
+        return await _run(problem, lambda: self._rules.of(problem.task).traces(problem, rng))
+
     async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
         return await _run(problem, lambda: self._made(problem, traces)), {}
 
+    async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
+        labels = self._rules.of(problem.task).labels
+        return [rubric_of(labels, trace.kind, trace.place) for trace in traces]
+
     def _made(self, problem: Problem, traces: Sequence[str]) -> list[Flawed]:
-        perturber = self._rules.of(problem.task).perturber
+        rules = self._rules.of(problem.task)
         rng = problem_rng("flaws", self._seed, problem)
         made: dict[tuple[object, ...], Flawed] = {}
         for index, trace in enumerate(traces):
             wanted = len(made) + share(self._count, len(traces), index)
             # More than are wanted, since some will be flaws that another good trace has been given already.
-            for flawed in perturber.negatives(problem, trace, rng, 2 * (wanted - len(made))):
+            for flawed in rules.negatives(problem, trace, rng, 2 * (wanted - len(made))):
                 if len(made) < wanted:
                     made.setdefault(_gist(flawed, traces[0]), flawed)
         return list(made.values())
@@ -70,20 +97,9 @@ def _resemble(line: str, other: str) -> bool:
     return 2 * len(words & others) > min(len(words), len(others))
 
 
-class RuleJudgements:
-    """``stages.JudgeStage`` by rule: what the flaw is and where it sits says what it costs."""
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-
-    async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
-        judge = self._rules.of(problem.task).judge
-        return [judge.rubric(trace.kind, trace.place) for trace in traces]
-
-
 async def _run(problem: Problem, make: Callable[[], T]) -> T:
-    """``make()``, off the event loop for code, whose rules run programs."""
-    return make() if problem.task == "math" else await asyncio.to_thread(make)
+    """``make()``, off the event loop where rules run programs."""
+    return await asyncio.to_thread(make) if task_of(problem.task).runs_programs else make()
 
 
 def problem_rng(purpose: str, seed: int, problem: Problem) -> random.Random:

@@ -7,20 +7,18 @@ A trace that gives the answer away, or is malformed, is no reference whatever th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from tracelift_ray.config.schema import PoolConfig
 from tracelift_ray.dataset.llm.model import quiet_loading
 from tracelift_ray.dataset.pipeline.stages import Refused
 from tracelift_ray.dataset.settings import BuildGroupsConfig
-from tracelift_ray.engines.base import Engine, build_engine
+from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.rl.local_pools import LocalGenerator, LocalVerifier
 from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
-from tracelift_ray.tasks.traces import leaks_answer
-from tracelift_ray.types import Artifact, Completion, InfrastructureError, Problem, Prompt, SamplingParams, Verdict
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import Problem
 from tracelift_ray.verification.verifier import Verifier
 
 
@@ -29,16 +27,11 @@ class SampledReferences:
 
     def __init__(self, config: BuildGroupsConfig) -> None:
         self._config = config
-        self._planner = _Generator(
-            "planner", build_engine(config.planner.engine, config.planner.model, trainable=False), config.planner.pool
-        )
-        executor = config.executor
-        self._executor = _Generator(
-            "executor",
-            build_engine(executor.engine, executor.model, trainable=False, remote=executor.remote),
-            executor.pool,
-        )
-        self._verifier = _Checker(Verifier(config.verifier, config.sandbox, stop_early=True), config.concurrency)
+        planner, executor = config.planner, config.executor
+        self._planner = LocalGenerator("planner", build_engine(planner.engine, planner.model), planner.pool)
+        engine = build_engine(executor.engine, executor.model, remote=executor.remote)
+        self._executor = LocalGenerator("executor", engine, executor.pool)
+        self._verifier = LocalVerifier(Verifier(config.verifier, config.sandbox, stop_early=True), config.concurrency)
 
     def identity(self) -> dict[str, Any]:
         """What the traces depend on beside the problem and the seed."""
@@ -59,9 +52,7 @@ class SampledReferences:
         candidates = await asyncio.gather(*(self._candidate(problem, index) for index in range(asked.samples)))
         kept: list[str] = []
         for index, reasoning in enumerate(candidates):
-            if len(kept) == asked.keep:
-                break
-            if reasoning is None or reasoning in kept:
+            if reasoning is None or reasoning in kept or len(kept) == asked.keep:
                 continue
             key = ("groups", problem.id, index)
             executions = await self._system.execute(problem, reasoning, asked.executions, key)
@@ -72,19 +63,15 @@ class SampledReferences:
         return kept
 
     async def _candidate(self, problem: Problem, index: int) -> str | None:
-        trace = await self._system.trace(problem, index, ("groups", problem.id))
-        if trace.reasoning is None or leaks_answer(problem, trace.reasoning):
-            return None
-        return trace.reasoning
+        reasoning = (await self._system.trace(problem, index, ("groups", problem.id))).reasoning
+        return None if reasoning is None or task_of(problem.task).leaks(problem, reasoning) else reasoning
 
     async def __aenter__(self) -> SampledReferences:
         config = self._config
         quiet_loading(config.planner.engine)
-        planner = load_tokenizer(config.planner.model)
-        executor = load_tokenizer(config.executor.model)
         settings = SystemSettings(
-            PromptRenderer(planner, config.planner.prompt),
-            PromptRenderer(executor, config.executor.prompt),
+            PromptRenderer(load_tokenizer(config.planner.model), config.planner.prompt),
+            PromptRenderer(load_tokenizer(config.executor.model), config.executor.prompt),
             config.planner.sampling,
             config.executor.sampling,
             config.executor.max_prompt_tokens,
@@ -111,38 +98,3 @@ class SampledReferences:
         self._verifier.close()
         await self._planner.engine.close()
         await self._executor.engine.close()
-
-
-class _Generator:
-    """An engine of this process as a ``streaming.pools.GeneratorPool``."""
-
-    def __init__(self, name: str, engine: Engine, pool: PoolConfig) -> None:
-        self.engine = engine
-        self._name = name
-        self._deadline_s = pool.deadline_s
-        self._slots = asyncio.Semaphore(pool.max_concurrency)
-
-    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
-        try:
-            async with asyncio.timeout(self._deadline_s), self._slots:
-                return await self.engine.generate(prompt, params)
-        except TimeoutError as error:
-            cause = f"no completion within {self._name}.pool.deadline_s={self._deadline_s:g} s: check its load"
-            raise InfrastructureError(self._name, cause) from error
-
-
-class _Checker:
-    """A verifier of this process as a ``streaming.pools.VerifierPool``."""
-
-    def __init__(self, verifier: Verifier, threads: int) -> None:
-        self._verifier = verifier
-        self._threads = ThreadPoolExecutor(threads)
-
-    async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
-        loop = asyncio.get_running_loop()
-        checks = (loop.run_in_executor(self._threads, self._verifier.verify, problem, each) for each in artifacts)
-        return list(await asyncio.gather(*checks))
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._verifier.close()

@@ -1,17 +1,18 @@
-"""What a group build is made of: its stages, and the plug-ins by which they work without a model, for each task.
+"""What a build is made of: its stages, and the rules by which they work without a model, for each task.
 
-A plug-in promises to depend on its arguments alone: the same problem, trace and random generator give the same
-output, whatever was built before.
+Rules promise to depend on their arguments alone: the same problem, trace and random generator give the same output,
+whatever was built before.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tracelift_ray.data.rubric_records import RubricLabels
+from tracelift_ray.dataset.pipeline.rubrics import LabelTable
 from tracelift_ray.types import Problem
 
 
@@ -30,59 +31,11 @@ class Flawed:
     Attributes:
         kind: its name in the negative bank, such as ``wrong_operation``.
         place: where in the trace the flaw begins: 0 at its start, 1 at its end.
-        extra: whatever else should stand beside the trace in the file.
     """
 
     reasoning: str
     kind: str
     place: float
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-
-class ReferenceTraces(Protocol):
-    """Makes good traces out of what the data holds."""
-
-    def traces(self, problem: Problem, rng: random.Random) -> list[str]:
-        """One or more good traces, answer-free and code-free, the plainest first.
-
-        Raises:
-            Refused: the problem offers none.
-        """
-
-
-class Perturber(Protocol):
-    """Puts flaws into good traces by rule.
-
-    Attributes:
-        kinds: every kind that it can make.
-    """
-
-    kinds: tuple[str, ...]
-
-    def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[Flawed]:
-        """Up to ``count`` different flawed copies of ``trace``, their kinds as even as the trace allows; fewer, or
-        none, where it offers no more places. Every one differs from ``trace`` at one place and in what follows from
-        it."""
-
-
-class RuleJudge(Protocol):
-    """Says what a flaw costs."""
-
-    def rubric(self, kind: str | None, place: float) -> RubricLabels:
-        """The rubric of a trace with a flaw of ``kind`` at ``place`` in [0, 1]; kind None: of a good trace.
-
-        Raises:
-            KeyError: the kind is none of this task's.
-        """
-
-
-@dataclass(frozen=True)
-class TaskRules:
-    """The plug-ins of one task."""
-
-    references: ReferenceTraces
-    perturber: Perturber
-    judge: RuleJudge
 
 
 @dataclass(frozen=True)
@@ -94,35 +47,43 @@ class Submission:
     place: float = 0.0
 
 
+@dataclass(frozen=True)
+class TaskRules:
+    """The rules of one task.
+
+    Attributes:
+        traces: one or more good traces of a problem, made of what the data holds, answer-free and code-free, the
+            plainest first. Raises Refused where the problem offers none.
+        negatives: up to ``count`` different flawed copies of a trace, their kinds as even as it allows; fewer, or
+            none, where it offers no more places. Each differs from it at one place and in what follows from it.
+        labels: what each kind of flaw costs.
+
+    Both raise InfrastructureError where they run programs and cannot.
+    """
+
+    traces: Callable[[Problem, random.Random], list[str]]
+    negatives: Callable[[Problem, str, random.Random, int], list[Flawed]]
+    labels: LabelTable
+
+
 class ReferenceStage(Protocol):
     """Gives a problem its good traces."""
 
     async def traces(self, problem: Problem) -> list[str]:
-        """One or more good traces.
-
-        Raises:
-            Refused: the problem has none.
-            InfrastructureError: a model or the verifier failed.
-        """
+        """One or more good traces. Raises Refused where the problem has none, and InfrastructureError."""
 
 
 class PerturbStage(Protocol):
     """Gives a problem its flawed traces."""
 
     async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
-        """Flawed copies of the good traces, and how many attempts were thrown away for which reason.
-
-        Raises:
-            InfrastructureError: a model failed.
-        """
+        """Flawed copies of the good traces, and how many attempts were thrown away for which reason. Raises
+        InfrastructureError."""
 
 
 class JudgeStage(Protocol):
     """Gives traces their rubrics."""
 
     async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
-        """One rubric for each trace, in order; None where the judge's reply was of no use.
-
-        Raises:
-            InfrastructureError: a model failed.
-        """
+        """One rubric for each trace, in order; None where the judge's reply was of no use. Raises
+        InfrastructureError."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.rubric_records import MAX_LABEL, RubricRecord, RubricTrace
-from tracelift_ray.types import Task, rubric_dimensions
+from tracelift_ray.tasks.table import task_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TaskFigures:
     flawed_chars: tuple[int, int, int]
 
 
-def task_figures(groups: Sequence[RubricRecord], task: Task) -> TaskFigures | None:
+def task_figures(groups: Sequence[RubricRecord], task: str) -> TaskFigures | None:
     """The figures of one task; None where no group is of it."""
     own = [group for group in groups if group.task == task]
     if not own:
@@ -56,7 +56,7 @@ def task_figures(groups: Sequence[RubricRecord], task: Task) -> TaskFigures | No
     flawed = [trace for group in own for trace in group.negatives]
     labels = {
         name: (_histogram(good, column), _histogram(flawed, column))
-        for column, name in enumerate(rubric_dimensions(task))
+        for column, name in enumerate(task_of(task).dimensions)
     }
     wins: dict[str, list[float]] = {}
     for group in own:

@@ -22,12 +22,8 @@ from tracelift_ray.types import DataError
 class ItemStore:
     """The items of one stage in one file; only where they are is held in memory.
 
-    Args:
-        path: the file; made with its folder where it does not exist.
-        settings: all that the stage's output depends on beside its input.
-
-    Raises:
-        DataError: another build writes to the file, or a line of it is no item.
+    ``settings`` is all that the stage's output depends on beside its input. Raises DataError where another build writes
+    to the file, or a line of it is no item.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -85,7 +81,7 @@ class ItemStore:
                 places[item["key"]] = (self._end, len(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
-                    f"{self._path}:{number}: is no item of a build; delete the file to start anew"
+                    f"{self._path}:{number}: is no item of a build; delete the file to start again"
                 ) from error
             self._end += len(line)
         self._file.truncate(self._end)

@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from tracelift_ray.types import CODE_DIMENSIONS, DERIVED_WEIGHT, MATH_DIMENSIONS, DataError
+from tracelift_ray.tasks.table import TASKS
+from tracelift_ray.types import DERIVED_WEIGHT, DataError
 
 ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
 NUM_DIMENSIONS = 5
 TRACE_ONLY = "trace"  # the value of rm_input
-_KNOWN_DIMENSIONS = {*MATH_DIMENSIONS, *CODE_DIMENSIONS}
+_KNOWN_DIMENSIONS = {name for task in TASKS.values() for name in task.dimensions}
 _WEIGHT_TOLERANCE = 1e-4
 
 

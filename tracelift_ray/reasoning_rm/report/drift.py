@@ -17,7 +17,7 @@ from typing import Any
 
 from tracelift_ray.reasoning_rm.training.measures import centred, correlation, rank_correlation
 from tracelift_ray.tracking.jsonl import read_records
-from tracelift_ray.types import DataError, Problem, Task
+from tracelift_ray.types import DataError, Problem
 
 #: A change counts where it is larger than this many standard errors.
 _SURE = 2.0
@@ -176,7 +176,7 @@ def _trace(record: Mapping[str, Any]) -> RunTrace | None:
     verdicts = [*record["verdicts"], *([record["fresh"]] if record["fresh"] else [])]
     if record["masked"] or record["rubric"] is None or record["reasoning"] is None or not verdicts:
         return None
-    task: Task = record["task"]
+    task: str = record["task"]
     problem = Problem(record["problem"], task, record["statement"], record["task_type"])
     success = statistics.fmean(verdict["outcome"] == "passed" for verdict in verdicts)
     score = record["rubric"]["score"]

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from tracelift_ray.config.schema import JudgeConfig
-from tracelift_ray.engines.base import build_engine
+from tracelift_ray.engines.kinds import build_engine, needs_tokenizer
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
@@ -31,11 +31,11 @@ class JudgeScorer:
     def __init__(self, config: JudgeConfig, seed: int = 0) -> None:
         self._config = config
         self._seed = seed
-        self._engine = build_engine(config.engine, config.model, trainable=False, remote=config.remote, seed=seed)
+        self._engine = build_engine(config.engine, config.model, remote=config.remote, seed=seed)
 
     async def start(self) -> None:
         """Load the model, or see that the server has it."""
-        self._render = await asyncio.to_thread(_renderer, self._config)
+        self._render = await asyncio.to_thread(request_renderer, self._config)
         await self._engine.start()
 
     async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
@@ -83,8 +83,8 @@ class JudgeScorer:
         return completion.text
 
 
-def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
+def request_renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
     """How requests become prompts; a chat server applies its own template and needs no tokenizer here."""
-    if config.engine.kind == "openai" and config.remote.api == "chat":
+    if not needs_tokenizer(config.engine, config.remote):
         return lambda text: Prompt((), text, (("user", text),))
     return PromptRenderer(load_tokenizer(config.model), config.prompt).request

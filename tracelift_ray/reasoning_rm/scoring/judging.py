@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracelift_ray.data.rubric_records import MAX_LABEL, RubricLabels
-from tracelift_ray.types import Problem, Task, rubric_dimensions
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import Problem
 
 MAX_SCORE = 10
 TOTAL = "total"
 #: What each dimension asks, in the order of ``types.rubric_dimensions``.
-_QUESTIONS: dict[Task, tuple[str, ...]] = {
+_QUESTIONS: dict[str, tuple[str, ...]] = {
     "math": (
         "does the reasoning read the problem right: its quantities, its conditions, what is asked?",
         "would the chosen steps, carried out correctly, lead to what is asked, with none missing and none beside it?",
@@ -63,7 +64,7 @@ class Judgement:
 
 def judge_prompt(problem: Problem, reasoning: str) -> str:
     """The request to judge one trace; the reply is for ``parse_judgement``."""
-    names = rubric_dimensions(problem.task)
+    names = task_of(problem.task).dimensions
     asked = "\n".join(f"- {name}: {asks}" for name, asks in zip(names, _QUESTIONS[problem.task], strict=True))
     subject = "a math problem" if problem.task == "math" else "a programming task"
     solver = "final answer" if problem.task == "math" else "program"
@@ -80,7 +81,7 @@ def judge_prompt(problem: Problem, reasoning: str) -> str:
     )
 
 
-def repair_prompt(reply: str, error: JudgementError, task: Task) -> str:
+def repair_prompt(reply: str, error: JudgementError, task: str) -> str:
     """The request to write an unreadable reply again, in the form that was asked for."""
     return (
         f"This reply cannot be read: {error}.\n\n<reply>\n{_quoted(reply.strip()[:2000])}\n</reply>\n\n"
@@ -88,7 +89,7 @@ def repair_prompt(reply: str, error: JudgementError, task: Task) -> str:
     )
 
 
-def parse_judgement(text: str, task: Task) -> Judgement:
+def parse_judgement(text: str, task: str) -> Judgement:
     """Read a judge's reply: one JSON object with exactly the task's dimensions and ``total``, each 0..10.
 
     White space and one code fence around the object are allowed, and nothing else.
@@ -99,7 +100,7 @@ def parse_judgement(text: str, task: Task) -> Judgement:
     stripped = text.strip()
     fenced = _FENCE.match(stripped)
     values = _one_object(fenced.group(1) if fenced else stripped)
-    wanted = (*rubric_dimensions(task), TOTAL)
+    wanted = (*task_of(task).dimensions, TOTAL)
     unknown = [name for name in values if name not in wanted]
     if unknown:
         raise JudgementError(f"unknown key {unknown[0]!r:.60}; the keys are {', '.join(wanted)}")
@@ -107,8 +108,8 @@ def parse_judgement(text: str, task: Task) -> Judgement:
     return Judgement(tuple(scores), total)
 
 
-def _format_request(task: Task) -> str:
-    shape = ", ".join(f'"{name}": N' for name in (*rubric_dimensions(task), TOTAL))
+def _format_request(task: str) -> str:
+    shape = ", ".join(f'"{name}": N' for name in (*task_of(task).dimensions, TOTAL))
     return f"Reply with one JSON object and nothing else: {{{shape}}}"
 
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from tracelift_ray.reasoning_rm.model.inputs import render_tests
-from tracelift_ray.types import CodeTests, Problem, RubricScore, Task, rubric_dimensions
+from tracelift_ray.tasks.table import TASKS, task_of
+from tracelift_ray.types import CodeTests, Problem, RubricScore
 
 ANSWER_KEYS = ("scores", "results", "outputs", "data")
 SCORE_KEYS = ("total_score", "score", "reward", "total", "value")
@@ -79,7 +80,7 @@ def _written(problem: Problem, reasoning: str, send_tests: bool) -> dict[str, st
     return item
 
 
-def read_request(body: bytes, max_items: int, task: Task) -> ScoringRequest:
+def read_request(body: bytes, max_items: int, task: str) -> ScoringRequest:
     """The request in a body.
 
     Args:
@@ -127,7 +128,7 @@ def _count(values: Mapping[str, Any], key: str) -> int | None:
     return value
 
 
-def _item(item: Any, index: int, task: Task) -> tuple[Problem, str]:
+def _item(item: Any, index: int, task: str) -> tuple[Problem, str]:
     where = f"items[{index}]"
     if not isinstance(item, dict):
         raise UnreadableRequest(422, f"{where} must be an object with problem and reasoning")
@@ -136,10 +137,9 @@ def _item(item: Any, index: int, task: Task) -> tuple[Problem, str]:
     for key in ("problem", "reasoning"):
         if texts[key] is None:
             raise UnreadableRequest(422, f"{where}.{key} is missing")
-    names: tuple[Task, ...] = get_args(Task)
-    name = next((each for each in names if each == (texts["task_name"] or task)), None)
-    if name is None:
-        raise UnreadableRequest(422, f"{where}.task_name must be {' or '.join(names)}")
+    name = texts["task_name"] or task
+    if name not in TASKS:
+        raise UnreadableRequest(422, f"{where}.task_name must be {' or '.join(TASKS)}")
     # One assert that is the whole text is rendered as that text.
     tests = CodeTests("function", asserts=(texts["tests"],)) if texts["tests"] else None
     task_type = name if texts["task_type"] is None else texts["task_type"]
@@ -159,7 +159,7 @@ def write_answer(request: ScoringRequest, scores: Sequence[RubricScore]) -> dict
     answer: dict[str, Any] = {"scores": [score.score for score in scores]}
     if request.dimensions:
         answer["dimensions"] = [
-            dict(zip(rubric_dimensions(problem.task), score.labels, strict=True))
+            dict(zip(task_of(problem.task).dimensions, score.labels, strict=True))
             for (problem, _), score in zip(request.items, scores, strict=True)
         ]
         answer["totals"] = [score.total for score in scores]

@@ -17,7 +17,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tracelift_ray.reasoning_rm.service.protocol import ScoringRequest, UnreadableRequest, read_request, write_answer
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore, Task
+from tracelift_ray.types import InfrastructureError, Problem, RubricScore
 
 KIB = 1024
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -44,7 +44,7 @@ class ServiceLimits:
         timeout_s: seconds for one request.
     """
 
-    task: Task
+    task: str
     max_body_kib: int
     max_items: int
     max_waiting: int

@@ -84,10 +84,7 @@ def whole_model(config: TrainRmConfig, names: tuple[str, ...], trained: Mapping[
 
 
 def make_optimizer(model: nn.Module, config: TrainRmConfig) -> torch.optim.AdamW:
-    """AdamW with ``lr`` for the backbone, ``head_lr`` for what is new, weight decay on matrices only.
-
-    Each group has its peak rate under ``peak_lr``.
-    """
+    """AdamW with ``lr`` for the backbone, ``head_lr`` for what is new, weight decay on matrices only."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in trained_tensors(model).items():
         groups.setdefault((name.startswith("model."), parameter.ndim > 1), []).append(parameter)
@@ -96,7 +93,6 @@ def make_optimizer(model: nn.Module, config: TrainRmConfig) -> torch.optim.AdamW
             {
                 "params": parameters,
                 "lr": config.lr if backbone else config.head_lr,
-                "peak_lr": config.lr if backbone else config.head_lr,
                 "weight_decay": config.weight_decay if matrix else 0.0,
             }
             for (backbone, matrix), parameters in groups.items()

@@ -14,7 +14,8 @@ from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace, load_ru
 from tracelift_ray.data.split import split_heldout
 from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
-from tracelift_ray.types import DataError, Problem, Task, rubric_dimensions
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import DataError, Problem
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ def split_groups(groups: Sequence[RubricRecord], fraction: float) -> tuple[list[
     return kept, [group for group in groups if group.problem.id in held]
 
 
-def dimension_names(tasks: set[Task]) -> tuple[str, ...]:
+def dimension_names(tasks: set[str]) -> tuple[str, ...]:
     """Names for the five heads; where a model is for both tasks, each head has both names, ``math|code``."""
-    columns = zip(*(rubric_dimensions(task) for task in sorted(tasks, reverse=True)), strict=True)
+    columns = zip(*(task_of(task).dimensions for task in sorted(tasks, reverse=True)), strict=True)
     return tuple("|".join(dict.fromkeys(names)) for names in columns)
 
 

@@ -18,7 +18,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import LearnerConfig
 from tracelift_ray.reasoning_rm.model.batching import budget_batches
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes, good_marks
 from tracelift_ray.reasoning_rm.training.adapters import add_adapters, make_optimizer, new_model, trained_tensors
@@ -27,13 +26,13 @@ from tracelift_ray.reasoning_rm.training.losses import RubricTargets, prefix_los
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
 from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, scored_traces
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
+from tracelift_ray.training.engine import EngineSettings, TrainingEngine, collective_of
 from tracelift_ray.training.export import named_tensors
+from tracelift_ray.training.generators import seed_generators
 from tracelift_ray.training.packing import plan_micro_batches
-from tracelift_ray.training.ranks import RankPlace, clipped_by_deepspeed, deepspeed_config, join
-from tracelift_ray.training.state import generator_states, restore_generators, seed_generators
+from tracelift_ray.training.ranks import RankPlace
 
 LOSS_TERMS = ("classification", "regression", "ranking", "negative_ranking", "prefix", "loss")
-_TAG = "state"
 _BUCKET_MIB = 256
 
 
@@ -65,10 +64,8 @@ class RmRank:
         self._config = config
         self._names = names
         self._pad_id = pad_id
-        self._settings = engine_settings(config)
-        cuda = self._settings.collective == "nccl"
-        self._device = torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
-        self._engine: Any = None
+        self._engine = TrainingEngine(engine_settings(config), place)
+        self._device = self._engine.device
 
     def start(self) -> None:
         """Join the other ranks and load the model.
@@ -79,9 +76,7 @@ class RmRank:
             ConfigError: the backbone does not fit the settings.
         """
         config = self._config
-        join(self.place, self._settings)
-        import deepspeed
-
+        self._engine.join()
         seed_generators(config.seed)
         model: Any = new_model(config, self._names)
         if config.share_prefixes:
@@ -94,21 +89,12 @@ class RmRank:
             model.add_good_head()
         if config.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self._engine = deepspeed.initialize(
-            model=model,
-            optimizer=make_optimizer(model, config),
-            config=_deepspeed_settings(config, self._settings),
-            dist_init_required=False,
-        )[0]
+        self._engine.begin(model, make_optimizer(model, config))
         seed_generators(config.seed + self.place.rank)
 
     def close(self) -> None:
         """Let go of the model and leave the group. Safe at any time."""
-        if self._engine is not None:
-            self._engine.destroy()
-            self._engine = None
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        self._engine.close()
 
     def step(self, batch: Sequence[Sequence[EncodedTrace]], rate_share: float) -> dict[str, float]:
         """One optimizer step on whole groups, each with its positive first; returns the terms of the loss and the norm.
@@ -118,30 +104,31 @@ class RmRank:
         Raises:
             ConfigError: the gradient is no number any more.
         """
-        self._engine.train()
+        self._engine.model.train()
         groups = [prepare(traces, self._config.share_prefixes) for traces in batch]
         plan = plan_micro_batches(
             [group.tokens for group in groups], self.place.world_size, self._config.micro_batch_tokens
         ).ranks[self.place.rank]
         counts = _Counts.of(groups)
         sums = torch.zeros(len(LOSS_TERMS), device=self._device)
-        for number, indices in enumerate(plan):
-            self._engine.set_gradient_accumulation_boundary(number == len(plan) - 1)
-            # A rank without groups of its own takes part with a loss of nothing, since ZeRO's collectives need it.
+
+        def loss(indices: Sequence[int]) -> Tensor:
+            # A rank without groups takes part with a loss of nothing, since ZeRO's collectives need it.
             chosen = [groups[i] for i in indices] or groups[:1]
             terms = self._terms(chosen, counts) * (1.0 if indices else 0.0)
-            # DeepSpeed averages gradients over ranks; the loss is a sum over them.
-            self._engine.backward(terms[-1] * self.place.world_size)
-            sums += terms.detach()
+            sums.add_(terms.detach())
+            return terms[-1]
+
+        self._engine.accumulate(plan, loss)
         dist.all_reduce(sums)
-        norm = self._apply_gradient(rate_share)
+        norm = self._engine.step(lambda peak: peak * rate_share)
         if not math.isfinite(norm):
             raise ConfigError("lr", self._config.lr, "gives a gradient that is not a number; lower lr or head_lr")
         return {**dict(zip(LOSS_TERMS, sums.tolist(), strict=True)), "grad_norm": norm}
 
     def score(self, groups: Sequence[Sequence[EncodedTrace]]) -> list[list[ScoredTrace]]:
         """What the model says of every trace of every group, without dropout; the ranks share the work."""
-        self._engine.eval()
+        self._engine.model.eval()
         prepared = [prepare(traces, self._config.share_prefixes) for traces in groups]
         rank, world = self.place.rank, self.place.world_size
         batches = list(budget_batches([group.tokens for group in prepared], self._config.eval_batch_tokens))
@@ -166,15 +153,11 @@ class RmRank:
 
     def save_state(self, directory: Path) -> None:
         """Save what ``load_state`` needs: trained weights, optimizer, and every rank's generators."""
-        self._engine.save_checkpoint(str(directory), tag=_TAG, exclude_frozen_parameters=True)
-        torch.save(generator_states(), directory / f"rng-{self.place.rank}.pt")
-        dist.barrier()
+        self._engine.save(directory)
 
     def load_state(self, directory: Path) -> None:
         """Go on from ``save_state``, on as many ranks."""
-        self._engine.load_checkpoint(str(directory), tag=_TAG, load_module_strict=False, load_lr_scheduler_states=False)
-        rng = torch.load(directory / f"rng-{self.place.rank}.pt", weights_only=False)  # our own file
-        restore_generators(rng)
+        self._engine.restore(directory)
 
     def _terms(self, groups: Sequence[PreparedGroup], counts: _Counts) -> Tensor:
         """The terms of the loss of some groups, in the order of ``LOSS_TERMS``, with gradient."""
@@ -185,7 +168,7 @@ class RmRank:
             tuple(len(group.traces) for group in groups),
         )
         weights = self._config.loss
-        output = forward(self._engine, groups, self._pad_id, self._device)
+        output = forward(self._engine.model, groups, self._pad_id, self._device)
         terms = rubric_loss(output, targets, weights, num_traces=counts.traces, num_groups=counts.groups)
         prefix = terms.total.new_zeros(())
         if output.good_logits is not None:
@@ -194,54 +177,25 @@ class RmRank:
         parts = [terms.classification, terms.regression, terms.ranking, terms.negative_ranking, prefix]
         return torch.stack([*parts, terms.total + weights.prefix * prefix])
 
-    def _apply_gradient(self, rate_share: float) -> float:
-        """Clip, step and clear; returns the norm of the gradient before clipping."""
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * rate_share
-        norm: Any = None
-        if not clipped_by_deepspeed(self._settings):
-            trained = trained_tensors(self._engine.module).values()
-            norm = torch.nn.utils.clip_grad_norm_(trained, self._config.grad_clip)
-        self._engine.step()
-        return float(self._engine.get_global_grad_norm() if norm is None else norm)
-
     @torch.no_grad()
     def _scored(self, groups: Sequence[PreparedGroup], positions: Sequence[int]) -> dict[int, list[ScoredTrace]]:
         chosen = [groups[position] for position in positions]
-        rows = iter(scored_traces(chosen, forward(self._engine, chosen, self._pad_id, self._device)))
+        rows = iter(scored_traces(chosen, forward(self._engine.model, chosen, self._pad_id, self._device)))
         return {p: [next(rows) for _ in group.traces] for p, group in zip(positions, chosen, strict=True)}
 
 
-def engine_settings(config: TrainRmConfig) -> LearnerConfig:
-    """The same settings in the words of the policy's learner, whose ranks and DeepSpeed configuration serve here."""
-    cuda = torch.cuda.is_available() if config.device == "auto" else config.device == "cuda"
-    return LearnerConfig(
-        num_workers=config.ranks.workers,
-        cpus_per_worker=1.0,
-        gpus_per_worker=1.0 if cuda else 0.0,
-        collective="nccl" if cuda else "gloo",
+def engine_settings(config: TrainRmConfig) -> EngineSettings:
+    """What the configuration says of the ranks. In bfloat16 weights and gradients stay in float32."""
+    return EngineSettings(
+        owner="ranks",
+        collective=collective_of(config.device),
         zero_stage=config.ranks.zero_stage,
-        dtype="float32",  # of the trained weights
-        lr=config.lr,
-        betas=(0.9, 0.999),
-        weight_decay=config.weight_decay,
-        schedule="cosine",
-        warmup_steps=config.warmup_steps,
+        dtype="float32",
         grad_clip=config.grad_clip,
-        micro_batch_tokens=config.micro_batch_tokens,
-        layout="padded",
-        gradient_checkpointing=config.gradient_checkpointing,
-        update_deadline_s=config.ranks.deadline_s,
         startup_s=config.ranks.startup_s,
-        save_every=config.save_every,
-        keep_checkpoints=1,
+        deadline_s=config.ranks.deadline_s,
+        autocast=config.dtype == "bfloat16",
     )
-
-
-def _deepspeed_settings(config: TrainRmConfig, settings: LearnerConfig) -> dict[str, Any]:
-    """DeepSpeed's configuration. In bfloat16 it runs torch's autocast, and leaves weights and gradients as they are."""
-    autocast = {"enabled": config.dtype == "bfloat16", "dtype": "bfloat16", "lower_precision_safe_modules": []}
-    return {**deepspeed_config(settings), "torch_autocast": autocast}
 
 
 def _halve_frozen(model: torch.nn.Module) -> None:

@@ -27,11 +27,10 @@ from tracelift_ray.reasoning_rm.training.finish import TrainingResult, finish, t
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, measure
 from tracelift_ray.reasoning_rm.training.passes import scored_groups
 from tracelift_ray.reasoning_rm.training.rank import RmRank
-from tracelift_ray.reasoning_rm.training.ranks import run_ranks
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import Progress, TrainingLog, WorkDirectory, best_weights, progress_of
 from tracelift_ray.training.checkpoint import Checkpoint
-from tracelift_ray.training.ranks import RankPlace
+from tracelift_ray.training.ranks import RankPlace, run_ranks
 from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.types import DataError
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import Outcome
-from tracelift_ray.verification.comparison import OutputRule
 from tracelift_ray.verification.sandbox import errors
 from tracelift_ray.verification.sandbox.inside.program import OUT_OF_MEMORY
 from tracelift_ray.verification.sandbox.slot import Ending, ProcessEnd

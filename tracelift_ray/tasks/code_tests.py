@@ -10,15 +10,45 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
-from tracelift_ray.data.fields import as_text, exact_text, items, mapping, optional_text
-from tracelift_ray.data.jsonl import RecordError
+from tracelift_ray.records import RecordError, as_text, exact_text, items, mapping, optional_text
 from tracelift_ray.types import CodeTests
-from tracelift_ray.verification.comparison import OutputRule
 
 _RULE_KEYS = ("exact", "abs_tol", "rel_tol")
 _KEYS = {"stdio": {"inputs", "outputs", *_RULE_KEYS}, "function": {"asserts", "setup", "entry_point"}}
+
+
+@dataclass(frozen=True)
+class OutputRule:
+    """How two outputs are compared.
+
+    Attributes:
+        exact: the same characters, where CR LF counts as LF and the line break at the end of the text does not count.
+            Otherwise the same tokens between ASCII white space.
+        abs_tol, rel_tol: two tokens that are both numbers are also the same where they differ by no more than
+            ``abs_tol`` or ``rel_tol`` times the expected one. Not with ``exact``.
+
+    Raises:
+        ValueError: a tolerance is negative, not finite, or given together with ``exact``.
+    """
+
+    exact: bool = False
+    abs_tol: float | None = None
+    rel_tol: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("abs_tol", self.abs_tol), ("rel_tol", self.rel_tol)):
+            if value is not None and not 0.0 <= value < float("inf"):
+                raise ValueError(f"{name}={value}: must be 0 or more, and finite")
+            if value is not None and self.exact:
+                raise ValueError(f"{name}={value}: outputs that must be exact have no tolerance")
+
+    @classmethod
+    def of(cls, tests: CodeTests) -> OutputRule:
+        """The rule that a problem's tests state."""
+        return cls(tests.exact, tests.abs_tol, tests.rel_tol)
 
 
 def read_tests(value: Any, field: str) -> CodeTests:

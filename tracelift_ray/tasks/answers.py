@@ -1,11 +1,7 @@
-"""Reads the artifact, a final answer or a program, out of an executor's completion.
+"""Reads the final answer out of a math completion, and finds every answer that a text states outright.
 
-Math: what follows ``####``, else a stated answer ("the answer is"), else the last box, else the last number. Code: the
-first fenced block, else the text from the first line that is not a remark up to a closing remark. What a rambling model
-writes after a problem of its own making ("Problem:") is not read. All of it takes time linear in the text.
-
-A change of these rules changes what a completion is worth: ``EXTRACTION_VERSION`` then counts up, so that baselines
-cached under other rules are not used.
+What follows ``####``, else a stated answer ("the answer is"), else the last box, else the last number. What a rambling
+model writes after a problem of its own making ("Problem:") is not read. All of it takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -14,9 +10,6 @@ import re
 from collections.abc import Iterator
 
 from tracelift_ray.tasks.numbers import SIGNED_NUMBER_IN_TEXT, plain_number
-from tracelift_ray.types import Artifact, Completion, Problem
-
-EXTRACTION_VERSION = "1"
 
 #: A new problem of the model's own making.
 _NEXT_PROBLEM = re.compile(r"\n[ \t]*(?:\*\*)?(?:Problem|Question|Q|Task|Instruction)\b[^\n:]{0,12}:")
@@ -32,20 +25,6 @@ _BOX_OPENING = re.compile(r"\\f?boxed\s*\{")
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}\b")
 #: Longer answers are cut; no answer that a reference could equal is as long.
 MAX_ANSWER_CHARS = 2000
-
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+.-]*)[^\n`]*$", re.MULTILINE)
-_REMARK = re.compile(
-    r"(?:(?:This|The|Here|Here's|In|It|You|We|Let|Let's|Note|To|Now|Then|For|Explanation|Output|Input|Example|Answer|"
-    r"Sure|Certainly|Reasoning|Problem|Test|Tests|Usage|Time|Space|And|I|If|Please|Your|My)\b"
-    r"(?!\s*[=(.\[,+-])(?=[\s:,'*!.]).*|\[/?[A-Z]+\]|</?[A-Za-z]+>|\*\*.*|>{2,}.*|-{3,}|={3,}|\d+\.\s.*|[-*]\s.*)$"
-)
-
-
-def read_artifact(problem: Problem, completion: Completion) -> Artifact:
-    """The artifact in ``completion``; its content is None where there is none."""
-    text = completion.text
-    content = read_answer(text) if problem.task == "math" else read_program(text)
-    return Artifact(content, text)
 
 
 def read_answer(text: str) -> str | None:
@@ -143,38 +122,3 @@ def _last_number(text: str) -> str | None:
 def _tidy(answer: str) -> str:
     """An answer without closing punctuation and emphasis."""
     return answer.strip().strip("*`_ \t").rstrip(" .;:!,").strip("*`_ \t")
-
-
-def read_program(text: str) -> str | None:
-    """The program in a code completion, or None where there is none."""
-    fences = list(_FENCE.finditer(text))
-    if fences:
-        first = fences[0]
-        if len(fences) == 1 and not first[1] and not text[first.end() :].strip():
-            # One bare fence with nothing behind it closes a block that the prompt opened.
-            return _program(text[: first.start()].split("\n"))
-        end = fences[1].start() if len(fences) > 1 else len(text)
-        return _block(text[first.end() : end])
-    return _program(text.split("\n"))
-
-
-def _block(text: str) -> str | None:
-    """Code without blank lines around it; None where nothing is left."""
-    program = text.strip("\r\n").rstrip()
-    return program if program.strip() else None
-
-
-def _program(lines: list[str]) -> str | None:
-    """Lines from the first that is not a remark up to the next remark."""
-    start = 0
-    while start < len(lines) and (not lines[start].strip() or _is_remark(lines[start])):
-        start += 1
-    end = start
-    while end < len(lines) and not _is_remark(lines[end]):
-        end += 1
-    return _block("\n".join(lines[start:end]))
-
-
-def _is_remark(line: str) -> bool:
-    """Whether a line is prose or markup. Indented lines never are: they belong to a block of code."""
-    return bool(line) and not line[0].isspace() and _REMARK.match(line.rstrip()) is not None

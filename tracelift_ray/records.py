@@ -9,9 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tracelift_ray.data.jsonl import Record, RecordError
-
+Record = Mapping[str, Any]
 _MAX_ID_CHARS = 200
+
+
+class RecordError(ValueError):
+    """One record breaks one rule. The loader adds file and line.
+
+    Args:
+        kind: a short name that faults are counted by, such as ``no_tests``.
+        field: the field at fault (dotted and indexed within the record), or ``record`` for all of it.
+        rule: what would be right.
+        value: the offending value, where showing it helps.
+    """
+
+    def __init__(self, kind: str, field: str, rule: str, value: object = None) -> None:
+        super().__init__(kind, field, rule, value)
+        self.kind = kind
+        self.field = field
+        self.rule = rule
+        self.value = value
 
 
 def required_text(record: Record, name: str, *, where: str = "") -> str:

@@ -1,7 +1,7 @@
-"""What runs inside vLLM's worker processes: our weight-transfer backends, and the checksum of what arrived.
+"""What runs inside vLLM's worker processes: the receivers of weights, and the checksum of what arrived.
 
 vLLM imports this module in every worker because ``worker_extension_cls`` names ``WeightUpdates``; importing it
-registers the backends. Weights are loaded only through ``self.model.load_weights``, and what passes there is what the
+registers the receivers. Weights are loaded only through ``self.model.load_weights``, and what passes there is what the
 checksum is taken of. An update that does not end with the sender's checksum raises, and the engine is then not served
 from any more.
 """
@@ -9,7 +9,7 @@ from any more.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,22 +25,15 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine, IPCWeightTransferUpdateInfo
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferEngine, NCCLWeightTransferUpdateInfo
 
-from tracelift_ray.transfer.manifest import (
-    CHECKSUM_NAME,
-    DeviceChecksum,
-    SharedMemoryReader,
-    TensorSpec,
-    WeightManifest,
-    hex_checksum,
-)
+from tracelift_ray.transfer.checksums import CHECKSUM_NAME, DeviceChecksum, hex_checksum
+from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.types import InfrastructureError
 
 if TYPE_CHECKING:
     from torch import nn
 
 COMPONENT = "planner engine worker"
-#: Names under which vLLM knows our backends.
-REGISTERED = {backend: f"tracelift_{backend}" for backend in ("shared_memory", "nccl", "ipc")}
 
 
 def manifest_fields(manifest: WeightManifest) -> dict[str, Any]:
@@ -51,6 +44,7 @@ def manifest_fields(manifest: WeightManifest) -> dict[str, Any]:
         "tensors": [[spec.name, list(spec.shape), spec.dtype] for spec in manifest.tensors],
         "location": manifest.location,
         "bucket_mib": manifest.bucket_mib,
+        "simultaneous": manifest.simultaneous,
         "deadline_s": manifest.deadline_s,
     }
 
@@ -69,12 +63,13 @@ class ManifestUpdateInfo(WeightTransferUpdateInfo):
     tensors: list[list[Any]]
     location: str
     bucket_mib: int
+    simultaneous: bool
     deadline_s: float
 
     def manifest(self) -> WeightManifest:
         specs = tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in self.tensors)
         return WeightManifest(
-            self.version, self.backend, specs, self.location, self.bucket_mib, self.backend != "ipc", self.deadline_s
+            self.version, self.backend, specs, self.location, self.bucket_mib, self.simultaneous, self.deadline_s
         )
 
 
@@ -121,8 +116,8 @@ class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo
 def update_tied_layers(model: nn.Module) -> None:
     """Let layers on CPU that share another layer's weight multiply by its new values.
 
-    The CPU build multiplies by a packed copy of the weight. A layerwise reload packs anew only the layers that weights
-    were loaded into, so a tied output layer would go on with the packed copy of the old embedding.
+    The CPU build multiplies by a packed copy of the weight. A layerwise reload packs again only the layers that
+    received weights, so a tied output layer would go on with the packed copy of the old embedding.
     """
     owners: dict[int, nn.Module] = {}
     for layer in model.modules():
@@ -226,16 +221,59 @@ class WeightUpdates:
         return self.weight_transfer_engine.checksum
 
 
-def register() -> None:
-    """Make the backends known to vLLM in this process; does nothing the second time."""
-    engines: dict[str, Any] = {
-        "shared_memory": SharedMemoryWeightTransferEngine,
-        "nccl": CheckedNcclEngine,
-        "ipc": CheckedIpcEngine,
+def _no_rendezvous(manifest: WeightManifest) -> dict[str, Any] | None:
+    return None
+
+
+def _unpacked(manifest: WeightManifest) -> dict[str, Any]:
+    return {"packed": False}
+
+
+def nccl_group(manifest: WeightManifest) -> dict[str, Any]:
+    """vLLM's init info for joining the manifest's channel as its receiver."""
+    channel = manifest.channel
+    if channel is None:
+        raise ValueError("an nccl manifest without a channel")
+    return {
+        "master_address": channel.address,
+        "master_port": channel.port,
+        "rank_offset": 1 + manifest.receiver * channel.workers_per_receiver,
+        "world_size": channel.world_size,
+        "packed": True,
+        "packed_buffer_size_bytes": manifest.bucket_mib << 20,
     }
-    for backend, name in REGISTERED.items():
-        if name not in WeightTransferEngineFactory._registry:
-            WeightTransferEngineFactory.register_engine(name, engines[backend])
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """How vLLM receives weights by one transfer.
+
+    Attributes:
+        name: under which vLLM knows ``engine``.
+        engine: what runs in vLLM's workers.
+        init: the fields with which a version is prepared; None: nothing to prepare.
+        leaves: whether the engine leaves the sender's group after each version.
+    """
+
+    name: str
+    engine: type[WeightTransferEngine]
+    init: Callable[[WeightManifest], dict[str, Any] | None]
+    leaves: bool = False
+
+
+#: By name of the transfer.
+RECEIVERS: dict[str, Receiver] = {
+    "shared_memory": Receiver("tracelift_shared_memory", SharedMemoryWeightTransferEngine, _no_rendezvous),
+    "nccl": Receiver("tracelift_nccl", CheckedNcclEngine, nccl_group, leaves=True),
+    "ipc": Receiver("tracelift_ipc", CheckedIpcEngine, _unpacked),
+}
+
+
+def register() -> None:
+    """Make the receivers known to vLLM in this process; does nothing the second time."""
+    for receiver in RECEIVERS.values():
+        if receiver.name not in WeightTransferEngineFactory._registry:
+            WeightTransferEngineFactory.register_engine(receiver.name, receiver.engine)
 
 
 register()

@@ -1,0 +1,84 @@
+"""The table of engines, and the one factory. Nothing outside ``engines/`` compares or names a kind.
+
+A new engine is a module that declares an ``EngineKind``, and a line in the table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tracelift_ray.engines import openai_engine, transformers_engine, vllm_engine
+from tracelift_ray.engines.base import Engine, EngineKind
+
+if TYPE_CHECKING:
+    from tracelift_ray.config.schema import EngineConfig, ExecutorConfig, JudgeConfig, RemoteConfig
+
+ENGINES: dict[str, EngineKind] = {
+    "vllm": vllm_engine.KIND,
+    "transformers": transformers_engine.KIND,
+    "openai": openai_engine.KIND,
+}
+
+
+def engine_kind(config: EngineConfig) -> EngineKind:
+    """What the configured engine can do. Raises ValueError for a kind that does not exist."""
+    kind = ENGINES.get(config.kind)
+    if kind is None:
+        raise ValueError(f"unknown engine kind {config.kind!r}: use one of {', '.join(ENGINES)}")
+    return kind
+
+
+def is_remote(config: EngineConfig) -> bool:
+    """Whether the engine is a client of a server, configured by ``RemoteConfig``."""
+    return not engine_kind(config).local
+
+
+def needs_tokenizer(config: EngineConfig, remote: RemoteConfig) -> bool:
+    """Whether prompts are sent as token ids, so that the model's tokenizer is needed here."""
+    return not is_remote(config) or remote.api == "completions"
+
+
+def served_model(model: ExecutorConfig | JudgeConfig) -> str:
+    """What the model is called by whatever serves it: its directory, or its name on the server."""
+    return model.remote.model if is_remote(model.engine) else model.model
+
+
+def training_kinds() -> tuple[str, ...]:
+    """Names of the engines that can serve the policy that is trained."""
+    return tuple(name for name, kind in ENGINES.items() if kind.trains)
+
+
+def local_kinds() -> tuple[str, ...]:
+    """Names of the engines that load a model directory on this machine."""
+    return tuple(name for name, kind in ENGINES.items() if kind.local)
+
+
+def build_engine(
+    config: EngineConfig,
+    model: str,
+    *,
+    transfer: str | None = None,
+    remote: RemoteConfig | None = None,
+    seed: int = 0,
+) -> Engine:
+    """The configured engine, not started yet.
+
+    Args:
+        model: directory of a Hugging Face model; unused by an engine that is a client of a server.
+        transfer: how ``receive_weights`` will get new weights (a name in ``TRANSFERS``); None: the model is frozen.
+        remote: the server, for an engine that is a client of one.
+        seed: of requests without a seed, where the engine can be seeded.
+
+    Raises:
+        ValueError: an unknown kind, or something that the kind cannot do.
+    """
+    kind = engine_kind(config)
+    if transfer is not None and not kind.trains:
+        raise ValueError(f"an engine of kind {config.kind} cannot be trained: use {' or '.join(training_kinds())}")
+    if transfer is not None and transfer not in kind.transfers:
+        raise ValueError(
+            f"an engine of kind {config.kind} takes weights by {' or '.join(kind.transfers)}, not by {transfer!r}"
+        )
+    if not kind.local and remote is None:
+        raise ValueError(f"an engine of kind {config.kind} needs the configuration of its server (remote)")
+    return kind.build(config, model, transfer=transfer, remote=remote, seed=seed)

@@ -1,0 +1,178 @@
+"""The arms of the reward: what each asks for, what it pays, and its formula in words.
+
+An arm is an object in ``ARMS``, named by ``reward.arm``. It combines the parts of a task's ``RewardForm`` with the
+rubric score q, and says nothing about tasks. A new arm is a class here and a file in ``conf/reward/``; constants that
+it alone has are the fields of its ``Options``, given under ``reward.options``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tracelift_ray.config.schema import RewardConfig
+from tracelift_ray.reward.forms import RewardForm
+from tracelift_ray.reward.grounded import uplift
+from tracelift_ray.types import Baseline, Execution
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What the reward of one trace is made of, so that no sample and no score is asked for in vain.
+
+    Attributes:
+        with_trace: executor samples with the trace (K, or 0).
+        fresh: one more sample with the trace, apart from those.
+        baseline: executor samples without the trace, per group or per problem.
+        rubric: the reasoning RM's score.
+    """
+
+    with_trace: int
+    fresh: bool
+    baseline: int
+    rubric: bool
+
+    @property
+    def samples(self) -> int:
+        """Executor samples with the trace in all; they come from one request."""
+        return self.with_trace + int(self.fresh)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one trace: all that the arm requires, and perhaps more.
+
+    Attributes:
+        executions: the K samples with the trace.
+        fresh: the sample apart from the K, under ``e2e: fresh``.
+        baseline: the executor without the trace.
+        q: the reasoning RM's score of the trace, in [0, 1].
+    """
+
+    executions: Sequence[Execution]
+    fresh: Execution | None
+    baseline: Baseline | None
+    q: float | None
+
+
+@dataclass(frozen=True)
+class RewardResult:
+    """A trace's reward, and its uplift where the arm measures one."""
+
+    reward: float
+    uplift: float | None
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The constants of an arm that has none beside those that all arms share."""
+
+
+class Arm(ABC):
+    """One way to pay for a trace. ``Options`` is a frozen dataclass of numbers, annotated as in the schema."""
+
+    Options: ClassVar[type] = NoOptions
+
+    @abstractmethod
+    def requirements(self, config: RewardConfig) -> Requirements:
+        """What has to be measured."""
+
+    @abstractmethod
+    def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
+        """The reward of one well-formed trace; ``measured`` holds what ``requirements`` names."""
+
+    @abstractmethod
+    def formula(self, form: RewardForm, config: RewardConfig) -> str:
+        """The right side of ``R = …``, with the constants in force."""
+
+    @abstractmethod
+    def letters(self, form: RewardForm) -> tuple[str, ...]:
+        """The letters in ``formula``; as many for every form."""
+
+    def options(self, config: RewardConfig) -> Any:
+        """``reward.options`` as this arm's ``Options``.
+
+        Raises:
+            ConfigError: a constant that the arm does not have, lacks, or that is out of range.
+        """
+        from tracelift_ray.config.load import to_dataclass
+
+        return to_dataclass(self.Options, config.options, key="reward.options")
+
+
+class Grounded(Arm):
+    """Execution, and the uplift as far as the rubric trusts the trace; without ``rubric`` q is 1."""
+
+    def __init__(self, *, rubric: bool) -> None:
+        self.rubric = rubric
+
+    def requirements(self, config: RewardConfig) -> Requirements:
+        baseline = config.num_samples if config.baseline == "per_group" else config.cached_samples
+        return Requirements(config.num_samples, config.e2e == "fresh", baseline, self.rubric)
+
+    def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
+        assert measured.baseline is not None
+        q = measured.q if self.rubric and measured.q is not None else 1.0
+        executed = form.executed(_paid_executions(measured, config), config)
+        reward = form.combine(executed, q, measured.executions, measured.baseline, config)
+        return RewardResult(reward, uplift(measured.executions, measured.baseline))
+
+    def formula(self, form: RewardForm, config: RewardConfig) -> str:
+        return form.formula(config, self.rubric)
+
+    def letters(self, form: RewardForm) -> tuple[str, ...]:
+        return (*form.letters, "q") if self.rubric else form.letters
+
+
+class ExecutionOnly(Arm):
+    """The executor's result with the trace, and nothing else: no baseline, no reasoning RM."""
+
+    def requirements(self, config: RewardConfig) -> Requirements:
+        fresh = config.e2e == "fresh"
+        return Requirements(0 if fresh else config.num_samples, fresh, 0, rubric=False)
+
+    def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
+        return RewardResult(form.executed(_paid_executions(measured, config), config), None)
+
+    def formula(self, form: RewardForm, config: RewardConfig) -> str:
+        return form.letters[0]
+
+    def letters(self, form: RewardForm) -> tuple[str, ...]:
+        return form.letters[:1]
+
+
+class RubricOnly(Arm):
+    """The reasoning RM's score alone; the executor does not run."""
+
+    def requirements(self, config: RewardConfig) -> Requirements:
+        return Requirements(0, False, 0, rubric=True)
+
+    def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
+        assert measured.q is not None
+        return RewardResult(measured.q, None)
+
+    def formula(self, form: RewardForm, config: RewardConfig) -> str:
+        return "q"
+
+    def letters(self, form: RewardForm) -> tuple[str, ...]:
+        return ("q",)
+
+
+ARMS: dict[str, Arm] = {
+    "tracelift": Grounded(rubric=True),
+    "exec_only": ExecutionOnly(),
+    "rm_only": RubricOnly(),
+    "uplift_only": Grounded(rubric=False),
+}
+
+
+def requirements(config: RewardConfig) -> Requirements:
+    """What ``config.arm`` has to be given for one trace."""
+    return ARMS[config.arm].requirements(config)
+
+
+def _paid_executions(measured: Measured, config: RewardConfig) -> Sequence[Execution]:
+    """The samples that the execution part is measured on: the fresh one, or the K."""
+    return [measured.fresh] if config.e2e == "fresh" and measured.fresh is not None else measured.executions

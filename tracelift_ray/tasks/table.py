@@ -1,0 +1,23 @@
+"""The tasks that there are, by name. A new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from tracelift_ray.tasks.base import Task
+from tracelift_ray.tasks.code import CodeTask
+from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.types import DataError
+
+TASKS: dict[str, Task] = {task.name: task for task in (MathTask(), CodeTask())}
+
+
+def task_of(name: str) -> Task:
+    """The task called ``name``. Raises DataError where there is none."""
+    task = TASKS.get(name)
+    if task is None:
+        raise DataError(f"task {name!r}: there is no such task; there are {', '.join(TASKS)}")
+    return task
+
+
+def extraction_versions() -> str:
+    """The versions of all rules that read artifacts, as one text that changes with any of them."""
+    return " ".join(sorted({task.extraction_version for task in TASKS.values()}))

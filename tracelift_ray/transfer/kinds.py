@@ -1,0 +1,72 @@
+"""The table of weight transfers: what each needs, and the factory of senders. Light to import.
+
+The receiving ends are ``shared_memory_reader`` and, inside vLLM's workers, ``vllm_receivers``. An engine declares by
+which transfers it can take weights (``engines.base.EngineKind.transfers``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracelift_ray.transfer.senders import SenderSettings, WeightSender
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a weight transfer needs.
+
+    Attributes:
+        sender: makes the sender of one learner rank. Imports what it needs when it is called.
+        gpus: learner and planner engines both have GPUs.
+        one_machine: rank 0 of the learner and all planner engines are on one machine.
+        shared_gpus: each planner engine has its GPUs in common with learner ranks.
+        every_rank: every learner rank sends, not rank 0 alone.
+    """
+
+    sender: Callable[[SenderSettings], WeightSender]
+    gpus: bool = False
+    one_machine: bool = False
+    shared_gpus: bool = False
+    every_rank: bool = False
+
+
+def _shared_memory(settings: SenderSettings) -> WeightSender:
+    from tracelift_ray.transfer.shared_memory_sender import SharedMemorySender
+
+    return SharedMemorySender(settings)
+
+
+def _nccl(settings: SenderSettings) -> WeightSender:
+    from tracelift_ray.transfer.gpu_senders import NcclSender
+
+    return NcclSender(settings)
+
+
+def _ipc(settings: SenderSettings) -> WeightSender:
+    from tracelift_ray.transfer.gpu_senders import IpcSender
+
+    return IpcSender(settings)
+
+
+TRANSFERS: dict[str, Transfer] = {
+    "shared_memory": Transfer(_shared_memory, one_machine=True),
+    "nccl": Transfer(_nccl, gpus=True),
+    "ipc": Transfer(_ipc, gpus=True, shared_gpus=True, every_rank=True),
+}
+
+
+def build_weight_sender(transfer: str, settings: SenderSettings, rank: int = 0) -> WeightSender:
+    """The sender of one learner rank.
+
+    Raises:
+        ValueError: no transfer of that name, or this process lacks what it needs.
+    """
+    from tracelift_ray.transfer.senders import SilentSender
+
+    if transfer not in TRANSFERS:
+        raise ValueError(f"unknown weight transfer {transfer!r}: use one of {', '.join(TRANSFERS)}")
+    kind = TRANSFERS[transfer]
+    return kind.sender(settings) if rank == 0 or kind.every_rank else SilentSender()
