@@ -7,23 +7,25 @@ The directory ``out`` gets ``train.jsonl``, ``heldout.jsonl`` (where some are he
 from __future__ import annotations
 
 import hashlib
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.data.jsonl import write_lines
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.dataset.pipeline.card import data_card
 from tracelift_ray.dataset.pipeline.drafts import Say, Stages, make_drafts
 from tracelift_ray.dataset.pipeline.outcome import Outcome, outcome_of
-from tracelift_ray.dataset.pipeline.rule_stages import ByRule, Rules
+from tracelift_ray.dataset.pipeline.rule_stages import ByRule
 from tracelift_ray.dataset.pipeline.stages import JudgeStage, PerturbStage, ReferenceStage
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.dataset.settings import BuildGroupsConfig
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError
 
 #: Part of what a model's stored replies are found by: raise it where requests or their reading change.
@@ -40,13 +42,14 @@ async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
         InfrastructureError: a model or the verifier failed; the same build goes on from where it was.
     """
     loaded = load_problems(
-        config.source,
-        config.format,
-        on_error=config.on_error,
-        max_problem_chars=config.max_problem_chars,
+        config.source, config.format, on_error=config.on_error, max_problem_chars=config.max_problem_chars,
         limit=config.limit,
-    )
+    )  # fmt: skip
     say(loaded.report.summary())
+    by_rule = config.perturb.kind == "rule" and config.traces.kind != "data"
+    if by_rule and any(task_of(problem.task).runs_programs for problem in loaded.problems):
+        right = "must be llm: the rules change the programs that traces.kind=data narrates, and no other plans"
+        raise ConfigError("perturb.kind", config.perturb.kind, right)
     async with AsyncExitStack() as opened:
         stages = await _stages(config, opened)
         drafts = await make_drafts(
@@ -62,22 +65,20 @@ async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
 
 async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
     """The stages that the configuration names, and their stores; models and sandboxes are started for them."""
-    rules = Rules(config.sandbox)
-    opened.callback(rules.close)
     folder = Path(config.out) / "stages"
 
     def store(name: str, settings: dict[str, Any]) -> ItemStore:
-        return opened.enter_context(ItemStore(folder / f"{name}.jsonl", settings))
+        return opened.enter_context(closing(ItemStore(folder / f"{name}.jsonl", settings)))
 
     by_rule = {"rules": rules_fingerprint()}
     llm: dict[str, Any] = {}
     if config.asks_llm:
         from tracelift_ray.dataset.llm.model import AskedModel
-        from tracelift_ray.dataset.llm.stages import LlmJudgements, LlmPerturbations
+        from tracelift_ray.dataset.llm.stages import LlmJudgements, LlmNarrations, LlmPerturbations
 
         model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
         llm = {"llm": model.identity(), "requests": REQUESTS_VERSION, "seed": config.seed}
-    ruled = ByRule(rules, config.seed, config.perturb.negatives)
+    ruled = opened.enter_context(closing(ByRule(config.sandbox, config.seed, config.perturb.negatives)))
     reference: ReferenceStage = ruled
     traces: dict[str, object] = {"kind": config.traces.kind, "seed": config.seed}
     if config.traces.kind == "sampled":
@@ -85,6 +86,9 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
 
         sampler = await opened.enter_async_context(SampledReferences(config))
         reference, traces = sampler, traces | sampler.identity()
+    elif config.traces.kind == "llm":
+        counts = {"counts": [config.traces.samples, config.traces.keep]}
+        reference, traces = LlmNarrations(model, config.traces), traces | llm | counts
     else:
         traces |= by_rule
     perturb: PerturbStage = ruled

@@ -23,9 +23,9 @@ from tracelift_ray.config.schema import (
 class TracesConfig:
     """Where good traces come from."""
 
-    kind: Literal["data", "sampled"]
-    samples: PositiveCount  # sampled: traces asked of the planner for a problem
-    keep: PositiveCount  # sampled: good traces of a problem, at most
+    kind: Literal["data", "llm", "sampled"]
+    samples: PositiveCount  # llm, sampled: traces asked for, of a problem
+    keep: PositiveCount  # llm, sampled: good traces of a problem, at most
     executions: PositiveCount  # sampled: executor samples for a trace
     successes: PositiveCount  # sampled: of which so many must succeed
 
@@ -79,7 +79,7 @@ class BuildGroupsConfig:
     @property
     def asks_llm(self) -> bool:
         """Whether a stage needs the language model ``llm``."""
-        return self.perturb.kind == "llm" or self.judge in ("llm", "both")
+        return "llm" in (self.traces.kind, self.perturb.kind) or self.judge in ("llm", "both")
 
 
 def check_build(config: BuildGroupsConfig) -> None:

@@ -67,6 +67,7 @@ def test_seed_and_problem_alone_decide_what_is_made(tmp_path: Path) -> None:
         ("clean.min_negatives=9", "clean.min_negatives=9: must be at most perturb.negatives=8"),
         ("traces.successes=4", "traces.successes=4: must be at most traces.executions=3"),
         ("traces.kind=sampled", "planner.model='': must be a Hugging Face directory, because traces.kind=sampled"),
+        ("traces.kind=llm", "llm.remote.base_url='': must be the address of an OpenAI-compatible server"),
         ("judge=llm", "llm.remote.base_url='': must be the address of an OpenAI-compatible server"),
         ("+perturb.elegance=1", "perturb.elegance: no such key"),
     ],

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.dataset.cases import LINES, PROBLEM
+from tracelift_ray.dataset.code_rules.plans import CODE_LABELS
 from tracelift_ray.dataset.llm.edits import FLAWS, edit_fault, edit_place, edit_prompt, read_edit
-from tracelift_ray.dataset.math_rules.perturber import MathPerturber
+from tracelift_ray.dataset.math_rules.perturber import MATH_LABELS
 
 TRACE = "\n".join(LINES)
 
 
 def test_the_model_is_asked_for_the_kinds_that_the_rules_know() -> None:
-    assert set(FLAWS["math"]) == set(MathPerturber.kinds)
+    assert {task: set(kinds) for task, kinds in FLAWS.items()} == {"math": set(MATH_LABELS), "code": set(CODE_LABELS)}
     for kind, told in FLAWS["math"].items():
         text = edit_prompt(PROBLEM, TRACE, kind)
         assert told in text and TRACE in text and PROBLEM.statement in text

@@ -13,9 +13,8 @@ import pytest
 from tests.unit.dataset.cases import LINES, PROBLEM
 from tracelift_ray.dataset.math_rules.edits import Lines
 from tracelift_ray.dataset.math_rules.equations import evaluate, find_equations, numbers_of
-from tracelift_ray.dataset.math_rules.perturber import MathPerturber
+from tracelift_ray.dataset.math_rules.perturber import MATH_LABELS, math_negatives
 from tracelift_ray.dataset.math_rules.remarks import is_remark
-from tracelift_ray.dataset.math_rules.rubrics import MathRubrics
 from tracelift_ray.dataset.math_rules.values import (
     is_fraction_bar,
     is_spelled,
@@ -24,6 +23,7 @@ from tracelift_ray.dataset.math_rules.values import (
     slipped,
     written_numbers,
 )
+from tracelift_ray.dataset.pipeline.rubrics import rubric_of
 from tracelift_ray.dataset.pipeline.stages import Flawed
 
 TRACE = "\n".join(LINES)
@@ -32,7 +32,7 @@ TRACE = "\n".join(LINES)
 @functools.cache
 def all_made(trace: str) -> tuple[Flawed, ...]:
     """The different flawed copies that 40 seeds give."""
-    copies = (c for seed in range(40) for c in MathPerturber().negatives(PROBLEM, trace, random.Random(seed), 10))
+    copies = (c for seed in range(40) for c in math_negatives(PROBLEM, trace, random.Random(seed), 10))
     return tuple({copy.reasoning: copy for copy in copies}.values())
 
 
@@ -50,13 +50,13 @@ def lefts(lines: Lines) -> list[str]:
     return [line.split("=")[0].split()[-1] for line in lines if "=" in line]
 
 
-@pytest.mark.parametrize("kind", MathPerturber.kinds)
+@pytest.mark.parametrize("kind", MATH_LABELS)
 def test_every_kind_finds_a_place_and_differs_from_the_good_trace(kind: str) -> None:
     copies = made(kind)
     assert copies and all(copy.reasoning != TRACE and 0 <= copy.place <= 1 for copy in copies)
 
 
-@pytest.mark.parametrize("kind", [k for k in MathPerturber.kinds if k != "leaked_answer"])
+@pytest.mark.parametrize("kind", [k for k in MATH_LABELS if k != "leaked_answer"])
 def test_no_other_kind_gives_the_answer_away(kind: str) -> None:
     for copy in made(kind):
         lines = [line for line in copy.reasoning.splitlines() if not is_remark(line)]
@@ -110,7 +110,7 @@ def test_a_flaw_that_comes_to_nothing_is_not_made() -> None:
     )
     problem = replace(PROBLEM, statement="48 pens, 4 boxes, 2 boys, 7 of 9 cats.", answer="18")
     for seed in range(30):
-        for copy in MathPerturber().negatives(problem, "\n".join(lines), random.Random(seed), 10):
+        for copy in math_negatives(problem, "\n".join(lines), random.Random(seed), 10):
             if copy.kind not in ("dropped_step", "swapped_steps", "irrelevant_step", "leaked_answer"):
                 (last,) = find_equations(copy.reasoning.splitlines()[-1])
                 assert last.value != 18, copy
@@ -144,7 +144,7 @@ def test_a_leaked_answer_is_filled_in_or_stated() -> None:
 
 def test_no_flawed_trace_has_two_remarks() -> None:
     remarked = f"Also, adding 30 to 150 gives 150+30 = 180.\n{TRACE}"
-    for kind in MathPerturber.kinds:
+    for kind in MATH_LABELS:
         for trace in (TRACE, remarked):
             assert all(sum(map(is_remark, c.reasoning.splitlines())) <= 1 for c in made(kind, trace))
 
@@ -166,7 +166,7 @@ def test_numbers_keep_the_form_of_those_that_they_replace() -> None:
 
 def test_the_same_seed_gives_the_same_and_different_seeds_differ() -> None:
     def negatives(seed: int) -> list[Flawed]:
-        return MathPerturber().negatives(PROBLEM, TRACE, random.Random(seed), 8)
+        return math_negatives(PROBLEM, TRACE, random.Random(seed), 8)
 
     assert negatives(1) == negatives(1) != negatives(2)
     assert len({copy.reasoning for copy in negatives(1)}) == 8
@@ -174,18 +174,18 @@ def test_the_same_seed_gives_the_same_and_different_seeds_differ() -> None:
 
 
 def test_a_trace_without_arithmetic_offers_no_place() -> None:
-    assert MathPerturber().negatives(PROBLEM, "Think.\nThen answer.", random.Random(0), 8) == []
+    assert math_negatives(PROBLEM, "Think.\nThen answer.", random.Random(0), 8) == []
 
 
 def test_every_flaw_costs_something_and_an_early_one_no_less_than_a_late_one() -> None:
-    judge = MathRubrics()
-    assert judge.rubric(None, 0.0).labels == (4,) * 5 and judge.rubric(None, 0.0).total == 1.0
-    for kind in MathPerturber.kinds:
-        early, late = judge.rubric(kind, 0.0), judge.rubric(kind, 1.0)
+    judge = functools.partial(rubric_of, MATH_LABELS)
+    assert judge(None, 0.0).labels == (4,) * 5 and judge(None, 0.0).total == 1.0
+    for kind in MATH_LABELS:
+        early, late = judge(kind, 0.0), judge(kind, 1.0)
         assert early.total <= late.total < 0.7
         assert all(0 <= label <= 4 for label in early.labels + late.labels)
     with pytest.raises(KeyError):
-        judge.rubric("unheard_of", 0.0)
+        judge("unheard_of", 0.0)
 
 
 Pick = Callable[[Fraction, random.Random], Fraction | None]
@@ -210,7 +210,7 @@ def test_numbers_in_words_and_fractions_are_left_alone() -> None:
 
 @pytest.mark.parametrize("joint", [" ", " ; "])
 def test_a_trace_in_one_paragraph_is_changed_in_its_steps(joint: str) -> None:
-    copies = MathPerturber().negatives(PROBLEM, joint.join(LINES), random.Random(0), 10)
+    copies = math_negatives(PROBLEM, joint.join(LINES), random.Random(0), 10)
     assert len({copy.kind for copy in copies}) == 10
     dropped = {copy.reasoning for copy in copies if copy.kind == "swapped_steps"}
     assert dropped == {joint.join((LINES[1], LINES[0], LINES[2]))}
@@ -218,7 +218,7 @@ def test_a_trace_in_one_paragraph_is_changed_in_its_steps(joint: str) -> None:
 
 def test_a_trace_that_withholds_nothing_gets_no_question_mark() -> None:
     trace = "There are 15*12 = 180 pens.\nAfter the sale 180-30 = 150 are left.\nThey bring 150*4 shillings."
-    copies = [c for seed in range(10) for c in MathPerturber().negatives(PROBLEM, trace, random.Random(seed), 8)]
+    copies = [c for seed in range(10) for c in math_negatives(PROBLEM, trace, random.Random(seed), 8)]
     kinds = {copy.kind for copy in copies}
     assert {"premature_answer", "leaked_answer"} <= kinds
     assert not any("= ?" in copy.reasoning for copy in copies)

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.dataset.cases import LINES, PROBLEM, STATEMENT
 from tracelift_ray.dataset.math_rules.equations import find_equations, numbers_of
 from tracelift_ray.dataset.math_rules.remarks import is_remark, pointless_remark, sound_remark
-from tracelift_ray.dataset.math_rules.traces import MathTraces, condensed, solution_lines, withheld_steps
+from tracelift_ray.dataset.math_rules.traces import condensed, math_traces, solution_lines, withheld_steps
 from tracelift_ray.dataset.pipeline.stages import Refused
 from tracelift_ray.tasks.table import task_of
 
@@ -25,13 +25,13 @@ def refusal(solution: str | None, answer: str = "600") -> str:
 
 def test_the_plain_trace_is_the_solution_without_notes_and_result() -> None:
     for seed in SEEDS:
-        assert MathTraces().traces(PROBLEM, random.Random(seed))[0] == "\n".join(LINES)
+        assert math_traces(PROBLEM, random.Random(seed))[0] == "\n".join(LINES)
 
 
 def test_every_trace_of_a_problem_is_answer_free_and_different() -> None:
     seen = set()
     for seed in SEEDS:
-        traces = MathTraces().traces(PROBLEM, random.Random(seed))
+        traces = math_traces(PROBLEM, random.Random(seed))
         assert len(set(traces)) == len(traces) == 3
         assert not any(task_of(PROBLEM.task).leaks(PROBLEM, trace) for trace in traces)
         assert sum(map(is_remark, traces[1].splitlines())) == 1

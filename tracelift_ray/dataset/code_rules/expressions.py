@@ -21,7 +21,6 @@ _WORDS: dict[type[ast.operator], str] = {
     ast.FloorDiv: "the whole part of {} \u00f7 {}", ast.BitAnd: "the common part of {} and {}",
     ast.BitOr: "the union of {} and {}", ast.BitXor: "the exclusive or of {} and {}",
     ast.LShift: "{} shifted left by {} bits", ast.RShift: "{} shifted right by {} bits",
-    ast.MatMult: "the matrix product of {} and {}",
 }  # fmt: skip
 _RELATIONS: dict[type[ast.cmpop], str] = {
     ast.Eq: "equals", ast.NotEq: "differs from", ast.Lt: "is less than", ast.LtE: "is at most",
@@ -59,6 +58,7 @@ _CALLS: dict[tuple[str, int], str] = {
     ("combinations", 2): "all choices of {1} items of {0}", ("permutations", 2): "all orders of {1} items of {0}",
     ("set", 0): "an empty set", ("dict", 0): "an empty dictionary", ("list", 0): "an empty list",
 }  # fmt: skip
+_CLAUSES = (ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp)
 _MODULES = {"math", "cmath", "re", "heapq", "hq", "collections", "ct", "itertools", "bisect", "functools", "operator"}
 
 
@@ -73,11 +73,9 @@ def say(node: ast.expr) -> str:
             if type(op) in _WORDS:
                 return _WORDS[type(op)].format(tight(left), tight(right))
             sign, level = _SYMBOLS[type(op)]
-            return f"{tight(left, level)} {sign} {tight(right, level + 1)}"
+            return f"{tight(left, level + (sign == 'mod'))} {sign} {tight(right, level + 1)}"
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             return f"-{tight(inner)}"
-        case ast.UnaryOp(op=ast.Invert(), operand=inner):
-            return f"the flipped bits of {part_of(inner)}"
         case ast.UnaryOp(op=ast.Not()) | ast.Compare() | ast.BoolOp():
             return condition(node)
         case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -121,9 +119,9 @@ def condition(node: ast.expr) -> str:
 
 
 def loose(node: ast.expr | None) -> str:
-    """An expression inside a phrase: clauses stand in parentheses."""
+    """An expression inside a phrase: clauses and comprehensions stand in parentheses."""
     assert node is not None
-    return f"({say(node)})" if isinstance(node, ast.Compare | ast.BoolOp | ast.IfExp | ast.Lambda) else say(node)
+    return f"({say(node)})" if isinstance(node, _CLAUSES) else say(node)
 
 
 def part_of(node: ast.expr) -> str:
@@ -153,12 +151,12 @@ def called(node: ast.AST) -> str:
     return ""
 
 
-def arguments_of(call: ast.Call) -> list[ast.expr]:
-    """The arguments of a call, the object of a method first; modules are no objects."""
+def call_of(call: ast.Call) -> tuple[str, list[ast.expr]]:
+    """What a call calls and with what, the object of a method first; modules are no objects."""
     match call.func:
         case ast.Attribute(value=owner) if not (isinstance(owner, ast.Name) and owner.id in _MODULES):
-            return [owner, *call.args]
-    return list(call.args)
+            return called(call), [owner, *call.args]
+    return called(call), list(call.args)
 
 
 def span(call: ast.Call) -> str:
@@ -207,7 +205,7 @@ def _slice(whole: str, part: ast.Slice) -> str:
 
 
 def _call(node: ast.Call) -> str:
-    name, arguments = called(node), arguments_of(node)
+    name, arguments = call_of(node)
     match node:
         case ast.Call(func=ast.Name(id="map"), args=[ast.Lambda(args=one, body=body), whole]):
             return f"{loose(body)} for each {one.args[0].arg} in {part_of(whole)}"

@@ -10,7 +10,6 @@ import ast
 import copy
 import itertools
 from collections.abc import Iterator
-from types import NoneType
 
 from tracelift_ray.dataset.code_rules.expressions import called
 
@@ -49,6 +48,8 @@ _PATTERNS = (
     (ALGORITHM, "[^", "["), (EDGE_CASE, "^", ""), (EDGE_CASE, "$", ""), (EDGE_CASE, r"\b", ""),
 )  # fmt: skip
 _MAX_NUMBER = 1_000
+#: Results that take work.
+_WORK = (ast.Call, ast.BinOp, ast.Subscript, ast.Compare, ast.BoolOp, ast.ListComp)
 
 
 def mutations(module: ast.Module) -> Changes:
@@ -94,8 +95,11 @@ def _changes(function: ast.FunctionDef, node: ast.AST) -> Changes:
             yield EDGE_CASE, [(node, otherwise)]
         case ast.IfExp(body=usual):
             yield EDGE_CASE, [(node, usual)]
-        case ast.Slice():
-            yield from _of_slice(node)
+        case ast.Slice(lower=lower, upper=upper, step=step):
+            for bound in filter(None, (upper, lower)):
+                yield OFF_BY_ONE, [(bound, _shifted(bound, 1))]
+            if (lower is None) != (upper is None):
+                yield ALGORITHM, [(node, ast.Slice(upper, lower, step))]
         case ast.Subscript(slice=index) if not isinstance(index, ast.Tuple | ast.Slice):
             if _is_whole(index) or not isinstance(index, ast.Constant | ast.UnaryOp):
                 yield OFF_BY_ONE, [(index, _shifted(index, 1))]
@@ -113,7 +117,7 @@ def _changes(function: ast.FunctionDef, node: ast.AST) -> Changes:
             if texts:
                 yield ALGORITHM, [(constant, texts[0])]
         case ast.Name(id=name, ctx=ast.Load()):
-            inputs = _inputs(function)
+            inputs = [argument.arg for argument in function.args.args]
             if name in inputs and len(inputs) > 1:
                 yield ALGORITHM, [(node, _loaded(inputs[(inputs.index(name) + 1) % len(inputs)]))]
         case ast.For() | ast.comprehension():
@@ -141,9 +145,6 @@ def _of_operation(node: ast.BinOp | ast.AugAssign) -> Changes:
     if isinstance(node.op, ast.Add | ast.Mult | ast.Div):
         if _is_whole(node.left):
             yield ALGORITHM, [(node.left, _shifted(node.left, 1))]
-        for side in (node.left, right):
-            if isinstance(side, ast.Constant) and isinstance(side.value, float) and int(side.value) != 0:
-                yield ALGORITHM, [(side, _number(int(side.value)))]
         yield ALGORITHM, [(node, node.left)]
 
 
@@ -171,30 +172,15 @@ def _of_call(node: ast.Call) -> Changes:
             yield EDGE_CASE, [(node, args[0])]
         if name in _OF_ALL_ITEMS and isinstance(args[0], ast.Name):
             yield OFF_BY_ONE, [(args[0], _rest(args[0]))]
-    yield from _of_text(node)
-
-
-def _of_text(node: ast.Call) -> Changes:
-    """Other patterns and replacements in texts."""
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[ast.Constant(value=str(pattern)) as old, *_]):
             for kind, before, after in _PATTERNS:
                 if before in pattern:
                     yield kind, [(old, ast.Constant(value=pattern.replace(before, after, 1)))]
-    match node:
-        case ast.Call(func=ast.Attribute(attr="sub" | "replace"), args=[_, ast.Constant(value=str(text)) as old, *_]):
+    match args:
+        case [first, ast.Constant(value=str(text)) as old, *others] if name in ("sub", "replace"):
             yield ALGORITHM, [(old, ast.Constant(value="" if text else " "))]
-    match node:
-        case ast.Call(func=ast.Attribute(attr="replace") as function, args=[first, second, *others]):
-            yield ALGORITHM, [(node, ast.Call(function, [second, first, *others], []))]
-
-
-def _of_slice(part: ast.Slice) -> Changes:
-    for bound in (part.upper, part.lower):
-        if bound is not None:
-            yield OFF_BY_ONE, [(bound, _shifted(bound, 1))]
-    if (part.lower is None) != (part.upper is None):
-        yield ALGORITHM, [(part, ast.Slice(part.upper, part.lower, part.step))]
+            yield ALGORITHM, [(node, ast.Call(node.func, [old, first, *others], options))]
 
 
 def _of_loop(node: ast.For | ast.comprehension) -> Changes:
@@ -231,13 +217,13 @@ def _as_set(function: ast.FunctionDef, name: str, empty: ast.List) -> Changes:
 def _repeated(function: ast.FunctionDef) -> Changes:
     """Needless work: what is computed is computed again for every item of an input, or as often as an input says."""
     *steps, last = function.body
-    for name in _inputs(function):
+    for name in [argument.arg for argument in function.args.args]:
         for often in (_loaded(name), ast.Call(_loaded("range"), [_loaded(name)], [])):
             for start, end in itertools.combinations(range(len(steps) + 1), 2):
                 first, *others = steps[start:end]
                 if isinstance(first, ast.Assign) and (others or not isinstance(first.value, ast.Name | ast.Constant)):
                     yield COMPLEXITY, [(first, [_loop(often, steps[start:end])]), *((each, []) for each in others)]
-            if isinstance(last, ast.Return) and not isinstance(last.value, ast.Name | ast.Constant | NoneType):
+            if isinstance(last, ast.Return) and isinstance(last.value, _WORK):
                 result = ast.copy_location(ast.Assign([ast.Name("result", ast.Store())], last.value), last)
                 again = ast.copy_location(ast.Return(_loaded("result")), last)
                 yield COMPLEXITY, [(last, [_loop(often, [result]), again])]
@@ -245,10 +231,6 @@ def _repeated(function: ast.FunctionDef) -> Changes:
 
 def _loop(often: ast.expr, body: list[ast.stmt]) -> ast.stmt:
     return ast.copy_location(ast.For(ast.Name("_", ast.Store()), often, body, []), body[0])
-
-
-def _inputs(function: ast.FunctionDef) -> list[str]:
-    return [argument.arg for argument in function.args.args]
 
 
 def _is_whole(node: ast.expr | None) -> bool:
@@ -265,13 +247,8 @@ def _shifted(node: ast.expr, by: int) -> ast.expr:
         case ast.Constant(value=int(value)):
             return _number(value + by)
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=ast.Constant(value=int(value))):
-            offset = by + (value if isinstance(op, ast.Add) else -value)
-            return left if offset == 0 else _shifted_by(left, offset)
-    return _shifted_by(node, by)
-
-
-def _shifted_by(node: ast.expr, offset: int) -> ast.expr:
-    return ast.BinOp(node, ast.Add() if offset > 0 else ast.Sub(), ast.Constant(value=abs(offset)))
+            node, by = left, by + (value if isinstance(op, ast.Add) else -value)
+    return ast.BinOp(node, ast.Add() if by > 0 else ast.Sub(), ast.Constant(value=abs(by))) if by else node
 
 
 def _loaded(name: str) -> ast.Name:

@@ -11,17 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.dataset.code_rules.expressions import (
-    arguments_of,
-    called,
-    condition,
-    listed,
-    loose,
-    part_of,
-    say,
-    span,
-    tight,
-)
+from tracelift_ray.dataset.code_rules.expressions import call_of, condition, listed, loose, part_of, say, span, tight
 from tracelift_ray.dataset.code_rules.program import Program
 from tracelift_ray.dataset.pipeline.stages import Refused
 
@@ -102,7 +92,9 @@ def _lines(statement: ast.stmt, depth: int) -> list[Line]:
 
 
 def _headed(header: str, statement: ast.stmt, body: Sequence[ast.stmt], depth: int) -> list[Line]:
-    inner = _block(body, depth + 1) or [Line(depth + 1, "do nothing")]
+    inner = _block(body, depth + 1)
+    if not inner:
+        raise Refused("a branch or loop does nothing")
     joined = f"{header}, {inner[0].text}"
     # "If a, if b, c" would leave open which of the two an "otherwise" belongs to.
     nested = inner[0].text.startswith(("if ", "for ", "as long "))
@@ -152,8 +144,6 @@ def _clause(statement: ast.stmt) -> str:
             return f"set {say(target)} to {say(value)}"
         case ast.Expr(value=ast.Call() as call):
             return _action(call)
-        case ast.Delete(targets=targets):
-            return f"remove {listed([say(target) for target in targets])}"
         case ast.Break():
             return "leave the loop"
         case ast.Continue():
@@ -162,9 +152,9 @@ def _clause(statement: ast.stmt) -> str:
 
 
 def _action(call: ast.Call) -> str:
-    arguments = arguments_of(call)
-    template = _ACTIONS.get((called(call), len(arguments)))
-    if template is None or (call.keywords and called(call) != "sort"):
+    name, arguments = call_of(call)
+    template = _ACTIONS.get((name, len(arguments)))
+    if template is None or (call.keywords and name != "sort"):
         return f"carry out {say(call).removeprefix('the result of ')}"
     descending = " in descending order" if any(option.arg == "reverse" for option in call.keywords) else ""
     return template.format(*map(part_of, arguments)) + descending

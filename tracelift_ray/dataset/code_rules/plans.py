@@ -111,7 +111,7 @@ def _leaking(plan: Lines, rng: random.Random) -> Iterator[Flawed]:
         if line.text.endswith(":"):
             text = text.partition("\n")[0].rstrip(":")
         text = "; ".join(part.strip() for part in text.split("\n")).replace(":; ", ": ")
-        if len(text) <= _MAX_LEAK_CHARS and (any(sign in text for sign in "([=") or text.startswith("for ")):
+        if len(text) <= _MAX_LEAK_CHARS and (any(sign in text for sign in "([=<>") or text.startswith("for ")):
             leak = rng.choice(_LEAKING).format(text) + ":" * line.text.endswith(":")
             lines = (*plan[:at], replace(line, text=leak), *plan[at + 1 :])
             yield Flawed(render(lines), LEAK, at / max(1, len(plan) - 1))

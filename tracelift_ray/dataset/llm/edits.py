@@ -1,4 +1,4 @@
-"""Asks for one flaw in a good trace, and checks that what comes back is that trace with a local change.
+"""Asks for the reasoning behind a solution and for one flaw in it, and checks that a flaw is a local change.
 
 Pure text in, text or values out. The kinds are those that the rules know, told in words.
 """
@@ -11,6 +11,7 @@ import re
 from tracelift_ray.dataset.pipeline.clean import placeholder
 from tracelift_ray.tasks.code import CODE
 from tracelift_ray.tasks.math import MATH
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tasks.traces import CLOSING_TAG, OPENING_TAG
 from tracelift_ray.types import Problem
 
@@ -57,6 +58,20 @@ _ANSWER_STEMS = frozenset({"ans", "fin", "res", "tot"})
 _LENGTHS = (0.5, 1.7)
 
 
+def narration_prompt(problem: Problem) -> str:
+    """The request to tell the reference solution as reasoning; the reply is for ``read_edit``."""
+    writes, keeps = "the final answer", "that answer: end with the calculation that gives it, and ? for its result"
+    if task_of(problem.task).runs_programs:
+        writes, keeps = "the program", "its code: say what is built, in which order, and which special cases matter"
+    return (
+        "Below are a problem and its reference solution. Write the reasoning that leads to the solution, one step a "
+        f"line, so that a reader who sees only the problem and the reasoning can write {writes}. Leave out {keeps}. "
+        "Do not mention that a solution was given.\n\n"
+        f"Problem: {problem.statement}\n\nReference solution:\n{problem.solution}\n\n"
+        f"Reply with the reasoning between {OPENING_TAG} and {CLOSING_TAG}, and nothing else."
+    )
+
+
 def edit_prompt(problem: Problem, trace: str, kind: str) -> str:
     """The request for one flaw of ``kind``; the reply is for ``read_edit``."""
     return (
@@ -71,7 +86,7 @@ def edit_prompt(problem: Problem, trace: str, kind: str) -> str:
 
 
 def read_edit(reply: str) -> str | None:
-    """The rewritten reasoning of a reply; None where it is not tagged exactly once, or empty."""
+    """The reasoning in a reply; None where it is not tagged exactly once, or empty."""
     found = _TAGGED.findall(reply)
     return (found[0].strip() or None) if len(found) == 1 else None
 

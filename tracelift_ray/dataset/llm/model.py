@@ -7,6 +7,7 @@ engine itself does so.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
@@ -37,15 +38,8 @@ class AskedModel:
     def identity(self) -> dict[str, Any]:
         """What an answer depends on beside the request: the model, and how it samples."""
         config = self._config
-        served = config.engine.kind == "openai"
-        sampling = config.sampling
-        return {
-            "model": config.remote.model if served else config.model,
-            "prompt": config.prompt,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_new_tokens": sampling.max_new_tokens,
-        }
+        model = config.remote.model if config.engine.kind == "openai" else config.model
+        return {"model": model, "prompt": config.prompt, "sampling": asdict(config.sampling)}
 
     async def ask(self, request: str, *, greedy: bool = False, attempt: int = 0) -> str:
         """The model's reply to one request.

@@ -1,4 +1,4 @@
-"""The stages that ask a language model: flaws as edits of good traces, and rubrics as judgements.
+"""The stages that ask a language model: solutions told as traces, flaws as edits of them, rubrics as judgements.
 
 A reply that cannot be used is asked for again as often as configured, then dropped and counted; it is never mended by
 guessing. A model that does not answer at all ends the build, which goes on later.
@@ -11,13 +11,41 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tracelift_ray.data.rubric_records import RubricLabels
-from tracelift_ray.dataset.llm.edits import FLAWS, edit_fault, edit_place, edit_prompt, read_edit
+from tracelift_ray.dataset.llm.edits import FLAWS, edit_fault, edit_place, edit_prompt, narration_prompt, read_edit
 from tracelift_ray.dataset.llm.model import AskedModel, RequestTooLong
 from tracelift_ray.dataset.pipeline.rule_stages import problem_rng
-from tracelift_ray.dataset.pipeline.stages import Flawed, Submission
-from tracelift_ray.dataset.settings import PerturbConfig
+from tracelift_ray.dataset.pipeline.stages import Flawed, Refused, Submission
+from tracelift_ray.dataset.settings import PerturbConfig, TracesConfig
 from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
-from tracelift_ray.types import Problem
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import DataError, Problem
+
+
+class LlmNarrations:
+    """``stages.ReferenceStage``: reference solutions, told as reasoning; of ``config.samples`` replies at most
+    ``config.keep`` stay, none of which gives the answer or the program away."""
+
+    def __init__(self, model: AskedModel, config: TracesConfig) -> None:
+        self._model = model
+        self._config = config
+
+    async def traces(self, problem: Problem) -> list[str]:
+        if not problem.solution:
+            raise Refused("the data has no reference solution")
+        request, leaks = narration_prompt(problem), task_of(problem.task).leaks
+        kept: list[str] = []
+        for attempt in range(self._config.samples):
+            try:
+                told = read_edit(await self._model.ask(request, attempt=attempt))
+            except RequestTooLong:
+                raise Refused("a solution that does not fit the model's context") from None
+            if told is not None and told not in kept and not leaks(problem, told):
+                kept.append(told)
+            if len(kept) == self._config.keep:
+                break
+        if not kept:
+            raise Refused("no narration that keeps the solution to itself")
+        return kept
 
 
 class LlmPerturbations:
@@ -29,6 +57,8 @@ class LlmPerturbations:
         self._seed = seed
 
     async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
+        if problem.task not in FLAWS:
+            raise DataError(f"task {problem.task!r} has no kinds of flaw to ask for; {', '.join(FLAWS)} have some")
         kinds = list(FLAWS[problem.task])
         rng = problem_rng("edits", self._seed, problem)
         order = rng.sample(kinds, len(kinds))

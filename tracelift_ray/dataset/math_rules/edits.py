@@ -65,16 +65,13 @@ class Forced:
 def recomputed(
     lines: Lines, kept: frozenset[Fraction], changes: Changes, *, start: int = 0, forced: Forced | None = None
 ) -> Lines | None:
-    """Lines from ``start`` on with numbers changed and every equation computed anew; results that change so are
-    changes for what follows.
+    """Lines from ``start`` on with numbers changed and every equation computed again; results that change so are
+    changes for what follows. None where a new result would not be plausible in place of the old one.
 
     Args:
         kept: values that stand for something else and are never changed as a result, such as numbers of the statement.
         changes: numbers to change from ``start`` on.
         forced: an equation that is not computed but given.
-
-    Returns:
-        None where a new result would not be plausible in place of the old one.
     """
     current = dict(changes)
     result = list(lines)
@@ -88,7 +85,7 @@ def recomputed(
 
 
 def _line(line: str, current: dict[Fraction, Fraction], kept: frozenset[Fraction], forced: Forced | None) -> str | None:
-    """One line computed anew; adds the results that changed to ``current``."""
+    """One line computed again; adds the results that changed to ``current``."""
     done, end = "", 0
     words = {} if forced is None else forced.words
     for equation in find_equations(line):

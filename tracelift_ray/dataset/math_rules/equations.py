@@ -28,11 +28,8 @@ _OPERAND = re.compile(rf"(?<![\d.])(?:{_DIGITS})")
 _WORD = re.compile(r"(?<![\w$])(?!x\s*[\d($])[A-Za-z][A-Za-z'/-]*")
 _PERCENT = re.compile(rf"({_DIGITS})%")
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+}  # fmt: skip
 _PLAIN = str.maketrans(
     {"$": None, ",": None, "x": "*", "\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\u2013": "-", " ": None}
 )
@@ -67,7 +64,7 @@ def find_equations(line: str) -> tuple[Equation, ...]:
         if value is None or (match["percent"] and "%" in left):
             continue
         if result == WITHHELD or value == read_number(result):
-            operands = tuple(map(_operand, _OPERAND.findall(left)))
+            operands = tuple(read_number(text) or Fraction(0) for text in _OPERAND.findall(left))
             found.append(Equation(match.span("left"), match.span("result"), value, operands, result == WITHHELD))
     return tuple(found)
 
@@ -126,10 +123,6 @@ def signs_of(left: str) -> list[int]:
     """Where the operation signs of an equation's left side stand."""
     blanked = _WORD.sub(lambda match: "_" * len(match.group()), left)
     return [at for at, sign in enumerate(blanked) if sign in _SIGNS]
-
-
-def _operand(text: str) -> Fraction:
-    return read_number(text) or Fraction(0)
 
 
 def _value(node: ast.expr) -> Fraction | None:

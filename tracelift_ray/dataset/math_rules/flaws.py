@@ -214,17 +214,9 @@ def leaked_answer(case: Case, rng: random.Random) -> Spoiled:
 
 #: Every flaw; its name is its kind.
 FLAWS: tuple[Flaw, ...] = (
-    arithmetic_slip,
-    wrong_operation,
-    swapped_quantities,
-    misread_condition,
-    contradiction,
-    dropped_step,
-    swapped_steps,
-    irrelevant_step,
-    premature_answer,
-    leaked_answer,
-)
+    arithmetic_slip, wrong_operation, swapped_quantities, misread_condition, contradiction, dropped_step, swapped_steps,
+    irrelevant_step, premature_answer, leaked_answer,
+)  # fmt: skip
 #: Flaws after which the trace leads to another result than the right one.
 CHANGES_RESULT: frozenset[Flaw] = frozenset(
     {arithmetic_slip, wrong_operation, swapped_quantities, misread_condition, contradiction, premature_answer}

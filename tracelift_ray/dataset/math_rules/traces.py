@@ -47,10 +47,8 @@ def math_traces(problem: Problem, rng: random.Random) -> list[str]:
 
 def condensed(lines: list[str], known: frozenset[Fraction], rng: random.Random) -> list[str] | None:
     """The steps with one of them worked into the only place that uses its result: ``48/2 = 24`` and ``48+24 = ?``
-    become ``48+(48/2) = ?``. None where there is no such step.
-
-    Args:
-        known: the numbers of the statement; a result that equals one of them could be meant or not.
+    become ``48+(48/2) = ?``. None where there is no such step. A result that equals one of the ``known`` numbers of the
+    statement could be meant or not.
     """
     places = list(range(len(lines) - 1))
     for index in rng.sample(places, len(places)):
@@ -75,9 +73,8 @@ def condensed(lines: list[str], known: frozenset[Fraction], rng: random.Random) 
 def withheld_steps(problem: Problem) -> list[str]:
     """The steps of the problem's solution, ``?`` for its final result.
 
-    Raises:
-        Refused: there is no solution, or none whose steps can be followed by rule: it sets up unknowns, has fewer than
-            two calculations, or does not end with one that gives the answer.
+    Raises Refused where there is no solution, or none whose steps can be followed by rule: it sets up unknowns, has
+    fewer than two calculations, or does not end with one that gives the answer.
     """
     if not problem.solution:
         raise Refused("no worked solution")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,13 +56,9 @@ def agreement(opinions: Sequence[TwoOpinions]) -> Agreement | None:
 
 def _orders(opinions: TwoOpinions) -> list[bool]:
     """Whether the judges agree on each pair of a good and a flawed trace."""
-    same = []
-    for good in range(opinions.positives):
-        for bad in range(opinions.positives, len(opinions.first)):
-            a, b = _margin(opinions.first, good, bad), _margin(opinions.second, good, bad)
-            if a and b:
-                same.append((a > 0) == (b > 0))
-    return same
+    pairs = itertools.product(range(opinions.positives), range(opinions.positives, len(opinions.first)))
+    margins = [(_margin(opinions.first, *pair), _margin(opinions.second, *pair)) for pair in pairs]
+    return [(a > 0) == (b > 0) for a, b in margins if a and b]
 
 
 def _margin(rubrics: Sequence[RubricLabels | None], good: int, bad: int) -> float:

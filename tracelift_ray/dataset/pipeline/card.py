@@ -17,6 +17,7 @@ from tracelift_ray.tasks.table import TASKS, task_of
 
 _TRACES = {
     "data": "taken from the solutions that the problems come with, by rule",
+    "llm": "reference solutions told as reasoning by a language model; what gives the solution away is refused",
     "sampled": "sampled from a model; kept are those with which the executor succeeds",
 }
 _FLAWS = {

@@ -98,17 +98,18 @@ def _text_fault(problem: Problem, judged: JudgedTrace, rules: CleanConfig) -> st
     if len(text) > rules.max_chars:
         return "too long"
     task, kind = task_of(problem.task), _kind(judged)
-    if not (task.runs_programs and kind in LEAKS) and placeholder(text, problem.statement):
+    known = f"{problem.statement}\n{problem.solution}" if task.runs_programs else problem.statement
+    if not (task.runs_programs and kind in LEAKS) and placeholder(text, known):
         return "holds a placeholder"
     if kind not in LEAKS and task.leaks(problem, text):
         return "holds program code" if task.runs_programs else "gives the answer away"
     return None
 
 
-def placeholder(text: str, statement: str) -> str | None:
-    """Something that was to be filled in and was not, such as ``[number]``; what the statement has too is none."""
+def placeholder(text: str, known: str) -> str | None:
+    """Something that was to be filled in and was not, such as ``[number]``; what is known is none."""
     found = (match.group() for match in _PLACEHOLDER.finditer(text))
-    return next((text for text in found if text not in statement), None)
+    return next((text for text in found if text not in known), None)
 
 
 def _copy_fault(

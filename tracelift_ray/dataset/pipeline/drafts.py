@@ -95,7 +95,7 @@ async def _traces(problem: Problem, stage: ReferenceStage, store: ItemStore) -> 
         except Refused as refusal:
             return {"refused": refusal.reason}
 
-    value = await _kept(store, {"problem": problem_record(problem)}, problem, make)
+    value = await _kept(store, {}, problem, make)
     return value.get("traces", []), value.get("refused")
 
 
@@ -106,8 +106,7 @@ async def _flaws(
         flaws, discarded = await stage.negatives(problem, traces)
         return {"flaws": [asdict(flaw) for flaw in flaws], "discarded": discarded}
 
-    made_from = {"problem": problem_record(problem), "traces": list(traces)}
-    value = await _kept(store, made_from, problem, make)
+    value = await _kept(store, {"traces": list(traces)}, problem, make)
     return [Flawed(**flaw) for flaw in value["flaws"]], value["discarded"]
 
 
@@ -118,15 +117,15 @@ async def _rubrics(
         rubrics = await stage.rubrics(problem, submissions)
         return {"rubrics": [None if rubric is None else [list(rubric.labels), rubric.total] for rubric in rubrics]}
 
-    made_from = {"problem": problem_record(problem), "traces": [asdict(submission) for submission in submissions]}
-    value = await _kept(store, made_from, problem, make)
+    value = await _kept(store, {"traces": [asdict(submission) for submission in submissions]}, problem, make)
     return [None if entry is None else RubricLabels(tuple(entry[0]), entry[1]) for entry in value["rubrics"]]
 
 
 async def _kept(
-    store: ItemStore, made_from: Mapping[str, Any], problem: Problem, make: Callable[[], Awaitable[dict[str, Any]]]
+    store: ItemStore, given: Mapping[str, Any], problem: Problem, make: Callable[[], Awaitable[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """What was made from this input before, else what ``make`` gives, which is kept."""
+    """What was made from a problem and this input before, else what ``make`` gives, which is kept."""
+    made_from = {"problem": problem_record(problem), **given}
     value = store.get(made_from)
     if value is None:
         value = await make()

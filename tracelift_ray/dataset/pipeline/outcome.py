@@ -30,7 +30,7 @@ class Outcome:
     """The data set.
 
     Attributes:
-        train, heldout: groups in the order of their problems; no problem of one is in the other, by id or by text.
+        train, heldout: records in the order of their problems; no problem of one is in the other, by id or by text.
         left_out: the problems without a group.
         dropped: traces that were made and not kept, by reason.
         leakage: groups left out of train because a held-out problem has their text.

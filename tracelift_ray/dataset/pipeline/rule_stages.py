@@ -26,51 +26,43 @@ from tracelift_ray.types import DataError, Problem
 T = TypeVar("T")
 
 
-class Rules:
-    """The rules of one build, for each task that has some. Owns the sandbox that those for code run in."""
+class ByRule:
+    """All three stages by rule: traces from the data's own solutions; ``count`` negatives, spread evenly over the good
+    traces; rubrics by what the flaw is and where it sits. Owns the sandbox that the rules for code run in."""
 
-    def __init__(self, sandbox: SandboxConfig) -> None:
+    def __init__(self, sandbox: SandboxConfig, seed: int, count: int) -> None:
         self._trials = Trials(sandbox)
+        self._seed = seed
+        self._count = count
         plans = CodePlans(self._trials)
-        self._by_task = {
+        self._rules = {
             MATH: TaskRules(math_traces, math_negatives, MATH_LABELS),
             CODE: TaskRules(plans.traces, plans.negatives, CODE_LABELS),
         }
 
-    def of(self, task: str) -> TaskRules:
+    def rules(self, task: str) -> TaskRules:
         """The rules of a task. Raises DataError where there are none."""
-        rules = self._by_task.get(task_of(task).name)
-        if rules is None:
-            raise DataError(f"task {task!r} has no rules for traces and flaws; {', '.join(self._by_task)} have some")
-        return rules
+        if task not in self._rules:
+            raise DataError(f"task {task!r} has no rules for traces and flaws; {', '.join(self._rules)} have some")
+        return self._rules[task]
 
     def close(self) -> None:
         """End the sandbox."""
         self._trials.close()
 
-
-class ByRule:
-    """All three stages by rule: traces from the data's own solutions; ``count`` negatives, spread evenly over the good
-    traces; rubrics by what the flaw is and where it sits."""
-
-    def __init__(self, rules: Rules, seed: int, count: int) -> None:
-        self._rules = rules
-        self._seed = seed
-        self._count = count
-
     async def traces(self, problem: Problem) -> list[str]:
         rng = problem_rng("traces", self._seed, problem)
-        return await _run(problem, lambda: self._rules.of(problem.task).traces(problem, rng))
+        return await _run(problem, lambda: self.rules(problem.task).traces(problem, rng))
 
     async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
         return await _run(problem, lambda: self._made(problem, traces)), {}
 
     async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
-        labels = self._rules.of(problem.task).labels
+        labels = self.rules(problem.task).labels
         return [rubric_of(labels, trace.kind, trace.place) for trace in traces]
 
     def _made(self, problem: Problem, traces: Sequence[str]) -> list[Flawed]:
-        rules = self._rules.of(problem.task)
+        rules = self.rules(problem.task)
         rng = problem_rng("flaws", self._seed, problem)
         made: dict[tuple[object, ...], Flawed] = {}
         for index, trace in enumerate(traces):

@@ -12,13 +12,9 @@ from tracelift_ray.tasks.table import task_of
 
 @dataclass(frozen=True)
 class KindFigures:
-    """One kind of flaw.
-
-    Attributes:
-        traces: how many have it.
-        mean_total: of their rubrics, in [0, 1].
-        shorter_wins: share of pairs with a good trace of the same problem that "the longer one is flawed" gets right,
-            a tie counted as half. 0.5 says that length tells nothing.
+    """One kind of flaw: how many traces have it, the mean total of their rubrics, and ``shorter_wins``: the share of
+    pairs with a good trace of the same problem that "the longer one is flawed" gets right, a tie counted as half. 0.5
+    says that length tells nothing.
     """
 
     traces: int

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import xxhash
@@ -56,14 +55,6 @@ class ItemStore:
     def close(self) -> None:
         """Close the file, and let others have it."""
         self._file.close()
-
-    def __enter__(self) -> ItemStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _key(self, made_from: Mapping[str, Any]) -> str:
         return xxhash.xxh3_128_hexdigest(f"{self._settings}\n{_canonical(made_from)}".encode("utf-8", "replace"))
