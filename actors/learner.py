@@ -86,7 +86,7 @@ class LearnerActor:
 
 
 class RayLearnerGroup:
-    """Implements ``streaming.pools.LearnerGroup``: every call goes to all ranks, and rank 0 answers."""
+    """Implements ``rl.pools.LearnerGroup``: every call goes to all ranks, and rank 0 answers."""
 
     def __init__(self, run: RunConfig, placement: Placement) -> None:
         self.run = run

@@ -11,7 +11,8 @@ from actors.generator import GeneratorActor
 from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import PlannerConfig, StreamConfig
+from tracelift_ray.config.models import PlannerConfig
+from tracelift_ray.config.schema import StreamConfig
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
 
@@ -25,7 +26,7 @@ class PlannerActor(GeneratorActor):
 
 
 class RayPlannerPool:
-    """Implements ``streaming.pools.PlannerPool`` over actors."""
+    """Implements ``rl.pools.PlannerPool`` over actors."""
 
     def __init__(self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(PlannerActor)

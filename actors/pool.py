@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError, TaskUnschedulableError
 
-from tracelift_ray.config.schema import PoolConfig
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.types import ComponentDead, InfrastructureError
 
 logger = logging.getLogger(__name__)

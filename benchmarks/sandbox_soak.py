@@ -40,6 +40,8 @@ PAIRED = ("c20", "c21", "c23", "k03")
 #: Runs from one look at memory to the next.
 EVERY = 1000
 LIMITS = SandboxConfig(
+    runner="sandbox",
+    service=None,
     tier="auto", slots=None, cores=(), cpu_s=1.0, wall_s=10.0, memory_mib=512, output_kib=8192, file_mib=16,
     max_files=64, threads=64, preload=(), packages="",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from tracelift_ray.config.schema import EngineConfig
+from tracelift_ray.config.models import EngineConfig
 
 # fmt: off
 WORDS = (

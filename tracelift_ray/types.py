@@ -338,8 +338,12 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered prompt: token ids for engines of ours, and chat messages for remote chat servers."""
+    """A rendered prompt: token ids for engines of ours, and chat messages for remote chat servers.
+
+    ``strip_thinking``: the model's own reasoning is no part of what is read of a completion (``tasks.thinking``).
+    """
 
     token_ids: tuple[int, ...]
     text: str
     messages: tuple[tuple[str, str], ...] = field(default=())
+    strip_thinking: bool = False

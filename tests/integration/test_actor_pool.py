@@ -20,7 +20,7 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.integration.workers import Worker
 from tests.unit.rl.fakes import FakeLearner
-from tracelift_ray.config.schema import PoolConfig
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.planning.resources import PoolDemand
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.transfer.manifest import WeightManifest

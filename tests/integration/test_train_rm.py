@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.hang import HANG_S
 from tests.rm_groups import adding_groups
 from tests.tiny import make_tiny_llama
-from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
+from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
 from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
 

@@ -40,7 +40,6 @@ def test_no_layer_imports_one_above_it(layer: str) -> None:
     [
         "launch.train",
         "launch.evaluate",
-        "launch.plan",
         "launch.warm_start",
         "launch.train_rm",
         "launch.build_groups",

@@ -127,7 +127,12 @@ def _ruled(arguments: tuple[Any, ...], value: object, key: str, or_null: str) ->
     hint, rules = arguments[0], [rule for rule in arguments[1:] if isinstance(rule, Rule)]
     for rule in rules:
         if isinstance(rule, OneOf):
-            return _choice(rule.names, value, key, or_null)
+            for old, new in rule.renamed:
+                if value == old:
+                    raise ConfigError(key, value, f"is called {new} now")
+            if rule.or_file and isinstance(value, str) and rule.holds(value):
+                return value
+            return _choice(rule.names, value, key, f"{rule.or_words}{or_null}")
     converted = _value(hint, value, key, or_null)
     for rule in rules:
         if not rule.holds(converted):

@@ -7,7 +7,7 @@ left out is counted in the report.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from tracelift_ray.config.schema import DataConfig
@@ -80,6 +80,12 @@ def resolve_sources(config: DataConfig, seed: int, demo: DemoProblems) -> Source
         train_reports + heldout_reports, train_repeated + heldout_repeated, leakage, len(train), len(heldout)
     )
     return Sources(interleaved(train), interleaved(heldout), report)
+
+
+def first_problem(config: DataConfig, seed: int, demo: DemoProblems) -> Problem:
+    """The first problem of the first train source, without reading the rest. Raises DataError."""
+    problems, _ = _load(config.train[0], replace(config, limit=1), seed, "train", demo)
+    return problems[0]
 
 
 def _load_all(

@@ -6,17 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import SERVER, ExecutorConfig, JudgeConfig, PlannerConfig, RemoteConfig
 from tracelift_ray.config.rules import BelowOne, Coefficient, Count, OneOf, PathText, Positive, PositiveCount
-from tracelift_ray.config.schema import (
-    SERVER,
-    ExecutorConfig,
-    JudgeConfig,
-    OnError,
-    PlannerConfig,
-    RemoteConfig,
-    SandboxConfig,
-    VerifierConfig,
-)
+from tracelift_ray.config.schema import OnError, SandboxConfig, VerifierConfig
 
 
 @dataclass(frozen=True)

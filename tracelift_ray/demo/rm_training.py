@@ -208,7 +208,7 @@ def fit_rm(
     recipe: Recipe,
     log_every: int = 50,
 ) -> float:
-    """Trains in place on groups drawn anew for every step; the mean loss of the last ``log_every`` steps."""
+    """Trains in place on groups drawn for every step; the mean loss of the last ``log_every`` steps."""
     lesson = Lesson(model)
     return minimize(
         lambda: lesson(mark_groups([draw() for _ in range(recipe.rows_per_step)])), lesson, recipe, log_every

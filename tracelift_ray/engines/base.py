@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 

@@ -11,7 +11,7 @@ from tracelift_ray.engines import openai_engine, transformers_engine, vllm_engin
 from tracelift_ray.engines.base import Engine, EngineKind
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.schema import EngineConfig, ExecutorConfig, JudgeConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, ExecutorConfig, JudgeConfig, RemoteConfig
 
 ENGINES: dict[str, EngineKind] = {
     "vllm": vllm_engine.KIND,

@@ -14,7 +14,7 @@ from tracelift_ray.engines.base import EngineKind
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 COMPONENT = "remote executor"

@@ -22,7 +22,7 @@ from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, 
 if TYPE_CHECKING:
     import torch
 
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
 
 COMPONENT = "transformers engine"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
 
 COMPONENT = "vllm engine"
 #: Tokens that one scheduler step may prefill, where the context does not ask for more.

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import SERVER, ExecutorConfig, PlannerConfig, RunConfig, SandboxConfig
+from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
+from tracelift_ray.config.schema import RunConfig, SandboxConfig
 from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
-from tracelift_ray.planning.scoring import check_reasoning_rm
+from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.rl.advantages import ESTIMATORS
 from tracelift_ray.transfer.kinds import TRANSFERS
+from tracelift_ray.verification.runners import RUNNERS
 
 
 def check_run(config: RunConfig) -> None:
@@ -180,7 +182,10 @@ def _check_devices(config: RunConfig) -> None:
 
 
 def check_sandbox(sandbox: SandboxConfig) -> None:
-    """Check a sandbox by itself. Raises ConfigError for the first rule that does not hold."""
+    """Check the rules of a sandbox by itself. Raises ConfigError for the first that does not hold."""
+    if not RUNNERS[sandbox.runner].local and (sandbox.service is None or not sandbox.service.url):
+        key, url = ("sandbox.service", None) if sandbox.service is None else ("sandbox.service.url", "")
+        raise ConfigError(key, url, f"is needed where sandbox.runner={sandbox.runner}; use sandbox=sandbox_fusion")
     if sandbox.wall_s < sandbox.cpu_s:
         right = f"must be sandbox.cpu_s={sandbox.cpu_s:g} or more: CPU time takes at least as long on the clock"
         raise ConfigError("sandbox.wall_s", sandbox.wall_s, right)

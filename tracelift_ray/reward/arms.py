@@ -20,7 +20,7 @@ from tracelift_ray.types import Baseline, Execution
 
 @dataclass(frozen=True)
 class Requirements:
-    """What the reward of one trace is made of, so that no sample and no score is asked for in vain.
+    """What the reward of one trace is made of; nothing else is sampled or scored.
 
     Attributes:
         with_trace: executor samples with the trace (K, or 0).

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tracelift_ray.config.schema import PoolConfig
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.types import Artifact, Completion, InfrastructureError, Problem, Prompt, SamplingParams, Verdict
 from tracelift_ray.verification.verifier import Verifier

@@ -213,7 +213,9 @@ class TrainingEngine:
             self._wrapped.destroy()
             self._wrapped = None
         if self._joined and dist.is_initialized():
-            dist.destroy_process_group()
+            import deepspeed
+
+            deepspeed.comm.destroy_process_group()  # it keeps references that torch's function would leave
             self._joined = False
 
 

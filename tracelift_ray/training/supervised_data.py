@@ -86,7 +86,7 @@ def encode(examples: Sequence[Example], renderer: PromptRenderer, max_length: in
     encoded = []
     for example in examples:
         prompt = renderer.planner(example.problem)
-        text = completion_text(prompt.text, example.reasoning, opened=renderer.opens_tag)
+        text = completion_text(prompt.text, example.reasoning, opened=renderer.opens_tag(example.problem.task))
         ids = tuple(renderer.tokenizer(text, add_special_tokens=False)["input_ids"])
         item = EncodedExample(example, tuple(prompt.token_ids), ids)
         if len(item) <= max_length:

@@ -60,13 +60,13 @@ def run(tier: str, *arguments: str, wrapper: tuple[str, ...] = ()) -> None:
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user, or less of a root, takes root")
 
 
-@pytest.mark.parametrize("tier", ["userns", "flat"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 def test_the_whole_corpus(tier: str) -> None:
     run(tier)
 
 
 @needs_root
-@pytest.mark.parametrize("tier", ["userns", "flat"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
     run(tier, BY_IDENTITY, wrapper=("--no-profile", USER))
 
@@ -74,12 +74,12 @@ def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
 @needs_root
 @pytest.mark.parametrize("user", [(), (USER,)], ids=["root", "user"])
 def test_the_flat_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
-    run("flat", BY_KERNEL, wrapper=user)
+    run("landlock", BY_KERNEL, wrapper=user)
 
 
 @needs_root
 def test_corpora_at_the_same_time_do_not_disturb_each_other() -> None:
     some = "only=[b01,c03,c05,c06,c08,l01,l03,x07,x09]"
     wrappers: tuple[tuple[str, ...], ...] = ((), (), ("--no-profile", USER), ("--no-profile", USER))
-    for process in [start("flat", some, wrapper=wrapper) for wrapper in wrappers]:
-        finish(process, "flat")
+    for process in [start("landlock", some, wrapper=wrapper) for wrapper in wrappers]:
+        finish(process, "landlock")

@@ -25,7 +25,7 @@ def finding(attack: str, policy: Policy) -> Finding:
     return first
 
 
-@pytest.mark.parametrize("tier", ["userns", "flat"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 @pytest.mark.parametrize(
     "attack", ["c03_write_outside", "c08_unix_sockets", "x09_new_processes", "x32_leave_by_dotdot"]
 )
@@ -35,7 +35,7 @@ def test_with_all_walls_they_are_contained(tier: str, attack: str) -> None:
 
 @pytest.mark.parametrize("attack", ["c08_unix_sockets", "x09_new_processes", "x12_watch_others"])
 def test_without_seccomp_programs_reach_sockets_and_start_processes(attack: str) -> None:
-    found = finding(attack, Policy("flat", seccomp=False))
+    found = finding(attack, Policy("landlock", seccomp=False))
     assert found.outcome == "wrong_answer" and "PWNED" in found.detail
     if attack.startswith("c08"):
         assert any(re.search("reached: '/tmp/sandbox_canary_[0-9a-f]+_ray/", each) for each in found.problems)
@@ -43,7 +43,7 @@ def test_without_seccomp_programs_reach_sockets_and_start_processes(attack: str)
 
 @pytest.mark.parametrize("attack", ["c03_write_outside", "x32_leave_by_dotdot"])
 def test_without_landlock_programs_read_and_write_files(attack: str) -> None:
-    found = finding(attack, Policy("flat", landlock=False))
+    found = finding(attack, Policy("landlock", landlock=False))
     assert found.outcome == "wrong_answer" and "PWNED" in found.detail
     touched = "appeared: {}/planted" if attack.startswith("c03") else "changed: {}/"
     pattern = touched.format("/tmp/sandbox_canary_[0-9a-f]+")
@@ -51,5 +51,5 @@ def test_without_landlock_programs_read_and_write_files(attack: str) -> None:
 
 
 def test_seccomp_guards_namespaces_too() -> None:
-    found = finding("x09_new_processes", Policy("userns", seccomp=False))
+    found = finding("x09_new_processes", Policy("namespaces", seccomp=False))
     assert found.outcome == "wrong_answer" and "fork" in found.detail

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.entry import CONFIG_DIR
+from launch.composition import CONFIG_DIR
 from tests.hang import HANG_S
 
 COMMAND = """

@@ -11,13 +11,14 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from launch.entry import CONFIG_DIR
+from launch.composition import CONFIG_DIR
 from tests.unit.config.composed import compose_config, make_model
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import HELPER_KEYS, to_run_config
 
-GROUPS = sorted(path.name for path in CONFIG_DIR.iterdir() if path.is_dir())
-FILES = sorted(path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name != "experiment")
+PROMPTS = "prompts"  # files of texts, no group of settings
+GROUPS = sorted(path.name for path in CONFIG_DIR.iterdir() if path.is_dir() and path.name != PROMPTS)
+FILES = sorted(path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name not in ("experiment", PROMPTS))
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONFIG_DIR / group).glob("*.yaml"))]
 
 
@@ -105,8 +106,3 @@ def test_the_papers_presets_keep_the_released_clip_and_ours_leaves_the_rubric_ro
         name: compose_config(f"reward={name}").reward.clip_max for name in ("tracelift", "paper_math", "paper_code")
     }
     assert clips == {"tracelift": None, "paper_math": 1.0, "paper_code": 1.0}
-
-
-def test_an_experiment_gives_way_to_the_command_line() -> None:
-    config = compose_config("experiment=quickstart", "reward=exec_only", "learner.lr=0.5")
-    assert (config.reward.arm, config.learner.lr, config.total_steps) == ("exec_only", 0.5, 100)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import pytest
 
 from launch.serve_rm import ServeRmConfig
+from tracelift_ray.config.described import field_types
 from tracelift_ray.config.load import ConfigError, to_dataclass
 from tracelift_ray.config.rules import Above, Address, AtLeast, Between, Count, Given, OneOf, Rule
 from tracelift_ray.config.schema import RunConfig
@@ -93,14 +93,6 @@ def test_both_ends_of_a_range_are_as_written() -> None:
     assert not any(Between(0, 1).holds(value) for value in (-0.1, 1.1))
 
 
-def fields(cls: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and type of every field, of nested settings too."""
-    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
-        options = [each for each in typing.get_args(hint) if isinstance(each, type) and dataclasses.is_dataclass(each)]
-        inner = hint if dataclasses.is_dataclass(hint) else next(iter(options), None)
-        yield from fields(inner, f"{key}{name}.") if inner else ((f"{key}{name}", hint),)
-
-
 def numbers_without_rule(hint: Any) -> bool:
     """Whether a type holds a number that may have any value."""
     if any(isinstance(each, Rule) for each in getattr(hint, "__metadata__", ())):
@@ -111,5 +103,5 @@ def numbers_without_rule(hint: Any) -> bool:
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda cls: cls.__name__)
 def test_every_number_has_a_range(settings: type) -> None:
     checked_elsewhere = {"reward.tie_table", "reward.options"}
-    found = {key for key, hint in fields(settings) if numbers_without_rule(hint)}
+    found = {key for key, hint in field_types(settings).items() if numbers_without_rule(hint)}
     assert found <= checked_elsewhere

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, Problem
 
-SANDBOX = SandboxConfig("auto", None, (), 2.0, 6.0, 1024, 256, 16, 64, 64, (), "")
+SANDBOX = SandboxConfig("sandbox", None, "auto", None, (), 2.0, 6.0, 1024, 256, 16, 64, 64, (), "")
 
 
 def code_problem(program: str, *asserts: str, statement: str = "Write a function to do it.", id: str = "p") -> Problem:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.entry import CONFIG_DIR
+from launch.composition import CONFIG_DIR
 from tests.hang import HANG_S
 from tests.unit.dataset.cases import write_problems
 from tests.unit.dataset.configs import build_config

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import engine_config
-from tracelift_ray.config.schema import RemoteConfig
+from tracelift_ray.config.models import RemoteConfig
 from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, needs_tokenizer, training_kinds
 from tracelift_ray.transfer.kinds import TRANSFERS
 

@@ -11,7 +11,7 @@ import pytest
 from tests.configs import reread
 from tests.unit.config.composed import compose_config, make_model
 from tracelift_ray.config.load import ConfigError
-from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.config.schema import CodeServiceConfig, RunConfig
 from tracelift_ray.planning import checks
 from tracelift_ray.planning.run_config import to_run_config
 
@@ -28,6 +28,10 @@ REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url":
 IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
 
 BROKEN: list[tuple[Changes, str, str]] = [
+    ({"sandbox.tier": "userns"}, "sandbox.tier", "is called namespaces now"),
+    ({"sandbox.tier": "flat"}, "sandbox.tier", "is called landlock now"),
+    ({"sandbox.runner": "sandbox_fusion"}, "sandbox.service", "sandbox=sandbox_fusion"),
+    ({"sandbox.service": CodeServiceConfig("fusion:8080", 1, 1.0, 0)}, "sandbox.service.url", "http://"),
     ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more; Python alone"),
     ({"sandbox.slots": 0}, "sandbox.slots", "1 or more, or null"),
     ({"sandbox.wall_s": 1.0}, "sandbox.wall_s", "sandbox.cpu_s=2 or more"),

@@ -10,7 +10,7 @@ from tests.configs import reread
 from tests.rm_groups import adding_groups
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
+from tracelift_ray.config.models import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.reasoning_rm.report.drift import RunTrace, measure_drift, read_run
 from tracelift_ray.reasoning_rm.report.likelihood import TraceLikelihood

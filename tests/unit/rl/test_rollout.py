@@ -14,7 +14,8 @@ from tests.unit.rl.fakes import FakeGenerator, FakeReasoningRm, FakeVerifier, co
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.rl.assembly import build_rollout, system_settings
 from tracelift_ray.rl.baselines import Baselines
-from tracelift_ray.rl.rollout import GroupFailed, PlannerExecutorSystem, Rollout, SystemPools, Ticket
+from tracelift_ray.rl.rollout import GroupFailed, Rollout, Ticket
+from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools
 from tracelift_ray.types import Baseline, Completion, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
 
 RUN = run_config()

@@ -32,9 +32,9 @@ def test_a_note_belongs_to_the_latest_start(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path)
     run.record_start({}, None)
     run.record_start({}, 5)
-    run.record_note("sandbox_tier", "flat")
+    run.record_note("sandbox_tier", "landlock")
     starts = json.loads((run.path / "run.json").read_text())["starts"]
-    assert [start.get("sandbox_tier") for start in starts] == [None, "flat"]
+    assert [start.get("sandbox_tier") for start in starts] == [None, "landlock"]
 
 
 def test_the_snapshot_is_the_configuration_in_force_and_the_old_one_is_kept(tmp_path: Path) -> None:

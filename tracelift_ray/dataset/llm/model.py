@@ -11,7 +11,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
-from tracelift_ray.config.schema import EngineConfig, JudgeConfig
+from tracelift_ray.config.models import EngineConfig, JudgeConfig
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.reasoning_rm.scoring.judge import request_renderer
@@ -72,7 +72,7 @@ class AskedModel:
 
     async def __aenter__(self) -> AskedModel:
         quiet_loading(self._config.engine)
-        self._render = await asyncio.to_thread(request_renderer, self._config)
+        self._render, _ = await asyncio.to_thread(request_renderer, self._config)
         try:
             await self._engine.start()
         except InfrastructureError as error:

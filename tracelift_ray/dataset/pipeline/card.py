@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from tracelift_ray.config.schema import ExecutorConfig, JudgeConfig
+from tracelift_ray.config.models import ExecutorConfig, JudgeConfig
 from tracelift_ray.dataset.pipeline.agreement import Agreement
 from tracelift_ray.dataset.pipeline.outcome import Outcome
 from tracelift_ray.dataset.pipeline.statistics import TaskFigures, task_figures

@@ -15,7 +15,7 @@ from tracelift_ray.dataset.pipeline.stages import Refused
 from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.rl.local_pools import LocalGenerator, LocalVerifier
-from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemPools, SystemSettings
+from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem

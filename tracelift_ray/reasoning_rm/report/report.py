@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.data.rubric_records import RubricRecord, load_rubric_records
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, shows_problem

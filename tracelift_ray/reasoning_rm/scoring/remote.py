@@ -16,7 +16,7 @@ from typing import NoReturn
 import aiohttp
 import tenacity
 
-from tracelift_ray.config.schema import ScoringServiceConfig
+from tracelift_ray.config.models import ScoringServiceConfig
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
 from tracelift_ray.reasoning_rm.service.protocol import UnreadableAnswer, read_answer, write_request
 from tracelift_ray.types import InfrastructureError, Problem, RubricScore
@@ -61,8 +61,8 @@ class RemoteScorer:
         self._started = True
         await self.score(*_PROBE)
 
-    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
-        """The service's score of one trace."""
+    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
+        """The service's score of one trace; ``max_length`` has no effect here, every request asks for the same cut."""
         deadline_s = self._service.deadline_s
         try:
             async with asyncio.timeout(deadline_s):

@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig
-
-#: From the strongest to the weakest; ``auto`` never takes the last one.
-TIERS = ("userns", "flat", "unsafe_subprocess")
-SAFE_TIERS = TIERS[:2]
+from tracelift_ray.verification.sandbox.tiers import SAFE_TIERS
 
 _QUERY = "import json, sys; print(json.dumps([[p for p in sys.path if p], sys.prefix]))"
 #: No site-packages, nothing from the current folder, and no other environment than the one given.
@@ -84,14 +81,14 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
     python = interpreter(config.packages)
     root = os.geteuid() == 0
     slot_id = None
-    if root and policy.tier == "userns":
+    if root and policy.tier == "namespaces":
         slot_id = _INNER_ID
-    elif root and policy.tier == "flat":
+    elif root and policy.tier == "landlock":
         slot_id = new_slot_id()
-    in_memory = policy.tier == "flat" and root and not python.open_to_all
+    in_memory = policy.tier == "landlock" and root and not python.open_to_all
     # Every process takes a copy of the rules, so there are no more of them than are needed.
     readable, listed = python.readable, python.listed
-    if policy.tier == "userns":
+    if policy.tier == "namespaces":
         readable, listed = ("/",), ()  # a root of its own, with nothing else in it; no file outside is below it
     elif in_memory:
         readable, listed = python.readable_system, ()  # programs may not enter the library's folder anyway
@@ -177,7 +174,7 @@ def _counts_threads(tier: str, slot_id: int | None) -> bool:
     if slot_id is not None:
         return True
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
-    return tier == "userns" and release >= (5, 14)
+    return tier == "namespaces" and release >= (5, 14)
 
 
 def _stage(read_only: tuple[str, ...]) -> str:

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.verification.code_runner import MAX_PROGRAM_CHARS, RunnerReport
+from tracelift_ray.verification.errors import COMPONENT, NotHandedOver, NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import check_slot
-from tracelift_ray.verification.sandbox.errors import COMPONENT, NotHandedOver, NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.policy import Policy
 from tracelift_ray.verification.sandbox.probe import TierReport, choose
 from tracelift_ray.verification.sandbox.runs import run_tests
 from tracelift_ray.verification.sandbox.slot import Slot
+from tracelift_ray.verification.sandbox.tiers import SAFE_TIERS
 
-MAX_PROGRAM_CHARS = 100_000
 #: How long a run waits for a slot. Others hold theirs for as long as their tests' limits allow.
 ACQUIRE_S = 600.0
 #: Tries to start a slot anew, the pause between them, and that before the next such series where all failed.
@@ -47,7 +48,7 @@ class Sandbox:
         policy: for tests of the walls; None: what ``sandbox.tier`` says, probed.
 
     Attributes:
-        tier: the tier in use: ``userns``, ``flat`` or ``unsafe_subprocess``.
+        tier: the tier in use: ``namespaces``, ``landlock`` or ``unsafe_subprocess``.
         reports: what was found about each tier that was tried.
 
     Raises:
@@ -79,6 +80,12 @@ class Sandbox:
         except BaseException:  # A failure or Ctrl-C: no process stays up, and it goes on.
             self.close()
             raise
+
+    @property
+    def report(self) -> RunnerReport:
+        """As ``CodeRunner.report``."""
+        lines = tuple(each.line() for each in self.reports)
+        return RunnerReport(self.tier, isolated=self.tier in SAFE_TIERS, lines=lines)
 
     @property
     def tier(self) -> str:

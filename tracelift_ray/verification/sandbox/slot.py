@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.errors import NoVerdict
 from tracelift_ray.verification.sandbox.inside.fork_server import MAPPED
 from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE
 from tracelift_ray.verification.sandbox.policy import FLAGS, Policy, id_map, interpreter, slot_message
 from tracelift_ray.verification.sandbox.starvation import WallClock, host_pid, kept_waiting
+from tracelift_ray.verification.sandbox.tiers import UNSAFE
 
 STARTUP_S = 60.0
 #: How long after its limit a run may be reported; where it is not, the slot or its machine is in trouble.
@@ -165,7 +166,7 @@ class Slot:
 
     def _start(self) -> None:
         directory = "/"
-        if self.policy.tier == "unsafe_subprocess":
+        if self.policy.tier == UNSAFE:
             self._directory = tempfile.TemporaryDirectory(prefix="tracelift-", ignore_cleanup_errors=True)
             directory = self._directory.name
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import Outcome
 from tracelift_ray.verification.comparison import outputs_match, shown_difference
-from tracelift_ray.verification.sandbox.errors import NoVerdict, TestsUnusable
+from tracelift_ray.verification.errors import NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.inside.confine import DOES_NOT_COMPILE, STARTED
 from tracelift_ray.verification.sandbox.inside.program import OUT_OF_MEMORY
 from tracelift_ray.verification.sandbox.inside.tester import GONE, UNUSABLE

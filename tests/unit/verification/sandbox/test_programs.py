@@ -9,7 +9,7 @@ import pytest
 
 from tests.sandboxes import sandbox_config
 from tracelift_ray.types import CodeTests
-from tracelift_ray.verification.sandbox import errors
+from tracelift_ray.verification import errors
 from tracelift_ray.verification.sandbox.pool import MAX_PROGRAM_CHARS, Sandbox
 from tracelift_ray.verification.sandbox.runs import MAX_DETAIL_CHARS, MAX_SHOWN_CHARS
 

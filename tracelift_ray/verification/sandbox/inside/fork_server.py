@@ -67,7 +67,7 @@ class Server:
         if config["cores"]:
             os.sched_setaffinity(0, config["cores"])
         syscalls.perform(syscalls.DYING_WITH_PARENT)
-        if config["tier"] == "userns":
+        if config["tier"] == "namespaces":
             self._enter_namespaces(config)
         else:
             os.chdir(config["directory"])

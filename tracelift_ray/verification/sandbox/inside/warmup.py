@@ -15,7 +15,7 @@ import symtable
 import sys
 import traceback
 
-from tracelift_ray.verification.sandbox.inside import program, wire
+from tracelift_ray.verification.sandbox.inside import codec, program
 from tracelift_ray.verification.sandbox.inside.confine import Preparation, confine
 
 #: So often Python has specialised its code for what it does.
@@ -70,8 +70,8 @@ def warm_up() -> None:
         _fail(out)
         symtable.symtable(_TEST, "<test>", "exec").get_symbols()
         compile(_TEST, "<test>", "exec", dont_inherit=True)
-        message = wire.encode([1, (2.5, "x", None), {"a": {1, 2}}, 2**80, True], lambda _: ["h", 0])
-        wire.decode(json.loads(json.dumps(["ok", message, []]))[1], lambda _: None)
+        message = codec.encode([1, (2.5, "x", None), {"a": {1, 2}}, 2**80, True], lambda _: ["h", 0])
+        codec.decode(json.loads(json.dumps(["ok", message, []]))[1], lambda _: None)
         _rehearse()
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tracelift_ray.verification.sandbox.inside import wire
+from tracelift_ray.verification.sandbox.inside import codec
 
 
 class Number(int):
@@ -41,7 +41,7 @@ def no_handle(value: Any) -> NoReturn:
 
 
 def crossed(value: Any) -> Any:
-    return wire.decode(json.loads(json.dumps(wire.encode(value, no_handle))), no_handle)
+    return codec.decode(json.loads(json.dumps(codec.encode(value, no_handle))), no_handle)
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,20 @@ def test_nan_stays_unequal_to_itself() -> None:
 
 def test_other_values_cross_as_handles_wherever_they_are() -> None:
     things = [object(), len]
-    message = wire.encode([things[0], {"f": things[1]}], lambda value: ["h", things.index(value)])
-    assert wire.decode(message, lambda handle: things[handle[1]]) == [things[0], {"f": len}]
+    message = codec.encode([things[0], {"f": things[1]}], lambda value: ["h", things.index(value)])
+    assert codec.decode(message, lambda handle: things[handle[1]]) == [things[0], {"f": len}]
 
 
 def test_what_is_nested_too_deeply_is_refused_on_both_sides() -> None:
     value: list[Any] = []
     value.append(value)
     with pytest.raises(ValueError, match="nested too deeply"):
-        wire.encode(value, no_handle)
+        codec.encode(value, no_handle)
     message: list[Any] = ["l", []]
     for _ in range(100_000):
         message = ["l", [message]]
     with pytest.raises(ValueError, match="malformed"):
-        wire.decode(message, no_handle)
+        codec.decode(message, no_handle)
 
 
 @pytest.mark.parametrize(
@@ -112,21 +112,21 @@ def test_malformed_messages_are_value_errors(message: Any) -> None:
         raise ValueError("no handle")
 
     with pytest.raises(ValueError):
-        wire.decode(message, refuse)
+        codec.decode(message, refuse)
 
 
 def test_messages_travel_whole_and_have_a_limit() -> None:
     reading, writing = os.pipe()
-    wire.send(writing, ["x" * 1000])
-    assert wire.receive(reading) == ["x" * 1000]
-    os.write(writing, struct.pack(">I", wire.MAX_MESSAGE + 1))
+    codec.send(writing, ["x" * 1000])
+    assert codec.receive(reading) == ["x" * 1000]
+    os.write(writing, struct.pack(">I", codec.MAX_MESSAGE + 1))
     with pytest.raises(ValueError, match="bytes"):
-        wire.receive(reading)
+        codec.receive(reading)
     nested = b"[" * 50_000
     os.write(writing, struct.pack(">I", len(nested)) + nested)
     with pytest.raises(ValueError):
-        wire.receive(reading)
+        codec.receive(reading)
     os.close(writing)
     with pytest.raises(EOFError):
-        wire.receive(reading)
+        codec.receive(reading)
     os.close(reading)

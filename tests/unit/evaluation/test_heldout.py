@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 from tests.unit.config.composed import compose_config
 from tests.unit.evaluation.cases import PROBLEMS, System
+from tracelift_ray.evaluation.heldout import HeldOutEvaluation
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.rl.assembly import HeldOutEvaluation
 
 
 async def test_the_same_held_out_problems_are_evaluated_each_time_and_their_baselines_once() -> None:

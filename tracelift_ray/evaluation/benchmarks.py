@@ -1,35 +1,49 @@
 """The problems of an evaluation, and the passes over them: with the run's executor, then with another one.
 
-Each pass brings up only the actors that it needs, and none where every problem has its result.
+Each pass opens only the pools that it needs, and none where every problem has its result.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.sources import resolve_sources
-from tracelift_ray.demo.source import demo_problems
+from tracelift_ray.demo.source import demo_problems, trace_checks
+from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
 from tracelift_ray.evaluation.run import Say, Task, evaluate_all
 from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.planning.checks import check_run
-from tracelift_ray.rl.assembly import fitting_problems, has_code, system_settings
-from tracelift_ray.rl.baseline_cache import executor_fingerprint
-from tracelift_ray.rl.rollout import PlannerExecutorSystem, SystemSettings
+from tracelift_ray.planning.run_config import absolute_prompt
+from tracelift_ray.reward.arms import requirements
+from tracelift_ray.rl.assembly import fit_problems, system_settings
+from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
+from tracelift_ray.tasks.presets import prompt_identity
 from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import DataError, Problem
 
 #: Where the results under another executor are, in the directory of the evaluation.
 OTHER = "other_executor"
+
+
+class OpenPools(Protocol):
+    """Brings up the pools of a run, which close at the end of the ``async with``."""
+
+    def __call__(
+        self, run: RunConfig, problems: Sequence[Problem], *, plans: bool
+    ) -> AbstractAsyncContextManager[SystemPools]:
+        """Pools that can verify ``problems``; without ``plans`` those that write and score traces stay down."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +77,10 @@ def evaluation_tasks(
     """
     tasks: list[Task] = []
     for name, problems in named.items():
-        fitting = fitting_problems(problems, settings, run)
-        if fitting.too_long:
-            say(f"{name}: {fitting.too_long:,} of {len(problems):,} problems left out, their prompts are too long")
-        tasks += [(name, problem) for problem in fitting.problems]
+        fit = fit_problems(problems, settings, run)
+        if fit.too_long:
+            say(f"{name}: {fit.too_long:,} of {len(problems):,} problems left out, their prompts are too long")
+        tasks += [(name, problem) for problem in fit.problems]
     if not tasks:
         raise DataError("there is no problem: give benchmarks=[FILE], or data.heldout or data.heldout_fraction")
     return tasks
@@ -82,11 +96,9 @@ def _load(path: str, limit: int, run: RunConfig, say: Say) -> tuple[Problem, ...
 def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
     """What results depend on, as plain values; two evaluations are comparable where only ``planner`` differs."""
     executor = run.executor
-    remote = is_remote(executor.engine)
-    served = f"{executor.remote.base_url} {executor.remote.model}"
     sampling, planned = executor.sampling, run.planner.sampling
     return {
-        "planner": {"weights": executor_fingerprint(run.planner.model), "prompt": run.planner.prompt},
+        "planner": {"weights": model_fingerprint(run.planner.model), "prompt": prompt_identity(run.planner.prompt)},
         "planner_sampling": {
             "traces": config.traces,
             "temperature": planned.temperature if config.traces == "sampled" else 0.0,
@@ -94,18 +106,14 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
             "max_new_tokens": planned.max_new_tokens,
         },
         "executor": {
-            "weights": served if remote else executor_fingerprint(executor.model),
-            "prompt": executor.prompt,
+            **executor_identity(executor),
+            "prompt": prompt_identity(executor.prompt),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_new_tokens": sampling.max_new_tokens,
         },
-        "verifier": {
-            "extraction": extraction_versions(),
-            "cpu_s": run.sandbox.cpu_s,
-            "wall_s": run.sandbox.wall_s,
-            "memory_mib": run.sandbox.memory_mib,
-        },
+        "verifier": {"extraction": extraction_versions(), **identity(run.verifier)},
+        "sandbox": identity(run.sandbox),
         "attempts": run.evaluation.num_samples,
         "seed": run.seed,
         "malformed": run.reward.malformed,
@@ -125,7 +133,7 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
     executor = replace(
         run.executor,
         model=str(Path(other.model).absolute()),
-        prompt=other.prompt or run.executor.prompt,
+        prompt=absolute_prompt(other.prompt, Path.cwd()) if other.prompt else run.executor.prompt,
         engine=engine,
     )
     changed = replace(run, executor=executor)
@@ -134,12 +142,15 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
 
 
 async def first_pass(
-    run: RunConfig, config: EvaluateConfig, tasks: list[Task], settings: SystemSettings, store: ResultStore, say: Say
+    run: RunConfig,
+    config: EvaluateConfig,
+    tasks: list[Task],
+    settings: SystemSettings,
+    store: ResultStore,
+    open_pools: OpenPools,
+    say: Say,
 ) -> Pass:
     """Traces and executions under the run's own executor."""
-    from tracelift_ray.demo.source import trace_checks
-    from tracelift_ray.reward.arms import requirements
-
     manner = Manner(
         config.traces,
         run.evaluation.num_samples,
@@ -148,16 +159,22 @@ async def first_pass(
         whole_text=run.reward.malformed == "whole_text",
         checks=trace_checks(run.data),
     )
-    return await _evaluated(run, tasks, settings, store, manner, None, say)
+    return await _evaluated(run, tasks, settings, store, manner, None, open_pools, say)
 
 
 async def other_pass(
-    run: RunConfig, config: EvaluateConfig, tasks: list[Task], own: Pass, store: ResultStore, say: Say
+    run: RunConfig,
+    config: EvaluateConfig,
+    tasks: list[Task],
+    own: Pass,
+    store: ResultStore,
+    open_pools: OpenPools,
+    say: Say,
 ) -> Pass:
     """The traces of the first pass under the other executor, which ``run`` names."""
     manner = Manner(config.traces, run.evaluation.num_samples, False, False, False, {})
     known = [task for task in tasks if (task[0], task[1].id) in own.results]
-    return await _evaluated(run, known, system_settings(run), store, manner, own.results, say)
+    return await _evaluated(run, known, system_settings(run), store, manner, own.results, open_pools, say)
 
 
 async def _evaluated(
@@ -167,19 +184,15 @@ async def _evaluated(
     store: ResultStore,
     manner: Manner,
     earlier: Mapping[tuple[str, str], ProblemResult] | None,
+    open_pools: OpenPools,
     say: Say,
 ) -> Pass:
-    """One pass: traces of its own, or those of ``earlier`` results."""
+    """One pass: new traces, or those of ``earlier`` results."""
     wanted = {(name, problem.id) for name, problem in tasks}
     causes: Counter[str] = Counter()
     if wanted - store.done.keys():
-        from actors.system import RaySystem
-
-        code = has_code([problem for _, problem in tasks])
-        actors = RaySystem(run, code=code, trains=False, plans=earlier is None)
-        await actors.start()
-        try:
-            attempts = Attempts(PlannerExecutorSystem(actors.pools, settings), manner)
+        async with open_pools(run, [problem for _, problem in tasks], plans=earlier is None) as pools:
+            attempts = Attempts(PlannerExecutorSystem(pools, settings), manner)
 
             async def solve(name: str, problem: Problem) -> ProblemResult:
                 if earlier is None:
@@ -187,7 +200,5 @@ async def _evaluated(
                 return await attempts.replay(earlier[name, problem.id], problem)
 
             causes = await evaluate_all(tasks, solve, store, say=say)
-        finally:
-            await actors.close()
     ordered = [(name, problem.id) for name, problem in tasks]
     return Pass({key: store.done[key] for key in ordered if key in store.done}, causes)

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from tracelift_ray.verification.sandbox.inside import wire
+from tracelift_ray.verification.sandbox.inside import codec
 from tracelift_ray.verification.sandbox.inside.solution import CHANNEL, LOADED
 
 MAX_DETAIL = 300
@@ -24,37 +24,37 @@ class Incomparable(BaseException):
 class Remote:
     """Something of the program's that is no plain data. Everything but using it as an object fails the test."""
 
-    __slots__ = ("_link", "_number")
+    __slots__ = ("_connection", "_number")
 
-    def __init__(self, link: Link, number: int) -> None:
-        object.__setattr__(self, "_link", link)
+    def __init__(self, link: Connection, number: int) -> None:
+        object.__setattr__(self, "_connection", link)
         object.__setattr__(self, "_number", number)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        return self._link.call(self._number, args, named)
+        return self._connection.call(self._number, args, named)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._link.ask("get", self._number, name)
+        return self._connection.ask("get", self._number, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._link.ask("set", self._number, name, self._link.out(value))
+        self._connection.ask("set", self._number, name, self._connection.out(value))
 
     def __iter__(self) -> Any:
-        return self._link.ask("iterate", self._number)
+        return self._connection.ask("iterate", self._number)
 
     def __next__(self) -> Any:
-        return self._link.ask("next", self._number)
+        return self._connection.ask("next", self._number)
 
     def __len__(self) -> Any:
-        return self._link.ask("length", self._number)
+        return self._connection.ask("length", self._number)
 
     def __getitem__(self, key: Any) -> Any:
-        return self._link.ask("item", self._number, self._link.out(key))
+        return self._connection.ask("item", self._number, self._connection.out(key))
 
     def __str__(self) -> Any:
-        return self._link.ask("text", self._number)
+        return self._connection.ask("text", self._number)
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise Incomparable("the value is no plain data, so it cannot be compared")
@@ -66,7 +66,7 @@ class Remote:
     __abs__ = __round__ = _refuse
 
 
-class Link:
+class Connection:
     """Requests to the program's process.
 
     Attributes:
@@ -109,11 +109,11 @@ class Link:
 
     def out(self, value: Any) -> Any:
         """A value of the test's, for the program. Raises Unusable where it cannot cross."""
-        return wire.encode(value, self._local)
+        return codec.encode(value, self._local)
 
     def _reply(self, request: list[Any]) -> list[Any]:
         try:
-            wire.send(CHANNEL, request)
+            codec.send(CHANNEL, request)
         except OSError:
             self._gone("the program ended")
         while True:
@@ -121,7 +121,7 @@ class Link:
             try:
                 kind, *parts = reply
                 if kind == "callback":
-                    wire.send(CHANNEL, self._call_back(*parts))
+                    codec.send(CHANNEL, self._call_back(*parts))
                     continue
                 if kind == "ok":
                     return parts
@@ -133,7 +133,7 @@ class Link:
 
     def _receive(self) -> Any:
         try:
-            return wire.receive(CHANNEL)
+            return codec.receive(CHANNEL)
         except (EOFError, OSError):
             self._gone("the program ended")
         except (ValueError, MemoryError) as error:
@@ -141,7 +141,7 @@ class Link:
 
     def _in(self, message: Any) -> Any:
         try:
-            return wire.decode(message, self._foreign)
+            return codec.decode(message, self._foreign)
         except (ValueError, MemoryError) as error:
             self._gone(f"the program sent a malformed reply ({error})")
 

@@ -8,7 +8,7 @@ COMPONENT = "verifier"
 
 
 class NoVerdict(InfrastructureError):
-    """A run of a program ended for a reason that is not the program's. Tried once more on another slot, then raised.
+    """A run of a program ended for a reason that is not the program's. Tried once more, then raised.
 
     Args:
         cause: one short clause that says what happened.
