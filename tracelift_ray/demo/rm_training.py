@@ -181,7 +181,9 @@ class Lesson(nn.Module):
         """The loss of some groups."""
         trees, targets = batch.trees, batch.targets
         output = self.model(trees.input_ids, trees.attention_mask, position_ids=trees.position_ids, ends=trees.ends)
-        rubric = rubric_loss(output, targets, LOSS, num_traces=len(targets.totals), num_groups=len(targets.sizes))
+        rubric = rubric_loss(
+            output, targets, LOSS, num_traces=len(targets.totals), num_groups=len(targets.sizes), num_pairs=0
+        )
         return rubric.total + MARK_WEIGHT * self._mark_loss(batch) + WORD_WEIGHT * self._word_loss(batch)
 
     def _mark_loss(self, batch: MarkedTraces) -> Tensor:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.reward.grounded import uplift
@@ -99,6 +100,9 @@ class Arm(ABC):
         """
         from tracelift_ray.config.load import to_dataclass
 
+        if config.options and not fields(self.Options):
+            right = f"must be empty: reward.arm={config.arm} has only the constants that all arms share"
+            raise ConfigError("reward.options", config.options, right)
         return to_dataclass(self.Options, config.options, key="reward.options")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
-from tracelift_ray.reward.arms import ARMS, ExecutionOnly, Requirements, RewardResult, requirements
+from tracelift_ray.reward.arms import ARMS, ExecutionOnly, NoOptions, Requirements, RewardResult, requirements
 from tracelift_ray.reward.compute import FLOORED, compute_reward
 from tracelift_ray.reward.forms import AnswerForm, ProgramForm
 from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
@@ -31,6 +31,9 @@ CONFIG = RewardConfig(
     options={},
 )
 MATH, CODE = AnswerForm(), ProgramForm()
+
+#: Arms that need no constants beside these.
+PLAIN = [name for name, arm in ARMS.items() if arm.Options is NoOptions]
 
 
 def run(outcome="passed", passed=None, total=1) -> Execution:
@@ -180,12 +183,14 @@ def test_an_arm_may_have_constants_of_its_own(monkeypatch):
         ARMS["curved"].options(replace(config, options={"powr": 2.0}))
     with pytest.raises(ConfigError, match=r"reward.options.power"):
         ARMS["curved"].options(replace(config, options={}))
-    with pytest.raises(ConfigError, match=r"reward.options.power"):
-        ARMS["tracelift"].options(config)
+    with pytest.raises(ConfigError, match=r"reward.options=.*power.*must be empty: reward.arm=tracelift"):
+        ARMS["tracelift"].options(replace(config, arm="tracelift"))
 
 
-def test_every_arm_has_a_formula_whose_letters_it_names():
-    for arm in ARMS.values():
-        for form in (MATH, CODE):
-            words = re.findall(r"[a-z]+[0-9]?[a-z]*", arm.formula(form, CONFIG).replace("clip", ""))
-            assert sorted(words) == sorted(arm.letters(form))
+@pytest.mark.parametrize("name", PLAIN)
+def test_an_arms_formula_holds_the_letters_that_it_names_and_q_only_with_a_rubric(name):
+    arm, config = ARMS[name], replace(CONFIG, arm=name)
+    for form in (MATH, CODE):
+        words = set(re.findall(r"[a-z]+[0-9]?[a-z]*", arm.formula(form, config)))
+        assert words >= set(arm.letters(form))
+        assert ("q" in words) == arm.requirements(config).rubric
