@@ -145,12 +145,14 @@ def _report(
 ) -> None:
     """Tables, and the same figures in a file."""
     from tracelift_ray.evaluation.figures import Resampling, benchmark_figures, compare, plain, transfer
+    from tracelift_ray.tasks.table import chance_level
 
     how = Resampling(config.confidence, config.resamples)
     asked = Counter(name for name, _ in tasks)
     by_name = {name: [result for result in own.results.values() if result.benchmark == name] for name in asked}
+    chances = {name: chance_level(problem for own_name, problem in tasks if own_name == name) for name in asked}
     figures = {
-        name: benchmark_figures(results, asked[name] - len(results), config.pass_at, how)
+        name: benchmark_figures(results, asked[name] - len(results), config.pass_at, how, chances[name])
         for name, results in by_name.items()
         if results
     }

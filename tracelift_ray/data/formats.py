@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tracelift_ray.config.rules import either
 from tracelift_ray.data.rubric_records import parse_rubric_record
 from tracelift_ray.records import Record, RecordError, required_text
 from tracelift_ray.tasks.base import Format
@@ -22,7 +23,7 @@ def parse_problem(record: Record) -> Problem:
     ``tests``); optionally task_type (default: the task) and solution. Other fields are ignored."""
     name = required_text(record, "task")
     if name not in TASKS:
-        raise RecordError("wrong_value", "task", f"must be {' or '.join(TASKS)}", name)
+        raise RecordError("wrong_value", "task", f"must be {either(list(TASKS))}", name)
     return task_of(name).read_problem(record)
 
 

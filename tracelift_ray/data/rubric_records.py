@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tracelift_ray.config.rules import either
 from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
 from tracelift_ray.records import (
     Record,
@@ -207,11 +208,13 @@ def _task(record: Record) -> str:
         raise RecordError("missing_rubric", "positive_pool[0].rubric", rule, rubric)
     if record.get("task") is not None:
         return _named_task(record)
-    by_dimensions = {task.dimensions: name for name, task in reversed(TASKS.items())}
+    by_dimensions: dict[tuple[str, ...], str] = {}
+    for name, task in TASKS.items():
+        by_dimensions.setdefault(task.dimensions, name)
     shared = Counter(dimension for dimensions in by_dimensions for dimension in dimensions)
     found = [task for names, task in by_dimensions.items() if any(n in rubric and shared[n] == 1 for n in names)]
     if len(found) != 1:
-        named = [f"{task} ({', '.join(names)})" for names, task in reversed(by_dimensions.items())]
+        named = [f"{task} ({', '.join(names)})" for names, task in by_dimensions.items()]
         rule = f"must name the dimensions of {' or of '.join(named)}"
         raise RecordError("unknown_dimension", "positive_pool[0].rubric", rule, sorted(rubric))
     return found[0]
@@ -221,7 +224,7 @@ def _named_task(record: Record) -> str:
     """The task that a record names, as those do whose dimensions are another task's, too."""
     name = required_text(record, "task")
     if name not in TASKS:
-        raise RecordError("wrong_value", "task", f"must be {' or '.join(TASKS)}", name)
+        raise RecordError("wrong_value", "task", f"must be {either(list(TASKS))}", name)
     return name
 
 

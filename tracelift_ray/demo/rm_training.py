@@ -31,7 +31,7 @@ from tracelift_ray.demo.source import flawed_traces, group_of
 from tracelift_ray.demo.tokenizer import build_tokenizer
 from tracelift_ray.demo.traces import clean_lines, is_valid, render
 from tracelift_ray.demo.training import Recipe, minimize
-from tracelift_ray.demo.world import WordProblem, draw_problem
+from tracelift_ray.demo.world import DEMO_TASKS, WordProblem, draw_problem
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.model.prefixes import PrefixTree, TreeBatch, build_tree, collate_trees
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel
@@ -87,12 +87,12 @@ def deepened(executor: Path, new_layers: int = NEW_LAYERS) -> ReasoningRewardMod
         nn.init.zeros_(layer.mlp.down_proj.weight)
     with tempfile.TemporaryDirectory() as directory:
         backbone.save_pretrained(directory)
-        return ReasoningRewardModel.from_backbone(directory, dimension_names=dimension_names({"math", "code"}))
+        return ReasoningRewardModel.from_backbone(directory, dimension_names=dimension_names(set(DEMO_TASKS)))
 
 
 def draw_group(rng: Random) -> tuple[WordProblem, RubricRecord]:
     """A random training problem with its valid trace and flawed ones: single flaws, habit, miswritten, garbled."""
-    problem = draw_problem(rng, rng.choice(("math", "code")), "train")
+    problem = draw_problem(rng, rng.choice(DEMO_TASKS), "train")
     flawed = flawed_traces(problem, rng, NEGATIVES)
     others = []
     habitual = habitual_lines(problem, rng)

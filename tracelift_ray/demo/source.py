@@ -14,9 +14,8 @@ from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace
 from tracelift_ray.demo.flaws import KINDS, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
-from tracelift_ray.demo.tokenizer import TASK_TYPES
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, artifact_of, clean_lines, is_valid, render
-from tracelift_ray.demo.world import DEMO_TASKS, Split, WordProblem, draw_problem, read_statement, split_of
+from tracelift_ray.demo.world import DEMO_TASKS, TASK_WORLDS, Split, WordProblem, draw_problem, read_statement, split_of
 from tracelift_ray.types import CodeTests, DataError, Problem
 
 NUM_TESTS = 3
@@ -48,15 +47,15 @@ def as_problem(problem: WordProblem) -> Problem:
     """A problem of the world in the project's own form."""
     digest = hashlib.blake2b(problem.statement.encode(), digest_size=6).hexdigest()
     lines = clean_lines(problem)
-    math = problem.task == "math"
+    own = TASK_WORLDS[problem.task]
     return Problem(
         id=f"demo-{problem.task}-{digest}",
         task=problem.task,
         statement=problem.statement,
-        task_type=TASK_TYPES[problem.task],
-        answer=str(problem.result) if math else None,
-        tests=None if math else _tests(problem),
-        solution=render("math", lines) if math else artifact_of("code", lines),
+        task_type=own.task_type,
+        answer=str(problem.result) if own.answers else None,
+        tests=None if own.answers else _tests(problem),
+        solution=render(problem.task, lines) if own.answers else artifact_of(problem.task, lines),
     )
 
 

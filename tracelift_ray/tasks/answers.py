@@ -29,13 +29,17 @@ MAX_ANSWER_CHARS = 2000
 
 def read_answer(text: str) -> str | None:
     """The final answer in a math completion, or None where not even a number is in it."""
-    cut = _NEXT_PROBLEM.search(text)
-    if cut is not None and text[: cut.start()].strip():
-        text = text[: cut.start()]
+    text = before_next_problem(text)
     for reader in (_after_hashes, _stated, last_box, _last_number):
         if (found := reader(text)) is not None:
             return found[:MAX_ANSWER_CHARS]
     return None
+
+
+def before_next_problem(text: str) -> str:
+    """A completion up to where the model goes on to another problem of its own making."""
+    cut = _NEXT_PROBLEM.search(text)
+    return text[: cut.start()] if cut is not None and text[: cut.start()].strip() else text
 
 
 def stated_answers(text: str) -> Iterator[tuple[int, int, str]]:

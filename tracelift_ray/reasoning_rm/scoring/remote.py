@@ -19,6 +19,7 @@ import tenacity
 from tracelift_ray.config.models import ScoringServiceConfig
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
 from tracelift_ray.reasoning_rm.service.protocol import UnreadableAnswer, read_answer, write_request
+from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.types import InfrastructureError, Problem, RubricScore
 
 COMPONENT = "reasoning_rm"
@@ -26,7 +27,7 @@ COMPONENT = "reasoning_rm"
 PASSING_STATUS = (408, 425, 429)
 MAX_ANSWER_BYTES = 16 * 2**20
 LONGEST_PAUSE_S = 15.0
-_PROBE = (Problem("probe", "math", "What is 2 + 3?", task_type="arithmetic"), "Add 3 to 2.")
+_PROBE = (Problem("probe", MathTask.name, "What is 2 + 3?", task_type="arithmetic"), "Add 3 to 2.")
 
 
 class _Passing(Exception):
