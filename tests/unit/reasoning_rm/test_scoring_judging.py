@@ -12,6 +12,7 @@ from tests.unit.dataset.cases import PROBLEM
 from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.tasks.table import TASKS, task_of
 from tracelift_ray.types import Problem
 
 SCORES: dict[str, Any] = {**dict(zip(MathTask.dimensions, (10, 9, 7, 5, 1), strict=True)), "total": 6}
@@ -81,3 +82,9 @@ def test_the_dimensions_of_the_other_task_are_unknown() -> None:
 def test_the_repair_shows_the_reply_and_what_is_wrong_with_it() -> None:
     text = repair_prompt("total: seven", JudgementError("it is not one JSON object"), "math")
     assert "total: seven" in text and "it is not one JSON object" in text and '"answer_support": N' in text
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_can_be_judged(task: str) -> None:
+    text = judge_prompt(Problem("p", task, "s", answer="A"), "x")
+    assert "how good is it?" not in text and all(f"- {name}: " in text for name in task_of(task).dimensions)

@@ -19,22 +19,18 @@ from tracelift_ray.types import Problem
 
 MAX_SCORE = 10
 TOTAL = "total"
-#: What each dimension asks, in the order of ``types.rubric_dimensions``.
-_QUESTIONS: dict[str, tuple[str, ...]] = {
-    "math": (
-        "does the reasoning read the problem right: its quantities, its conditions, what is asked?",
-        "would the chosen steps, carried out correctly, lead to what is asked, with none missing and none beside it?",
-        "does each step follow from the ones before it, without gaps and contradictions?",
-        "is every calculation that is written down correct?",
-        "is someone who follows the reasoning led to the right answer, without being handed it?",
-    ),
-    "code": (
-        "does the reasoning read the task right: input, output, constraints, what is asked?",
-        "would the plan, implemented faithfully, be correct in every case and fast enough?",
-        "does each step follow from the ones before it, without gaps and contradictions?",
-        "is it concrete enough to write the program from: data structures, loops, edge cases?",
-        "is it free of program code, so that the implementation is left to the reader?",
-    ),
+#: What a dimension asks, by its name; tasks share some. One that is not here is asked for by its name alone.
+_QUESTIONS: dict[str, str] = {
+    "problem_understanding": "does the reasoning read the problem right: its quantities, its conditions, what is asked?",
+    "solution_strategy": "would the chosen steps, carried out correctly, lead to what is asked, with none missing and "
+    "none beside it?",
+    "step_coherence": "does each step follow from the ones before it, without gaps and contradictions?",
+    "calculation_correctness": "is every calculation that is written down correct?",
+    "answer_support": "is someone who follows the reasoning led to the right answer, without being handed it?",
+    "task_understanding": "does the reasoning read the task right: input, output, constraints, what is asked?",
+    "plan_quality": "would the plan, implemented faithfully, be correct in every case and fast enough?",
+    "action_support": "is it concrete enough to write the program from: data structures, loops, edge cases?",
+    "non_leakage": "is it free of program code, so that the implementation is left to the reader?",
 }
 _FENCE = re.compile(r"\A```(?:json)?[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 
@@ -48,7 +44,7 @@ class Judgement:
     """A judge's scores.
 
     Attributes:
-        scores: one for each dimension in the order of ``rubric_dimensions``, each 0..10.
+        scores: one for each dimension in the order of ``task_of(task).dimensions``, each 0..10.
         total: the judge's own overall score, 0..10.
     """
 
@@ -64,10 +60,10 @@ class Judgement:
 
 def judge_prompt(problem: Problem, reasoning: str) -> str:
     """The request to judge one trace; the reply is for ``parse_judgement``."""
-    names = task_of(problem.task).dimensions
-    asked = "\n".join(f"- {name}: {asks}" for name, asks in zip(names, _QUESTIONS[problem.task], strict=True))
-    subject = "a math problem" if problem.task == "math" else "a programming task"
-    solver = "final answer" if problem.task == "math" else "program"
+    task = task_of(problem.task)
+    asked = "\n".join(f"- {name}: {_QUESTIONS.get(name, 'how good is it?')}" for name in task.dimensions)
+    subject = "a programming task" if task.runs_programs else f"a {task.name} problem"
+    solver = "program" if task.runs_programs else "final answer"
     return (
         f"You grade a piece of reasoning about {subject}. A second reader will be given the problem and this reasoning "
         f"and has to write the {solver}; the reasoning itself is meant to stop short of it, which costs nothing. "
@@ -115,7 +111,7 @@ def _format_request(task: str) -> str:
 
 def _reference(problem: Problem) -> str:
     """The reference answer, which keeps a judge from grading by its own mistake."""
-    if problem.task == "code" or problem.answer is None:
+    if problem.answer is None:
         return ""
     return f"<reference_answer>{_quoted(problem.answer)}</reference_answer>\n"
 
