@@ -90,7 +90,7 @@ def _check_reward(config: RunConfig) -> None:
     for successes, coefficient in reward.tie_table.items():
         key = f"reward.tie_table.{successes}"
         if not 0 <= successes <= reward.num_samples:
-            right = f"counts successes of reward.num_samples={reward.num_samples}, so 0 to {reward.num_samples}"
+            right = f"its key counts successes, so it must be from 0 to reward.num_samples={reward.num_samples}"
             raise ConfigError(key, coefficient, right)
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"

@@ -21,7 +21,8 @@ MAX_SCORE = 10
 TOTAL = "total"
 #: What a dimension asks, by its name; tasks share some. One that is not here is asked for by its name alone.
 _QUESTIONS: dict[str, str] = {
-    "problem_understanding": "does the reasoning read the problem right: its quantities, its conditions, what is asked?",
+    "problem_understanding": "does the reasoning read the problem right: its quantities, its conditions, what is "
+    "asked?",
     "solution_strategy": "would the chosen steps, carried out correctly, lead to what is asked, with none missing and "
     "none beside it?",
     "step_coherence": "does each step follow from the ones before it, without gaps and contradictions?",
