@@ -1,6 +1,6 @@
-"""Each wall is needed: with seccomp or with Landlock taken away, attacks of the corpus that it stops succeed.
+"""Each layer is needed: without seccomp or without Landlock, attacks of the corpus that it stops succeed.
 
-So the corpus can fail, and a wall that silently does not stand would be noticed.
+So the corpus can fail, and a layer that is silently missing would be noticed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def finding(attack: str, policy: Policy) -> Finding:
 @pytest.mark.parametrize(
     "attack", ["c03_write_outside", "c08_unix_sockets", "x09_new_processes", "x32_leave_by_dotdot"]
 )
-def test_with_all_walls_they_are_contained(tier: str, attack: str) -> None:
+def test_with_all_layers_they_are_contained(tier: str, attack: str) -> None:
     assert not finding(attack, Policy(tier)).problems
 
 
