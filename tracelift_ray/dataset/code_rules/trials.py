@@ -17,7 +17,7 @@ _IMPLAUSIBLE = ("TypeError", "AttributeError", "NameError", "UnboundLocalError")
 
 
 class Trials:
-    """One code runner for the programs of one build, from the first program until ``close``. Each program gets ``CPU_S`` at
+    """A code runner for the programs of a build, from the first program until ``close``. Each program gets ``CPU_S`` at
     most, and one runs at a time."""
 
     def __init__(self, sandbox: SandboxConfig) -> None:
