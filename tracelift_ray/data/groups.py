@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.rules import either
+from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
 from tracelift_ray.records import (
     Record,
@@ -99,7 +100,7 @@ class GroupSet:
         return iter(self.groups)
 
 
-def load_groups(path: str | Path, on_error: str = "strict", limit: int = 0) -> GroupSet:
+def load_groups(path: str | Path, on_error: OnError = "strict", limit: int = 0) -> GroupSet:
     """Read a TraceLift-Groups file.
 
     Args:
