@@ -163,7 +163,7 @@ def sampling_fields(params: SamplingParams, extended: bool) -> dict[str, Any]:
 
 
 def read_answer(answer: Any, count: int) -> list[Completion]:
-    """The completions in an answer, by index. Servers that tell no token ids give empty ones.
+    """The completions in an answer, by index. Without token ids from the server they are empty.
 
     Raises:
         MalformedAnswer: choices are missing, or one has no text or ended abnormally.
