@@ -10,7 +10,7 @@ from tests.configs import reread
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.data.groups import write_groups
+from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.data.split import split_heldout
 from tracelift_ray.reasoning_rm.training.adapters import (
     add_adapters,
@@ -43,7 +43,7 @@ def words(tmp_path_factory):
 
 @pytest.fixture
 def config(words, tmp_path):
-    write_groups(tmp_path / "groups.jsonl", adding_groups(12))
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(12))
     return training_config(words, str(tmp_path / "groups.jsonl"), str(tmp_path / "rm"))
 
 
@@ -86,12 +86,12 @@ def test_a_run_holds_out_the_same_problems():
 
 def test_a_file_of_held_out_groups_must_have_other_problems(config, tmp_path):
     other = [dataclasses.replace(group, problem=renamed(group.problem)) for group in adding_groups(3, seed=7)]
-    write_groups(tmp_path / "held.jsonl", other)
+    write_rubric_records(tmp_path / "held.jsonl", other)
     config = dataclasses.replace(config, heldout_groups=str(tmp_path / "held.jsonl"))
     data = load_data(config, say=lambda line: None)
     assert (len(data.train), len(data.heldout), data.names) == (12, 3, MathTask.dimensions)
     again = dataclasses.replace(adding_groups(1)[0].problem, id="another id, the same text")
-    write_groups(tmp_path / "held.jsonl", [dataclasses.replace(other[0], problem=again)])
+    write_rubric_records(tmp_path / "held.jsonl", [dataclasses.replace(other[0], problem=again)])
     with pytest.raises(DataError, match=r"another id, the same text is in .*groups\.jsonl and in .*held\.jsonl"):
         load_data(config, say=lambda line: None)
 
@@ -204,7 +204,7 @@ def test_an_unfinished_run_is_not_mixed_with_another(config, tmp_path):
         WorkDirectory.open(dataclasses.replace(config, lr=0.5))
     with pytest.raises(DataError, match=r"unfinished run with ranks\.workers=1"):
         WorkDirectory.open(dataclasses.replace(config, ranks=RankSettings(2, 0, 1.0, 1.0)))
-    write_groups(tmp_path / "groups.jsonl", adding_groups(13))
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(13))
     with pytest.raises(DataError, match=r"groups \(content\)"):
         WorkDirectory.open(config)
 
