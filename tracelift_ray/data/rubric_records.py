@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.rules import either
+from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
 from tracelift_ray.records import (
     Record,
@@ -97,7 +98,7 @@ class RubricRecords:
         return iter(self.records)
 
 
-def load_rubric_records(path: str | Path, on_error: str = "strict", limit: int = 0) -> RubricRecords:
+def load_rubric_records(path: str | Path, on_error: OnError = "strict", limit: int = 0) -> RubricRecords:
     """Read a TraceLift-Groups file.
 
     Args:
