@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.rules import either
+from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
 from tracelift_ray.records import (
     Record,
@@ -53,7 +54,7 @@ class RubricTrace:
         labels: five integers in 0..4, in the order of ``task_of(task).dimensions``.
         total: the judge's total in [0, 1].
         negative_kind: how a flawed trace is flawed; None for a good one, and where the file does not say.
-        extra: whatever else the record holds, kept for writing it back.
+        extra: what else the record holds, kept for writing it back.
     """
 
     reasoning: str
@@ -97,7 +98,7 @@ class RubricRecords:
         return iter(self.records)
 
 
-def load_rubric_records(path: str | Path, on_error: str = "strict", limit: int = 0) -> RubricRecords:
+def load_rubric_records(path: str | Path, on_error: OnError = "strict", limit: int = 0) -> RubricRecords:
     """Read a TraceLift-Groups file.
 
     Args:

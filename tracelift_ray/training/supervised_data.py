@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import load_rubric_records
 from tracelift_ray.tasks.prompts import PromptRenderer
@@ -45,7 +46,7 @@ class EncodedExample:
         return len(self.prompt_ids) + len(self.completion_ids)
 
 
-def load_examples(path: str, format: str, *, on_error: str = "strict", limit: int = 0) -> list[Example]:
+def load_examples(path: str, format: str, *, on_error: OnError = "strict", limit: int = 0) -> list[Example]:
     """Examples from a JSONL file: every positive trace of TraceLift-Groups (``groups``), else worked solutions.
 
     Args:

@@ -10,8 +10,10 @@ from tests.configs import reread
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.data.rubric_records import write_rubric_records
+from tracelift_ray.data.problems import load_problems
+from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.data.split import split_heldout
+from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.training.adapters import (
     add_adapters,
     make_optimizer,
@@ -251,3 +253,14 @@ def test_the_order_of_steps_has_no_repeats_within_an_epoch(config):
     schedule = EpochSchedule(encoded(config, adding_groups(8)), config)
     firsts = [group[0].input.token_ids for step in (1, 2) for group in schedule.batch(step)]
     assert all(a != b for a, b in itertools.combinations(firsts, 2))
+
+
+@pytest.mark.parametrize("text", ["assert f( 1 )==2\n\nassert f(2) == 3", "n <= 10"])
+def test_a_run_on_the_same_file_shows_the_text_that_the_rm_was_trained_on(tmp_path, text):
+    record = adding_groups(1)[0]
+    bounded = dataclasses.replace(record, problem=dataclasses.replace(record.problem, tests_text=text))
+    write_rubric_records(tmp_path / "groups.jsonl", [bounded])
+    trained = load_rubric_records(tmp_path / "groups.jsonl").records[0].problem
+    run = load_problems(tmp_path / "groups.jsonl", "groups", max_tests=1).problems[0]
+    assert render_input(run, "r").text == render_input(trained, "r").text
+    assert f"<tests>\n{text}\n</tests>" in render_input(run, "r").text
