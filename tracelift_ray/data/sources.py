@@ -1,6 +1,6 @@
 """Turns the data configuration into train and held-out problems.
 
-Promises: ids are unique over all files, held-out problems are in no way among the train problems, and whatever is
+Promises: ids are unique over all files, held-out problems are in no way among the train problems, and what is
 left out is counted in the report.
 """
 
