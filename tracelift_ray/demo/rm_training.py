@@ -4,7 +4,7 @@ To check a written result a model must have worked it out before it reads it. Th
 layers: reading ``7 + 5 =`` it expects 12. So the RM is the executor's three layers with three new ones above, which
 compare what was expected with what stands there. The loss of the RM itself, at the last token, is that of every
 reasoning RM. Two more terms are there only while it trains: the executor's layers go on to expect the next word, now
-in the RM's own input, and a head that is thrown away tells at each word whether a fault shows there (``faults.py``).
+in the RM's own input, and a head that is thrown away says at each word whether a fault shows there (``faults.py``).
 One RM serves both tasks.
 """
 
@@ -133,7 +133,7 @@ def mark_groups(drawn: Sequence[tuple[WordProblem, TraceGroup]]) -> MarkedTraces
         for trace, end in zip(traces, tree.ends, strict=True):
             labels.append(trace.labels)
             totals.append(trace.total)
-            path = _path(tree, end)[head:]
+            path = tree.path(end)[head:]
             found = fault_marks(world, trace.reasoning)
             marks.update({(row, path[mark.word], mark.aspect): float(mark.faulty) for mark in found})
             faulty = {path[mark.word] for mark in found if mark.faulty}
@@ -151,14 +151,6 @@ def mark_groups(drawn: Sequence[tuple[WordProblem, TraceGroup]]) -> MarkedTraces
 
 
 _tokenizer = functools.cache(build_tokenizer)
-
-
-def _path(tree: PrefixTree, end: int) -> list[int]:
-    """The tree's tokens from the first of a sequence to its last."""
-    path = [end]
-    while tree.parents[path[-1]] >= 0:
-        path.append(tree.parents[path[-1]])
-    return path[::-1]
 
 
 class Lesson(nn.Module):
@@ -188,9 +180,9 @@ class Lesson(nn.Module):
 
     def _mark_loss(self, batch: MarkedTraces) -> Tensor:
         tree, token, aspect = batch.places.unbind(1)
-        told = self.marks(self._seen["checked"][tree, token])[torch.arange(len(aspect)), aspect]
+        logits = self.marks(self._seen["checked"][tree, token])[torch.arange(len(aspect)), aspect]
         weight = torch.tensor(FAULT_WEIGHT)
-        return functional.binary_cross_entropy_with_logits(told, batch.faulty, pos_weight=weight)
+        return functional.binary_cross_entropy_with_logits(logits, batch.faulty, pos_weight=weight)
 
     def _word_loss(self, batch: MarkedTraces) -> Tensor:
         tree, token, word = batch.words.unbind(1)

@@ -6,9 +6,7 @@ depend on ``micro_batch_tokens``; the same seed visits the same examples; ``outp
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +17,8 @@ import torch
 
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import CLOSING_TAG
-from tracelift_ray.training.checkpoint import disk_errors
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, alone, collective_of
-from tracelift_ray.training.export import copy_tokenizer
+from tracelift_ray.training.export import copy_tokenizer, whole_directory
 from tracelift_ray.training.logprobs import token_logprobs
 from tracelift_ray.training.microbatches import collate, completion_logits
 from tracelift_ray.training.models import check_model_directory, load_causal_lm
@@ -218,18 +215,10 @@ def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_ne
 
 
 def _save(model: Any, config: WarmStartConfig) -> None:
-    """Write the model in ``dtype`` beside ``output`` and give it that name when it is whole."""
-    output = Path(config.output)
-    draft = output.with_name(f".tmp-{output.name}")
-    with disk_errors(output):
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        try:
-            model.to(getattr(torch, config.dtype)).save_pretrained(draft)
-            copy_tokenizer(Path(config.model), draft)
-            os.replace(draft, output)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    """Write the model in ``dtype``, with its tokenizer."""
+    with whole_directory(Path(config.output)) as draft:
+        model.to(getattr(torch, config.dtype)).save_pretrained(draft)
+        copy_tokenizer(Path(config.model), draft)
 
 
 def _clock(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Examples for a warm start: which reasoning a planner is shown, and as which tokens.
 
 Promises: a planner is trained on its own prompt, token for token as in a run, and on a completion that closes the tag;
-no example states its answer on a line of its own; nothing is left out without being counted.
+no example states its answer on a separate line; nothing is left out without being counted.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_scores_of_groups_do_not_depend_on_shared_prefixes_or_batches(config, re
     model = ReasoningRewardModel.from_pretrained(reward_model)
     groups = encoded(config, adding_groups(5))
     ways = [
-        score_groups(model, groups, 0, batch_tokens=tokens, share_prefixes=shared)
+        score_groups(model, groups, 0, batch_tokens=tokens, share_prefixes=shared, dtype="float32")
         for tokens, shared in ((10_000, False), (10_000, True), (60, True))
     ]
     for way in ways[1:]:

@@ -156,14 +156,14 @@ def _scored(
         check_shared_prefixes(model.model)
     encoder = load_encoder(path, model, config.max_length)
     encoded: list[EncodedGroup] = encode_groups(groups, encoder, config.max_tests)
-    with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-        scored = score_groups(
-            model,
-            encoded,
-            encoder.pad_id,
-            batch_tokens=config.batch_tokens,
-            share_prefixes=config.share_prefixes,
-        )
+    scored = score_groups(
+        model,
+        encoded,
+        encoder.pad_id,
+        batch_tokens=config.batch_tokens,
+        share_prefixes=config.share_prefixes,
+        dtype=config.dtype,
+    )
     return scored, tuple(model.config.rm_dimension_names)
 
 

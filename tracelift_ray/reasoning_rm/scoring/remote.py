@@ -35,7 +35,7 @@ class _Passing(Exception):
 
 
 class RemoteScorer:
-    """Implements ``kinds.TraceScorer``. A score has neither labels nor a total of its own: total and q are one.
+    """Implements ``kinds.TraceScorer``. A score has neither labels nor a separate total: total and q are one.
 
     Args:
         max_length: the cut in tokens that is asked for.

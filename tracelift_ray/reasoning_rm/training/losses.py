@@ -91,8 +91,8 @@ def count_pairs(groups: Iterable[Sequence[float]], margin: float) -> int:
 def prefix_loss(good_logits: Tensor, good: Tensor, *, num_good: int, num_flawed: int) -> Tensor:
     """The auxiliary loss at every token of prefix trees: cross-entropy of "a good trace begins so", a scalar.
 
-    A token that only flawed traces have at their place tells where the flaw is; so do tokens up to there, which good
-    ones have too. Both kinds weigh the same in the whole batch, whatever their numbers.
+    A token that only flawed traces have at their place shows where the flaw is; so do tokens up to there, which good
+    ones have too. Both kinds weigh the same in the whole batch, however many there are of each.
 
     Args:
         good_logits: (B, T).

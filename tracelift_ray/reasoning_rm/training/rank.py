@@ -24,7 +24,7 @@ from tracelift_ray.reasoning_rm.training.adapters import add_adapters, make_opti
 from tracelift_ray.reasoning_rm.training.data import EncodedTrace
 from tracelift_ray.reasoning_rm.training.losses import RubricTargets, count_pairs, prefix_loss, rubric_loss
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
-from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, scored_traces
+from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, score_pass
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, collective_of
 from tracelift_ray.training.export import named_tensors
@@ -142,7 +142,8 @@ class RmRank:
         own: dict[int, list[ScoredTrace]] = {}
         for start in range(0, len(batches), world):
             # All ranks run as many passes, for ZeRO-3's sake: those that have none left repeat the last one.
-            own |= self._scored(prepared, batches[min(start + rank, len(batches) - 1)])
+            positions = batches[min(start + rank, len(batches) - 1)]
+            own |= score_pass(self._engine.model, prepared, positions, self._pad_id, self._device)
         shares: list[dict[int, list[ScoredTrace]]] = [{} for _ in range(world)]
         dist.all_gather_object(shares, own)
         scored = {position: traces for share in shares for position, traces in share.items()}
@@ -190,12 +191,6 @@ class RmRank:
             prefix = prefix_loss(output.good_logits, good, num_good=counts.good, num_flawed=counts.flawed)
         parts = [terms.classification, terms.regression, terms.ranking, terms.negative_ranking, prefix]
         return torch.stack([*parts, terms.total + weights.prefix * prefix])
-
-    @torch.no_grad()
-    def _scored(self, groups: Sequence[PreparedGroup], positions: Sequence[int]) -> dict[int, list[ScoredTrace]]:
-        chosen = [groups[position] for position in positions]
-        rows = iter(scored_traces(chosen, forward(self._engine.model, chosen, self._pad_id, self._device)))
-        return {p: [next(rows) for _ in group.traces] for p, group in zip(positions, chosen, strict=True)}
 
 
 def engine_settings(config: TrainRmConfig) -> EngineSettings:
