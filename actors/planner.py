@@ -49,7 +49,7 @@ class RayPlannerPool:
         return len(self.pool.members)
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every member that is up takes the weights; one that does not is started anew, and not among the receipts."""
+        """Every member that is up takes the weights; one that does not is restarted, and not among the receipts."""
         members = self.pool.members
         taken = await asyncio.gather(
             *(self._take(member, manifest.for_receiver(index)) for index, member in enumerate(members))
@@ -57,7 +57,7 @@ class RayPlannerPool:
         return [receipt for receipt in taken if receipt is not None]
 
     def only(self, member: Member) -> OneMember:
-        """One member as a receiver of weights, for one that was started anew."""
+        """One member as a receiver of weights, after its restart."""
         return OneMember(self, member)
 
     async def send_to(self, member: Member, manifest: WeightManifest) -> WeightReceipt:

@@ -1,9 +1,8 @@
 """A pool of Ray actors of one kind: work goes to the least busy member, with a deadline and retries elsewhere.
 
-A call that ends in an infrastructure error (the member died, did not answer in time, or said so itself) is tried on
-another member, up to ``retries`` more times, then raised as ``InfrastructureError``. A member that died, said that it
-is dead, or answered nobody for a whole deadline is started anew in the background, so that a pool heals while its
-other members work.
+A call that ends in an infrastructure error (the member died, did not answer in time, or reported one) is tried on
+another member, up to ``retries`` more times, then raised as ``InfrastructureError``. A member that died, reported
+that it is dead, or answered no call for a whole deadline is restarted in the background while the other members work.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Member:
 class ActorPool:
     """Members made by ``spawn(index)``; each has an async method ``start`` that returns when it can work.
 
-    ``prepare`` is awaited for a member that was started anew, before it gets work (a planner takes weights there).
+    ``prepare`` is awaited for a restarted member before it gets work (a planner takes weights there).
     """
 
     def __init__(self, name: str, config: PoolConfig, spawn: Callable[[int], Any], startup_s: float) -> None:
@@ -72,12 +71,12 @@ class ActorPool:
                 return await self.call_member(member, self.config.deadline_s, method, *args)
             except InfrastructureError as error:
                 tried.append(error)
-                if member.alive:  # the loss of a member is told once, not by each call that it held
+                if member.alive:  # the loss of a member is logged once, not by each call that it held
                     logger.warning("%s", error)
         raise InfrastructureError(self.name, tried[-1].cause)
 
     async def call_member(self, member: Member, deadline_s: float, method: str, *args: Any) -> Any:
-        """``method(*args)`` on one member. Raises ``InfrastructureError``; a member that died is started anew."""
+        """``method(*args)`` on one member. Raises ``InfrastructureError``; a member that died is restarted."""
         member.busy += 1
         began = monotonic()
         try:
@@ -114,10 +113,10 @@ class ActorPool:
         await self.call_member(member, self.startup_s, "start")
 
     async def _pick(self, avoid: set[str]) -> Member:
-        """The least busy member, preferably one not tried yet; waits for one that is being started anew."""
+        """The least busy member, preferably one not tried yet; waits for one that is being restarted."""
         while not self.members:
             if not self._healing:
-                raise InfrastructureError(self.name, f"no member is up or could be started anew: {self._failure}")
+                raise InfrastructureError(self.name, f"no member is up or could be restarted: {self._failure}")
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), self.startup_s)
@@ -129,12 +128,12 @@ class ActorPool:
         return min(untried or self.members, key=lambda member: member.busy)
 
     def replace(self, member: Member, cause: str) -> None:
-        """End a member that is up, and start another in its place in the background."""
+        """End a member that is up, and start another in its place, in the background."""
         if member.alive and not self._closed:
             member.alive = False
             ray.kill(member.handle)
             logger.warning("%s[%d] is lost, another is started in its place: %s", self.name, member.index, cause)
-            task = asyncio.get_running_loop().create_task(self._start_anew(member))
+            task = asyncio.get_running_loop().create_task(self._restart(member))
             self._healing.add(task)
             task.add_done_callback(self._healed)
 
@@ -142,11 +141,11 @@ class ActorPool:
         self._healing.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._failure = str(task.exception())
-            logger.error("%s: a member could not be started anew", self.name, exc_info=task.exception())
+            logger.error("%s: a member could not be restarted", self.name, exc_info=task.exception())
         self._changed.set()
 
-    async def _start_anew(self, member: Member) -> None:
-        """Start the member anew, and take it back once it works and is prepared; give up after ``retries`` tries."""
+    async def _restart(self, member: Member) -> None:
+        """Start the member again, and use it once it works and is prepared; give up after ``retries`` further tries."""
         for attempt in range(self.config.retries + 1):
             fresh = Member(member.index, self._spawn(member.index))
             fresh.alive = False
@@ -155,7 +154,7 @@ class ActorPool:
                 if self.prepare is not None:
                     await self.prepare(fresh)
             except InfrastructureError as error:
-                logger.warning("%s[%d] could not be started anew (try %d): %s", self.name, member.index, attempt, error)
+                logger.warning("%s[%d] could not be restarted (try %d): %s", self.name, member.index, attempt, error)
                 self._failure = error.cause
                 ray.kill(fresh.handle)
                 continue
@@ -179,8 +178,8 @@ async def result_of(ref: Any) -> Any:
 
 
 def reason_of(error: RayError) -> str:
-    """Ray's words for why an actor died, on one line: the last one, where the actual exception stands.
+    """Ray's reason for the death of an actor, on one line: its last one, which holds the exception.
 
-    Without Ray's list of what the causes of such a death might be, which has a paragraph.
+    Leaves out Ray's paragraph about possible causes.
     """
     return str(error).strip().splitlines()[-1].partition(" Some common causes include")[0].strip()

@@ -58,7 +58,7 @@ class RaySystem:
         return SystemPools(self.planner, self.executor, self.verifier, self.reasoning_rm)
 
     async def start(self, checkpoint: str | None = None) -> None:
-        """Place and start everything at once; the learner goes on from ``checkpoint`` (its ``learner/`` directory)."""
+        """Place and start everything; the learner continues from ``checkpoint`` (its ``learner/`` directory)."""
         try:
             asked = [each for each in demands(self.run) if each.name not in self._absent()]
             await self.placement.reserve(asked, self.run.cluster.placement_timeout_s)
@@ -66,7 +66,7 @@ class RaySystem:
             if self.learner is not None:
                 starting.append(self.learner.start(checkpoint))
             await asyncio.gather(*starting)
-        except BaseException:  # a failure or Ctrl-C: nothing stays up, and it goes on
+        except BaseException:  # a failure or Ctrl-C: nothing stays up; the error propagates
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
@@ -80,7 +80,7 @@ class RaySystem:
         self.placement.release()
 
     async def _bring_up_to_date(self, member: Member) -> None:
-        """A planner member that was restarted takes the learner's weights before it gets work."""
+        """A restarted planner member takes the learner's weights before it gets work."""
         if self.learner is not None:
             await broadcast_weights(self.learner, self.planner.only(member))
 

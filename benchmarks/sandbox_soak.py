@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sandbox.close()
         breaches = watched.breaches()
     print(f"tier {sandbox.tier}: {options.benign} honest programs, {options.attacks} attacks")
-    print(f"runs without a verdict at first: {counts.no_verdicts}; slots started anew: {counts.restarts}")
+    print(f"runs without a verdict at first: {counts.no_verdicts}; slots restarted: {counts.restarts}")
     for name, count in soak.without.items():
         print(f"  no verdict, twice: {name} ({count})")
     for name, count in (*soak.bad.items(), *((breach, 1) for breach in breaches)):

@@ -17,8 +17,8 @@ from launch.sandbox import SandboxCommandConfig
 from launch.serve_rm import ServeRmConfig
 from tracelift_ray.config.described import DescribedFile, allowed, field_types
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.evaluation.settings import EvaluateConfig
-from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.supervised_settings import WarmStartConfig

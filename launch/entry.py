@@ -42,15 +42,15 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
     """
 
     def decorate(job: Job) -> Callable[[], NoReturn]:
-        codes: list[int] = []
-        full_error = os.environ.get(_FULL_ERROR) == "1"
-
-        @functools.wraps(job)
-        def guarded(cfg: DictConfig) -> None:
-            codes.append(_guard(lambda: job(cfg), full_error))
-
         @functools.wraps(job)
         def main() -> NoReturn:
+            codes: list[int] = []
+            full_error = os.environ.get(_FULL_ERROR) == "1"
+
+            @functools.wraps(job)
+            def guarded(cfg: DictConfig) -> None:
+                codes.append(_guard(lambda: job(cfg), full_error))
+
             with config_directory(sys.argv[1:]) as directory, _hydra_raises():
                 command = hydra.main(version_base="1.3", config_path=str(directory), config_name=config_name)(guarded)
                 codes.append(_guard(command, full_error))
@@ -129,5 +129,6 @@ def _unknown_key(key: str, cause: BaseException | None) -> str:
     """The full key as far as it exists, and what its last part may have meant."""
     names = list(map(str, getattr(cause, "parent_node", None) or ()))
     if not isinstance(cause, OmegaConfBaseException) or not names:
-        return f"{key}: no such key; what is before the last dot holds a single value"
+        right = f"what is before the last dot holds a single value, or nothing yet (then +{key}=… adds it)"
+        return f"{key}: no such key; {right}"
     return f"{cause.full_key or key}: no such key; {nearest(str(cause.key), names)}"

@@ -44,7 +44,8 @@ def main(cfg: DictConfig) -> int:
     config = to_dataclass(EvaluateConfig, OmegaConf.masked_copy(cfg, list(KEYS)))
     checkpoint = Path(config.checkpoint).absolute()
     if not checkpoint.is_dir():
-        raise ConfigError("checkpoint", str(checkpoint), "is no directory")
+        right = "is no directory; give a checkpoint of a run, or a Hugging Face directory"
+        raise ConfigError("checkpoint", str(checkpoint), right)
     check_files(config)
     own = _run_configuration(checkpoint, cfg)
     base = cfg if own is None else own

@@ -189,7 +189,7 @@ def test_an_interrupt_saves_the_planner_and_leaves_no_process(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("idle", [False, True], ids=["at_any_moment", "before_a_broadcast"])
-def test_a_planner_engine_that_is_killed_is_started_anew_with_the_learners_weights(tmp_path: Path, idle: bool) -> None:
+def test_a_planner_engine_that_is_killed_is_restarted_with_the_learners_weights(tmp_path: Path, idle: bool) -> None:
     with Started(tmp_path, "total_steps=8", "evaluation.problems=0") as run:
         run.wait_for_steps(2)
         (engine,), (learner,) = run.processes_named("EngineCore"), run.processes_named("LearnerActor")

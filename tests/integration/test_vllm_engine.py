@@ -92,7 +92,7 @@ async def test_a_prompt_that_does_not_fit_is_bad_input_and_harms_nobody(engine):
 
 async def test_a_cancelled_request_is_aborted(engine):
     request = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
-    await asyncio.sleep(0.1)
+    await until_running(engine)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
@@ -109,7 +109,7 @@ async def test_an_engine_that_is_told_to_end_is_lost_with_the_requests_that_it_a
     before = cores()
     await engine.start()
     waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
-    await asyncio.sleep(0.1)
+    await until_running(engine)
     for core in cores() - before:
         core.terminate()
     with pytest.raises(ComponentDead, match="vllm engine"):
@@ -120,12 +120,18 @@ async def test_an_engine_that_is_told_to_end_is_lost_with_the_requests_that_it_a
 async def test_a_dead_engine_is_an_infrastructure_error_for_waiting_and_new_requests(engine):
     """Runs last: it kills the module's engine."""
     waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
-    await asyncio.sleep(0.1)
+    await until_running(engine)
     for core in cores():
         core.kill()
     for request in (waiting, engine.generate(prompt(5), SamplingParams(max_new_tokens=4))):
         with pytest.raises(InfrastructureError, match="vllm engine"):
             await asyncio.wait_for(request, HANG_S)
+
+
+async def until_running(engine) -> None:
+    """Wait until the engine holds a request."""
+    while not engine._llm.get_num_unfinished_requests():
+        await asyncio.sleep(0.001)
 
 
 def cores() -> set[psutil.Process]:

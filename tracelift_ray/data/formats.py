@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tracelift_ray.config.rules import either
-from tracelift_ray.data.groups import parse_group
+from tracelift_ray.data.rubric_records import parse_rubric_record
 from tracelift_ray.records import Record, RecordError, required_text
 from tracelift_ray.tasks.base import Format
 from tracelift_ray.tasks.code_tests import tests_record
@@ -30,7 +30,7 @@ def parse_problem(record: Record) -> Problem:
 def parse_groups(record: Record) -> Problem:
     """The problem of a TraceLift group; here, unlike for a reasoning RM, it must have a reference or tests, for code
     at least the examples of its statement."""
-    problem = parse_group(record).problem
+    problem = parse_rubric_record(record).problem
     return task_of(problem.task).complete(problem)
 
 

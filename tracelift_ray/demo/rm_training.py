@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tracelift_ray.data.groups import TraceGroup
+from tracelift_ray.data.rubric_records import RubricRecord
 from tracelift_ray.demo.faults import NUM_ASPECTS, fault_marks
 from tracelift_ray.demo.flaws import habitual_lines, miswritten
 from tracelift_ray.demo.source import flawed_traces, group_of
@@ -90,7 +90,7 @@ def deepened(executor: Path, new_layers: int = NEW_LAYERS) -> ReasoningRewardMod
         return ReasoningRewardModel.from_backbone(directory, dimension_names=dimension_names(set(DEMO_TASKS)))
 
 
-def draw_group(rng: Random) -> tuple[WordProblem, TraceGroup]:
+def draw_group(rng: Random) -> tuple[WordProblem, RubricRecord]:
     """A random training problem with its valid trace and flawed ones: single flaws, habit, miswritten, garbled."""
     problem = draw_problem(rng, rng.choice(DEMO_TASKS), "train")
     flawed = flawed_traces(problem, rng, NEGATIVES)
@@ -116,7 +116,7 @@ def garbled(rng: Random, reasoning: str) -> str:
     return " ".join([*words[:place], *put, *words[place + 1 :]])
 
 
-def mark_groups(drawn: Sequence[tuple[WordProblem, TraceGroup]]) -> MarkedTraces:
+def mark_groups(drawn: Sequence[tuple[WordProblem, RubricRecord]]) -> MarkedTraces:
     """Groups as tensors. A trace's words are its tokens, so words are counted and not characters."""
     tokenizer = _tokenizer()
     trees: list[PrefixTree] = []
@@ -198,7 +198,7 @@ class Lesson(nn.Module):
 
 def fit_rm(
     model: ReasoningRewardModel,
-    draw: Callable[[], tuple[WordProblem, TraceGroup]],
+    draw: Callable[[], tuple[WordProblem, RubricRecord]],
     recipe: Recipe,
     log_every: int = 50,
 ) -> float:

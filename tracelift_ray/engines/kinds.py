@@ -39,7 +39,7 @@ def needs_tokenizer(config: EngineConfig, remote: RemoteConfig) -> bool:
 
 
 def served_model(model: ExecutorConfig | JudgeConfig) -> str:
-    """What the model is called by whatever serves it: its directory, or its name on the server."""
+    """The model's name where it is served: its directory, or its name on the server."""
     return model.remote.model if is_remote(model.engine) else model.model
 
 

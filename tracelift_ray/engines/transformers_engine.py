@@ -1,7 +1,7 @@
 """An engine without vLLM: one thread runs a transformers model over a continuously changing batch.
 
 For very small models it is the faster one, because a request costs almost nothing besides its tokens. Requests that
-come while the thread is between two tokens join the batch together; whatever ends the thread fails every request.
+come while the thread is between two tokens join the batch together. An error that ends the thread fails every request.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class TransformersEngine:
         return answer
 
     def _fail(self, failure: InfrastructureError) -> None:
-        """Answer everybody who waits, and everybody who will ask, with a failure."""
+        """Fail every waiting call, and every later one."""
         self._failure = self._failure or failure
         for answer in list(self._waiting):
             if not answer.done():
@@ -139,7 +139,7 @@ class TransformersEngine:
             self._post(_resolve, ready, None)
             while self._turn(decoder):
                 pass
-        except Exception as error:  # whatever ends the thread must reach those who wait for it
+        except Exception as error:  # any error must reach the calls that wait for the thread
             message = f"{self._path}: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
             self._post(self._fail, ComponentDead(COMPONENT, message))
 

@@ -78,7 +78,7 @@ class VllmEngine:
 
         arguments = engine_arguments(self._config, self._model, self._transfer, self._seed)
         self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        if self._failure is not None and self._failure.done():  # given up on in the meantime
+        if self._failure is not None and self._failure.done():  # ``start`` has given up
             self._llm.shutdown()
             self._llm = None
 
@@ -126,7 +126,7 @@ class VllmEngine:
 
     def _completion(self, output: CompletionOutput, params: SamplingParams, specials: dict[int, str]) -> Completion:
         if output.finish_reason == "abort":  # not by us, who do not wait for what we abort
-            raise ComponentDead(COMPONENT, "the engine aborts its requests: its process was told to end")
+            raise ComponentDead(COMPONENT, "the engine aborts its requests: its process received a signal to end")
         if output.finish_reason not in ("stop", "length"):
             raise InfrastructureError(COMPONENT, f"a request ended as {output.finish_reason!r}")
         ids = tuple(output.token_ids)
@@ -203,7 +203,7 @@ def set_environment(config: EngineConfig) -> None:
     # other actors share.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-    # glibc gives large blocks back to the kernel, and every weight update would then fault its memory in anew.
+    # glibc gives large blocks back to the kernel, and every weight update would fault its memory in again.
     os.environ.setdefault("GLIBC_TUNABLES", f"glibc.malloc.trim_threshold={KEPT}:glibc.malloc.mmap_threshold={KEPT}")
     os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
 
@@ -233,7 +233,7 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
         # With chunked prefill a large batch of seeded requests kills the CPU engine core.
         arguments["enable_chunked_prefill"] = False
         if config.tensor_parallel_size == 1:
-            # A worker process of its own spins while it waits for the engine core, which takes a core from others.
+            # A separate worker process spins while it waits for the engine core, which takes a core from others.
             from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
             arguments["distributed_executor_backend"] = UniProcExecutor

@@ -17,7 +17,7 @@ from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.sources import resolve_sources
-from tracelift_ray.demo.source import trace_checks
+from tracelift_ray.demo.source import demo_problems, trace_checks
 from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner
@@ -62,7 +62,7 @@ def named_problems(run: RunConfig, config: EvaluateConfig, say: Say) -> dict[str
     """
     if config.benchmarks:
         return {benchmark_name(path): _load(path, config.limit, run, say) for path in config.benchmarks}
-    heldout = resolve_sources(run.data, run.seed).heldout
+    heldout = resolve_sources(run.data, run.seed, demo_problems).heldout
     most = config.limit or run.evaluation.problems
     return {task: tuple(p for p in heldout if p.task == task)[:most] for task in sorted(TASKS)}
 

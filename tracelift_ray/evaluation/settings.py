@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import PromptFile
+from tracelift_ray.config.paths import check_directory, check_file
 from tracelift_ray.config.rules import AtLeast, Count, Fraction, OneOf, PositiveCount
 
 
@@ -52,18 +53,13 @@ def check_attempts(config: EvaluateConfig, attempts: int) -> None:
 def check_files(config: EvaluateConfig) -> None:
     """Raises ConfigError for the first value that names nothing that exists, or that lacks what it goes with."""
     for path in config.benchmarks:
-        _require(Path(path).is_file(), "benchmarks", path, "is no file; relative paths start where the command is run")
-        _require(Path(path).stat().st_size > 0, "benchmarks", path, "the file is empty")
+        check_file("benchmarks", path)
     names = [benchmark_name(path) for path in config.benchmarks]
     repeated = next((name for name in names if names.count(name) > 1), None)
     _require(repeated is None, "benchmarks", list(config.benchmarks), f"two files are called {repeated}; rename one")
-    if config.against is not None:
-        right = "is no directory; give the directory of a finished evaluation"
-        _require(Path(config.against).is_dir(), "against", config.against, right)
+    check_directory("against", config.against, "a finished evaluation")
     other = config.other_executor
-    if other.model is not None:
-        right = "is no directory; give the directory of a Hugging Face checkpoint"
-        _require(Path(other.model).is_dir(), "other_executor.model", other.model, right)
+    check_directory("other_executor.model", other.model)
     for key, value in (("prompt", other.prompt), ("engine", other.engine)):
         alone = other.model is None and value is not None
         _require(not alone, f"other_executor.{key}", value, "has no effect without other_executor.model")

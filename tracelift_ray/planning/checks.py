@@ -39,6 +39,7 @@ def check_run(config: RunConfig) -> None:
     _check_reward(config)
     if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
+    _check_seeds(config)
     _check_planner_engine(config)
     _check_transfer(config)
     _check_devices(config)
@@ -90,7 +91,7 @@ def _check_reward(config: RunConfig) -> None:
     for successes, coefficient in reward.tie_table.items():
         key = f"reward.tie_table.{successes}"
         if not 0 <= successes <= reward.num_samples:
-            right = f"counts successes of reward.num_samples={reward.num_samples}, so 0 to {reward.num_samples}"
+            right = f"its key counts successes, so it must be from 0 to reward.num_samples={reward.num_samples}"
             raise ConfigError(key, coefficient, right)
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"
@@ -106,6 +107,13 @@ def _check_sampling(config: RunConfig) -> None:
     if executor.temperature == 0 and required.with_trace > 1 and required.baseline:
         right = f"must be above 0, because reward.num_samples={required.with_trace} greedy samples are all the same"
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
+
+
+def _check_seeds(config: RunConfig) -> None:
+    for pool, model in (("planner", config.planner), ("executor", config.executor)):
+        if model.sampling.seeded and not engine_kind(model.engine).request_seeds:
+            right = f"must be false: an engine of {pool}.engine.kind={model.engine.kind} cannot seed single requests"
+            raise ConfigError(f"{pool}.sampling.seeded", True, right)
 
 
 def _check_planner_engine(config: RunConfig) -> None:

@@ -132,7 +132,8 @@ def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:
     meanings = _meanings(reward, forms.values())
     columns = zip(*(arm.letters(form) for form in forms.values()), strict=True)
     letters = dict.fromkeys(letter for column in columns for letter in column)
-    malformed = {"floor": "no executor call, R = 0", "whole_text": "the whole text is the trace"}
+    lowest = ", ".join(f"{arm.lowest(form, reward):g} ({task})" for task, form in forms.items())
+    malformed = {"floor": f"no executor call, R = {lowest}", "whole_text": "the whole text is the trace"}
     return [
         f"arm {reward.arm}",
         *(f"{task}: R = {arm.formula(form, reward)}" for task, form in forms.items()),

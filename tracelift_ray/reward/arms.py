@@ -85,6 +85,10 @@ class Arm(ABC):
         """The reward of one well-formed trace; ``measured`` holds what ``requirements`` names."""
 
     @abstractmethod
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        """The lowest reward that a trace can get, which is what a malformed one gets under ``malformed: floor``."""
+
+    @abstractmethod
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         """The right side of ``R = …``, with the constants in force."""
 
@@ -123,6 +127,9 @@ class Grounded(Arm):
         reward = form.combine(executed, q, measured.executions, measured.baseline, config)
         return RewardResult(reward, uplift(measured.executions, measured.baseline))
 
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        return form.lowest(config)
+
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         return form.formula(config, self.rubric)
 
@@ -140,6 +147,9 @@ class ExecutionOnly(Arm):
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
         return RewardResult(form.executed(_paid_executions(measured, config), config), None)
 
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        return form.lowest_executed(config)
+
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         return form.letters[0]
 
@@ -156,6 +166,9 @@ class RubricOnly(Arm):
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
         assert measured.q is not None
         return RewardResult(measured.q, None)
+
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        return 0.0
 
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         return "q"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sources import first_problem, resolve_sources
+from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.rl.assembly import fit_problems, system_settings
 from tracelift_ray.rl.system import SystemSettings
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
@@ -50,7 +51,7 @@ def prepare(run: RunConfig) -> Preparation:
     """
     directory = RunDirectory.create(run.run_dir)
     checkpoint = checkpoint_to_resume(run.resume, directory.checkpoints_path)
-    sources = resolve_sources(run.data, run.seed)
+    sources = resolve_sources(run.data, run.seed, demo_problems)
     settings = system_settings(run)
     prompts = {"planner": settings.planner_prompts, "executor": settings.executor_prompts}
     directory.keep_prompts({role: renderer.file.source for role, renderer in prompts.items()})
@@ -67,7 +68,7 @@ def prompt_lines(run: RunConfig) -> list[str]:
     Raises:
         DataError: the data, a prompt file or a tokenizer is unusable.
     """
-    problem, settings = first_problem(run.data, run.seed), system_settings(run)
+    problem, settings = first_problem(run.data, run.seed, demo_problems), system_settings(run)
     shown = {
         "planner": settings.planner_prompts.planner(problem),
         "executor": settings.executor_prompts.executor(problem, "(the trace)"),

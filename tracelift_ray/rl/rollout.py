@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.arms import requirements
-from tracelift_ray.reward.compute import FLOORED, compute_reward
+from tracelift_ray.reward.compute import compute_reward, floor_reward
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.tasks.table import task_of
@@ -125,7 +125,7 @@ class Rollout:
             self.faults[error.component] += 1
             return error
         if trace.reasoning is None:
-            return Trajectory(trace, reward=FLOORED.reward)
+            return Trajectory(trace, reward=floor_reward(self.reward, task_of(problem.task).reward_form))
         try:
             return await self._scored(ticket, trace, trace.reasoning, baseline)
         except InfrastructureError as error:

@@ -25,7 +25,7 @@ def prompt_path(prompt: str) -> Path:
         return FOLDER / f"{prompt}.yaml"
     path = Path(prompt)
     if not path.is_file():
-        raise DataError(f"prompt {prompt!r}: there is no such file; copy one of {FOLDER} and change it")
+        raise DataError(f"{prompt}: is no file; copy one of {FOLDER} and change it")
     return path
 
 

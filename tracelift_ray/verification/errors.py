@@ -22,7 +22,7 @@ class NoVerdict(InfrastructureError):
 
 
 class NotHandedOver(NoVerdict):
-    """This process could not make the files of a run; the slot is not to blame, and stays."""
+    """This process could not make the files of a run; the slot is not broken."""
 
 
 class TestsUnusable(NoVerdict):

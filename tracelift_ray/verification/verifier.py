@@ -1,4 +1,4 @@
-"""One verdict for one artifact, whatever its task: the entry to this package.
+"""One verdict for one artifact of any task: the entry to this package.
 
 Verdicts on programs are remembered: the samples of a group repeat one another, and running a program costs far more
 than looking it up.

@@ -1,6 +1,6 @@
-"""A corpus of attacks and honest programs gets the verdicts it should, in every tier and whoever runs it.
+"""A corpus of attacks and honest programs gets the verdicts it should, in every tier and for every user.
 
-Each case is a process of its own, so that it can be another user's, or look as if a container runtime had started it.
+Each case is a separate process, so that it can be another user's, or look as if a container runtime had started it.
 ``canaries.py`` says what is watched: files, sockets, an environment variable, other processes, what outlives a run.
 """
 
@@ -24,9 +24,9 @@ LIMITS = (
     "sandbox.output_kib=8192",
     f"attacks={ATTACKS}",
 )
-#: What depends on who runs it: all but limits on resources and cheats at how outputs are read.
+#: What depends on the user that runs it: all but limits on resources and cheats at how outputs are read.
 BY_IDENTITY = "only=[b,c,h,x,y,z]"
-#: What depends on the kernel's help: honest programs, and attacks on walls.
+#: What depends on the kernel's help: honest programs, and attacks on the isolation.
 BY_KERNEL = "only=[b,c,x,z]"
 USER = "--user=12345"
 
@@ -73,7 +73,7 @@ def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
 
 @needs_root
 @pytest.mark.parametrize("user", [(), (USER,)], ids=["root", "user"])
-def test_the_flat_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
+def test_the_landlock_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
     run("landlock", BY_KERNEL, wrapper=user)
 
 

@@ -74,12 +74,14 @@ def test_a_tier_that_is_asked_for_by_name_is_not_replaced_by_another() -> None:
     done = probe(CONTAINER, "sandbox.tier=namespaces")
     assert done.returncode == 1 and "namespaces: PermissionError" in done.stderr and "landlock" not in done.stdout
     unsafe = probe([*CONTAINER, "--no-landlock"], "sandbox.tier=unsafe_subprocess")
-    assert unsafe.returncode == 0 and "lacks every wall" in unsafe.stdout
+    assert unsafe.returncode == 0 and "lacks isolation" in unsafe.stdout
 
 
 def test_a_wrong_setting_is_one_line() -> None:
     done = probe([], "sandbox.tier=docker")
-    assert done.returncode == 2 and done.stderr.startswith("error: sandbox.tier=docker: must be auto or namespaces")
+    assert done.returncode == 2 and done.stderr.startswith("error: sandbox.tier=docker: must be auto, namespaces,")
+    done = probe([], "sandbox.tier=flat")
+    assert done.returncode == 2 and done.stderr == "error: sandbox.tier=flat: is called landlock now\n"
 
 
 def test_a_refusal_names_each_tier_and_what_to_do() -> None:

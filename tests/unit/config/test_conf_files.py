@@ -70,6 +70,13 @@ def test_every_field_has_a_comment_line_above_it(path: Path) -> None:
     assert uncommented(path) == []
 
 
+def test_no_comment_repeats_the_choices_that_the_type_lists() -> None:
+    comments = [
+        (path.name, line) for path in FILES for line in path.read_text().splitlines() if line.strip()[:1] == "#"
+    ]
+    assert [each for each in comments if " | " in each[1]] == []
+
+
 def test_a_field_without_a_comment_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("# described\none: 1\ntwo: 2\n# described\nthree:\n  four: 4\n  # described\n  five: {six: 6}\n")

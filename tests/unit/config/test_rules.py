@@ -13,8 +13,8 @@ from tracelift_ray.config.described import field_types
 from tracelift_ray.config.load import ConfigError, to_dataclass
 from tracelift_ray.config.rules import Above, Address, AtLeast, Between, Count, Given, OneOf, Rule
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.evaluation.settings import EvaluateConfig
-from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.supervised_settings import WarmStartConfig

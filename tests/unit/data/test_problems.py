@@ -336,18 +336,6 @@ def test_a_path_that_is_no_file_is_one_clear_line(tmp_path: Path) -> None:
         load_problems(tmp_path)
 
 
-def test_arguments_out_of_range_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "f", GOOD)
-    with pytest.raises(ValueError, match="unknown problem format 'csv'"):
-        load_problems(path, "csv")
-    with pytest.raises(ValueError, match="on_error is 'ignore'"):
-        load_problems(path, on_error="ignore")
-    with pytest.raises(ValueError, match="limit is -1"):
-        load_problems(path, limit=-1)
-    with pytest.raises(ValueError, match="max_problem_chars=-1"):
-        load_problems(path, max_problem_chars=-1)
-
-
 def test_a_file_of_the_size_of_gsm8k_loads_in_under_two_seconds(tmp_path: Path) -> None:
     path = write(tmp_path / "f", *(GSM8K | {"question": f"{i}: " + "How many nuts? " * 15} for i in range(7_473)))
     start = time.perf_counter()

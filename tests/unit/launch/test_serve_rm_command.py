@@ -37,7 +37,7 @@ def test_a_model_or_a_judge_can_be_served(valid: ServeRmConfig, tmp_path: Path) 
     [
         ("host", "", "address"),
         ("port", 65536, "65535"),
-        ("task", "chess", "math, code or choice"),
+        ("task", "chess", "must be math"),
         ("max_body_kib", 0, "1 or more"),
         ("max_items", 0, "1 or more"),
         ("max_waiting", 511, "max_items=512"),

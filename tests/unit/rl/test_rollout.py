@@ -126,7 +126,7 @@ async def test_a_malformed_trace_earns_the_floor_and_costs_no_execution() -> Non
     planner, executor, rm = plans("4 + 1", "4 + 1 </reasoning>"), answers(), FakeReasoningRm()
     group = await rollout(planner, executor, rm=rm).run(TICKET)
     unclosed = group.trajectories[0]
-    assert (unclosed.trace.malformed, unclosed.reward, unclosed.executions) == ("unclosed", 0.0, ())
+    assert (unclosed.trace.malformed, unclosed.reward, unclosed.executions) == ("unclosed", -0.5, ())
     assert len(executor.requests) == 2 and len(rm.scored) == 1
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tracelift_ray.data.groups import GroupTrace, TraceGroup, load_groups, write_groups
 from tracelift_ray.data.problems import load_problems, write_problems
+from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace, load_rubric_records, write_rubric_records
 from tracelift_ray.tasks.choice import options_of, with_options
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, DataError, Problem
@@ -71,9 +71,9 @@ def test_a_record_without_a_right_option_is_refused(tmp_path: Path, record: dict
 
 
 def test_a_group_names_its_task_because_its_rubric_does_not(tmp_path: Path) -> None:
-    trace = GroupTrace("Think of the Seine.", (4, 4, 4, 4, 4), 1.0)
-    write_groups(tmp_path / "g.jsonl", [TraceGroup(PROBLEM, (trace,), (trace,))])
-    (group,) = load_groups(tmp_path / "g.jsonl")
+    trace = RubricTrace("Think of the Seine.", (4, 4, 4, 4, 4), 1.0)
+    write_rubric_records(tmp_path / "g.jsonl", [RubricRecord(PROBLEM, (trace,), (trace,))])
+    (group,) = load_rubric_records(tmp_path / "g.jsonl")
     assert (group.problem.task, group.problem.answer) == ("choice", "B")
     (problem,) = load_problems(tmp_path / "g.jsonl")
     assert problem.statement == STATEMENT

@@ -68,7 +68,7 @@ def test_a_template_cannot_leave_its_sandbox(tmp_path: Path) -> None:
 def test_an_unknown_preset_or_file_names_what_there_is() -> None:
     with pytest.raises(DataError, match="'fancy': there is no such preset; give chat, demo, plain or the path"):
         read_prompts("fancy")
-    with pytest.raises(DataError, match="there is no such file; copy one of "):
+    with pytest.raises(DataError, match="is no file; copy one of "):
         read_prompts("/no/such.yaml")
 
 

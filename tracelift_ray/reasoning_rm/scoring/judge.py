@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tracelift_ray.config.models import JudgeConfig
 from tracelift_ray.engines.kinds import build_engine, needs_tokenizer
 from tracelift_ray.engines.seeds import request_seed
-from tracelift_ray.groups.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
+from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.templates import read_prompts
 from tracelift_ray.tasks.thinking import answer_in
@@ -35,7 +35,7 @@ class JudgeScorer:
 
     async def start(self) -> None:
         """Load the model, or see that the server has it."""
-        self._render, self._stop = await asyncio.to_thread(_renderer, self._config)
+        self._render, self._stop = await asyncio.to_thread(request_renderer, self._config)
         await self._engine.start()
 
     async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
@@ -83,7 +83,7 @@ class JudgeScorer:
         return answer_in(prompt, completion.text)
 
 
-def _renderer(config: JudgeConfig) -> tuple[Callable[[str], Prompt], tuple[str, ...]]:
+def request_renderer(config: JudgeConfig) -> tuple[Callable[[str], Prompt], tuple[str, ...]]:
     """How requests become prompts, and what ends a reply; a chat server applies its own template and needs no
     tokenizer here."""
     if not needs_tokenizer(config.engine, config.remote):

@@ -1,4 +1,4 @@
-"""What one slot is told: the tier, which walls are up, whose user id programs get, and which files they may read."""
+"""The settings of one slot: its tier, its layers of isolation, the user id of programs, and the files they may read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _serials = itertools.count()
 
 @dataclass(frozen=True)
 class Policy:
-    """Which walls stand. Without ``seccomp`` or ``landlock`` a tier holds nothing: that is for tests of the walls."""
+    """The layers of isolation. Without ``seccomp`` or ``landlock`` a tier is not safe: that is for tests."""
 
     tier: str
     seccomp: bool = True
@@ -42,7 +42,7 @@ class Policy:
 
     @classmethod
     def of_tier(cls, tier: str) -> Policy:
-        """The policy of a tier: both walls, but for ``unsafe_subprocess``."""
+        """The policy of a tier: both layers, except for ``unsafe_subprocess``."""
         safe = tier in SAFE_TIERS
         return cls(tier, seccomp=safe, landlock=safe)
 
@@ -53,12 +53,12 @@ class Interpreter:
 
     Attributes:
         sys_path: where programs import from.
-        read_only: files and folders that exist in a root of its own.
+        read_only: files and folders that exist in a slot's separate root.
         readable: files and folders that programs may read, with all below.
         readable_system: those of them that are not the library's.
         listed: folders that programs may list.
-        hidden: folders of third-party packages, shown empty in a root of its own.
-        open_to_all: whether every user may read the library, which programs under an id of their own must.
+        hidden: folders of third-party packages, shown empty in a separate root.
+        open_to_all: whether every user may read the library, which programs under a separate id must.
     """
 
     executable: str
@@ -75,7 +75,7 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
     """The first message to a fork server; see ``inside.fork_server.Server``.
 
     Args:
-        directory: where programs start, where the tier gives them no root of their own.
+        directory: where programs start, where the tier gives them no separate root.
         cores: to pin the slot to; empty: not pinned.
     """
     python = interpreter(config.packages)
@@ -89,7 +89,7 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
     # Every process takes a copy of the rules, so there are no more of them than are needed.
     readable, listed = python.readable, python.listed
     if policy.tier == "namespaces":
-        readable, listed = ("/",), ()  # a root of its own, with nothing else in it; no file outside is below it
+        readable, listed = ("/",), ()  # a separate root with nothing else in it; no file outside is below it
     elif in_memory:
         readable, listed = python.readable_system, ()  # programs may not enter the library's folder anyway
     return {

@@ -1,4 +1,4 @@
-"""Which tiers hold on this machine, what each lacks, and which one to use."""
+"""Which tiers work on this machine, what each lacks here, and which one to use."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def refusal(reports: Sequence[TierReport]) -> str:
 
 
 def policy_of(tier: str) -> Policy:
-    """The policy of a tier; without Landlock in the kernel, a namespace tier holds by its other walls."""
+    """The policy of a tier; without Landlock in the kernel, a namespace tier holds by its other layers."""
     policy = Policy.of_tier(tier)
     if tier == "namespaces" and not landlock.version():
         return Policy(tier, seccomp=True, landlock=False)
@@ -98,13 +98,13 @@ def _lacks(tier: str, config: SandboxConfig) -> tuple[str, ...]:
     lacks = []
     message = slot_message(policy_of(tier), config, "/", ())
     if tier == UNSAFE:
-        return ("every wall: programs can read and change what this process can, and reach the network",)
+        return ("isolation: programs can read and change what this process can, and reach the network",)
     if tier == "landlock":
         lacks.append("a scratch folder, and namespaces: programs see that files and processes exist")
     elif not landlock.version():
-        lacks.append("Landlock as a second wall around files")
+        lacks.append("Landlock as a second layer around files")
     if not message["count_threads"]:
         lacks.append("a limit on threads other than memory")
     if not is_measured():
-        lacks.append("a way to tell a starved machine from a slow program")
+        lacks.append("a way to distinguish a starved machine from a slow program")
     return tuple(lacks)

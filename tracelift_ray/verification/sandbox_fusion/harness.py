@@ -1,8 +1,8 @@
 """The script that runs one function test in a code service: its source is sent, with the arguments of ``main``.
 
-Runs in the service's Python, so it imports the standard library only. The last line of stdout is ``token`` and a JSON
-result. The program shares this process: it can find the token, replace what the test works with, or return objects that
-equal everything. A program that only prints or exits does not get a result by it.
+Runs in the service's Python, so it imports the standard library only. The last line of stdout is the token, the outcome
+and a detail. The program shares this process: it can find the token, replace what the test works with, or return
+objects that equal everything. A program that only prints, exits or replaces builtins gets no result by it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import builtins
 import contextlib
 import importlib
-import json
 import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-#: The result of a test that cannot be run, whatever the program.
+#: The outcome of a test that cannot be run, whatever the program.
 UNUSABLE = "unusable"
+OUTCOMES = ("passed", "wrong_answer", "runtime_error", "memory_limit", "does_not_compile", UNUSABLE)
 PROGRAM, PROGRAM_FILE, TEST_FILE = "program", "program.py", "<test>"
 
 
@@ -38,11 +38,14 @@ def main(
         names: what the test uses of the program.
         modules: modules that the test uses without importing them, by their name in it.
     """
-    write, exit_now = os.write, os._exit
+    # Taken before the program is loaded, which may replace them.
+    write, exit_now, flush = os.write, os._exit, sys.stdout.flush
+    failed, out_of_memory, anything = AssertionError, MemoryError, BaseException
+    heads = {outcome: f"\n{token} {outcome} ".encode() for outcome in OUTCOMES}
 
     def end(outcome: str, detail: str = "") -> NoReturn:
-        sys.stdout.flush()
-        write(1, f"\n{token} {json.dumps([outcome, detail[:300]])}\n".encode())
+        flush()
+        write(1, heads[outcome] + " ".join(detail.split())[:300].encode("ascii", "backslashreplace") + b"\n")
         exit_now(0)
 
     tests: dict[str, Any] = {"__name__": "__test__", "__builtins__": dict(vars(builtins))}
@@ -70,11 +73,11 @@ def main(
         exec(checks[1], tests)
         if entry_point is not None and "check" in tests:
             tests["check"](tests[entry_point])
-    except AssertionError as error:
+    except failed as error:
         end("wrong_answer" if _raised_by_test(error) else "runtime_error", str(error) or "the assertion does not hold")
-    except MemoryError:
+    except out_of_memory:
         end("memory_limit", "MemoryError")
-    except BaseException as error:  # Raised by the program's code, or by what the test does with its values.
+    except anything as error:  # Raised by the program's code, or by what the test does with its values.
         end("runtime_error", f"{type(error).__name__}: {error}")
     end("passed")
 

@@ -7,7 +7,6 @@ Isolation is the service's. The service limits wall time and memory, but no CPU 
 
 from __future__ import annotations
 
-import json
 import secrets
 import symtable
 from functools import cache
@@ -22,16 +21,9 @@ from tracelift_ray.verification.errors import COMPONENT, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import controls
 from tracelift_ray.verification.sandbox.inside.tester import Wanted, import_name
 from tracelift_ray.verification.sandbox_fusion.client import FusionClient, RunRequest, RunResult
-from tracelift_ray.verification.sandbox_fusion.harness import UNUSABLE
+from tracelift_ray.verification.sandbox_fusion.harness import OUTCOMES, UNUSABLE
 
 MAX_DETAIL_CHARS, MAX_SHOWN_CHARS = 300, 2000
-_HARNESS_OUTCOMES: dict[str, Outcome] = {
-    "passed": "passed",
-    "wrong_answer": "wrong_answer",
-    "runtime_error": "runtime_error",
-    "memory_limit": "memory_limit",
-    "does_not_compile": "does_not_compile",
-}
 
 
 class SandboxFusion:
@@ -55,7 +47,7 @@ class SandboxFusion:
         )
         try:
             self._check()
-        except BaseException:  # A failure or Ctrl-C: no thread stays, and it goes on.
+        except BaseException:  # A failure or Ctrl-C: no thread stays; the error propagates.
             self.close()
             raise
 
@@ -135,32 +127,29 @@ class SandboxFusion:
         if failure is not None:
             return failure
         last = result.stdout.rstrip("\n").rpartition("\n")[2]
-        said = last.removeprefix(token)
-        if said == last:
+        found, _, said = last.partition(" ")
+        outcome, _, detail = said.partition(" ")
+        if found != token or outcome not in OUTCOMES:
             return "runtime_error", "the program ended the process before its test"
-        try:
-            outcome, detail = json.loads(said)
-            if outcome == UNUSABLE:
-                raise TestsUnusable(f"the service cannot run a test ({detail})")
-            return _HARNESS_OUTCOMES[outcome], str(detail)
-        except (ValueError, KeyError, TypeError):
-            return "runtime_error", "the program wrote over the result of its test"
+        if outcome == UNUSABLE:
+            raise TestsUnusable(f"the service cannot run a test ({detail})")
+        return outcome, detail  # type: ignore[return-value]  # of OUTCOMES, which are outcomes of verdicts
 
     def _failure(self, result: RunResult) -> tuple[Outcome, str] | None:
         """What the end of a process says against its program; None where it ended in order."""
-        words = _last_line(result.stderr)
+        last = _last_line(result.stderr)
         written = len(result.stdout.encode("utf-8", "replace")) + len(result.stderr.encode("utf-8", "replace"))
         if written > self._config.output_kib * 1024:
-            return "output_limit", words
+            return "output_limit", last
         if result.late:
             return "time_limit", f"{self._config.wall_s:g} s on the clock"
         if result.return_code == 0:
             return None
-        if words.startswith("MemoryError"):
-            return "memory_limit", words
+        if last.startswith("MemoryError"):
+            return "memory_limit", last
         if _refused_by_compiler(result.stderr):
-            return "does_not_compile", words
-        return "runtime_error", words or f"exit code {result.return_code}"
+            return "does_not_compile", last
+        return "runtime_error", last or f"exit code {result.return_code}"
 
 
 def function_script(program: str, tests: CodeTests, index: int, token: str) -> str:

@@ -1,6 +1,6 @@
-"""The tests' side of the channel to the program's process: requests, replies, and what is no plain data.
+"""The tests' side of the RPC to the program's process: requests, replies, and references to what is no plain data.
 
-Whatever the program sends, values of Python's own types come out here, or ``Remote`` objects that can be used but not
+From anything that the program sends come values of Python's own types, or ``Remote`` objects that can be used but not
 compared, or the test ends.
 """
 
@@ -26,8 +26,8 @@ class Remote:
 
     __slots__ = ("_connection", "_number")
 
-    def __init__(self, link: Connection, number: int) -> None:
-        object.__setattr__(self, "_connection", link)
+    def __init__(self, connection: Connection, number: int) -> None:
+        object.__setattr__(self, "_connection", connection)
         object.__setattr__(self, "_number", number)
 
     def __call__(self, *args: Any, **named: Any) -> Any:

@@ -75,14 +75,14 @@ class Server:
         try:
             operation, *rest = request
             return ["ok", *_OPERATIONS[operation](self, *rest)]
-        except BaseException as error:  # Whatever the program raises belongs to the test that called it.
+        except BaseException as error:  # An error of the program belongs to the test that called it.
             if isinstance(error, SystemExit):
                 raise
             names = [each.__name__ for each in type(error).__mro__ if each.__module__ == "builtins"]
             return ["ex", names[0], _text_of(error)]
 
     def name(self, name: str) -> tuple[Any, ...]:
-        """A global of the program; missing ones are told apart from those that hold None."""
+        """A global of the program; a missing one differs from one that holds None."""
         known = vars(self._module)
         return (True, self._out(known[name])) if name in known else (False, None)
 

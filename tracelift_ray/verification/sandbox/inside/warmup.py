@@ -1,6 +1,6 @@
-"""Runs small programs of our own in the server, so that what Python sets up at first use is there in every fork.
+"""Runs small known programs in the server, so that what Python sets up at first use is there in every fork.
 
-Without it each program would build the same caches and touch the same memory anew, which takes longer than most
+Without it each program would build the same caches and touch the same memory again, which takes longer than most
 programs run. Nothing of it is left where a program could see it.
 """
 
@@ -76,7 +76,7 @@ def warm_up() -> None:
 
 
 def _rehearse() -> None:
-    """What a child does of its own, but for being confined: that would be for good."""
+    """What a child does, except the confinement, which could not be undone."""
     ours = sys.modules["__main__"]
     payload, (reading, report) = os.memfd_create("rehearsal"), os.pipe()
     os.write(payload, marshal.dumps("x = 1\n"))
