@@ -172,7 +172,7 @@ def test_a_model_makes_flaws_and_rubrics_and_what_it_botches_is_dropped(
         "clean.min_negatives=2", "heldout_fraction=0", f"llm.remote.base_url={url}", "llm.remote.model=m",
     ]  # fmt: skip
     outcome = run(*arguments)
-    groups = {int(re.findall(r"Shop (\d+)", g.problem.statement)[0]): g for g in outcome.groups}
+    groups = {int(re.findall(r"Shop (\d+)", g.problem.statement)[0]): g for g in outcome.records}
     assert set(groups) == {1, 2, 3, 4, 6, 7, 8, 9}, "0 has no steps, and the judge never answers readably on 5"
     for group in groups.values():
         assert all(trace.labels == (4,) * 5 and trace.total == 1.0 for trace in group.positives)
@@ -228,7 +228,7 @@ def test_sampled_traces_are_kept_where_the_executor_succeeds_with_them(tmp_path:
         "executor.max_prompt_tokens=192", "executor.sampling.max_new_tokens=40", "executor.engine.max_model_len=256",
         "clean.min_chars=5", "clean.min_negatives=1", "heldout_fraction=0.3", "concurrency=24",
     )  # fmt: skip
-    groups = outcome.groups
+    groups = outcome.records
     reasons = dict(outcome.left_out_by_reason())
     assert len(groups) >= 6 and reasons.get("no sampled trace with which the executor succeeds", 0) > 0
     for group in groups:

@@ -54,7 +54,7 @@ class RubricTrace:
         labels: five integers in 0..4, in the order of ``task_of(task).dimensions``.
         total: the judge's total in [0, 1].
         negative_kind: how a flawed trace is flawed; None for a good one, and where the file does not say.
-        extra: whatever else the record holds, kept for writing it back.
+        extra: what else the record holds, kept for writing it back.
     """
 
     reasoning: str

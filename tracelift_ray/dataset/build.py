@@ -38,7 +38,7 @@ async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
     """Build what the configuration says; ``say`` takes lines for people.
 
     Raises:
-        DataError: the problems are unusable, or none makes a group.
+        DataError: the problems are unusable, or none makes a record.
         InfrastructureError: a model or the verifier failed; the same build goes on from where it was.
     """
     loaded = load_problems(
@@ -56,7 +56,7 @@ async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
             loaded.problems, stages, concurrency=config.concurrency, progress_s=config.progress_s, say=say
         )
     outcome = outcome_of(drafts, config, loaded.report.format)
-    if not outcome.groups:
+    if not outcome.records:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.left_out_by_reason())
         raise DataError(f"{config.source}: no problem makes a group ({reasons})")
     _write(outcome, config, loaded.report.format, len(loaded))

@@ -34,7 +34,7 @@ class PerturbConfig:
 
 @dataclass(frozen=True)
 class CleanConfig:
-    """Which traces and groups stay."""
+    """Which traces and records stay."""
 
     min_chars: PositiveCount
     max_chars: PositiveCount

@@ -35,13 +35,13 @@ def test_every_problem_is_in_train_or_held_out_or_left_out_with_its_reason() -> 
     drafts[3] = Draft(drafts[3].problem, "no worked solution")
     drafts[4] = draft(4, negatives=())
     outcome = outcome_of(drafts, CONFIG, "problems")
-    assert 5 < len(outcome.heldout) < 33 and len(outcome.groups) == 38
+    assert 5 < len(outcome.heldout) < 33 and len(outcome.records) == 38
     assert {g.problem.id for g in outcome.train}.isdisjoint(g.problem.id for g in outcome.heldout)
     assert [(e.problem_id, e.reason) for e in outcome.left_out] == [
         ("p3", "no worked solution"),
         ("p4", "fewer than 1 flawed traces"),
     ]
-    assert outcome.groups[0].source == "problems" and outcome.groups[0].metadata["seed"] == 0
+    assert outcome.records[0].source == "problems" and outcome.records[0].metadata["seed"] == 0
 
 
 def test_the_split_follows_from_the_id_alone() -> None:
@@ -57,7 +57,7 @@ def test_a_held_out_text_under_another_id_is_left_out_of_train() -> None:
     kept = outcome_of(drafts, CONFIG, "x").train[0].problem
     copy = replace(kept, statement=held.statement.upper().replace(" ", "  "))
     outcome = outcome_of([replace(d, problem=copy) if d.problem.id == copy.id else d for d in drafts], CONFIG, "x")
-    assert outcome.leakage.by_text == 1 and copy.id not in {g.problem.id for g in outcome.groups}
+    assert outcome.leakage.by_text == 1 and copy.id not in {g.problem.id for g in outcome.records}
 
 
 def test_what_was_thrown_away_on_the_way_is_counted_with_what_was_not_clean() -> None:
@@ -84,7 +84,7 @@ def test_figures_tell_what_length_gives_away() -> None:
         return RubricRecord(PROBLEM, (RubricTrace("four", (4,) * 5, 1.0),), bad)
 
     figures = task_figures([group("longer", "abc"), group("longest", "same")], "math")
-    assert figures is not None and (figures.groups, figures.good, figures.flawed) == (2, 2, 4)
+    assert figures is not None and (figures.records, figures.good, figures.flawed) == (2, 2, 4)
     assert {kind: (f.traces, f.shorter_wins) for kind, f in figures.kinds.items()} == {
         "long": (2, 1.0),
         "short": (2, 0.25),

@@ -105,6 +105,13 @@ def _changes(function: ast.FunctionDef, node: ast.AST) -> Changes:
                 yield OFF_BY_ONE, [(index, _shifted(index, 1))]
             if isinstance(index, ast.UnaryOp) or (_is_whole(index) and ast.literal_eval(index) == 0):
                 yield ALGORITHM, [(index, _number(0 if isinstance(index, ast.UnaryOp) else -1))]
+        case _:
+            yield from _of_statement(function, node)
+
+
+def _of_statement(function: ast.FunctionDef, node: ast.AST) -> Changes:
+    """The changes of assignments, results, inputs and loops."""
+    match node:
         case ast.Assign(value=ast.Constant(value=int(start)) as value) if _is_whole(value):
             yield OFF_BY_ONE, [(value, _number(start + 1 if start < 1 else start - 1))]
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=[]) as empty):

@@ -34,7 +34,7 @@ _MAX_VALUE = 10**6
 
 
 def _pattern() -> re.Pattern[str]:
-    """What every calculation in words looks like, with whatever numbers."""
+    """What every calculation in words looks like, with any numbers."""
     forms = (lead.format(shape) for lead in _LEADS for shapes in _SHAPES.values() for shape in shapes)
     return re.compile("|".join(re.sub(r"\\{[abc]\\}", r"[\\d.,]*\\d", re.escape(form)) for form in forms))
 

@@ -40,7 +40,7 @@ def data_card(
     parts = [
         _head(outcome, config, source, problems, checksums),
         _making(config),
-        *(_task(task, figures) for task in TASKS if (figures := task_figures(outcome.groups, task)) is not None),
+        *(_task(task, figures) for task in TASKS if (figures := task_figures(outcome.records, task)) is not None),
         _judges(outcome.agreement, outcome),
         _left_out(outcome, problems),
     ]
@@ -54,7 +54,7 @@ def _head(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: in
     return "\n\n".join(
         [
             "# TraceLift-Groups",
-            f"For each of {len(outcome.groups):,} problems, good traces and flawed ones, each with a rubric of five "
+            f"For each of {len(outcome.records):,} problems, good traces and flawed ones, each with a rubric of five "
             "labels from 0 to 4 and a total from 0 to 1. One JSON object a line.",
             _table(("file", "groups", "SHA-256"), files),
             f"Which problems are held out (a share of {config.heldout_fraction:g}) follows from a hash of their ids. "
@@ -121,7 +121,7 @@ def _task(task: str, figures: TaskFigures) -> str:
     return "\n\n".join(
         [
             f"## {task.capitalize()}",
-            f"{figures.groups:,} groups with {figures.good:,} good and {figures.flawed:,} flawed traces.",
+            f"{figures.records:,} groups with {figures.good:,} good and {figures.flawed:,} flawed traces.",
             _table(("kind of flaw", "traces", "share", "mean total", "told by length"), kinds),
             "*Told by length* is the share of pairs of a good and a flawed trace that are put in order by calling the "
             "longer one flawed: at 0.5, length tells nothing.",
@@ -134,7 +134,7 @@ def _task(task: str, figures: TaskFigures) -> str:
 def _judges(two: Agreement | None, outcome: Outcome) -> str:
     if two is None:
         return ""
-    tasks = [task for task in TASKS if any(group.task == task for group in outcome.groups)]
+    tasks = [task for task in TASKS if any(record.task == task for record in outcome.records)]
     columns = zip(*(task_of(task).dimensions for task in tasks), strict=True)
     names = (" / ".join(dict.fromkeys(column)) for column in columns)
     rows = [

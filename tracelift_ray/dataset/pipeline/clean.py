@@ -1,4 +1,4 @@
-"""Which traces of a problem stay, and whether they make a group: the last look at whatever the stages made.
+"""Which traces of a problem stay, and whether they make a record: the last look at what the stages made.
 
 Pure, and the same for every way of making traces. Everything that goes is counted by reason.
 """
@@ -41,7 +41,7 @@ class JudgedTrace:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The traces of a problem that stay. ``refused`` says why they make no group, and is None where they do."""
+    """The traces of a problem that stay. ``refused`` says why they make no record, and is None where they do."""
 
     positives: tuple[RubricTrace, ...]
     negatives: tuple[RubricTrace, ...]

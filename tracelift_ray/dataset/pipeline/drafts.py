@@ -1,7 +1,7 @@
 """Takes every problem through the stages of a build: reference traces, flaws, rubrics.
 
 Promises: what a stage made of a problem is on disk before the next stage sees it, so that an end at any moment costs
-one item of each problem under way; the outcome is in the order of the problems, whatever finished first.
+one item of each problem under way; the outcome is in the order of the problems.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def make_drafts(
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(made(problem)) for problem in problems]
-    except BaseExceptionGroup as failures:  # unwrapped, so that the user is told of the failure itself
+    except BaseExceptionGroup as failures:  # unwrapped, so that the message names the failure itself
         raise first_failure(failures) from failures
     progress.line()
     return [task.result() for task in running]

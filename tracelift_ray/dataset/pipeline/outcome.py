@@ -1,4 +1,4 @@
-"""From what the stages made to the groups of a data set: clean, split, and the account of it all.
+"""From what the stages made to the records of a data set: clean, split, and the account of it all.
 
 Pure: the same drafts and settings give the same outcome, whenever and in how many attempts they were made.
 """
@@ -19,7 +19,7 @@ from tracelift_ray.dataset.settings import BuildGroupsConfig
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A problem that makes no group."""
+    """A problem that makes no record."""
 
     problem_id: str
     reason: str
@@ -31,9 +31,9 @@ class Outcome:
 
     Attributes:
         train, heldout: records in the order of their problems; no problem of one is in the other, by id or by text.
-        left_out: the problems without a group.
+        left_out: the problems without a record.
         dropped: traces that were made and not kept, by reason.
-        leakage: groups left out of train because a held-out problem has their text.
+        leakage: records left out of train because a held-out problem has their text.
         agreement: of the two judges, where there were two.
     """
 
@@ -45,18 +45,18 @@ class Outcome:
     agreement: Agreement | None
 
     @property
-    def groups(self) -> tuple[RubricRecord, ...]:
-        """All groups."""
+    def records(self) -> tuple[RubricRecord, ...]:
+        """All records."""
         return (*self.train, *self.heldout)
 
     def left_out_by_reason(self) -> list[tuple[str, int]]:
-        """Problems without a group, the most frequent reason first."""
+        """Problems without a record, the most frequent reason first."""
         return sorted(Counter(entry.reason for entry in self.left_out).items(), key=lambda item: (-item[1], item[0]))
 
 
 def outcome_of(drafts: Sequence[Draft], config: BuildGroupsConfig, source: str) -> Outcome:
-    """Clean the drafts and split what is left; ``source`` is what the groups say of where their problems come from."""
-    groups: list[RubricRecord] = []
+    """Clean the drafts and split what is left; ``source`` is what the records say of where their problems come from."""
+    records: list[RubricRecord] = []
     left_out: list[LeftOut] = []
     dropped: Counter[str] = Counter()
     made = {"traces": config.traces.kind, "flaws": config.perturb.kind, "judge": config.judge, "seed": config.seed}
@@ -70,17 +70,17 @@ def outcome_of(drafts: Sequence[Draft], config: BuildGroupsConfig, source: str) 
         if cleaned.refused is not None:
             left_out.append(LeftOut(draft.problem.id, cleaned.refused))
             continue
-        groups.append(RubricRecord(draft.problem, cleaned.positives, cleaned.negatives, source, made))
-    train, heldout, leakage = _split(groups, config.heldout_fraction)
+        records.append(RubricRecord(draft.problem, cleaned.positives, cleaned.negatives, source, made))
+    train, heldout, leakage = _split(records, config.heldout_fraction)
     opinions = [_opinions(draft) for draft in drafts if draft.second]
     return Outcome(train, heldout, tuple(left_out), dropped, leakage, agreement(opinions) if opinions else None)
 
 
 def _split(
-    groups: Sequence[RubricRecord], fraction: float
+    records: Sequence[RubricRecord], fraction: float
 ) -> tuple[tuple[RubricRecord, ...], tuple[RubricRecord, ...], Leakage]:
-    by_id = {group.problem.id: group for group in groups}
-    train, heldout = split_heldout([group.problem for group in groups], fraction)
+    by_id = {record.problem.id: record for record in records}
+    train, heldout = split_heldout([record.problem for record in records], fraction)
     kept, leakage = without_leaks(train, heldout)
     return tuple(by_id[p.id] for p in kept), tuple(by_id[p.id] for p in heldout), leakage
 

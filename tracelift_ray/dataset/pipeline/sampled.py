@@ -1,7 +1,7 @@
 """Reference traces sampled from a model: kept are those with which the executor succeeds.
 
 Planner, executor and verifier run in this process, as one planner-executor system with the prompts of a training run.
-A trace that gives the answer away, or is malformed, is no reference whatever the executor makes of it.
+A trace that gives the answer away, or is malformed, is no reference, even where the executor succeeds with it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SampledReferences:
             # One after the other: transformers loads no two models in one process at a time.
             await self._planner.engine.start()
             await self._executor.engine.start()
-        except BaseException:  # whatever it was, no engine's processes may stay behind
+        except BaseException:  # after any failure no engine's processes may stay behind
             await self._close()
             raise
         return self

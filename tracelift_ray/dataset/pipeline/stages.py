@@ -1,7 +1,7 @@
 """What a build is made of: its stages, and the rules by which they work without a model, for each task.
 
 Rules promise to depend on their arguments alone: the same problem, trace and random generator give the same output,
-whatever was built before.
+in any order of problems.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures of a set of groups: kinds, labels, lengths, and what a rule that looks at length alone would score."""
+"""Figures of a data set: kinds, labels, lengths, and what a rule that looks at length alone would score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KindFigures:
 
 @dataclass(frozen=True)
 class TaskFigures:
-    """The groups of one task.
+    """The records of one task.
 
     Attributes:
         kinds: figures by kind, the most frequent first.
@@ -33,7 +33,7 @@ class TaskFigures:
         good_chars, flawed_chars: the 5th, 50th and 95th percentile of the length in characters.
     """
 
-    groups: int
+    records: int
     good: int
     flawed: int
     kinds: dict[str, KindFigures]
@@ -43,21 +43,21 @@ class TaskFigures:
     flawed_chars: tuple[int, int, int]
 
 
-def task_figures(groups: Sequence[RubricRecord], task: str) -> TaskFigures | None:
-    """The figures of one task; None where no group is of it."""
-    own = [group for group in groups if group.task == task]
+def task_figures(records: Sequence[RubricRecord], task: str) -> TaskFigures | None:
+    """The figures of one task; None where no record is of it."""
+    own = [record for record in records if record.task == task]
     if not own:
         return None
-    good = [trace for group in own for trace in group.positives]
-    flawed = [trace for group in own for trace in group.negatives]
+    good = [trace for record in own for trace in record.positives]
+    flawed = [trace for record in own for trace in record.negatives]
     labels = {
         name: (_histogram(good, column), _histogram(flawed, column))
         for column, name in enumerate(task_of(task).dimensions)
     }
     wins: dict[str, list[float]] = {}
-    for group in own:
-        for trace in group.negatives:
-            wins.setdefault(trace.negative_kind or "unnamed", []).append(_shorter_wins(group, trace))
+    for record in own:
+        for trace in record.negatives:
+            wins.setdefault(trace.negative_kind or "unnamed", []).append(_shorter_wins(record, trace))
     totals: dict[str, list[float]] = {}
     for trace in flawed:
         totals.setdefault(trace.negative_kind or "unnamed", []).append(trace.total)
@@ -67,8 +67,8 @@ def task_figures(groups: Sequence[RubricRecord], task: str) -> TaskFigures | Non
     return TaskFigures(len(own), len(good), len(flawed), kinds, every, labels, _spread(good), _spread(flawed))
 
 
-def _shorter_wins(group: RubricRecord, flawed: RubricTrace) -> float:
-    gaps = [len(flawed.reasoning) - len(good.reasoning) for good in group.positives]
+def _shorter_wins(record: RubricRecord, flawed: RubricTrace) -> float:
+    gaps = [len(flawed.reasoning) - len(good.reasoning) for good in record.positives]
     return _mean([1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps])
 
 

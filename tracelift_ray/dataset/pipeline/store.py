@@ -1,7 +1,7 @@
 """What a stage of a build made, item by item on disk: a build that ends at any moment goes on where it was.
 
 Each finished item is one appended line. An item is found again by what it was made from (the stage's settings and its
-input), so that a change of either makes it anew, and nothing else does. A line that a crash tore is dropped.
+input), so that a change of either makes it again, and nothing else does. A line that a crash tore is dropped.
 """
 
 from __future__ import annotations
