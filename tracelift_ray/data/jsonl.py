@@ -23,7 +23,7 @@ from tracelift_ray.types import DataError
 MAX_LINE_BYTES = 64 * 2**20
 #: Faults that a message or report lists in full; the rest are counted by kind.
 LISTED_FAULTS = 20
-#: A strict load stops reading here: nobody repairs a file fault by fault beyond it.
+#: A strict load stops reading here: a file with more faults is not repaired one by one.
 MAX_STRICT_FAULTS = 1_000
 _BOM = b"\xef\xbb\xbf"
 _SHORT = reprlib.Repr()

@@ -46,8 +46,8 @@ class TaskWorld:
         answers: the artifact is the last value, which a trace withholds; otherwise it is the program.
         step_counts, start_range: what problems are drawn from.
         bare_steps: numbers of steps that the executor learns to do without a trace.
-        word_places: the words of a trace's line that settle whether its step is told, the value before it carried on
-            and its result right (``faults``).
+        word_places: which words of a trace's line show that its step is in the problem, that it begins with the value
+            before it, and that its result is right (``faults``).
     """
 
     task_type: str

@@ -1,7 +1,7 @@
 """Reads the final answer out of a math completion, and finds every answer that a text states outright.
 
 What follows ``####``, else a stated answer ("the answer is"), else the last box, else the last number. What a rambling
-model writes after a problem of its own making ("Problem:") is not read. All of it takes time linear in the text.
+model writes after it goes on to another problem ("Problem:") is not read. All of it takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_answer(text: str) -> str | None:
 
 
 def before_next_problem(text: str) -> str:
-    """A completion up to where the model goes on to another problem of its own making."""
+    """A completion up to where the model goes on to another problem."""
     cut = _NEXT_PROBLEM.search(text)
     return text[: cut.start()] if cut is not None and text[: cut.start()].strip() else text
 

@@ -36,7 +36,7 @@ _NAMED = re.compile(rf"^\W*(?:(?:option|choice|answer|letter)\b\W*)?({_LETTER}){
 _ALONE = re.compile(r"^[\W_]*([A-Za-z])[\W_]*$")
 _LISTED = re.compile(r"^[\W_]*([A-Z])(?:[.):,]|[\W_]*$)")
 _VERDICTS = (
-    re.compile(rf"(?<![\w'])\(?({_LETTER})\)?(?:[.:)][^\n.,;]{0, 60}?)?\s+is\s+(?:the\s+)?(?:correct|right|best)\b"),
+    re.compile(rf"(?<![\w'])\(?({_LETTER})\)?(?:[.:)][^\n.,;]{{0,60}}?)?\s+is\s+(?:the\s+)?(?:correct|right|best)\b"),
     re.compile(rf"\b(?:[Cc]hoose|[Pp]ick|[Ss]elect)\s+(?:option\s+)?\(?({_LETTER}){_NO_WORD}"),
     re.compile(
         rf"\b(?:[Ss]o|[Tt]hus|[Tt]herefore|[Hh]ence)\b[^\n.]{{0,30}}?\(?\b({_LETTER})\)?[^\w\n]*$", re.MULTILINE
@@ -46,7 +46,7 @@ _VERDICTS = (
 
 
 def with_options(question: str, options: Sequence[str]) -> str:
-    """A statement: the question, and each option on a line of its own."""
+    """A statement: the question, and a line for each option."""
     lines = [f"{letter}. {' '.join(option.split())}" for letter, option in zip(LETTERS, options, strict=False)]
     return "\n".join([question, "", *lines])
 
@@ -75,7 +75,7 @@ def parse_mmlu(record: Record) -> Problem:
 
 def parse_arc(record: Record) -> Problem:
     """ARC (Clark et al. 2018) and what is published like it: ``choices`` holds ``text`` and ``label``, and
-    ``answerKey`` is a label. Labels become A, B, …, whatever they are."""
+    ``answerKey`` is a label. Labels become A, B, … in their order."""
     question = required_text(record, "question")
     choices = mapping(record.get("choices"), "choices")
     options = _options(choices.get("text"), "choices.text")

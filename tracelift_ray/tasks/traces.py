@@ -1,6 +1,6 @@
 """Reads a planner's completion as a trace: the text inside ``<reasoning>…</reasoning>``.
 
-Text outside the tag is no reasoning and is shown to nobody.
+Text outside the tag is no reasoning, and is not shown to the executor.
 """
 
 from __future__ import annotations

@@ -105,3 +105,19 @@ def test_every_number_has_a_range(settings: type) -> None:
     checked_elsewhere = {"reward.tie_table", "reward.options"}
     found = {key for key, hint in field_types(settings).items() if numbers_without_rule(hint)}
     assert found <= checked_elsewhere
+
+
+@dataclasses.dataclass(frozen=True)
+class Filed:
+    """A name from a table, or a file."""
+
+    prompt: Annotated[str, OneOf("tests.unit.config.test_rules:NAMES", or_file=True)]
+
+
+def test_a_name_may_give_way_to_a_file() -> None:
+    for file in ("mine.yaml", "/path/mine"):
+        assert to_dataclass(Filed, {"prompt": file}).prompt == file
+    with pytest.raises(ConfigError) as caught:
+        to_dataclass(Filed, {"prompt": "alfa"})
+    right = "must be alpha or beta, or the path of a YAML file; did you mean alpha?"
+    assert str(caught.value) == f"prompt=alfa: {right}"

@@ -134,6 +134,7 @@ def test_no_letter(text: str) -> None:
         "The answer is Paris.",
         "so \\boxed{B}",
         "Option B is correct.",
+        "(B) the second city is correct",
         "B. Paris is the right one",
         "Paris is the right answer.",
         "A and C are wrong, so pick B",

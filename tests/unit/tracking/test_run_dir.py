@@ -47,6 +47,14 @@ def test_the_snapshot_is_the_configuration_in_force_and_the_old_one_is_kept(tmp_
     assert not (tmp_path / "config.2.yaml").exists()
 
 
+def test_the_prompt_files_in_force_are_kept_and_older_ones_set_aside(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path)
+    for text in ("one", "one", "two"):
+        run.keep_prompts({"planner": text})
+    assert run.prompt_path("planner").read_text() == "two"
+    assert sorted(path.name for path in (tmp_path / "prompts").iterdir()) == ["planner.1.yaml", "planner.yaml"]
+
+
 def test_a_path_that_is_a_file_gets_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirectoryError, match=r"cannot create .*file"):
