@@ -43,6 +43,7 @@ def test_a_plan_says_goal_input_special_case_loop_and_result_in_this_order() -> 
     [
         ("a * (a + 1) // 2", "the whole part of (a \u00d7 (a + 1)) \u00f7 2"),
         ("a - b - 1", "a - b - 1"),
+        ("math.pi * a ** 2 * b", "pi \u00d7 (a to the power of 2) \u00d7 b"),
         ("a * b % 3", "(a \u00d7 b) mod 3"),
         ("[[0 for x in a] for y in b]", "the list of (the list of 0 for each x in a) for each y in b"),
         ("a - (b - 1)", "a - (b - 1)"),

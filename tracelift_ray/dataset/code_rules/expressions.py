@@ -85,7 +85,7 @@ def say(node: ast.expr) -> str:
         case ast.Subscript(value=whole, slice=index):
             return _item(part_of(whole), index)
         case ast.Attribute(value=whole, attr=name):
-            return f"{name} of {part_of(whole)}"
+            return name if isinstance(whole, ast.Name) and whole.id in _MODULES else f"{name} of {part_of(whole)}"
         case ast.Call():
             return _call(node)
         case ast.Lambda(args=arguments, body=body):
@@ -131,9 +131,9 @@ def part_of(node: ast.expr) -> str:
 
 def tight(node: ast.expr, level: int = 9) -> str:
     """An expression beside the sign of an operation: all of several words stand in parentheses, but for operations
-    that bind at least as tightly as ``level``."""
+    in signs that bind at least as tightly as ``level``."""
     said = say(node)
-    if isinstance(node, ast.BinOp) and type(node.op) in _SYMBOLS and _SYMBOLS[type(node.op)][1] >= level:
+    if isinstance(node, ast.BinOp) and level <= _SYMBOLS.get(type(node.op), ("", 0))[1] < 3:
         return said
     return f"({said})" if " " in said and not isinstance(node, ast.Constant) else said
 
