@@ -48,7 +48,7 @@ class InfrastructureError(Exception):
 
 
 class ComponentDead(InfrastructureError):
-    """The component will not answer again: whoever owns it has to start another one in its place."""
+    """The component will not answer again: its owner has to start another one in its place."""
 
 
 class DataError(ValueError):

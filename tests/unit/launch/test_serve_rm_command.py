@@ -1,4 +1,4 @@
-"""What the scoring service is told is checked before anything is loaded; it ends in one line with key and remedy."""
+"""The settings of the scoring service are checked before anything is loaded; it ends in one line with key and remedy."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from tracelift_ray.dataset.math_rules.equations import numbers_of, write_number
 
 _WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-#: How numbers are told without digits.
+#: How numbers are written without digits.
 _NAMES: dict[int, tuple[str, ...]] = {value: (word,) for value, word in enumerate(_WORDS, start=1)} | {
     2: ("two", "twice", "double", "doubled", "half", "halves", "couple", "pair", "pairs", "both", "second"),
     3: ("three", "thrice", "triple", "triples", "third", "thirds"),
