@@ -143,8 +143,8 @@ def test_a_reward_model_is_trained_to_tell_good_from_flawed_traces(tmp_path):
     ("overrides", "told"),
     [
         (("model=x", "groups=y"), "output: is needed"),
-        (("model=x", "groups=y", "output=z", "lr=-1"), "lr=-1.0: must be greater than 0"),
-        (("model=x", "groups=/nowhere.jsonl", "output=z"), "/nowhere.jsonl does not exist"),
+        (("model=x", "groups=y", "output=z", "lr=-1"), "lr=-1: must be above 0"),
+        (("model=.", "groups=/nowhere.jsonl", "output=z"), "groups=/nowhere.jsonl: is no file"),
         (("model=x", "groups=y", "output=z", "epoch=3"), "epoch"),
     ],
 )
