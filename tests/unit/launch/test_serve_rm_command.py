@@ -1,4 +1,4 @@
-"""The settings of the scoring service are checked before anything is loaded; it ends in one line with key and remedy."""
+"""The settings of the scoring service are checked before anything is loaded; it ends in one line with the remedy."""
 
 from __future__ import annotations
 
