@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 from tracelift_ray.config.models import EngineConfig
 
 # fmt: off
@@ -114,3 +116,9 @@ def engine_config(kind: str = "vllm", **changes: object) -> EngineConfig:
         "startup_s": 120.0,
     }
     return EngineConfig(**{**defaults, **changes})  # type: ignore[arg-type]
+
+
+def engine_cores() -> set[psutil.Process]:
+    """The engine-core processes of this one."""
+    children = psutil.Process().children(recursive=True)
+    return {child for child in children if "Engine" in " ".join([child.name(), *child.cmdline()])}

@@ -14,11 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.hang import HANG_S
-from tests.tiny import engine_config, make_tiny_llama
+from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
-from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: Longer than a cache block of the CPU build (128 tokens), so that the prefix cache does hold it.
@@ -127,6 +127,25 @@ async def test_a_bfloat16_learner_can_feed_a_float32_engine(engine, sender, tmp_
     (completion,) = await engine.generate(PROMPT, GREEDY)
     rounded = model.to(torch.bfloat16).float()
     assert completion.token_ids == tuple(forward_logprobs(rounded, completion.token_ids).argmax(dim=-1).tolist())
+
+
+async def test_an_engine_core_that_dies_while_it_takes_weights_is_noticed_at_once(sender, tmp_path):
+    """Its deadline is longer than the test's own limit."""
+    path = make_tiny_llama(tmp_path / "served", seed=0, tied=True)
+    before = engine_cores()
+    dying = build_engine(engine_config("vllm"), path, transfer="shared_memory")
+    await dying.start()
+    (core,) = engine_cores() - before
+    model = other_model(tmp_path / "sent", seed=1)
+    manifest = replace(describe(sender, model, 1), deadline_s=10 * HANG_S)
+    sender.send(manifest, model.named_parameters())
+    core.suspend()  # so that it has been asked, and has not answered, when it dies
+    receiving = asyncio.create_task(dying.receive_weights(manifest))
+    await asyncio.sleep(1)
+    core.kill()
+    with pytest.raises(ComponentDead, match="version 1 by shared_memory did not arrive: EngineDeadError"):
+        await asyncio.wait_for(receiving, HANG_S)
+    await dying.close()
 
 
 async def test_weights_that_do_not_match_their_checksum_are_never_served(engine, sender, tmp_path):

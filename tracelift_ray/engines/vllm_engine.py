@@ -11,7 +11,8 @@ import asyncio
 import gc
 import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
@@ -30,6 +31,10 @@ COMPONENT = "vllm engine"
 STEP_TOKENS = 8192
 #: Bytes of freed memory that an engine's processes keep for their next allocation.
 KEPT = 4 * 2**30
+#: Seconds between two looks at whether the engine core lives.
+LOOK_S = 0.2
+
+Result = TypeVar("Result")
 
 
 class VllmEngine:
@@ -146,7 +151,7 @@ class VllmEngine:
             llm = self._running()
             try:
                 async with asyncio.timeout(manifest.deadline_s):
-                    workers = await self._replace(llm, manifest)
+                    workers = await _unless_dead(llm, self._replace(llm, manifest))
             except BaseException as error:  # weights that may be half replaced are not served
                 failure = ComponentDead(COMPONENT, _transfer_failure(manifest, error))
                 self._fail(failure)
@@ -191,6 +196,22 @@ class VllmEngine:
     async def close(self) -> None:
         self._fail(InfrastructureError(COMPONENT, "the engine was closed"))
         gc.collect()  # vLLM's engine complains when it is collected as late as at the interpreter's end
+
+
+async def _unless_dead(llm: AsyncLLM, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of ``work``, or vLLM's error as soon as the engine core is dead.
+
+    vLLM ends requests when the core dies, but not the control calls that the core was asked for before.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=LOOK_S)
+            if llm.errored and not task.done():
+                raise llm.dead_error
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def set_environment(config: EngineConfig) -> None:
