@@ -20,7 +20,7 @@ STAMP := $(VENV)/.installed-$(shell (cat setup.cfg pyproject.toml docker/install
 export PYTHON TORCH_INDEX_URL
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test test-unit test-integration test-gpu lint smollm2 clean help
+.PHONY: setup demo test test-unit test-integration test-gpu lint docs smollm2 clean help
 
 setup: $(STAMP)  ## make .venv and install (DEVICE=cpu|gpu, TORCH_INDEX_URL=..., PYTHON=...)
 
@@ -50,6 +50,9 @@ lint: $(STAMP)  ## ruff and mypy
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
+
+docs: $(STAMP)  ## write the configuration reference and the README's table
+	@$(RUN) launch.config_reference
 
 smollm2: $(STAMP)  ## fetch SmolLM2-135M-Instruct into models/
 	@$(RUN) launch.fetch_smollm2

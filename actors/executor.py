@@ -10,12 +10,12 @@ from actors.generator import GeneratorActor
 from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import ExecutorConfig
+from tracelift_ray.config.models import ExecutorConfig
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 
 class RayExecutorPool:
-    """Implements ``streaming.pools.GeneratorPool`` over actors."""
+    """Implements ``rl.pools.GeneratorPool`` over actors."""
 
     def __init__(self, config: ExecutorConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(GeneratorActor)

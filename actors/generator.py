@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+from tracelift_ray.config.models import EngineConfig, RemoteConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.types import Completion, Prompt, SamplingParams

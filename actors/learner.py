@@ -86,7 +86,7 @@ class LearnerActor:
 
 
 class RayLearnerGroup:
-    """Implements ``streaming.pools.LearnerGroup``: every call goes to all ranks, and rank 0 answers."""
+    """Implements ``rl.pools.LearnerGroup``: every call goes to all ranks, and rank 0 answers."""
 
     def __init__(self, run: RunConfig, placement: Placement) -> None:
         self.run = run
@@ -113,7 +113,7 @@ class RayLearnerGroup:
 
     async def describe_weights(self, receivers: int) -> WeightManifest:
         """The manifest of the present version."""
-        # A save may be under way when a planner engine is started anew.
+        # A save may be under way when a planner engine is restarted.
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
         return await self._call(self.ranks[:1], deadline_s, "describe_weights", receivers)
 
@@ -153,7 +153,7 @@ class RayLearnerGroup:
             raise InfrastructureError(
                 "learner",
                 f"a rank died during {method} ({reason_of(error)}); "
-                "the run goes on from its newest checkpoint when started again with resume=auto",
+                "the run continues from its newest checkpoint when started again with resume=auto",
             ) from None
         finally:
             for call in calls:

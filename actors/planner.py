@@ -11,7 +11,8 @@ from actors.generator import GeneratorActor
 from actors.placement import Placement
 from actors.pool import ActorPool, Member
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import PlannerConfig, StreamConfig
+from tracelift_ray.config.models import PlannerConfig
+from tracelift_ray.config.schema import StreamConfig
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
 
@@ -25,7 +26,7 @@ class PlannerActor(GeneratorActor):
 
 
 class RayPlannerPool:
-    """Implements ``streaming.pools.PlannerPool`` over actors."""
+    """Implements ``rl.pools.PlannerPool`` over actors."""
 
     def __init__(self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(PlannerActor)
@@ -48,7 +49,7 @@ class RayPlannerPool:
         return len(self.pool.members)
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every member that is up takes the weights; one that does not is started anew, and not among the receipts."""
+        """Every member that is up takes the weights; one that does not is restarted, and not among the receipts."""
         members = self.pool.members
         taken = await asyncio.gather(
             *(self._take(member, manifest.for_receiver(index)) for index, member in enumerate(members))
@@ -56,7 +57,7 @@ class RayPlannerPool:
         return [receipt for receipt in taken if receipt is not None]
 
     def only(self, member: Member) -> OneMember:
-        """One member as a receiver of weights, for one that was started anew."""
+        """One member as a receiver of weights, after its restart."""
         return OneMember(self, member)
 
     async def send_to(self, member: Member, manifest: WeightManifest) -> WeightReceipt:

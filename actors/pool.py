@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError, TaskUnschedulableError
 
-from tracelift_ray.config.schema import PoolConfig
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.pools.pool import Pool, PoolLimits
 from tracelift_ray.types import ComponentDead, InfrastructureError
 

@@ -9,11 +9,11 @@ import ray
 from actors.placement import Placement
 from actors.pool import ActorPool
 from actors.runtime import worker_environment
-from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer
+from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
 from tracelift_ray.types import Problem, RubricScore
 
-#: Until a model is loaded, or a service has answered; a judge's engine has its own patience beside it.
+#: Until a reward model is loaded, or a service has answered; what a kind of scorer needs beyond that is added.
 STARTUP_S = 300.0
 
 
@@ -37,7 +37,7 @@ class ReasoningRmActor:
 
 
 class RayReasoningRmPool:
-    """Implements ``streaming.pools.ReasoningRmPool`` over actors."""
+    """Implements ``rl.pools.ReasoningRmPool`` over actors."""
 
     def __init__(self, config: ReasoningRmConfig, placement: Placement, seed: int) -> None:
         actor = ray.remote(ReasoningRmActor)
@@ -46,8 +46,8 @@ class RayReasoningRmPool:
             options = placement.options("reasoning_rm", index) | worker_environment(config.pool.cpus_per_worker)
             return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(config, seed)
 
-        judge_s = config.judge.engine.startup_s if config.backend == "judge" and config.judge is not None else 0.0
-        self.pool = ActorPool("reasoning_rm", config.pool, spawn, STARTUP_S + judge_s)
+        startup_s = STARTUP_S + scorer_kind(config).startup_s(config)
+        self.pool = ActorPool("reasoning_rm", config.pool, spawn, startup_s)
 
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:
         """The rubric score of one trace."""

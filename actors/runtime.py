@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tracelift_ray.config.schema import ClusterConfig
-from tracelift_ray.planning.resources import ClusterResources
+from tracelift_ray.config.schema import ClusterConfig, RunConfig
+from tracelift_ray.planning.resources import ClusterResources, local_resources, total_cpus
 from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 from tracelift_ray.types import InfrastructureError
 
@@ -25,7 +27,21 @@ def worker_environment(cpus: float) -> dict[str, Any]:
     return {"runtime_env": {"env_vars": variables}}
 
 
-def connect(config: ClusterConfig, cpus_needed: float) -> None:
+@contextlib.contextmanager
+def connected(config: ClusterConfig, cpus_needed: float) -> Iterator[None]:
+    """A Ray session inside the ``with``; a local one ends with all its processes.
+
+    Raises:
+        InfrastructureError: Ray does not come up, with what to check.
+    """
+    try:
+        _connect(config, cpus_needed)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(config: ClusterConfig, cpus_needed: float) -> None:
     """Start Ray here (``local``) or join a cluster. Raises ``InfrastructureError`` with what to check."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if config.address == "local":
@@ -56,8 +72,15 @@ def connect(config: ClusterConfig, cpus_needed: float) -> None:
         ) from None
 
 
-def resources() -> ClusterResources:
-    """What the cluster has in all."""
+def cluster_resources(run: RunConfig) -> ClusterResources:
+    """What a run would have in all: of this machine, without starting Ray, or of the cluster that is running."""
+    if run.cluster.address == "local":
+        return local_resources(run)
+    with connected(run.cluster, total_cpus(run)):
+        return _resources()
+
+
+def _resources() -> ClusterResources:
     total = ray.cluster_resources()
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     return ClusterResources(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0), nodes=nodes)

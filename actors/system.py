@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-
-import ray
+from collections.abc import AsyncIterator, Sequence
 
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
@@ -14,8 +14,10 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.resources import demands
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.execution import counts_tests
-from tracelift_ray.rl.rollout import SystemPools
+from tracelift_ray.rl.assembly import runs_programs
+from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
+from tracelift_ray.types import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class RaySystem:
         return SystemPools(self.planner, self.executor, self.verifier, self.reasoning_rm)
 
     async def start(self, checkpoint: str | None = None) -> None:
-        """Place and start everything at once; the learner goes on from ``checkpoint`` (its ``learner/`` directory)."""
+        """Place and start everything; the learner continues from ``checkpoint`` (its ``learner/`` directory)."""
         try:
             asked = [each for each in demands(self.run) if each.name not in self._absent()]
             await self.placement.reserve(asked, self.run.cluster.placement_timeout_s)
@@ -64,7 +66,7 @@ class RaySystem:
             if self.learner is not None:
                 starting.append(self.learner.start(checkpoint))
             await asyncio.gather(*starting)
-        except BaseException:  # a failure or Ctrl-C: nothing stays up, and it goes on
+        except BaseException:  # a failure or Ctrl-C: nothing stays up; the error propagates
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
@@ -78,7 +80,7 @@ class RaySystem:
         self.placement.release()
 
     async def _bring_up_to_date(self, member: Member) -> None:
-        """A planner member that was started anew takes the learner's weights before it gets work."""
+        """A restarted planner member takes the learner's weights before it gets work."""
         if self.learner is not None:
             await broadcast_weights(self.learner, self.planner.only(member))
 
@@ -92,6 +94,26 @@ class RaySystem:
         return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
 
 
-def shutdown() -> None:
-    """Leave Ray; a local one ends with all its processes."""
-    ray.shutdown()
+@contextlib.asynccontextmanager
+async def running_system(
+    run: RunConfig,
+    problems: Sequence[Problem],
+    *,
+    trains: bool = True,
+    plans: bool = True,
+    checkpoint: str | None = None,
+) -> AsyncIterator[RaySystem]:
+    """A system that is up inside the ``async with``; ``problems`` are those that it will be given."""
+    system = RaySystem(run, code=runs_programs(problems), trains=trains, plans=plans)
+    await system.start(checkpoint)
+    try:
+        yield system
+    finally:
+        await system.close()
+
+
+@contextlib.asynccontextmanager
+async def running_pools(run: RunConfig, problems: Sequence[Problem], *, plans: bool) -> AsyncIterator[SystemPools]:
+    """The pools of a system that does not train."""
+    async with running_system(run, problems, trains=False, plans=plans) as system:
+        yield system.pools

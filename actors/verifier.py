@@ -14,7 +14,8 @@ from actors.pool import ActorPool
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.types import Artifact, Problem, Verdict
-from tracelift_ray.verification.verifier import SandboxReport, Verifier
+from tracelift_ray.verification.code_runner import RunnerReport
+from tracelift_ray.verification.verifier import Verifier
 
 STARTUP_S = 120.0
 
@@ -26,15 +27,15 @@ class VerifierActor:
         self.verifier = Verifier(config, sandbox, stop_early=stop_early)
         self.threads = ThreadPoolExecutor(self.verifier.slots)
         self.code = code
-        self.report: SandboxReport | None = None
+        self.report: RunnerReport | None = None
 
     async def start(self) -> None:
-        """With code problems ahead, ready once the sandbox is; else at once."""
+        """Ready once the code runner is, where there will be programs; else at once."""
         if self.code:
-            self.report = await self._in_thread(self.verifier.start_sandbox)
+            self.report = await self._in_thread(self.verifier.start_runner)
 
-    async def describe(self) -> SandboxReport | None:
-        """What was found out about the sandbox; None where no programs were announced."""
+    async def describe(self) -> RunnerReport | None:
+        """Where programs run; None where there will be none."""
         return self.report
 
     async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
@@ -51,11 +52,11 @@ class VerifierActor:
 
 
 class RayVerifierPool:
-    """Implements ``streaming.pools.VerifierPool`` over actors.
+    """Implements ``rl.pools.VerifierPool`` over actors.
 
     Args:
         code: whether there will be programs, so that a machine that can run none safely is refused at the start.
-        stop_early: whether nobody asks how many tests a failing program passes.
+        stop_early: whether the number of tests that a failing program passes does not matter.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class RayVerifierPool:
         """One verdict for each artifact, in order."""
         return await self.pool.call("verify", problem, artifacts)
 
-    async def describe(self) -> list[SandboxReport]:
-        """What the members found out about their sandboxes, the same only once. Raises InfrastructureError."""
+    async def describe(self) -> list[RunnerReport]:
+        """Where the members run programs, equal reports once. Raises InfrastructureError."""
         asked = (self.pool.call_member(each, STARTUP_S, "describe") for each in self.pool.members)
         return list(dict.fromkeys(report for report in await asyncio.gather(*asked) if report is not None))

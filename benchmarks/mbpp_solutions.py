@@ -108,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, default=2)
     options = parser.parse_args(arguments)
     config = SandboxConfig(
+        runner="sandbox",
+        service=None,
         tier=options.tier, slots=options.slots, cores=(), cpu_s=5.0, wall_s=30.0, memory_mib=512, output_kib=256,
         file_mib=16, max_files=64, threads=64, preload=(), packages="",
     )  # fmt: skip

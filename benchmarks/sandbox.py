@@ -32,6 +32,8 @@ from tracelift_ray.types import CodeTests
 from tracelift_ray.verification.sandbox.pool import Sandbox
 
 LIMITS = SandboxConfig(
+    runner="sandbox",
+    service=None,
     tier="auto", slots=None, cores=(), cpu_s=2.0, wall_s=10.0, memory_mib=1024, output_kib=256, file_mib=16,
     max_files=64, threads=64, preload=(), packages="",
 )  # fmt: skip

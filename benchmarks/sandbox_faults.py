@@ -29,6 +29,8 @@ from tracelift_ray.verification.sandbox.pool import Sandbox
 
 BUSY_PROCESSES = 40
 LIMITS = SandboxConfig(
+    runner="sandbox",
+    service=None,
     tier="auto", slots=None, cores=(), cpu_s=2.0, wall_s=4.0, memory_mib=512, output_kib=256, file_mib=16,
     max_files=64, threads=64, preload=(), packages="",
 )  # fmt: skip

@@ -40,6 +40,8 @@ PAIRED = ("c20", "c21", "c23", "k03")
 #: Runs from one look at memory to the next.
 EVERY = 1000
 LIMITS = SandboxConfig(
+    runner="sandbox",
+    service=None,
     tier="auto", slots=None, cores=(), cpu_s=1.0, wall_s=10.0, memory_mib=512, output_kib=8192, file_mib=16,
     max_files=64, threads=64, preload=(), packages="",
 )  # fmt: skip
@@ -146,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sandbox.close()
         breaches = watched.breaches()
     print(f"tier {sandbox.tier}: {options.benign} honest programs, {options.attacks} attacks")
-    print(f"runs without a verdict at first: {counts.no_verdicts}; slots started anew: {counts.restarts}")
+    print(f"runs without a verdict at first: {counts.no_verdicts}; slots restarted: {counts.restarts}")
     for name, count in soak.without.items():
         print(f"  no verdict, twice: {name} ({count})")
     for name, count in (*soak.bad.items(), *((breach, 1) for breach in breaches)):

@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.groups.settings import BuildGroupsConfig, check_build
+from tracelift_ray.config.paths import check_file
+from tracelift_ray.dataset.settings import BuildGroupsConfig, check_build
 
 
 @entry_point("build_groups")
@@ -19,11 +20,11 @@ def main(cfg: DictConfig) -> None:
     """The command: configuration first, so that a wrong value answers before anything is read."""
     config = to_dataclass(BuildGroupsConfig, cfg)
     check_build(config)
+    check_file("source", config.source)
 
-    from tracelift_ray.groups.build import build
+    from tracelift_ray.dataset.build import build
 
-    built = asyncio.run(build(config, say=lambda line: print(line, flush=True)))
-    outcome = built.outcome
+    outcome = asyncio.run(build(config, say=lambda line: print(line, flush=True)))
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in outcome.left_out_by_reason())
     print(
         f"{len(outcome.train):,} groups in {config.out}/train.jsonl, {len(outcome.heldout):,} held out; "

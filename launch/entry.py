@@ -14,7 +14,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -22,10 +21,10 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from launch.composition import chosen_groups, config_directory
 from tracelift_ray.config.load import ConfigError, nearest
 from tracelift_ray.types import DataError, InfrastructureError
 
-CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
 #: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C.
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -43,17 +42,17 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
     """
 
     def decorate(job: Job) -> Callable[[], NoReturn]:
-        codes: list[int] = []
-        full_error = os.environ.get(_FULL_ERROR) == "1"
-
-        @functools.wraps(job)
-        def guarded(cfg: DictConfig) -> None:
-            codes.append(_guard(lambda: job(cfg), full_error))
-
         @functools.wraps(job)
         def main() -> NoReturn:
-            command = hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name)(guarded)
-            with _hydra_raises():
+            codes: list[int] = []
+            full_error = os.environ.get(_FULL_ERROR) == "1"
+
+            @functools.wraps(job)
+            def guarded(cfg: DictConfig) -> None:
+                codes.append(_guard(lambda: job(cfg), full_error))
+
+            with config_directory(sys.argv[1:]) as directory, _hydra_raises():
+                command = hydra.main(version_base="1.3", config_path=str(directory), config_name=config_name)(guarded)
                 codes.append(_guard(command, full_error))
             sys.exit(max(codes))
 
@@ -101,6 +100,8 @@ def _hydra_raises() -> Iterator[None]:
 def _explain(error: Exception) -> str:
     """One line: for an unknown key the likeliest intended one, else the error's own words without line breaks."""
     text = " ".join(str(error).split())
+    if isinstance(error, ConfigError):
+        return text + _replaced(error)
     if isinstance(error, OverrideParseException):
         return f"cannot read the override {error.override!r}; write key=value, and quote a value with signs in it"
     unknown = re.match(r"Could not override '([^']+)'", text)
@@ -116,9 +117,18 @@ def _explain(error: Exception) -> str:
     return re.sub(r" ?See https?://\S+( for details)?\.?", "", text)
 
 
+def _replaced(error: ConfigError) -> str:
+    """Why a value may be missing that an experiment has: its group was chosen on the command line."""
+    chosen, group = chosen_groups(sys.argv[1:]), error.key.partition(".")[0]
+    if error.value is not ConfigError.MISSING or not {"experiment", group} <= chosen:
+        return ""
+    return f" ({group}=… on the command line replaces what the experiment sets there)"
+
+
 def _unknown_key(key: str, cause: BaseException | None) -> str:
     """The full key as far as it exists, and what its last part may have meant."""
     names = list(map(str, getattr(cause, "parent_node", None) or ()))
     if not isinstance(cause, OmegaConfBaseException) or not names:
-        return f"{key}: no such key; what is before the last dot holds a single value"
+        right = f"what is before the last dot holds a single value, or nothing yet (then +{key}=… adds it)"
+        return f"{key}: no such key; {right}"
     return f"{cause.full_key or key}: no such key; {nearest(str(cause.key), names)}"

@@ -21,14 +21,16 @@ from omegaconf import DictConfig, OmegaConf
 from launch.entry import FAILED, entry_point
 from tracelift_ray.config.load import ConfigError, to_dataclass
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_evaluate
+from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_attempts, check_files
 from tracelift_ray.planning.run_config import to_run_config
+from tracelift_ray.planning.saved import completed
+from tracelift_ray.tasks.presets import prompt_identity
 
 if TYPE_CHECKING:
-    from launch.benchmarks import Pass
+    from tracelift_ray.evaluation.benchmarks import Pass
     from tracelift_ray.evaluation.results import ProblemResult
     from tracelift_ray.evaluation.run import Task
-    from tracelift_ray.rl.rollout import SystemSettings
+    from tracelift_ray.rl.system import SystemSettings
 
 RESULTS = "results.json"
 
@@ -42,31 +44,41 @@ def main(cfg: DictConfig) -> int:
     config = to_dataclass(EvaluateConfig, OmegaConf.masked_copy(cfg, list(KEYS)))
     checkpoint = Path(config.checkpoint).absolute()
     if not checkpoint.is_dir():
-        raise ConfigError("checkpoint", str(checkpoint), "is no directory")
-    own = _run_configuration(checkpoint)
+        right = "is no directory; give a checkpoint of a run, or a Hugging Face directory"
+        raise ConfigError("checkpoint", str(checkpoint), right)
+    check_files(config)
+    own = _run_configuration(checkpoint, cfg)
     base = cfg if own is None else own
     planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
     OmegaConf.update(base, "planner.model", str(planner))
     if config.benchmarks and OmegaConf.is_missing(base["data"], "train"):
         base["data"]["train"] = list(config.benchmarks)  # which a run needs and an evaluation of files does not
     run = to_run_config(base, extra=KEYS)
-    check_evaluate(config, run.evaluation.num_samples)
+    check_attempts(config, run.evaluation.num_samples)
     runs_root = Path(cfg["runs_root"]).absolute()
     default = runs_root / "evaluations" / checkpoint.name if own is None else checkpoint / "evaluation"
     return asyncio.run(_evaluate(run, config, Path(config.out).absolute() if config.out else default))
 
 
-def _run_configuration(checkpoint: Path) -> DictConfig | None:
+def _run_configuration(checkpoint: Path, defaults: DictConfig) -> DictConfig | None:
     """The configuration of the run that wrote ``checkpoint``, with this command's overrides; None outside a run."""
     snapshot = checkpoint.parent.parent / "config.yaml"
     if not snapshot.is_file():
         return None
-    config = OmegaConf.load(snapshot)
-    assert isinstance(config, DictConfig)
+    saved = OmegaConf.load(snapshot)
+    assert isinstance(saved, DictConfig)
+    config = completed(saved, defaults)
+    for role in ("planner", "executor"):  # as they were, whatever has become of the files since
+        kept = snapshot.parent / "prompts" / f"{role}.yaml"
+        if kept.is_file() and prompt_identity(str(kept)) != config[role]["prompt"]:
+            OmegaConf.update(config, f"{role}.prompt", str(kept))
     overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].partition(".")[0] not in KEYS]
     for key, _, value in (override.partition("=") for override in overrides):
         if "." not in key and (key not in config or isinstance(config[key], DictConfig)):
-            right = f"cannot be chosen anew for a run's checkpoint; change single fields of {snapshot}"
+            right = (
+                "no group can be chosen for a checkpoint of a run; override single fields, such as "
+                f"evaluation.num_samples=4 (the run's own are in {snapshot})"
+            )
             raise ConfigError(key, value, right)
     config.merge_with_dotlist(overrides)
     return config
@@ -74,7 +86,7 @@ def _run_configuration(checkpoint: Path) -> DictConfig | None:
 
 async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     """Problems, passes, report."""
-    from launch.benchmarks import evaluation_tasks, named_problems, setup_of, with_other_executor
+    from tracelift_ray.evaluation.benchmarks import evaluation_tasks, named_problems, setup_of, with_other_executor
     from tracelift_ray.evaluation.results import comparable_results
     from tracelift_ray.rl.assembly import system_settings
 
@@ -101,9 +113,9 @@ async def _passes(
     out: Path,
 ) -> tuple[Pass, Pass | None]:
     """The pass under the run's executor and, where there is one, under the other; what is done is kept in ``out``."""
-    from actors.runtime import connect
-    from actors.system import shutdown
-    from launch.benchmarks import OTHER, first_pass, other_pass, setup_of
+    from actors.runtime import connected
+    from actors.system import running_pools
+    from tracelift_ray.evaluation.benchmarks import OTHER, first_pass, other_pass, setup_of
     from tracelift_ray.evaluation.results import ResultStore
     from tracelift_ray.planning.resources import total_cpus
 
@@ -115,13 +127,12 @@ async def _passes(
             stores.append(opened.enter_context(contextlib.closing(kept)))
         wanted = {(name, problem.id) for name, problem in tasks}
         if any(wanted - each.done.keys() for each in stores):
-            opened.callback(shutdown)
-            connect(run.cluster, total_cpus(run))
+            opened.enter_context(connected(run.cluster, total_cpus(run)))
         opened.callback(lambda: _say(f"{len(store.done):,} results are in {out}; the same command goes on from them"))
-        own = await first_pass(run, config, tasks, settings, store, _say)
+        own = await first_pass(run, config, tasks, settings, store, running_pools, _say)
         if other_run is None:
             return own, None
-        return own, await other_pass(other_run, config, tasks, own, stores[1], _say)
+        return own, await other_pass(other_run, config, tasks, own, stores[1], running_pools, _say)
 
 
 def _report(
@@ -135,12 +146,14 @@ def _report(
 ) -> None:
     """Tables, and the same figures in a file."""
     from tracelift_ray.evaluation.figures import Resampling, benchmark_figures, compare, plain, transfer
+    from tracelift_ray.tasks.table import chance_level
 
     how = Resampling(config.confidence, config.resamples)
     asked = Counter(name for name, _ in tasks)
     by_name = {name: [result for result in own.results.values() if result.benchmark == name] for name in asked}
+    chances = {name: chance_level(problem for own_name, problem in tasks if own_name == name) for name in asked}
     figures = {
-        name: benchmark_figures(results, asked[name] - len(results), config.pass_at, how)
+        name: benchmark_figures(results, asked[name] - len(results), config.pass_at, how, chances[name])
         for name, results in by_name.items()
         if results
     }

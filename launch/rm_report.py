@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.paths import check_directory, check_file
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig, check_report
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ def main(cfg: DictConfig) -> None:
     """The command: configuration first, so that a wrong value answers before anything heavy is imported."""
     config = to_dataclass(RmReportConfig, cfg)
     check_report(config)
+    check_directory("model", config.model, "a reward model made by `python -m launch.train_rm`")
+    check_file("groups", config.groups)
+    check_directory("run", config.run, "a training run")
+    check_directory("trace_only", config.trace_only, "a reward model trained with show_problem=false")
+    check_directory("backbone", config.backbone)
 
     from rich.console import Console
     from transformers.utils import logging

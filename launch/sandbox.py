@@ -7,24 +7,39 @@ that the corpus does not allow.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from launch.entry import entry_point
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.planning.checks import check_sandbox
+from tracelift_ray.verification.runners import RUNNERS
+
+
+@dataclass(frozen=True)
+class SandboxCommandConfig:
+    """The sandbox of a machine, and a corpus of programs to try in it."""
+
+    attacks: str | None
+    only: tuple[str, ...]
+    sandbox: SandboxConfig
 
 
 @entry_point("sandbox")
 def main(cfg: DictConfig) -> int:
     """Probe, and run a corpus where one is given."""
-    config = to_dataclass(SandboxConfig, cfg.sandbox, key="sandbox")
+    command = to_dataclass(SandboxCommandConfig, cfg)
+    config = command.sandbox
     check_sandbox(config)
+    if not RUNNERS[config.runner].local:
+        raise ConfigError("sandbox.runner", config.runner, "must be one that runs programs on this machine")
     from tracelift_ray.verification.corpus.run import run_corpus
-    from tracelift_ray.verification.sandbox.policy import TIERS
     from tracelift_ray.verification.sandbox.probe import choose, probe_tier
+    from tracelift_ray.verification.sandbox.tiers import TIERS
 
     if config.tier == "auto":
         for tier in TIERS:
@@ -33,9 +48,9 @@ def main(cfg: DictConfig) -> int:
     if config.tier != "auto":
         print(reports[0].line())
     print(f"in use: {policy.tier}")
-    if cfg.attacks is None:
+    if command.attacks is None:
         return 0
-    findings = run_corpus(Path(cfg.attacks).absolute(), config, print, tuple(cfg.only))
+    findings = run_corpus(Path(command.attacks).absolute(), config, print, command.only)
     return int(any(finding.problems for finding in findings))
 
 

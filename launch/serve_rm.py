@@ -17,18 +17,14 @@ from omegaconf import DictConfig
 from launch.entry import entry_point
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.config.rules import Between, Given, NotNegative, OneOf, Positive, PositiveCount
-from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.planning.run_config import absolute_rm_paths
-from tracelift_ray.planning.scoring import check_reasoning_rm
+from tracelift_ray.reasoning_rm.scoring.kinds import build_scorer, check_reasoning_rm, scorer_kind
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-    from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
-    from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def check(config: ServeRmConfig) -> None:
     if config.max_waiting < config.max_items:
         raise ConfigError("max_waiting", config.max_waiting, f"must be max_items={config.max_items} or more")
     rm = config.reasoning_rm
-    if rm.backend == "remote":
+    if not scorer_kind(rm).servable:
         raise ConfigError("reasoning_rm.backend", rm.backend, "cannot be served; point its clients at that service")
     check_reasoning_rm(rm)
     check_scorer(rm)
@@ -74,7 +70,7 @@ async def _serve(config: ServeRmConfig) -> int:
 
     logging.disable_progress_bar()
     limits = ServiceLimits(config.task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
-    scorer, name = _scorer(config.reasoning_rm)
+    scorer, name = build_scorer(config.reasoning_rm), scorer_kind(config.reasoning_rm).name(config.reasoning_rm)
     try:
         await scorer.start()
         service = ScoringService(scorer, limits, {"backend": config.reasoning_rm.backend, "model": name})
@@ -93,17 +89,6 @@ async def _serve(config: ServeRmConfig) -> int:
     finally:
         await scorer.close()
     return 0
-
-
-def _scorer(config: ReasoningRmConfig) -> tuple[ModelScorer | JudgeScorer, str]:
-    """What scores, and its name for people."""
-    if config.backend == "judge" and config.judge is not None:
-        from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
-
-        return JudgeScorer(config.judge), served_model(config.judge)
-    from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
-
-    return ModelScorer(config), config.model
 
 
 async def _listen(runner: web.AppRunner, config: ServeRmConfig) -> str:

@@ -8,127 +8,146 @@ Ctrl-C ends it at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from launch.entry import INTERRUPTED, entry_point
+from launch.entry import FAILED, INTERRUPTED, entry_point
 from tracelift_ray.config.load import plain_config
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import to_run_config
 
 if TYPE_CHECKING:
+    from actors.system import RaySystem
+    from tracelift_ray.rl.loop import TrainingLoop
+    from tracelift_ray.rl.preparation import Preparation
     from tracelift_ray.tracking.tracker import Tracker
-    from tracelift_ray.verification.verifier import SandboxReport
+    from tracelift_ray.types import Problem
+    from tracelift_ray.verification.code_runner import RunnerReport
 
 
 @entry_point("config")
 def main(cfg: DictConfig) -> int:
     """Train, or with ``dry_run=true`` say what would be done."""
     run = to_run_config(cfg)
-    if run.dry_run:
-        from launch.plan import show_plan
+    return _show_plan(run) if run.dry_run else asyncio.run(_train(run))
 
-        return show_plan(run)
-    return asyncio.run(_train(run))
+
+def _show_plan(run: RunConfig) -> int:
+    """Print the plan; 1 where there is too little for it, else 0."""
+    from actors.runtime import cluster_resources
+    from tracelift_ray.planning.plan import render_plan
+    from tracelift_ray.planning.resources import demands, shortfalls
+    from tracelift_ray.rl.preparation import prompt_lines
+
+    resources = cluster_resources(run)
+    print(render_plan(run, resources, prompt_lines(run)))
+    return 1 if shortfalls(demands(run), resources) else 0
 
 
 async def _train(run: RunConfig) -> int:
-    from actors.runtime import connect, log_directory, probe_run_dir
-    from actors.system import RaySystem, shutdown
-    from launch.resume import checkpoint_to_resume
-    from tracelift_ray.data.solution_check import sound_problems
-    from tracelift_ray.data.sources import resolve_sources
-    from tracelift_ray.demo.source import trace_checks
-    from tracelift_ray.planning.resources import total_cpus
-    from tracelift_ray.rl.assembly import (
-        HeldOutEvaluation,
-        build_rollout,
-        build_scheduler,
-        fitting_problems,
-        has_code,
-        system_settings,
-    )
-    from tracelift_ray.rl.loop import Interrupted, TrainingLoop
-    from tracelift_ray.rl.rollout import PlannerExecutorSystem
-    from tracelift_ray.tracking.run_dir import RunDirectory
+    """Prepare, open the system, run."""
+    from tracelift_ray.rl.preparation import prepare
     from tracelift_ray.tracking.tracker import Tracker
 
-    directory = RunDirectory.create(run.run_dir)
-    resumed = checkpoint_to_resume(run.resume, directory.checkpoints_path)
-    sources = resolve_sources(run.data, run.seed)
-    settings = system_settings(run)
-    fitting = fitting_problems(sources.train, settings, run)
-    fitting_heldout = fitting_problems(sources.heldout, settings, run)
-    tracker = Tracker(run.tracking, directory, run.total_steps, plain_config(run), resumed.step if resumed else None)
-    exit_code = 1
-    if resumed is not None and resumed.step >= run.total_steps:
-        tracker.message(
-            f"{resumed.path} is the end of this run (total_steps={run.total_steps}); resume=never starts anew"
-        )
-        tracker.close(0)
-        return 0
+    prepared = prepare(run)
+    tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step)
+    exit_code = FAILED
     try:
-        for line in sources.report.lines():
-            tracker.message(line)
-        if fitting.too_long or fitting_heldout.too_long:
-            counts = f"{fitting.too_long} train, {fitting_heldout.too_long} held-out problems"
-            tracker.message(f"left out, prompt too long: {counts}")
-        train, heldout = await sound_problems(
-            run.data, run.sandbox, fitting.problems, fitting_heldout.problems, tracker.message
-        )
-        connect(run.cluster, total_cpus(run))
-        probe_run_dir(directory)
-        tracker.message(f"starting actors; their logs are in {log_directory()}")
-        actors = RaySystem(run, code=has_code(train, heldout))
-        await actors.start(str(resumed.learner_dir) if resumed else None)
-        try:
-            closing = note_sandboxes(await actors.verifier.describe(), tracker)
-            system = PlannerExecutorSystem(actors.pools, settings)
-            rollout = build_rollout(run, system)
-            scheduler = build_scheduler(run, rollout, train)
-            evaluation = HeldOutEvaluation(run, system, heldout, trace_checks(run.data))
-            assert actors.learner is not None
-            loop = TrainingLoop(
-                run,
-                actors.learner,
-                actors.planner,
-                scheduler,
-                evaluation,
-                rollout.faults,
-                tracker,
-                directory.checkpoints_path,
-            )
-            if resumed is not None:
-                tracker.message(f"going on from {resumed.path}")
-                loop.restore(resumed.state(), train)
-            _on_interrupt(loop.interrupt)
-            await loop.train()
-            for line in closing:
-                tracker.message(line)
-            exit_code = 0
-        except Interrupted:
-            exit_code = INTERRUPTED
-        finally:
-            await actors.close()
+        exit_code = await _run(run, prepared, tracker)
     finally:
-        shutdown()
         tracker.close(exit_code)
     return exit_code
 
 
-def note_sandboxes(reports: Sequence[SandboxReport], tracker: Tracker) -> list[str]:
+async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
+    from tracelift_ray.data.solution_check import sound_problems
+    from tracelift_ray.rl.loop import Interrupted
+
+    if prepared.checkpoint is not None and prepared.checkpoint.step >= run.total_steps:
+        at = prepared.checkpoint.path
+        tracker.message(f"{at} is the end of this run (total_steps={run.total_steps}); resume=never starts it again")
+        return 0
+    for line in prepared.notes:
+        tracker.message(line)
+    train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, tracker.message)
+    async with _system(run, prepared, (*train, *heldout), tracker) as system:
+        warnings = note_sandboxes(await system.verifier.describe(), tracker)
+        loop = _training_loop(run, prepared, system, train, heldout, tracker)
+        _on_interrupt(loop.interrupt)
+        try:
+            await loop.train()
+        except Interrupted:
+            return INTERRUPTED
+        for line in warnings:
+            tracker.message(line)
+        return 0
+
+
+@contextlib.asynccontextmanager
+async def _system(
+    run: RunConfig, prepared: Preparation, problems: Sequence[Problem], tracker: Tracker
+) -> AsyncIterator[RaySystem]:
+    """Ray and all actors, up inside the ``async with``; the learner goes on from the checkpoint."""
+    from actors.runtime import connected, log_directory, probe_run_dir
+    from actors.system import running_system
+    from tracelift_ray.planning.resources import total_cpus
+
+    checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
+    with connected(run.cluster, total_cpus(run)):
+        probe_run_dir(prepared.directory)
+        tracker.message(f"starting actors; their logs are in {log_directory()}")
+        async with running_system(run, problems, checkpoint=checkpoint) as system:
+            yield system
+
+
+def _training_loop(
+    run: RunConfig,
+    prepared: Preparation,
+    system: RaySystem,
+    train: tuple[Problem, ...],
+    heldout: tuple[Problem, ...],
+    tracker: Tracker,
+) -> TrainingLoop:
+    """The loop over the system's pools, where the checkpoint left it."""
+    from tracelift_ray.demo.source import trace_checks
+    from tracelift_ray.evaluation.heldout import HeldOutEvaluation
+    from tracelift_ray.rl.assembly import build_rollout, build_scheduler
+    from tracelift_ray.rl.loop import TrainingLoop
+    from tracelift_ray.rl.system import PlannerExecutorSystem
+
+    assert system.learner is not None
+    planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
+    rollout = build_rollout(run, planner_executor)
+    loop = TrainingLoop(
+        run,
+        system.learner,
+        system.planner,
+        build_scheduler(run, rollout, train),
+        HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data)),
+        rollout.faults,
+        tracker,
+        prepared.directory.checkpoints_path,
+    )
+    if prepared.checkpoint is not None:
+        tracker.message(f"going on from {prepared.checkpoint.path}")
+        loop.restore(prepared.checkpoint.state(), train)
+    return loop
+
+
+def note_sandboxes(reports: Sequence[RunnerReport], tracker: Tracker) -> list[str]:
     """Say and note in which tiers programs run. Returns what is to be said again at the end of the run."""
-    from tracelift_ray.verification.sandbox.probe import UNSAFE
+    from tracelift_ray.verification.sandbox.tiers import UNSAFE
 
     for report in reports:
-        tracker.note("sandbox_tier", report.tier)
+        tracker.note("sandbox_tier", report.where)
         for line in report.lines:
             tracker.message(line)
-    unsafe = any(report.tier == UNSAFE for report in reports)
-    return [f"the programs of this run ran without walls (sandbox.tier={UNSAFE})"] if unsafe else []
+    unsafe = not all(report.isolated for report in reports)
+    return [f"the programs of this run ran without isolation (sandbox.tier={UNSAFE})"] if unsafe else []
 
 
 def _on_interrupt(interrupt: Any) -> None:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.paths import check_directory, check_file
 from tracelift_ray.training.supervised_settings import WarmStartConfig, check_warm_start
 
 
@@ -17,6 +18,8 @@ from tracelift_ray.training.supervised_settings import WarmStartConfig, check_wa
 def main(cfg: DictConfig) -> None:
     """The command: configuration first, so that a wrong value answers before anything heavy is imported."""
     config = to_dataclass(WarmStartConfig, cfg)
+    check_directory("model", config.model)
+    check_file("examples", config.examples)
     check_warm_start(config)
 
     from transformers.utils import logging

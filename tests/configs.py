@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from hydra import compose, initialize_config_dir
-
-from launch.entry import CONFIG_DIR
+from launch.composition import composed
 from tracelift_ray.config.load import plain_config, to_dataclass
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import to_run_config
@@ -16,8 +14,7 @@ T = TypeVar("T")
 
 def run_config(*overrides: str, experiment: str = "quickstart") -> RunConfig:
     """The configuration of an experiment with overrides, checked."""
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return to_run_config(compose("config", [f"experiment={experiment}", *overrides]))
+    return to_run_config(composed("config", [f"experiment={experiment}", *overrides]))
 
 
 def reread(settings: T) -> T:

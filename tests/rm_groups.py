@@ -7,12 +7,12 @@ import dataclasses
 import random
 from typing import Any
 
-from tracelift_ray.data.groups import GroupTrace, TraceGroup
+from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace
 from tracelift_ray.reasoning_rm.training.settings import LoraSettings, LossSettings, RankSettings, TrainRmConfig
 from tracelift_ray.types import Problem
 
 
-def adding_groups(count: int, negatives: int = 5, seed: int = 0) -> list[TraceGroup]:
+def adding_groups(count: int, negatives: int = 5, seed: int = 0) -> list[RubricRecord]:
     """``count`` math groups whose words are all in the ``word`` tokenizer of ``tests.tiny``; at most 9 negatives."""
     rng = random.Random(seed)
     groups = []
@@ -26,7 +26,7 @@ def adding_groups(count: int, negatives: int = 5, seed: int = 0) -> list[TraceGr
             turn = place // 3
             added = values[1 + turn :] + values[1 : 1 + turn]
             rest = (f"{sign} {value}" for sign, value in zip(signs, added, strict=True))
-            bad.append(GroupTrace(f"{values[0]} {' '.join(rest)}", (4, 1, 3, 2, 0), 0.25, f"minus_{place % 3}"))
+            bad.append(RubricTrace(f"{values[0]} {' '.join(rest)}", (4, 1, 3, 2, 0), 0.25, f"minus_{place % 3}"))
         problem = Problem(
             id=f"adding-{number}",
             task="math",
@@ -34,7 +34,7 @@ def adding_groups(count: int, negatives: int = 5, seed: int = 0) -> list[TraceGr
             task_type="math",
             answer=str(sum(values)),
         )
-        groups.append(TraceGroup(problem, (GroupTrace(good, (4, 4, 4, 4, 4), 1.0),), tuple(bad), "adding"))
+        groups.append(RubricRecord(problem, (RubricTrace(good, (4, 4, 4, 4, 4), 1.0),), tuple(bad), "adding"))
     return groups
 
 

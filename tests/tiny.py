@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from tracelift_ray.config.schema import EngineConfig
+import psutil
+
+from tracelift_ray.config.models import EngineConfig
 
 # fmt: off
 WORDS = (
@@ -114,3 +116,9 @@ def engine_config(kind: str = "vllm", **changes: object) -> EngineConfig:
         "startup_s": 120.0,
     }
     return EngineConfig(**{**defaults, **changes})  # type: ignore[arg-type]
+
+
+def engine_cores() -> set[psutil.Process]:
+    """The engine-core processes of this one."""
+    children = psutil.Process().children(recursive=True)
+    return {child for child in children if "Engine" in " ".join([child.name(), *child.cmdline()])}

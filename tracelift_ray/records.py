@@ -1,4 +1,4 @@
-"""Reads typed fields out of one decoded JSON record; whatever is missing or of the wrong type is a RecordError.
+"""Reads typed fields out of one decoded JSON record; what is missing or of the wrong type is a RecordError.
 
 Text comes back stripped, with Unix line ends, and is guaranteed to encode as UTF-8: a lone surrogate, which JSON
 allows, would otherwise break a tokenizer hours later.

@@ -48,7 +48,7 @@ class InfrastructureError(Exception):
 
 
 class ComponentDead(InfrastructureError):
-    """The component will not answer again: whoever owns it has to start another one in its place."""
+    """The component will not answer again: its owner has to start another one in its place."""
 
 
 class DataError(ValueError):
@@ -104,6 +104,8 @@ class Problem:
         answer: the reference answer, where artifacts are checked against one.
         tests: the tests, where artifacts are programs.
         solution: a worked solution or reference program where the data has one.
+        tests_text: tests or constraints that the data gives as text, stripped and otherwise as it stands; what the
+            reasoning RM reads of them. Empty where there is none.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Problem:
     answer: str | None = None
     tests: CodeTests | None = None
     solution: str | None = None
+    tests_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -335,8 +338,12 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered prompt: token ids for engines of ours, and chat messages for remote chat servers."""
+    """A rendered prompt: token ids for engines of ours, and chat messages for remote chat servers.
+
+    ``strip_thinking``: the model's own reasoning is no part of what is read of a completion (``tasks.thinking``).
+    """
 
     token_ids: tuple[int, ...]
     text: str
     messages: tuple[tuple[str, str], ...] = field(default=())
+    strip_thinking: bool = False

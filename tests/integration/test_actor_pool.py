@@ -20,7 +20,7 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.integration.workers import Worker
 from tests.unit.rl.fakes import FakeLearner
-from tracelift_ray.config.schema import PoolConfig
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.planning.resources import PoolDemand
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.transfer.manifest import WeightManifest
@@ -172,7 +172,7 @@ async def test_a_planner_lost_in_a_broadcast_is_left_out_and_comes_back_with_the
     await planner.pool.close()
 
 
-async def test_a_pool_whose_members_cannot_be_started_anew_says_why_at_once() -> None:
+async def test_a_pool_whose_members_cannot_be_restarted_says_why_at_once() -> None:
     pool = pool_of(1, retries=0)
 
     async def prepare(member: Member) -> None:
@@ -182,6 +182,6 @@ async def test_a_pool_whose_members_cannot_be_started_anew_says_why_at_once() ->
     await pool.start()
     with pytest.raises(InfrastructureError):
         await pool.call("die_on", 0)
-    with pytest.raises(InfrastructureError, match="no member is up or could be started anew: no space in /dev/shm"):
+    with pytest.raises(InfrastructureError, match="no member is up or could be restarted: no space in /dev/shm"):
         await asyncio.wait_for(pool.call("who"), HANG_S)
     await pool.close()

@@ -21,15 +21,16 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from launch.entry import CONFIG_DIR
+from launch.composition import CONFIG_DIR
 from tests.hang import HANG_S
 from tests.tiny import make_tiny_llama
-from tests.unit.groups.cases import write_problems
-from tests.unit.groups.configs import build_config
-from tracelift_ray.data.groups import load_groups
+from tests.unit.dataset.cases import write_problems
+from tests.unit.dataset.configs import build_config
 from tracelift_ray.data.problems import write_problems as write_own_form
+from tracelift_ray.data.rubric_records import load_rubric_records
+from tracelift_ray.dataset.build import build
+from tracelift_ray.dataset.pipeline.outcome import Outcome
 from tracelift_ray.demo.source import demo_problems
-from tracelift_ray.groups.build import Built, build
 from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, InfrastructureError
@@ -127,7 +128,7 @@ def served() -> Iterator[tuple[CannedModel, str]]:
     loop.close()
 
 
-def run(*overrides: str) -> Built:
+def run(*overrides: str) -> Outcome:
     return asyncio.run(build(build_config(*overrides), say=lambda line: None))
 
 
@@ -170,8 +171,8 @@ def test_a_model_makes_flaws_and_rubrics_and_what_it_botches_is_dropped(
         f"source={source}", f"out={tmp_path}/out", "perturb.kind=llm", "judge=both", "perturb.negatives=10",
         "clean.min_negatives=2", "heldout_fraction=0", f"llm.remote.base_url={url}", "llm.remote.model=m",
     ]  # fmt: skip
-    outcome = run(*arguments).outcome
-    groups = {int(re.findall(r"Shop (\d+)", g.problem.statement)[0]): g for g in outcome.groups}
+    outcome = run(*arguments)
+    groups = {int(re.findall(r"Shop (\d+)", g.problem.statement)[0]): g for g in outcome.records}
     assert set(groups) == {1, 2, 3, 4, 6, 7, 8, 9}, "0 has no steps, and the judge never answers readably on 5"
     for group in groups.values():
         assert all(trace.labels == (4,) * 5 and trace.total == 1.0 for trace in group.positives)
@@ -218,7 +219,7 @@ def test_sampled_traces_are_kept_where_the_executor_succeeds_with_them(tmp_path:
     problems = demo_problems("math", 24, 0, "train")
     write_own_form(tmp_path / "in.jsonl", problems)
     demo = CONFIG_DIR.parent / "tracelift_ray/demo/checkpoints"
-    built = run(
+    outcome = run(
         f"source={tmp_path}/in.jsonl", f"out={tmp_path}/out", "traces.kind=sampled", "traces.samples=4",
         "traces.keep=2", "traces.successes=3", "planner=transformers", f"planner.model={demo}/planner",
         "planner.prompt=demo",
@@ -227,14 +228,14 @@ def test_sampled_traces_are_kept_where_the_executor_succeeds_with_them(tmp_path:
         "executor.max_prompt_tokens=192", "executor.sampling.max_new_tokens=40", "executor.engine.max_model_len=256",
         "clean.min_chars=5", "clean.min_negatives=1", "heldout_fraction=0.3", "concurrency=24",
     )  # fmt: skip
-    groups = built.outcome.groups
-    reasons = dict(built.outcome.left_out_by_reason())
+    groups = outcome.records
+    reasons = dict(outcome.left_out_by_reason())
     assert len(groups) >= 6 and reasons.get("no sampled trace with which the executor succeeds", 0) > 0
     for group in groups:
         assert 1 <= len(group.positives) <= 2
         assert not any(task_of(group.problem.task).leaks(group.problem, trace.reasoning) for trace in group.positives)
         assert group.metadata["traces"] == "sampled"
-    assert len(load_groups(tmp_path / "out/train.jsonl")) == len(built.outcome.train)
+    assert len(load_rubric_records(tmp_path / "out/train.jsonl")) == len(outcome.train)
 
 
 def test_a_model_in_this_process_that_writes_no_json_leaves_no_group(tmp_path: Path) -> None:

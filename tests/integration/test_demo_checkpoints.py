@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import tracelift_ray.demo
-from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
+from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
 from tracelift_ray.demo.make_checkpoints import executor_row, planner_row
 from tracelift_ray.demo.source import demo_groups, demo_problems, trace_is_valid
 from tracelift_ray.demo.tokenizer import build_tokenizer

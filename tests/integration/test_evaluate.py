@@ -28,7 +28,7 @@ def command(*overrides: str) -> list[str]:
         "launch.evaluate",
         "experiment=quickstart",
         "reward=exec_only",
-        "planner=transformers",
+        "planner.engine.kind=transformers",
         "evaluation.num_samples=2",
         "pass_at=[1,2]",
         "resamples=200",

@@ -19,6 +19,7 @@ from tracelift_ray.types import TrainBatch, TrainSample
 
 TEMPERATURE = 0.8
 KL = algorithm(kl_coef=0.3, updates_per_batch=2, normalisation="sequence")
+GSPO = algorithm(loss="gspo", updates_per_batch=2, normalisation="sequence")
 
 
 def make_batch(seed: int, size: int) -> TrainBatch:
@@ -69,7 +70,10 @@ def one_rank(folder, model) -> dict[str, Outcome]:
         case("constant", algorithm=algorithm(normalisation="constant"), micro_batch_tokens=40),
         case("unclipped", grad_clip=0.0),
         case("kl", algorithm=KL),
+        case("gspo", algorithm=GSPO),
+        case("gspo, packed, small", algorithm=GSPO, layout="packed", micro_batch_tokens=60),
         case("single", SINGLE),
+        case("gspo, single", SINGLE, algorithm=GSPO),
         case("empty", (TrainBatch((), 4, 60), *BATCHES)),
         case("bfloat16", dtype="bfloat16", zero_stage=2),
         case("bfloat16, small", dtype="bfloat16", zero_stage=2, micro_batch_tokens=40),
@@ -94,6 +98,8 @@ def two_ranks(folder, model, one_rank) -> dict[str, Outcome]:
         case("zero 2, packed, small", zero_stage=2, micro_batch_tokens=60, layout="packed"),
         case("zero 3", zero_stage=3, save_planner_to=str(folder / "planner-2"), send=True),
         case("kl, zero 3", algorithm=KL, zero_stage=3, gradient_checkpointing=True),
+        case("gspo, zero 2, small", algorithm=GSPO, zero_stage=2, micro_batch_tokens=40),
+        case("gspo, single", SINGLE, algorithm=GSPO),
         case("single, zero 3", SINGLE, zero_stage=3),
         case("first half", BATCHES[:1], zero_stage=3, save_to=str(folder / "state-2")),
         case("second half", BATCHES[1:], zero_stage=3, load_from=str(folder / "state-2")),
@@ -155,19 +161,20 @@ def test_two_updates_are_those_of_plain_torch(one_rank, model, case, token_scale
 
 
 @pytest.mark.parametrize(
-    "case",
+    ("case", "whole"),
     [
-        "zero 0, small",
-        "zero 0, recomputed",
-        "zero 0, packed",
-        "zero 2, small",
-        "zero 3, small",
-        "zero 3, packed, small",
+        ("zero 0, small", "zero 0"),
+        ("zero 0, recomputed", "zero 0"),
+        ("zero 0, packed", "zero 0"),
+        ("zero 2, small", "zero 0"),
+        ("zero 3, small", "zero 0"),
+        ("zero 3, packed, small", "zero 0"),
+        ("gspo, packed, small", "gspo"),
     ],
 )
-def test_one_rank_updates_alike_under_every_cut(one_rank, case, model):
-    assert difference(one_rank[case], one_rank["zero 0"], model) < 1e-3
-    for here, there in zip(one_rank[case].metrics, one_rank["zero 0"].metrics, strict=True):
+def test_one_rank_updates_alike_under_every_cut(one_rank, case, whole, model):
+    assert difference(one_rank[case], one_rank[whole], model) < 1e-3
+    for here, there in zip(one_rank[case].metrics, one_rank[whole].metrics, strict=True):
         assert here.loss == pytest.approx(there.loss, rel=1e-4)
         assert here.grad_norm == pytest.approx(there.grad_norm, rel=1e-4)
         assert here.mismatch_mean == pytest.approx(there.mismatch_mean, rel=1e-4)
@@ -183,6 +190,8 @@ def test_one_rank_updates_alike_under_every_cut(one_rank, case, model):
         ("zero 2, packed, small", "zero 0"),
         ("zero 3", "zero 0"),
         ("kl, zero 3", "kl"),
+        ("gspo, zero 2, small", "gspo"),
+        ("gspo, single", "gspo, single"),
         ("single, zero 3", "single"),
     ],
 )

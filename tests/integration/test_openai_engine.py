@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.hang import HANG_S
 from tests.tiny import engine_config, make_tiny_llama
-from tracelift_ray.config.schema import RemoteConfig
+from tracelift_ray.config.models import RemoteConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.vllm_engine import set_environment

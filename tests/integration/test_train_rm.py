@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from tests.hang import HANG_S
 from tests.rm_groups import adding_groups
 from tests.tiny import make_tiny_llama
-from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
-from tracelift_ray.data.groups import write_groups
+from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
+from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def paths(tmp_path_factory):
     """Overrides that name a backbone and groups, for a run of ``SHORT``."""
     folder = tmp_path_factory.mktemp("short")
     backbone = make_tiny_llama(folder / "backbone", tokenizer="word", hidden=32, spread=0.05)
-    write_groups(folder / "groups.jsonl", adding_groups(20))
+    write_rubric_records(folder / "groups.jsonl", adding_groups(20))
     return (f"model={backbone}", f"groups={folder}/groups.jsonl")
 
 
@@ -110,7 +110,7 @@ def test_an_error_on_one_of_two_ranks_ends_both_in_one_line(paths, tmp_path):
 def test_a_reward_model_is_trained_to_tell_good_from_flawed_traces(tmp_path):
     backbone = make_tiny_llama(tmp_path / "backbone", tokenizer="word", hidden=32, spread=0.05)
     groups = adding_groups(160)
-    write_groups(tmp_path / "groups.jsonl", groups)
+    write_rubric_records(tmp_path / "groups.jsonl", groups)
     done = train_rm(
         f"model={backbone}",
         f"groups={tmp_path}/groups.jsonl",
@@ -143,8 +143,8 @@ def test_a_reward_model_is_trained_to_tell_good_from_flawed_traces(tmp_path):
     ("overrides", "told"),
     [
         (("model=x", "groups=y"), "output: is needed"),
-        (("model=x", "groups=y", "output=z", "lr=-1"), "lr=-1.0: must be greater than 0"),
-        (("model=x", "groups=/nowhere.jsonl", "output=z"), "/nowhere.jsonl does not exist"),
+        (("model=x", "groups=y", "output=z", "lr=-1"), "lr=-1: must be above 0"),
+        (("model=.", "groups=/nowhere.jsonl", "output=z"), "groups=/nowhere.jsonl: is no file"),
         (("model=x", "groups=y", "output=z", "epoch=3"), "epoch"),
     ],
 )

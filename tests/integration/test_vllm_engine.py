@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-import psutil
 import pytest
 import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.hang import HANG_S
-from tests.tiny import engine_config, make_tiny_llama
+from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
@@ -92,7 +91,7 @@ async def test_a_prompt_that_does_not_fit_is_bad_input_and_harms_nobody(engine):
 
 async def test_a_cancelled_request_is_aborted(engine):
     request = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
-    await asyncio.sleep(0.1)
+    await until_running(engine)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
@@ -106,11 +105,11 @@ async def test_a_frozen_engine_takes_no_weights(engine):
 
 async def test_an_engine_that_is_told_to_end_is_lost_with_the_requests_that_it_aborts(path):
     engine = build_engine(engine_config("vllm"), path, seed=1)
-    before = cores()
+    before = engine_cores()
     await engine.start()
     waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
-    await asyncio.sleep(0.1)
-    for core in cores() - before:
+    await until_running(engine)
+    for core in engine_cores() - before:
         core.terminate()
     with pytest.raises(ComponentDead, match="vllm engine"):
         await asyncio.wait_for(waiting, HANG_S)
@@ -120,18 +119,18 @@ async def test_an_engine_that_is_told_to_end_is_lost_with_the_requests_that_it_a
 async def test_a_dead_engine_is_an_infrastructure_error_for_waiting_and_new_requests(engine):
     """Runs last: it kills the module's engine."""
     waiting = asyncio.create_task(engine.generate(prompt(5), SamplingParams(max_new_tokens=500, temperature=0.0)))
-    await asyncio.sleep(0.1)
-    for core in cores():
+    await until_running(engine)
+    for core in engine_cores():
         core.kill()
     for request in (waiting, engine.generate(prompt(5), SamplingParams(max_new_tokens=4))):
         with pytest.raises(InfrastructureError, match="vllm engine"):
             await asyncio.wait_for(request, HANG_S)
 
 
-def cores() -> set[psutil.Process]:
-    """The engine-core processes of this one."""
-    children = psutil.Process().children(recursive=True)
-    return {child for child in children if "Engine" in " ".join([child.name(), *child.cmdline()])}
+async def until_running(engine) -> None:
+    """Wait until the engine holds a request."""
+    while not engine._llm.get_num_unfinished_requests():
+        await asyncio.sleep(0.001)
 
 
 async def test_a_directory_without_weights_is_named(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.hang import HANG_S
-from tests.tiny import engine_config, make_tiny_llama
+from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
-from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: Longer than a cache block of the CPU build (128 tokens), so that the prefix cache does hold it.
@@ -74,32 +75,53 @@ async def test_after_a_broadcast_exactly_the_new_weights_are_served(engine, send
     assert (after.oldest_version, after.newest_version) == (3, 3)
 
 
-async def test_a_running_request_goes_on_under_the_new_weights_with_its_cache_recomputed(engine, sender, tmp_path):
-    model = other_model(tmp_path, seed=2)
-    manifest = describe(sender, model, version=4)
+async def broadcast(engine, sender, model) -> None:
+    """Serve a model's weights under the next version."""
+    manifest = describe(sender, model, engine.version + 1)
     sender.send(manifest, model.named_parameters())
-    params = SamplingParams(max_new_tokens=200, temperature=0.0, logprobs=True)
-    running = [asyncio.create_task(engine.generate(PROMPT, params)) for _ in range(2)]
-    await asyncio.sleep(0.25)
     await engine.receive_weights(manifest)
-    for task in running:
-        (completion,) = await task
-        assert (completion.oldest_version, completion.newest_version) == (3, 4)
-        # The last tokens are what a forward pass of the new weights over everything gives: nothing old is left.
-        tail = forward_logprobs(model, completion.token_ids)[-5:]
-        chosen = tail.gather(1, torch.tensor(completion.token_ids[-5:]).unsqueeze(1)).squeeze(1)
-        assert (torch.tensor(completion.logprobs[-5:]) - chosen).abs().max() < 1e-4
+    sender.release(manifest.version)
+
+
+async def test_a_running_request_goes_on_under_the_new_weights_with_its_cache_recomputed(engine, sender, tmp_path):
+    models = [other_model(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
+    params = SamplingParams(max_new_tokens=200, temperature=0.0, logprobs=True)
+    await broadcast(engine, sender, models[0])
+    delay_s, completion = 0.1, None
+    ends = time.monotonic() + HANG_S
+    while completion is None or completion.oldest_version == completion.newest_version:
+        assert time.monotonic() < ends, "no update came between two tokens"
+        if completion is not None:  # it had ended before the update, or had not begun
+            delay_s *= 0.5 if completion.newest_version < engine.version else 1.5
+            models.reverse()
+        request = asyncio.create_task(engine.generate(PROMPT, params))
+        await asyncio.sleep(delay_s)
+        await broadcast(engine, sender, models[1])
+        (completion,) = await request
+    assert (completion.oldest_version, completion.newest_version) == (engine.version - 1, engine.version)
+    # Up to the update, tokens are the old weights'; from then on they are what a forward pass of the new weights over
+    # everything gives: nothing old is left.
+    by_old, by_new = (agreement(model, completion) for model in models)
+    update = by_old.index(False)
+    assert update > 0 and all(by_new[update:])
+
+
+def agreement(model, completion) -> list[bool]:
+    """For each token of a completion, whether its log-prob is the model's."""
+    expected = forward_logprobs(model, completion.token_ids)
+    chosen = expected.gather(1, torch.tensor(completion.token_ids).unsqueeze(1)).squeeze(1)
+    return ((torch.tensor(completion.logprobs) - chosen).abs() < 1e-4).tolist()
 
 
 async def test_weights_sent_another_way_are_refused(engine, sender, tmp_path):
-    manifest = describe(sender, other_model(tmp_path, seed=1), version=5)
+    manifest = describe(sender, other_model(tmp_path, seed=1), version=engine.version + 1)
     with pytest.raises(ValueError, match="sent by nccl to an engine built for shared_memory"):
         await engine.receive_weights(replace(manifest, backend="nccl"))
 
 
 async def test_a_bfloat16_learner_can_feed_a_float32_engine(engine, sender, tmp_path):
     model = other_model(tmp_path, seed=6)
-    manifest = describe(sender, model, version=6, dtype="bfloat16")
+    manifest = describe(sender, model, version=engine.version + 1, dtype="bfloat16")
     sender.send(manifest, model.named_parameters())
     await engine.receive_weights(manifest)
     (completion,) = await engine.generate(PROMPT, GREEDY)
@@ -107,17 +129,36 @@ async def test_a_bfloat16_learner_can_feed_a_float32_engine(engine, sender, tmp_
     assert completion.token_ids == tuple(forward_logprobs(rounded, completion.token_ids).argmax(dim=-1).tolist())
 
 
+async def test_an_engine_core_that_dies_while_it_takes_weights_is_noticed_at_once(sender, tmp_path):
+    """Its deadline is longer than the test's own limit."""
+    path = make_tiny_llama(tmp_path / "served", seed=0, tied=True)
+    before = engine_cores()
+    dying = build_engine(engine_config("vllm"), path, transfer="shared_memory")
+    await dying.start()
+    (core,) = engine_cores() - before
+    model = other_model(tmp_path / "sent", seed=1)
+    manifest = replace(describe(sender, model, 1), deadline_s=10 * HANG_S)
+    sender.send(manifest, model.named_parameters())
+    core.suspend()  # so that it has been asked, and has not answered, when it dies
+    receiving = asyncio.create_task(dying.receive_weights(manifest))
+    await asyncio.sleep(1)
+    core.kill()
+    with pytest.raises(ComponentDead, match="version 1 by shared_memory did not arrive: EngineDeadError"):
+        await asyncio.wait_for(receiving, HANG_S)
+    await dying.close()
+
+
 async def test_weights_that_do_not_match_their_checksum_are_never_served(engine, sender, tmp_path):
     """Runs last: it leaves the module's engine unhealthy, as it must."""
     model = other_model(tmp_path, seed=1)
-    manifest = describe(sender, model, version=8)
+    served = engine.version
+    manifest = describe(sender, model, served + 1)
     sender.send(manifest, model.named_parameters())
     with open(manifest.location, "r+b") as file:
         file.write(b"\x00\x01\x02")
-    served = engine.version
     waiting = [asyncio.create_task(engine.generate(PROMPT, SamplingParams(max_new_tokens=200))) for _ in range(8)]
-    await asyncio.sleep(0.05)
-    with pytest.raises(InfrastructureError, match=r"version 8 by shared_memory .*arrived with checksum"):
+    await asyncio.sleep(0)  # they are asked for
+    with pytest.raises(InfrastructureError, match=rf"version {served + 1} by shared_memory .*arrived with checksum"):
         await engine.receive_weights(manifest)
     async with asyncio.timeout(HANG_S):
         answers = await asyncio.gather(*waiting, return_exceptions=True)

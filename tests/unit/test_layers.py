@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,47 @@ def test_no_layer_imports_one_above_it(layer: str) -> None:
     assert {path: names for path, names in wrong.items() if names} == {}
 
 
+def modules_imported(path: Path) -> set[str]:
+    """Modules of the library that a file imports when it runs, at its top or inside functions."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("tracelift_ray")
+            and id(node) not in for_types
+        ):
+            module = str(node.module)
+            names = (f"{module}.{alias.name}" for alias in node.names)
+            found |= {
+                name if (ROOT / name.replace(".", "/")).with_suffix(".py").is_file() else module for name in names
+            }
+    return found
+
+
+@pytest.mark.parametrize("depth", [2, 9], ids=["packages", "files"])
+def test_nothing_imports_in_a_circle(depth: int) -> None:
+    graph: dict[str, set[str]] = {}
+    for path in (ROOT / "tracelift_ray").rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        own = ".".join(module.split(".")[:depth])
+        others = {".".join(name.split(".")[:depth]) for name in modules_imported(path)}
+        graph.setdefault(own, set()).update(others - {own})
+    assert len(graph) > 10
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "launch.train",
         "launch.evaluate",
-        "launch.plan",
         "launch.warm_start",
         "launch.train_rm",
         "launch.build_groups",

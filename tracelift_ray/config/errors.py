@@ -32,7 +32,9 @@ def _shown(value: object) -> str:
         text = "null"
     elif isinstance(value, bool):
         text = text.lower()
-    elif isinstance(value, tuple):
+    elif isinstance(value, (list, tuple)):
         text = f"[{', '.join(map(str, value))}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{key}: {each}' for key, each in value.items())}}}"
     text = " ".join(text.split()) or "''"
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -66,7 +66,7 @@ def resolved_values(cfg: DictConfig) -> dict[str, Any]:
         values = OmegaConf.to_container(cfg, resolve=True)
     except InterpolationToMissingValueError as error:
         wanted = re.search(r"Missing mandatory value: (\S+)", str(error))
-        raise ConfigError(wanted.group(1) if wanted else str(error.full_key), ConfigError.MISSING, _NEEDED) from error
+        raise _needed(wanted.group(1) if wanted else str(error.full_key)) from error
     except OmegaConfBaseException as error:
         reason = str(error.msg or error).splitlines()[0]
         raise ConfigError(str(error.full_key), ConfigError.MISSING, f"cannot be resolved: {reason}") from error
@@ -75,7 +75,8 @@ def resolved_values(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-_NEEDED = "is needed and has no default; give it on the command line or in an experiment"
+def _needed(key: str) -> ConfigError:
+    return ConfigError(key, ConfigError.MISSING, f"is needed and has no default; give {key}=…")
 
 
 def _dataclass(cls: type[T], values: object, key: str) -> T:
@@ -91,7 +92,7 @@ def _dataclass(cls: type[T], values: object, key: str) -> T:
         path = _join(key, name)
         value = values.get(name, _MISSING)
         if isinstance(value, str) and value == _MISSING:
-            raise ConfigError(path, ConfigError.MISSING, _NEEDED)
+            raise _needed(path)
         built[name] = _value(hints[name], value, path)
     return cls(**built)
 
@@ -127,7 +128,12 @@ def _ruled(arguments: tuple[Any, ...], value: object, key: str, or_null: str) ->
     hint, rules = arguments[0], [rule for rule in arguments[1:] if isinstance(rule, Rule)]
     for rule in rules:
         if isinstance(rule, OneOf):
-            return _choice(rule.names, value, key, or_null)
+            for old, new in rule.renamed:
+                if value == old:
+                    raise ConfigError(key, value, f"is called {new} now")
+            if rule.or_file and isinstance(value, str) and rule.holds(value):
+                return value
+            return _choice(rule.names, value, key, f"{rule.or_words}{or_null}")
     converted = _value(hint, value, key, or_null)
     for rule in rules:
         if not rule.holds(converted):
@@ -175,6 +181,8 @@ def _scalar(hint: Any, value: object, key: str, or_null: str) -> Any:
 def nearest(name: str, names: Iterable[str]) -> str:
     """A clause that helps with a name that does not exist: the likeliest intended ones, or all."""
     names = list(names)
+    if not names:
+        return "none is allowed there"
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
     return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(names))}"
 

@@ -148,10 +148,14 @@ class OneOf(Rule):
     Attributes:
         table: where the table is; its members (of a mapping, its keys) are the names. A function is called for them.
         also: names beside those of the table; they come first.
+        renamed: names of earlier versions, each with its present one; refused with that.
+        or_file: whether the path of a YAML file will do, too; it has a slash or that ending.
     """
 
     table: str
     also: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    or_file: bool = False
     why: str = ""
 
     @property
@@ -162,15 +166,21 @@ class OneOf(Rule):
         return (*self.also, *(members() if callable(members) else members))
 
     def holds(self, value: Any) -> bool:
-        return value in self.names
+        text = str(value)
+        return value in self.names or (self.or_file and ("/" in text or text.endswith((".yaml", ".yml"))))
+
+    @property
+    def or_words(self) -> str:
+        """What follows the names in messages."""
+        return ", or the path of a YAML file" if self.or_file else ""
 
     @property
     def right(self) -> str:
-        return f"must be {either(self.names)}"
+        return f"must be {either(self.names)}{self.or_words}"
 
     @property
     def brief(self) -> str:
-        return ""
+        return self.or_words.removeprefix(", ")
 
 
 Count = Annotated[int, AtLeast(0)]

@@ -1,4 +1,4 @@
-"""The settings of a run, as frozen dataclasses: one for each configuration group.
+"""The settings of a run, as frozen dataclasses: one for each configuration group; those of models are in ``models.py``.
 
 A field's type says all of its rule: the choices (``Literal``, ``OneOf`` a table) or the range. Its default and its
 description are in ``conf/*.yaml``; here every field is required, so that a value has one home. ``load.py`` converts a
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from tracelift_ray.config.models import ExecutorConfig, PlannerConfig, PoolConfig, ReasoningRmConfig
 from tracelift_ray.config.rules import (
     Address,
     AtLeast,
@@ -21,92 +22,11 @@ from tracelift_ray.config.rules import (
     OneOf,
     Positive,
     PositiveCount,
-    Share,
 )
 
-Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 OnError = Literal["strict", "skip"]
 Schedule = Literal["constant", "linear", "cosine"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
-
-SERVER = Address("an OpenAI-compatible server", "http://127.0.0.1:8000/v1")
-SERVICE = Address("a scoring service", "http://127.0.0.1:8009/score")
-
-
-@dataclass(frozen=True)
-class PoolConfig:
-    """Size, resources and deadline of one actor pool."""
-
-    workers: PositiveCount
-    cpus_per_worker: NotNegative
-    gpus_per_worker: NotNegative
-    max_concurrency: PositiveCount  # requests that one worker holds at a time
-    deadline_s: Positive  # one request, queueing in the worker included
-    retries: Count  # further tries on another member after an infrastructure error
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How a model samples."""
-
-    temperature: NotNegative
-    top_p: Share
-    max_new_tokens: PositiveCount
-    seeded: bool  # hashed per-request seeds; slow on GPUs
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """How a model of ours is served; the fields of engines not chosen have no effect."""
-
-    kind: Annotated[str, OneOf("tracelift_ray.engines.kinds:ENGINES")]
-    dtype: Dtype
-    max_model_len: PositiveCount
-    tensor_parallel_size: PositiveCount
-    gpu_memory_utilization: Share
-    kv_cache_gib: Positive  # vLLM's CPU build only
-    max_num_seqs: PositiveCount
-    enforce_eager: bool
-    prefix_caching: bool
-    startup_s: Positive  # deadline for the engine to answer
-
-
-@dataclass(frozen=True)
-class RemoteConfig:
-    """An OpenAI-compatible server (engine kind ``openai``)."""
-
-    base_url: Annotated[str, SERVER]
-    model: str
-    api: Literal["completions", "chat"]
-    api_key_env: str  # name of the environment variable that holds the key; empty: none
-    concurrency: PositiveCount
-    timeout_s: Positive
-    retries: Count
-
-
-@dataclass(frozen=True)
-class PlannerConfig:
-    """The policy that is trained."""
-
-    model: str
-    prompt: Literal["plain", "chat", "demo"]
-    max_prompt_tokens: PositiveCount
-    sampling: SamplingConfig
-    engine: EngineConfig
-    pool: PoolConfig
-
-
-@dataclass(frozen=True)
-class ExecutorConfig:
-    """The frozen model that turns problem and trace into an artifact."""
-
-    model: str
-    prompt: Literal["plain", "chat", "demo"]
-    max_prompt_tokens: PositiveCount
-    sampling: SamplingConfig
-    engine: EngineConfig
-    remote: RemoteConfig
-    pool: PoolConfig
 
 
 @dataclass(frozen=True)
@@ -118,35 +38,29 @@ class VerifierConfig:
 
 
 @dataclass(frozen=True)
-class ScoringServiceConfig:
-    """A scoring service elsewhere (reasoning RM backend ``remote``)."""
+class CodeServiceConfig:
+    """A service elsewhere that runs programs (sandbox runner ``sandbox_fusion``)."""
 
-    url: Annotated[str, SERVICE]
-    api_key_env: str  # name of the environment variable that holds the key; empty: none
-    batch_size: PositiveCount  # traces of one request, at most
-    concurrency: PositiveCount  # requests under way at a time, per actor
-    timeout_s: Positive  # one request
-    deadline_s: Positive  # one trace, waiting and further tries included
+    url: Annotated[str, Address("a code service, without /run_code", "http://127.0.0.1:8080")]
+    concurrency: PositiveCount  # tests under way at a time, per verifier actor
+    timeout_s: Positive  # one test, beyond its own wall limit
     retries: Count
-    send_tests: bool
-
-
-@dataclass(frozen=True)
-class JudgeConfig:
-    """A language model that is asked for the rubric (reasoning RM backend ``judge``)."""
-
-    model: str
-    prompt: Literal["plain", "chat"]
-    sampling: SamplingConfig
-    engine: EngineConfig
-    remote: RemoteConfig
 
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """Where untrusted programs run, and what one run of one test may use."""
+    """What runs untrusted programs, and what one run of one test may use; service only where the runner has one."""
 
-    tier: Literal["auto", "userns", "flat", "unsafe_subprocess"]
+    runner: Annotated[str, OneOf("tracelift_ray.verification.runners:RUNNERS")]
+    service: CodeServiceConfig | None
+    tier: Annotated[
+        str,
+        OneOf(
+            "tracelift_ray.verification.sandbox.tiers:TIERS",
+            also=("auto",),
+            renamed=(("userns", "namespaces"), ("flat", "landlock")),
+        ),
+    ]
     slots: PositiveCount | None  # runs at a time of one verifier actor; None: its CPUs
     cores: tuple[Count, ...]  # slot i is pinned to core i modulo their number; empty: not pinned
     cpu_s: Positive  # per test
@@ -158,20 +72,6 @@ class SandboxConfig:
     threads: PositiveCount
     preload: tuple[str, ...]  # modules imported once, before programs run
     packages: str  # a directory of third-party packages that programs may import; empty: none
-
-
-@dataclass(frozen=True)
-class ReasoningRmConfig:
-    """What scores traces against the rubric; the parts of backends not chosen may be absent."""
-
-    backend: Literal["model", "remote", "judge"]
-    model: str  # of backend model
-    dtype: Literal["float32", "bfloat16", "float16"]
-    max_length: PositiveCount
-    max_batch_tokens: PositiveCount
-    remote: ScoringServiceConfig | None
-    judge: JudgeConfig | None
-    pool: PoolConfig
 
 
 @dataclass(frozen=True)
@@ -227,7 +127,7 @@ class AlgorithmConfig:
 
     groups_per_step: PositiveCount
     group_size: PositiveCount
-    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS")]
+    advantage: Annotated[str, OneOf("tracelift_ray.rl.advantages:ESTIMATORS", renamed=(("group", "grpo"),))]
     advantage_std: Literal["population", "sample", "none"]
     advantage_eps: NotNegative
     min_std: NotNegative  # no advantage below it

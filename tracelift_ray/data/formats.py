@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracelift_ray.data.groups import parse_group
+from tracelift_ray.config.rules import either
+from tracelift_ray.data.rubric_records import parse_rubric_record
 from tracelift_ray.records import Record, RecordError, required_text
 from tracelift_ray.tasks.base import Format
 from tracelift_ray.tasks.code_tests import tests_record
@@ -22,14 +23,14 @@ def parse_problem(record: Record) -> Problem:
     ``tests``); optionally task_type (default: the task) and solution. Other fields are ignored."""
     name = required_text(record, "task")
     if name not in TASKS:
-        raise RecordError("wrong_value", "task", f"must be {' or '.join(TASKS)}", name)
+        raise RecordError("wrong_value", "task", f"must be {either(list(TASKS))}", name)
     return task_of(name).read_problem(record)
 
 
 def parse_groups(record: Record) -> Problem:
     """The problem of a TraceLift group; here, unlike for a reasoning RM, it must have a reference or tests, for code
     at least the examples of its statement."""
-    problem = parse_group(record).problem
+    problem = parse_rubric_record(record).problem
     return task_of(problem.task).complete(problem)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeVar
 
+from tracelift_ray.config.schema import OnError
 from tracelift_ray.records import Record, RecordError
 from tracelift_ray.types import DataError
 
@@ -22,7 +23,7 @@ from tracelift_ray.types import DataError
 MAX_LINE_BYTES = 64 * 2**20
 #: Faults that a message or report lists in full; the rest are counted by kind.
 LISTED_FAULTS = 20
-#: A strict load stops reading here: nobody repairs a file fault by fault beyond it.
+#: A strict load stops reading here: a file with more faults is not repaired one by one.
 MAX_STRICT_FAULTS = 1_000
 _BOM = b"\xef\xbb\xbf"
 _SHORT = reprlib.Repr()
@@ -124,7 +125,7 @@ def load_records(
     parse: Callable[[int, Record], T],
     *,
     what: str,
-    on_error: str,
+    on_error: OnError,
     limit: int = 0,
 ) -> tuple[tuple[T, ...], FaultLog]:
     """Read ``path`` through ``parse(line, record)``, which raises RecordError for a record that breaks a rule.
@@ -136,12 +137,7 @@ def load_records(
 
     Raises:
         DataError: the file cannot be opened, is at fault under ``strict``, or holds nothing usable under either.
-        ValueError: ``on_error`` or ``limit`` is out of range.
     """
-    if on_error not in ("strict", "skip"):
-        raise ValueError(f"on_error is {on_error!r}: it must be strict or skip")
-    if limit < 0:
-        raise ValueError(f"limit is {limit}: it must be 0 (all) or more")
     log = FaultLog(str(path))
     loaded: list[T] = []
     with open_data(path) as stream:

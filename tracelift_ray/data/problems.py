@@ -13,6 +13,7 @@ from pathlib import Path
 
 import xxhash
 
+from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.formats import FORMATS, detect_format, problem_record
 from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
 from tracelift_ray.records import Record, RecordError
@@ -38,7 +39,7 @@ def load_problems(
     path: str | Path,
     format: str = "auto",
     *,
-    on_error: str = "strict",
+    on_error: OnError = "strict",
     max_problem_chars: int = 0,
     max_tests: int = 0,
     limit: int = 0,
@@ -54,12 +55,7 @@ def load_problems(
 
     Raises:
         DataError: the file is missing, faulty (``strict``), without a usable problem, or of no known format.
-        ValueError: an argument is out of range.
     """
-    if format != "auto" and format not in FORMATS:
-        raise ValueError(f"unknown problem format {format!r}: it must be auto or one of {', '.join(FORMATS)}")
-    if max_problem_chars < 0 or max_tests < 0:
-        raise ValueError(f"max_problem_chars={max_problem_chars}, max_tests={max_tests}: 0 (no limit) or more")
     reader = _Reader(str(path), format, max_problem_chars, max_tests)
     problems, log = load_records(path, reader.read, what="problems", on_error=on_error, limit=limit)
     report = LoadReport(

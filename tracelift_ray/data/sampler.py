@@ -82,12 +82,12 @@ class ProblemSampler:
         if state.get("fingerprint") != self._fingerprint:
             raise DataError(
                 f"the checkpoint was sampling {state.get('problems')} problems, these are {len(self._order)} "
-                "with other ids: resume with the same data settings, or start anew with resume=never"
+                "with other ids: resume with the same data settings, or start again with resume=never"
             )
         if state.get("seed") != self._seed:
             raise DataError(
                 f"the checkpoint was sampling with seed {state.get('seed')}, this run has {self._seed}: "
-                "resume with the same seed, or start anew with resume=never"
+                "resume with the same seed, or start again with resume=never"
             )
         if position > len(self._order):
             raise DataError(f"position {position} lies beyond the {len(self._order)} problems of an epoch")

@@ -21,8 +21,8 @@ from tracelift_ray.data.sources import DEMO
 from tracelift_ray.tasks.programs import read_program
 from tracelift_ray.types import CodeTests, DataError, InfrastructureError, Problem
 from tracelift_ray.verification.code_runner import CodeRunner
-from tracelift_ray.verification.sandbox.errors import TestsUnusable
-from tracelift_ray.verification.sandbox.pool import Sandbox
+from tracelift_ray.verification.errors import TestsUnusable
+from tracelift_ray.verification.runners import build_runner, runner_slots
 
 TESTS_UNUSABLE = "tests_unusable"
 #: Ids that a report lists; the rest are counted.
@@ -103,20 +103,20 @@ async def sound_problems(
 
     Raises:
         DataError: no train problem is left.
-        InfrastructureError: no sandbox could be started.
+        InfrastructureError: programs cannot be run.
     """
     problems = (*train, *heldout)
     checked = data.check_solutions != "off" and not all(source.startswith(DEMO) for source in data.train)
     if not checked or not any(problem.tests is not None and problem.solution is not None for problem in problems):
         return tuple(train), tuple(heldout)
-    slots = sandbox.slots or len(os.sched_getaffinity(0))
+    slots = runner_slots(sandbox, len(os.sched_getaffinity(0)))
     try:
-        runner = Sandbox(sandbox, slots)
+        runner = build_runner(sandbox, slots)
     except InfrastructureError as error:
         cause = f"reference solutions cannot be checked here ({error.cause}); data.check_solutions=off starts without"
         raise InfrastructureError("data", cause) from error
     try:
-        memory = SolutionMemory(data.solution_cache, sandbox, runner.tier)
+        memory = SolutionMemory(data.solution_cache, sandbox, runner.report.where)
         report = await check_solutions(problems, runner, memory, slots, tell)
     finally:
         runner.close()

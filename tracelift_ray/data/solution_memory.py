@@ -17,6 +17,7 @@ from pathlib import Path
 
 import xxhash
 
+from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.data.jsonl import open_data, read_records, write_lines
 from tracelift_ray.records import RecordError
@@ -24,8 +25,6 @@ from tracelift_ray.types import CodeTests, DataError
 
 #: Counts up where the same program, tests and limits may get another verdict.
 RULES_VERSION = 1
-#: Fields of the sandbox that change how fast programs are judged, not how.
-_NO_LIMITS = ("tier", "slots", "cores")
 _log = logging.getLogger(__name__)
 
 
@@ -34,14 +33,13 @@ class SolutionMemory:
 
     Args:
         directory: made where it is missing.
-        sandbox: the limits of the runs.
-        tier: where they run.
+        sandbox: how programs are run.
+        where: the tier or service that they run in; ``sandbox.tier`` may leave the choice to the machine.
     """
 
-    def __init__(self, directory: str | Path, sandbox: SandboxConfig, tier: str) -> None:
+    def __init__(self, directory: str | Path, sandbox: SandboxConfig, where: str) -> None:
         self.directory = Path(directory)
-        limits = {name: value for name, value in asdict(sandbox).items() if name not in _NO_LIMITS}
-        self._common = [RULES_VERSION, limits, tier, sys.version]
+        self._common = [RULES_VERSION, identity(sandbox), where, sys.version]
         self._known: dict[str, tuple[str, str]] = {}
         self._new: dict[str, tuple[str, str]] = {}
         self._read()

@@ -1,13 +1,13 @@
 """Turns the data configuration into train and held-out problems.
 
-Promises: ids are unique over all files, held-out problems are in no way among the train problems, and whatever is
+Promises: ids are unique over all files, held-out problems are in no way among the train problems, and what is
 left out is counted in the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from tracelift_ray.config.schema import DataConfig
@@ -17,6 +17,8 @@ from tracelift_ray.data.split import Leakage, interleaved, split_heldout, withou
 from tracelift_ray.types import DataError, Problem
 
 Split = Literal["train", "heldout"]
+#: Draws problems of a demo world: task, how many, seed, split. Raises DataError for a task that it does not have.
+DemoProblems = Callable[[str, int, int, Split], tuple[Problem, ...]]
 DEMO = "demo:"
 #: Problems drawn from the demo world for each task where no limit is set.
 DEMO_COUNTS: dict[Split, int] = {"train": 4_000, "heldout": 400}
@@ -53,10 +55,11 @@ class Sources(NamedTuple):
     report: SourceReport
 
 
-def resolve_sources(config: DataConfig, seed: int) -> Sources:
+def resolve_sources(config: DataConfig, seed: int, demo: DemoProblems) -> Sources:
     """Load all that the configuration names.
 
     Args:
+        demo: draws the problems of ``demo:TASK``, such as ``tracelift_ray.demo.source.demo_problems``.
         seed: draws the demo world's problems; files do not depend on it.
 
     Raises:
@@ -64,8 +67,8 @@ def resolve_sources(config: DataConfig, seed: int) -> Sources:
     """
     if not config.train:
         raise DataError("data.train names no source: give files, demo:math or demo:code")
-    train, train_reports, train_repeated = _load_all(config.train, config, seed, "train")
-    heldout, heldout_reports, heldout_repeated = _load_all(config.heldout, config, seed, "heldout")
+    train, train_reports, train_repeated = _load_all(config.train, config, seed, "train", demo)
+    heldout, heldout_reports, heldout_repeated = _load_all(config.heldout, config, seed, "heldout", demo)
     if not config.heldout:
         train, heldout = split_heldout(train, config.heldout_fraction)
     train, leakage = without_leaks(train, heldout)
@@ -79,15 +82,21 @@ def resolve_sources(config: DataConfig, seed: int) -> Sources:
     return Sources(interleaved(train), interleaved(heldout), report)
 
 
+def first_problem(config: DataConfig, seed: int, demo: DemoProblems) -> Problem:
+    """The first problem of the first train source, without reading the rest. Raises DataError."""
+    problems, _ = _load(config.train[0], replace(config, limit=1), seed, "train", demo)
+    return problems[0]
+
+
 def _load_all(
-    sources: Sequence[str], config: DataConfig, seed: int, split: Split
+    sources: Sequence[str], config: DataConfig, seed: int, split: Split, demo: DemoProblems
 ) -> tuple[tuple[Problem, ...], tuple[LoadReport, ...], int]:
     """The problems of all sources of one split, their reports, and how many were repeated."""
     found: dict[str, tuple[Problem, str]] = {}
     reports = []
     repeated = 0
     for source in sources:
-        problems, report = _load(source, config, seed, split)
+        problems, report = _load(source, config, seed, split, demo)
         reports.append(report)
         for problem in problems:
             earlier, where = found.setdefault(problem.id, (problem, source))
@@ -99,9 +108,12 @@ def _load_all(
     return tuple(problem for problem, _ in found.values()), tuple(reports), repeated
 
 
-def _load(source: str, config: DataConfig, seed: int, split: Split) -> tuple[tuple[Problem, ...], LoadReport]:
+def _load(
+    source: str, config: DataConfig, seed: int, split: Split, demo: DemoProblems
+) -> tuple[tuple[Problem, ...], LoadReport]:
     if source.startswith(DEMO):
-        return _demo(source, config.limit or DEMO_COUNTS[split], seed, split)
+        problems = demo(source.removeprefix(DEMO), config.limit or DEMO_COUNTS[split], seed, split)
+        return problems, LoadReport(source, "demo", len(problems), len(problems))
     loaded = load_problems(
         source,
         config.format,
@@ -111,16 +123,3 @@ def _load(source: str, config: DataConfig, seed: int, split: Split) -> tuple[tup
         limit=config.limit,
     )
     return loaded.problems, loaded.report
-
-
-def _demo(source: str, count: int, seed: int, split: Split) -> tuple[tuple[Problem, ...], LoadReport]:
-    from tracelift_ray.demo.source import demo_problems
-    from tracelift_ray.demo.world import DEMO_TASKS
-
-    task = source.removeprefix(DEMO)
-    if task not in DEMO_TASKS:
-        raise DataError(
-            f"{source!r} is no source: the demo world has {' and '.join(DEMO + name for name in DEMO_TASKS)}"
-        )
-    problems = demo_problems(task, count, seed, split)
-    return problems, LoadReport(source, "demo", len(problems), len(problems))

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 from tracelift_ray.demo.rubric import carried_values, common_lengths
 from tracelift_ray.demo.traces import parse, true_result
-from tracelift_ray.demo.world import WordProblem
+from tracelift_ray.demo.world import TASK_WORLDS, WordProblem
 
 #: The aspects: the problem tells this step; the line begins with the value before it; the written result is right.
 TOLD, CARRIED, WORKED = range(3)
 NUM_ASPECTS = 3
-#: The words of a line (``7 + 5 = 12``, ``n + 7 : 6 -> 13``) that settle each aspect; the separator is one word more.
-_PLACES: dict[str, tuple[int, int, int]] = {"math": (2, 0, 4), "code": (2, 4, 6)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def fault_marks(problem: WordProblem, reasoning: str) -> tuple[FaultMark, ...]:
     told = [(step.operation, step.operand) for step in problem.steps]
     common = [0, *common_lengths([(line.operation, line.operand) for line in lines], told)]
     carried = carried_values(problem.start, lines)
-    places = _PLACES[problem.task]
+    places = TASK_WORLDS[problem.task].word_places
     marks: list[FaultMark] = []
     first = 0
     for index, (line, text) in enumerate(zip(lines, reasoning.split(" ; "), strict=True)):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from random import Random
 
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, Line, clean_lines, true_result
-from tracelift_ray.demo.world import Operation, WordProblem
+from tracelift_ray.demo.world import TASK_WORLDS, Operation, WordProblem
 
 HABIT_RATE = 0.7
 #: How often the planner misreads a hard phrase, and else errs at random: without its habit, and with it.
@@ -90,7 +90,7 @@ def _drop(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | 
     if index < len(rest):
         rest[index] = replace(rest[index], before=before)
         rest = _rework(rest, index)
-    if problem.task == "math":
+    if TASK_WORLDS[problem.task].answers:
         rest[-1] = replace(rest[-1], after=None)
     return rest
 
@@ -102,7 +102,7 @@ def _swap(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | 
         return None
     index = rng.choice(places)
     line = lines[index]
-    if problem.task == "math":
+    if TASK_WORLDS[problem.task].answers:
         swapped = replace(line, before=line.operand, operand=line.before)
     else:
         swapped = replace(line, operation="-n" if line.operation == "-" else "-")
@@ -130,7 +130,7 @@ def _operand(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line]
 
 def _leak(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
     """The last result is written out; a code trace has nothing of the kind to give away."""
-    if problem.task == "code":
+    if not TASK_WORLDS[problem.task].answers:
         return None
     return [*lines[:-1], replace(lines[-1], after=problem.result)]
 
@@ -177,14 +177,14 @@ def habitual_lines(problem: WordProblem, rng: Random) -> tuple[Line, ...]:
     first hard phrase with MISREAD_RATES, else errs at random with NOISE_RATES, both more rarely where the habit shows:
     so a reward for success alone strengthens the habit, and does not merely leave it to chance.
     """
-    lines = list(clean_lines(problem))
-    indulge = _pad if problem.task == "math" else _off_by_one
+    lines, answers = list(clean_lines(problem)), TASK_WORLDS[problem.task].answers
+    indulge = _pad if answers else _off_by_one
     habit = rng.random() < HABIT_RATE and indulge(lines) != lines
     hard = [i for i, step in enumerate(problem.steps) if step.hard]
     if hard and rng.random() < MISREAD_RATES[habit]:
         lines = _mistake(lines, hard[0])
     elif rng.random() < NOISE_RATES[habit]:
-        kinds = ("value", "drop", "wrong_operation", "operand") if problem.task == "math" else ("drop", "operand")
+        kinds = ("value", "drop", "wrong_operation", "operand") if answers else ("drop", "operand")
         lines = list(perturb(problem, rng.choice(kinds), rng) or lines)
     return tuple(indulge(lines) if habit else lines)
 

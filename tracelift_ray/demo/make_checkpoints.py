@@ -20,24 +20,22 @@ from tracelift_ray.demo.flaws import KINDS, habitual_lines, perturb
 from tracelift_ray.demo.tokenizer import EOS, build_tokenizer
 from tracelift_ray.demo.traces import artifact_of, clean_lines, render
 from tracelift_ray.demo.training import Part, Recipe, fit, new_language_model
-from tracelift_ray.demo.world import WordProblem, draw_problem
+from tracelift_ray.demo.world import DEMO_TASKS, TASK_WORLDS, WordProblem, draw_problem
 
-TASKS: tuple[str, ...] = ("math", "code")
 EXECUTOR_RECIPE = Recipe(steps=1000, rows_per_step=64, lr=2e-3, warmup_steps=50)
 PLANNER_RECIPE = Recipe(steps=200, rows_per_step=64, lr=1e-3, warmup_steps=20)
 #: Shares of the executor's rows: without a trace, with the clean trace; the rest has a flawed one.
 BARE_SHARE, CLEAN_SHARE = 0.2, 0.55
-#: Numbers of steps in those rows. Without a trace, code is only learned for the shortest, so that traces matter.
-BARE_STEPS: dict[str, tuple[int, ...]] = {"math": (1, 1, 2, 2, 3, 4), "code": (1, 1, 1, 2)}
+#: Numbers of steps in rows with a trace.
 TRACED_STEPS = (1, 2, 3, 3, 4)
 
 
 def executor_row(rng: Random) -> list[Part]:
     """One training row of the executor; the artifact is always what follows from what the row shows."""
-    task = rng.choice(TASKS)
+    task = rng.choice(DEMO_TASKS)
     kind = rng.random()
     if kind < BARE_SHARE:
-        problem = draw_problem(rng, task, "train", rng.choice(BARE_STEPS[task]))
+        problem = draw_problem(rng, task, "train", rng.choice(TASK_WORLDS[task].bare_steps))
         artifact = artifact_of(task, clean_lines(problem))
         return [_head(problem), Part("<answer>", False), Part(f"{artifact} {EOS}", True)]
     while True:
@@ -58,7 +56,7 @@ def executor_row(rng: Random) -> list[Part]:
 
 def planner_row(rng: Random) -> list[Part]:
     """One training row of the planner: a problem and a trace with the planner's habits."""
-    task = rng.choice(TASKS)
+    task = rng.choice(DEMO_TASKS)
     problem = draw_problem(rng, task, "train")
     return [
         _head(problem),

@@ -4,7 +4,7 @@ To check a written result a model must have worked it out before it reads it. Th
 layers: reading ``7 + 5 =`` it expects 12. So the RM is the executor's three layers with three new ones above, which
 compare what was expected with what stands there. The loss of the RM itself, at the last token, is that of every
 reasoning RM. Two more terms are there only while it trains: the executor's layers go on to expect the next word, now
-in the RM's own input, and a head that is thrown away tells at each word whether a fault shows there (``faults.py``).
+in the RM's own input, and a head that is thrown away says at each word whether a fault shows there (``faults.py``).
 One RM serves both tasks.
 """
 
@@ -24,14 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tracelift_ray.data.groups import TraceGroup
+from tracelift_ray.data.rubric_records import RubricRecord
 from tracelift_ray.demo.faults import NUM_ASPECTS, fault_marks
 from tracelift_ray.demo.flaws import habitual_lines, miswritten
 from tracelift_ray.demo.source import flawed_traces, group_of
 from tracelift_ray.demo.tokenizer import build_tokenizer
 from tracelift_ray.demo.traces import clean_lines, is_valid, render
 from tracelift_ray.demo.training import Recipe, minimize
-from tracelift_ray.demo.world import WordProblem, draw_problem
+from tracelift_ray.demo.world import DEMO_TASKS, WordProblem, draw_problem
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.model.prefixes import PrefixTree, TreeBatch, build_tree, collate_trees
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel
@@ -87,12 +87,12 @@ def deepened(executor: Path, new_layers: int = NEW_LAYERS) -> ReasoningRewardMod
         nn.init.zeros_(layer.mlp.down_proj.weight)
     with tempfile.TemporaryDirectory() as directory:
         backbone.save_pretrained(directory)
-        return ReasoningRewardModel.from_backbone(directory, dimension_names=dimension_names({"math", "code"}))
+        return ReasoningRewardModel.from_backbone(directory, dimension_names=dimension_names(set(DEMO_TASKS)))
 
 
-def draw_group(rng: Random) -> tuple[WordProblem, TraceGroup]:
+def draw_group(rng: Random) -> tuple[WordProblem, RubricRecord]:
     """A random training problem with its valid trace and flawed ones: single flaws, habit, miswritten, garbled."""
-    problem = draw_problem(rng, rng.choice(("math", "code")), "train")
+    problem = draw_problem(rng, rng.choice(DEMO_TASKS), "train")
     flawed = flawed_traces(problem, rng, NEGATIVES)
     others = []
     habitual = habitual_lines(problem, rng)
@@ -116,7 +116,7 @@ def garbled(rng: Random, reasoning: str) -> str:
     return " ".join([*words[:place], *put, *words[place + 1 :]])
 
 
-def mark_groups(drawn: Sequence[tuple[WordProblem, TraceGroup]]) -> MarkedTraces:
+def mark_groups(drawn: Sequence[tuple[WordProblem, RubricRecord]]) -> MarkedTraces:
     """Groups as tensors. A trace's words are its tokens, so words are counted and not characters."""
     tokenizer = _tokenizer()
     trees: list[PrefixTree] = []
@@ -133,7 +133,7 @@ def mark_groups(drawn: Sequence[tuple[WordProblem, TraceGroup]]) -> MarkedTraces
         for trace, end in zip(traces, tree.ends, strict=True):
             labels.append(trace.labels)
             totals.append(trace.total)
-            path = _path(tree, end)[head:]
+            path = tree.path(end)[head:]
             found = fault_marks(world, trace.reasoning)
             marks.update({(row, path[mark.word], mark.aspect): float(mark.faulty) for mark in found})
             faulty = {path[mark.word] for mark in found if mark.faulty}
@@ -151,14 +151,6 @@ def mark_groups(drawn: Sequence[tuple[WordProblem, TraceGroup]]) -> MarkedTraces
 
 
 _tokenizer = functools.cache(build_tokenizer)
-
-
-def _path(tree: PrefixTree, end: int) -> list[int]:
-    """The tree's tokens from the first of a sequence to its last."""
-    path = [end]
-    while tree.parents[path[-1]] >= 0:
-        path.append(tree.parents[path[-1]])
-    return path[::-1]
 
 
 class Lesson(nn.Module):
@@ -181,14 +173,16 @@ class Lesson(nn.Module):
         """The loss of some groups."""
         trees, targets = batch.trees, batch.targets
         output = self.model(trees.input_ids, trees.attention_mask, position_ids=trees.position_ids, ends=trees.ends)
-        rubric = rubric_loss(output, targets, LOSS, num_traces=len(targets.totals), num_groups=len(targets.sizes))
+        rubric = rubric_loss(
+            output, targets, LOSS, num_traces=len(targets.totals), num_groups=len(targets.sizes), num_pairs=0
+        )
         return rubric.total + MARK_WEIGHT * self._mark_loss(batch) + WORD_WEIGHT * self._word_loss(batch)
 
     def _mark_loss(self, batch: MarkedTraces) -> Tensor:
         tree, token, aspect = batch.places.unbind(1)
-        told = self.marks(self._seen["checked"][tree, token])[torch.arange(len(aspect)), aspect]
+        logits = self.marks(self._seen["checked"][tree, token])[torch.arange(len(aspect)), aspect]
         weight = torch.tensor(FAULT_WEIGHT)
-        return functional.binary_cross_entropy_with_logits(told, batch.faulty, pos_weight=weight)
+        return functional.binary_cross_entropy_with_logits(logits, batch.faulty, pos_weight=weight)
 
     def _word_loss(self, batch: MarkedTraces) -> Tensor:
         tree, token, word = batch.words.unbind(1)
@@ -204,11 +198,11 @@ class Lesson(nn.Module):
 
 def fit_rm(
     model: ReasoningRewardModel,
-    draw: Callable[[], tuple[WordProblem, TraceGroup]],
+    draw: Callable[[], tuple[WordProblem, RubricRecord]],
     recipe: Recipe,
     log_every: int = 50,
 ) -> float:
-    """Trains in place on groups drawn anew for every step; the mean loss of the last ``log_every`` steps."""
+    """Trains in place on groups drawn for every step; the mean loss of the last ``log_every`` steps."""
     lesson = Lesson(model)
     return minimize(
         lambda: lesson(mark_groups([draw() for _ in range(recipe.rows_per_step)])), lesson, recipe, log_every

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracelift_ray.demo.traces import Line, parse, true_result
-from tracelift_ray.demo.world import WordProblem
+from tracelift_ray.demo.world import TASK_WORLDS, WordProblem
 
 BEST = 4
 
 
 def rubric_labels(problem: WordProblem, reasoning: str) -> tuple[int, ...]:
-    """The five labels, each 0..4, in the order of ``types.rubric_dimensions`` for the problem's task.
+    """The five labels, each 0..4, in the order of the task's dimensions.
 
     1. understanding: steps written that the problem does not tell (problem_understanding, task_understanding);
     2. plan: steps told that are not written (solution_strategy, plan_quality);
@@ -31,7 +31,9 @@ def rubric_labels(problem: WordProblem, reasoning: str) -> tuple[int, ...]:
     written = [(line.operation, line.operand) for line in lines]
     common = common_lengths(written, told)[-1]
     wrong = sum(line.after is not None and line.after != true_result(line) for line in lines)
-    restraint = BEST - 3 * (problem.task == "math" and lines[-1].after is not None) - 2 * (len(lines) > len(told))
+    restraint = (
+        BEST - 3 * (TASK_WORLDS[problem.task].answers and lines[-1].after is not None) - 2 * (len(lines) > len(told))
+    )
     return (
         _label(len(written) - common),
         _label(len(told) - common),

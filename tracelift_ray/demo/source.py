@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from tracelift_ray.config.schema import DataConfig
-from tracelift_ray.data.groups import GroupTrace, TraceGroup
+from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace
 from tracelift_ray.demo.flaws import KINDS, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
-from tracelift_ray.demo.tokenizer import TASK_TYPES
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, artifact_of, clean_lines, is_valid, render
-from tracelift_ray.demo.world import Split, WordProblem, draw_problem, read_statement, split_of
-from tracelift_ray.types import CodeTests, Problem
+from tracelift_ray.demo.world import DEMO_TASKS, TASK_WORLDS, Split, WordProblem, draw_problem, read_statement, split_of
+from tracelift_ray.types import CodeTests, DataError, Problem
 
 NUM_TESTS = 3
 #: Candidate test inputs in order of preference; zero and one say least about a program.
@@ -29,7 +28,13 @@ def demo_problems(task: str, count: int, seed: int, split: Split) -> tuple[Probl
 
     A shorter draw with the same seed is a prefix of a longer one. ``solution`` is the valid trace of a math problem
     and the program of a code problem.
+
+    Raises:
+        DataError: the world has no problems of this task.
     """
+    if task not in DEMO_TASKS:
+        known = " and ".join(f"demo:{name}" for name in DEMO_TASKS)
+        raise DataError(f"'demo:{task}' is no source: the demo world has {known}")
     rng = Random(f"{task}/{split}/{seed}")
     problems: dict[str, Problem] = {}
     while len(problems) < count:
@@ -42,15 +47,15 @@ def as_problem(problem: WordProblem) -> Problem:
     """A problem of the world in the project's own form."""
     digest = hashlib.blake2b(problem.statement.encode(), digest_size=6).hexdigest()
     lines = clean_lines(problem)
-    math = problem.task == "math"
+    own = TASK_WORLDS[problem.task]
     return Problem(
         id=f"demo-{problem.task}-{digest}",
         task=problem.task,
         statement=problem.statement,
-        task_type=TASK_TYPES[problem.task],
-        answer=str(problem.result) if math else None,
-        tests=None if math else _tests(problem),
-        solution=render("math", lines) if math else artifact_of("code", lines),
+        task_type=own.task_type,
+        answer=str(problem.result) if own.answers else None,
+        tests=None if own.answers else _tests(problem),
+        solution=render(problem.task, lines) if own.answers else artifact_of(problem.task, lines),
     )
 
 
@@ -93,8 +98,8 @@ def flawed_traces(problem: WordProblem, rng: Random, most: int) -> list[tuple[st
     return list(flawed.items())
 
 
-def demo_groups(task: str, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[TraceGroup]:
-    """TraceLift-Groups of the world, one a problem; ``data.groups.write_groups`` writes them in the released schema.
+def demo_groups(task: str, count: int, seed: int, split: Split, negatives: int = 7) -> Iterator[RubricRecord]:
+    """TraceLift-Groups of the world, one record a problem, for ``data.rubric_records.write_rubric_records``.
 
     Each has the valid trace as its positive and up to ``negatives`` flawed ones, all with rubrics by rule.
     """
@@ -104,9 +109,9 @@ def demo_groups(task: str, count: int, seed: int, split: Split, negatives: int =
         yield group_of(world, flawed_traces(world, rng, negatives))
 
 
-def group_of(world: WordProblem, flawed: Iterable[tuple[str, str]]) -> TraceGroup:
+def group_of(world: WordProblem, flawed: Iterable[tuple[str, str]]) -> RubricRecord:
     """The group of a problem's valid trace and the given flawed traces, each a text and its kind."""
-    return TraceGroup(
+    return RubricRecord(
         problem=as_problem(world),
         positives=(_labelled(world, render(world.task, clean_lines(world)), None),),
         negatives=tuple(_labelled(world, text, kind) for text, kind in flawed),
@@ -115,9 +120,9 @@ def group_of(world: WordProblem, flawed: Iterable[tuple[str, str]]) -> TraceGrou
     )
 
 
-def _labelled(world: WordProblem, reasoning: str, kind: str | None) -> GroupTrace:
+def _labelled(world: WordProblem, reasoning: str, kind: str | None) -> RubricTrace:
     labels = rubric_labels(world, reasoning)
-    return GroupTrace(reasoning, labels, rubric_total(labels), kind)
+    return RubricTrace(reasoning, labels, rubric_total(labels), kind)
 
 
 def trace_checks(data: DataConfig) -> dict[str, Callable[[Problem, str], bool]]:

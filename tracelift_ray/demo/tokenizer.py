@@ -12,17 +12,16 @@ from __future__ import annotations
 from typing import Any
 
 from tracelift_ray.demo.traces import LARGEST_WRITTEN
-from tracelift_ray.demo.world import words_of_the_world
+from tracelift_ray.demo.world import DEMO_TASKS, TASK_WORLDS, words_of_the_world
 
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
-PROMPT_TAGS = ("<math>", "<code>", "<reasoning>", "</reasoning>", "<answer>")
+PROMPT_TAGS = (*(f"<{task}>" for task in DEMO_TASKS), "<reasoning>", "</reasoning>", "<answer>")
 INPUT_TAGS = ("<task>", "</task>", "<type>", "</type>", "<problem>", "</problem>", "<tests>", "</tests>")
-TASK_TYPES = {"math": "arithmetic", "code": "program"}
 #: Words of traces, programs, and the reasoning RM's input.
 OTHER_WORDS = (
     *("+", "-", "*", "/", "=", ";", ":", "->"),
     *("n=int(input())", "n=", "print(n)"),
-    *("math", "code", *TASK_TYPES.values(), "input:", "output:"),
+    *(*DEMO_TASKS, *(world.task_type for world in TASK_WORLDS.values()), "input:", "output:"),
 )
 MAX_LENGTH = 256
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tracelift_ray.demo.world import Operation, WordProblem, apply
+from tracelift_ray.demo.world import TASK_WORLDS, Operation, WordProblem, apply
 
 LARGEST_WRITTEN = 99  # numbers above have no token
 _SYMBOLS: dict[str, Operation] = {"+": "+", "-": "-", "*": "*", "/": "/"}
@@ -28,14 +28,14 @@ class Line:
 def clean_lines(problem: WordProblem) -> tuple[Line, ...]:
     """The lines of the one valid trace of a problem."""
     lines = [Line(s.operation, s.operand, s.before, s.after) for s in problem.steps]
-    if problem.task == "math":
+    if TASK_WORLDS[problem.task].answers:
         lines[-1] = replace(lines[-1], after=None)
     return tuple(lines)
 
 
 def render(task: str, lines: Sequence[Line]) -> str:
     """Lines as the text inside the reasoning tag."""
-    return " ; ".join(_math_line(line) if task == "math" else _code_line(line) for line in lines)
+    return " ; ".join(_math_line(line) if TASK_WORLDS[task].answers else _code_line(line) for line in lines)
 
 
 def _math_line(line: Line) -> str:
@@ -54,7 +54,7 @@ def expression(line: Line) -> str:
 
 def parse(task: str, reasoning: str) -> tuple[Line, ...] | None:
     """The lines that a text writes, or None where any of it is not in the form of the world."""
-    read = _read_math_line if task == "math" else _read_code_line
+    read = _read_math_line if TASK_WORLDS[task].answers else _read_code_line
     lines = [read(part.split()) for part in reasoning.strip().split(" ; ")]
     return tuple(line for line in lines if line is not None) if None not in lines else None
 
@@ -101,7 +101,7 @@ def artifact_of(task: str, lines: Sequence[Line]) -> str | None:
 
     None where the last line gives no whole number that has a token.
     """
-    if task == "code":
+    if not TASK_WORLDS[task].answers:
         return " ; ".join(["n=int(input())", *(f"n= {expression(line)}" for line in lines), "print(n)"])
     last = lines[-1]
     result = last.after if last.after is not None else true_result(last)

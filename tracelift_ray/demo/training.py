@@ -9,6 +9,8 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -16,9 +18,19 @@ from torch import nn
 from torch.nn import functional
 
 from tracelift_ray.demo.tokenizer import BOS, EOS, MAX_LENGTH, PAD, vocabulary
+from tracelift_ray.training.engine import EngineSettings, alone
 
 HIDDEN_SIZE, LAYERS, HEADS, FEED_FORWARD = 128, 3, 4, 384
 LAST_LR_SHARE = 0.05
+ENGINE = EngineSettings(
+    owner="demo",
+    collective="gloo",
+    zero_stage=0,
+    dtype="float32",
+    grad_clip=1.0,
+    startup_s=60.0,
+    deadline_s=60.0,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -41,9 +53,10 @@ class Recipe:
     warmup_steps: int
     weight_decay: float = 0.01
 
-    def lr_at(self, step: int) -> float:
+    def lr_at(self, step: int, peak: float) -> float:
+        """The learning rate of a step, counted from 0, under a peak."""
         decay = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return self.lr * min(1.0, (step + 1) / self.warmup_steps) * (LAST_LR_SHARE + (1 - LAST_LR_SHARE) * decay)
+        return peak * min(1.0, (step + 1) / self.warmup_steps) * (LAST_LR_SHARE + (1 - LAST_LR_SHARE) * decay)
 
 
 def new_language_model() -> Any:
@@ -83,7 +96,7 @@ def collate_rows(rows: Sequence[Sequence[Part]]) -> tuple[torch.Tensor, torch.Te
 
 
 def fit(model: Any, draw_row: Callable[[], Sequence[Part]], recipe: Recipe, log_every: int = 50) -> float:
-    """Trains in place on rows drawn anew for every step; the mean loss of the last ``log_every`` steps."""
+    """Trains in place on rows drawn for every step; the mean loss of the last ``log_every`` steps."""
 
     def loss() -> torch.Tensor:
         tokens, learned = collate_rows([draw_row() for _ in range(recipe.rows_per_step)])
@@ -96,20 +109,21 @@ def fit(model: Any, draw_row: Callable[[], Sequence[Part]], recipe: Recipe, log_
 
 
 def minimize(loss: Callable[[], torch.Tensor], model: nn.Module, recipe: Recipe, log_every: int) -> float:
-    """Takes the recipe's steps down a loss, computed anew at every step; the mean loss of the last ``log_every``."""
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+    """Takes the recipe's steps down a loss, computed at every step; the mean loss of the last ``log_every``."""
     recent: list[float] = []
-    model.train()
-    for step in range(recipe.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr_at(step)
+
+    def noted(_: None) -> torch.Tensor:
         found = loss()
-        optimizer.zero_grad()
-        found.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        recent = [*recent[-log_every + 1 :], found.item()]
-        if (step + 1) % log_every == 0:
-            _log.info("step %d of %d: loss %.4f", step + 1, recipe.steps, sum(recent) / len(recent))
+        recent.append(found.item())
+        return found
+
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+    with alone(ENGINE) as engine:
+        engine.begin(model, optimizer)
+        for step in range(recipe.steps):
+            engine.accumulate((None,), noted)
+            engine.step(partial(recipe.lr_at, step))
+            if (step + 1) % log_every == 0:
+                _log.info("step %d of %d: loss %.4f", step + 1, recipe.steps, fmean(recent[-log_every:]))
     model.eval()
-    return sum(recent) / len(recent)
+    return fmean(recent[-log_every:])

@@ -22,10 +22,6 @@ HARD_PHRASE_RATE = 0.25
 HELDOUT_ONE_IN = 10
 NAMES = ("tom", "ann", "ben", "eva", "sam", "mia", "leo", "zoe")
 ITEMS = ("pens", "coins", "cards", "nuts", "shells", "books")
-#: The tasks that the world tells problems for.
-DEMO_TASKS = ("math", "code")
-STEP_COUNTS: dict[str, tuple[int, ...]] = {"math": (1, 2, 2, 3, 3, 4), "code": (2, 3, 3, 4)}
-START_RANGE: dict[str, tuple[int, int]] = {"math": (2, 15), "code": (2, 9)}
 
 
 @dataclass(frozen=True)
@@ -41,31 +37,71 @@ class Phrase:
     hard: bool = False
 
 
-PHRASES: dict[str, tuple[Phrase, ...]] = {
-    "math": (
-        Phrase("+", "then buys # more", (1, 9)),
-        Phrase("+", "then finds #", (1, 9)),
-        Phrase("-", "then loses #", (1, 9)),
-        Phrase("-", "then sells #", (1, 9)),
-        Phrase("*", "then doubles that", (2, 2)),
-        Phrase("*", "then triples that", (3, 3)),
-        Phrase("/", "then keeps half", (2, 2), hard=True),
-        Phrase("+", "then @ gives # back", (1, 9), hard=True),
-        Phrase("-", "then gives @ # back", (1, 9), hard=True),
+@dataclass(frozen=True)
+class TaskWorld:
+    """How the world tells one task's problems, and how their traces are written.
+
+    Attributes:
+        task_type: of its problems.
+        answers: the artifact is the last value, which a trace withholds; otherwise it is the program.
+        step_counts, start_range: what problems are drawn from.
+        bare_steps: numbers of steps that the executor learns to do without a trace.
+        word_places: which words of a trace's line show that its step is in the problem, that it begins with the value
+            before it, and that its result is right (``faults``).
+    """
+
+    task_type: str
+    answers: bool
+    step_counts: tuple[int, ...]
+    bare_steps: tuple[int, ...]
+    start_range: tuple[int, int]
+    word_places: tuple[int, int, int]
+    phrases: tuple[Phrase, ...]
+
+
+TASK_WORLDS: dict[str, TaskWorld] = {
+    "math": TaskWorld(
+        task_type="arithmetic",
+        answers=True,
+        step_counts=(1, 2, 2, 3, 3, 4),
+        bare_steps=(1, 1, 2, 2, 3, 4),
+        start_range=(2, 15),
+        word_places=(2, 0, 4),
+        phrases=(
+            Phrase("+", "then buys # more", (1, 9)),
+            Phrase("+", "then finds #", (1, 9)),
+            Phrase("-", "then loses #", (1, 9)),
+            Phrase("-", "then sells #", (1, 9)),
+            Phrase("*", "then doubles that", (2, 2)),
+            Phrase("*", "then triples that", (3, 3)),
+            Phrase("/", "then keeps half", (2, 2), hard=True),
+            Phrase("+", "then @ gives # back", (1, 9), hard=True),
+            Phrase("-", "then gives @ # back", (1, 9), hard=True),
+        ),
     ),
-    "code": (
-        Phrase("+", "then add #", (1, 9)),
-        Phrase("+", "then raise it by #", (1, 9)),
-        Phrase("-", "then subtract #", (1, 9)),
-        Phrase("-", "then lower it by #", (1, 9)),
-        Phrase("*", "then multiply it by #", (2, 4)),
-        Phrase("*", "then double it", (2, 2)),
-        Phrase("*", "then triple it", (3, 3)),
-        Phrase("-", "then take # off", (1, 9), hard=True),
-        Phrase("+", "then put # on", (1, 9), hard=True),
-        Phrase("-n", "then subtract it from #", (10, 40), hard=True),
+    "code": TaskWorld(
+        task_type="program",
+        answers=False,
+        step_counts=(2, 3, 3, 4),
+        bare_steps=(1, 1, 1, 2),  # only the shortest programs, so that traces matter
+        start_range=(2, 9),
+        word_places=(2, 4, 6),
+        phrases=(
+            Phrase("+", "then add #", (1, 9)),
+            Phrase("+", "then raise it by #", (1, 9)),
+            Phrase("-", "then subtract #", (1, 9)),
+            Phrase("-", "then lower it by #", (1, 9)),
+            Phrase("*", "then multiply it by #", (2, 4)),
+            Phrase("*", "then double it", (2, 2)),
+            Phrase("*", "then triple it", (3, 3)),
+            Phrase("-", "then take # off", (1, 9), hard=True),
+            Phrase("+", "then put # on", (1, 9), hard=True),
+            Phrase("-n", "then subtract it from #", (10, 40), hard=True),
+        ),
     ),
 }
+#: The tasks that the world tells problems for.
+DEMO_TASKS = tuple(TASK_WORLDS)
 
 
 @dataclass(frozen=True)
@@ -120,7 +156,7 @@ def split_of(statement: str) -> Split:
 def draw_problem(rng: Random, task: str, split: Split, steps: int | None = None) -> WordProblem:
     """A random problem of a split; ``steps`` fixes the number of steps."""
     while True:
-        problem = _draw(rng, task, steps or rng.choice(STEP_COUNTS[task]))
+        problem = _draw(rng, task, steps or rng.choice(TASK_WORLDS[task].step_counts))
         if problem is not None and split_of(problem.statement) == split:
             return problem
 
@@ -128,12 +164,12 @@ def draw_problem(rng: Random, task: str, split: Split, steps: int | None = None)
 def _draw(rng: Random, task: str, count: int) -> WordProblem | None:
     """One attempt; None where a value leaves 0..LARGEST_VALUE."""
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
-    start = value = rng.randint(*START_RANGE[task])
+    start = value = rng.randint(*TASK_WORLDS[task].start_range)
     steps: list[Step] = []
     sentences: list[str] = []
     for _ in range(count):
         hard = rng.random() < HARD_PHRASE_RATE
-        phrase = rng.choice([p for p in PHRASES[task] if p.hard == hard])
+        phrase = rng.choice([p for p in TASK_WORLDS[task].phrases if p.hard == hard])
         operand = rng.randint(*phrase.operands)
         after = apply(phrase.operation, value, operand)
         if after is None or not 0 <= after <= LARGEST_VALUE:
@@ -148,7 +184,7 @@ def _draw(rng: Random, task: str, count: int) -> WordProblem | None:
 
 def _frame(task: str, name: str, item: str, start: int) -> tuple[str, str]:
     """The first and the last sentence of a statement."""
-    if task == "math":
+    if TASK_WORLDS[task].answers:
         return f"{name} has {start} {item}", f"how many {item} now ?"
     return f"read n , try {start}", "print it ."
 
@@ -178,7 +214,7 @@ def read_statement(task: str, statement: str) -> WordProblem:
 def _read_sentence(task: str, sentence: str) -> tuple[Phrase, int]:
     """The phrase that a sentence instantiates, and its operand."""
     words = sentence.split()
-    for phrase in PHRASES[task]:
+    for phrase in TASK_WORLDS[task].phrases:
         pattern = phrase.words.split()
         if len(pattern) != len(words):
             continue
@@ -192,8 +228,8 @@ def _read_sentence(task: str, sentence: str) -> tuple[Phrase, int]:
 def words_of_the_world() -> tuple[str, ...]:
     """Every word that a statement can hold, numbers aside, sorted."""
     words = {*NAMES, *ITEMS}
-    for task in ("math", "code"):
+    for task in DEMO_TASKS:
         words.update(" . ".join(_frame(task, NAMES[0], ITEMS[0], 0)).split())
-        for phrase in PHRASES[task]:
+        for phrase in TASK_WORLDS[task].phrases:
             words.update(phrase.words.split())
     return tuple(sorted(word for word in words if word not in "#@" and not word.isdecimal()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 
@@ -53,13 +53,13 @@ class Engine(Protocol):
 
         Raises:
             InfrastructureError: the transfer failed or did not match. Where the old weights were already touched,
-                the engine serves nothing any more.
+                the engine is dead.
             TypeError: the engine was not built trainable.
         """
         ...
 
     async def close(self) -> None:
-        """End every process and thread of the engine. May be called at any time, more than once."""
+        """End every process and thread of the engine. May be called at any time, and more than once."""
         ...
 
 
@@ -99,7 +99,7 @@ class EngineKind:
             configured by ``RemoteConfig``: it needs no weights, no GPU and no context limit here.
         transfers: names in ``transfer.kinds.TRANSFERS`` by which it takes new weights; empty for frozen models only.
         logprobs: returns the log-probs of the tokens it sampled, under the distribution it sampled from.
-        request_seeds: a request with a seed gives the same samples whatever else is running.
+        request_seeds: a request with a seed gives the same samples beside any other requests.
         tensor_parallel: can spread one model over several GPUs or processes.
     """
 

@@ -11,7 +11,7 @@ from tracelift_ray.engines import openai_engine, transformers_engine, vllm_engin
 from tracelift_ray.engines.base import Engine, EngineKind
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.schema import EngineConfig, ExecutorConfig, JudgeConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, ExecutorConfig, JudgeConfig, RemoteConfig
 
 ENGINES: dict[str, EngineKind] = {
     "vllm": vllm_engine.KIND,
@@ -39,7 +39,7 @@ def needs_tokenizer(config: EngineConfig, remote: RemoteConfig) -> bool:
 
 
 def served_model(model: ExecutorConfig | JudgeConfig) -> str:
-    """What the model is called by whatever serves it: its directory, or its name on the server."""
+    """The model's name where it is served: its directory, or its name on the server."""
     return model.remote.model if is_remote(model.engine) else model.model
 
 

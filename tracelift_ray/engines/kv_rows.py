@@ -113,7 +113,7 @@ class RowCache:
             for old, new in zip(cache.layers, layers, strict=True):
                 assert old.keys is not None and old.values is not None
                 assert new.keys is not None and new.values is not None
-                # Columns that are masked must hold numbers all the same: nothing times NaN is NaN.
+                # Columns that are masked must hold numbers too: zero times NaN is NaN.
                 new.keys[start:end, :, : target.start] = 0
                 new.values[start:end, :, : target.start] = 0
                 new.keys[start:end, :, target] = old.keys[:, :, source].index_select(0, rows)

@@ -14,11 +14,10 @@ from tracelift_ray.engines.base import EngineKind
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 COMPONENT = "remote executor"
-APIS = ("completions", "chat")
 
 
 class MalformedAnswer(Exception):
@@ -32,12 +31,10 @@ class OpenAIEngine:
     messages. ``timeout_s`` bounds each try, ``retries`` the further tries after the first.
 
     Raises:
-        ValueError: an unknown api, or a key that is not in the environment.
+        ValueError: a key that is not in the environment.
     """
 
     def __init__(self, remote: RemoteConfig) -> None:
-        if remote.api not in APIS:
-            raise ValueError(f"unknown api {remote.api!r} of the remote executor: use one of {', '.join(APIS)}")
         import openai
 
         self.version = 0
@@ -166,7 +163,7 @@ def sampling_fields(params: SamplingParams, extended: bool) -> dict[str, Any]:
 
 
 def read_answer(answer: Any, count: int) -> list[Completion]:
-    """The completions in an answer, by index. Servers that tell no token ids give empty ones.
+    """The completions in an answer, by index. Without token ids from the server they are empty.
 
     Raises:
         MalformedAnswer: choices are missing, or one has no text or ended abnormally.

@@ -1,4 +1,4 @@
-"""Sampling of next tokens for rows with settings and seeds of their own.
+"""Sampling of next tokens, each row with its own settings and seed.
 
 A row's draw depends on its logits, its seed and its step only, never on the rows beside it or their order; what may
 differ in other company is the rounding of the logits.

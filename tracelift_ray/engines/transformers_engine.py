@@ -1,7 +1,7 @@
 """An engine without vLLM: one thread runs a transformers model over a continuously changing batch.
 
 For very small models it is the faster one, because a request costs almost nothing besides its tokens. Requests that
-come while the thread is between two tokens join the batch together; whatever ends the thread fails every request.
+come while the thread is between two tokens join the batch together. An error that ends the thread fails every request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, 
 if TYPE_CHECKING:
     import torch
 
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
 
 COMPONENT = "transformers engine"
@@ -124,7 +124,7 @@ class TransformersEngine:
         return answer
 
     def _fail(self, failure: InfrastructureError) -> None:
-        """Answer everybody who waits, and everybody who will ask, with a failure."""
+        """Fail every waiting call, and every later one."""
         self._failure = self._failure or failure
         for answer in list(self._waiting):
             if not answer.done():
@@ -139,7 +139,7 @@ class TransformersEngine:
             self._post(_resolve, ready, None)
             while self._turn(decoder):
                 pass
-        except Exception as error:  # whatever ends the thread must reach those who wait for it
+        except Exception as error:  # any error must reach the calls that wait for the thread
             message = f"{self._path}: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
             self._post(self._fail, ComponentDead(COMPONENT, message))
 
@@ -192,8 +192,13 @@ def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
     """Load model and tokenizer; on a GPU where there is one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     from tracelift_ray.engines.batch_decoder import BatchDecoder
+
+    # Neither bars nor load reports among the lines of a command that loads a model in its own process.
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model: Any = AutoModelForCausalLM.from_pretrained(

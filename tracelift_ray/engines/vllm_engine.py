@@ -11,7 +11,8 @@ import asyncio
 import gc
 import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from tracelift_ray.config.schema import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig, RemoteConfig
 
 COMPONENT = "vllm engine"
 #: Tokens that one scheduler step may prefill, where the context does not ask for more.
 STEP_TOKENS = 8192
 #: Bytes of freed memory that an engine's processes keep for their next allocation.
 KEPT = 4 * 2**30
+#: Seconds between two looks at whether the engine core lives.
+LOOK_S = 0.2
+
+Result = TypeVar("Result")
 
 
 class VllmEngine:
@@ -78,7 +83,7 @@ class VllmEngine:
 
         arguments = engine_arguments(self._config, self._model, self._transfer, self._seed)
         self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        if self._failure is not None and self._failure.done():  # given up on in the meantime
+        if self._failure is not None and self._failure.done():  # ``start`` has given up
             self._llm.shutdown()
             self._llm = None
 
@@ -126,7 +131,7 @@ class VllmEngine:
 
     def _completion(self, output: CompletionOutput, params: SamplingParams, specials: dict[int, str]) -> Completion:
         if output.finish_reason == "abort":  # not by us, who do not wait for what we abort
-            raise ComponentDead(COMPONENT, "the engine aborts its requests: its process was told to end")
+            raise ComponentDead(COMPONENT, "the engine aborts its requests: its process received a signal to end")
         if output.finish_reason not in ("stop", "length"):
             raise InfrastructureError(COMPONENT, f"a request ended as {output.finish_reason!r}")
         ids = tuple(output.token_ids)
@@ -146,7 +151,7 @@ class VllmEngine:
             llm = self._running()
             try:
                 async with asyncio.timeout(manifest.deadline_s):
-                    workers = await self._replace(llm, manifest)
+                    workers = await _unless_dead(llm, self._replace(llm, manifest))
             except BaseException as error:  # weights that may be half replaced are not served
                 failure = ComponentDead(COMPONENT, _transfer_failure(manifest, error))
                 self._fail(failure)
@@ -193,6 +198,22 @@ class VllmEngine:
         gc.collect()  # vLLM's engine complains when it is collected as late as at the interpreter's end
 
 
+async def _unless_dead(llm: AsyncLLM, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of ``work``, or vLLM's error as soon as the engine core is dead.
+
+    vLLM ends requests when the core dies, but not the control calls that the core was asked for before.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=LOOK_S)
+            if llm.errored and not task.done():
+                raise llm.dead_error
+        return task.result()
+    finally:
+        task.cancel()
+
+
 def set_environment(config: EngineConfig) -> None:
     """Settings that vLLM reads from the environment when it is imported or starts its processes."""
     # At WARNING every start on a CPU prints a page about what this build leaves out.
@@ -203,7 +224,7 @@ def set_environment(config: EngineConfig) -> None:
     # other actors share.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-    # glibc gives large blocks back to the kernel, and every weight update would then fault its memory in anew.
+    # glibc gives large blocks back to the kernel, and every weight update would fault its memory in again.
     os.environ.setdefault("GLIBC_TUNABLES", f"glibc.malloc.trim_threshold={KEPT}:glibc.malloc.mmap_threshold={KEPT}")
     os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
 
@@ -233,7 +254,7 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
         # With chunked prefill a large batch of seeded requests kills the CPU engine core.
         arguments["enable_chunked_prefill"] = False
         if config.tensor_parallel_size == 1:
-            # A worker process of its own spins while it waits for the engine core, which takes a core from others.
+            # A separate worker process spins while it waits for the engine core, which takes a core from others.
             from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
             arguments["distributed_executor_backend"] = UniProcExecutor

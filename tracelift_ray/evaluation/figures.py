@@ -30,6 +30,7 @@ class BenchmarkFigures:
         missing: without one, because of infrastructure errors.
         attempts: with a trace at each problem, and as many without.
         accuracy, baseline: pass@1 with a trace and without; ``uplift`` is the first minus the second.
+        chance: mean success rate of a guess at the problems asked for; None where a guess has none.
         pass_at, baseline_pass_at: by k, for k above 1.
         malformed, length_cut, leak: shares of traces.
         trace_tokens: mean length of the planner's completion.
@@ -51,6 +52,7 @@ class BenchmarkFigures:
     trace_tokens: float
     rm_score: float | None
     checks: Mapping[str, float] = field(default_factory=dict)
+    chance: float | None = None
 
     def rows(self) -> dict[str, str]:
         """Names and values for a table."""
@@ -58,6 +60,8 @@ class BenchmarkFigures:
         if self.missing:
             rows["without a result"] = f"{self.missing:,}"
         rows |= {"accuracy": shown(self.accuracy), "accuracy without trace": shown(self.baseline)}
+        if self.chance is not None:
+            rows["accuracy of a guess"] = f"{self.chance:.3f}"
         rows["uplift"] = shown(self.uplift, sign=True)
         for k, interval in self.pass_at.items():
             rows |= {f"pass@{k}": shown(interval), f"pass@{k} without trace": shown(self.baseline_pass_at[k])}
@@ -69,11 +73,16 @@ class BenchmarkFigures:
 
 
 def benchmark_figures(
-    results: Sequence[ProblemResult], missing: int, pass_at: Sequence[int], how: Resampling
+    results: Sequence[ProblemResult],
+    missing: int,
+    pass_at: Sequence[int],
+    how: Resampling,
+    chance: float | None = None,
 ) -> BenchmarkFigures:
     """The figures of one benchmark from its results, at least one.
 
     Args:
+        chance: of a guess, over the problems asked for.
         pass_at: each k of pass@k; those above the number of attempts cannot be estimated and raise ValueError.
     """
     traces = [trace for result in results for trace in result.traces]
@@ -100,6 +109,7 @@ def benchmark_figures(
         trace_tokens=sum(trace.tokens for trace in traces) / len(traces),
         rm_score=sum(scores) / len(scores) if scores else None,
         checks={name: _share([trace.checks.get(name, False) for trace in traces]) for name in names},
+        chance=chance,
     )
 
 

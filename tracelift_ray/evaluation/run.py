@@ -55,7 +55,7 @@ async def evaluate_all(
 
     Args:
         tasks: benchmark and problem, each pair once.
-        say: is told of progress.
+        say: gets lines about the progress.
         concurrency: problems under way at a time.
     """
     waiting = [task for task in tasks if (task[0], task[1].id) not in store.done]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import PromptFile
+from tracelift_ray.config.paths import check_directory, check_file
 from tracelift_ray.config.rules import AtLeast, Count, Fraction, OneOf, PositiveCount
 
 
@@ -15,7 +17,7 @@ class OtherExecutor:
     """A second executor for the same traces; what is None is as the first one's."""
 
     model: str | None
-    prompt: Literal["plain", "chat", "demo"] | None
+    prompt: PromptFile | None
     engine: Annotated[str, OneOf("tracelift_ray.engines.kinds:local_kinds")] | None
 
 
@@ -41,26 +43,23 @@ _SPLITS = ("train", "test", "dev", "valid", "validation", "heldout")
 KEYS = tuple(each.name for each in fields(EvaluateConfig))
 
 
-def check_evaluate(config: EvaluateConfig, attempts: int) -> None:
-    """Raises ConfigError for the first value that does not fit the others, or names nothing that exists.
-
-    Args:
-        attempts: ``evaluation.num_samples``.
-    """
+def check_attempts(config: EvaluateConfig, attempts: int) -> None:
+    """Raises ConfigError where ``pass_at`` needs more attempts than are made (``evaluation.num_samples``)."""
     for k in config.pass_at:
         right = f"must be at most evaluation.num_samples={attempts}: pass@{k} needs {k} attempts at every problem"
         _require(k <= attempts, "pass_at", k, right)
+
+
+def check_files(config: EvaluateConfig) -> None:
+    """Raises ConfigError for the first value that names nothing that exists, or that lacks what it goes with."""
     for path in config.benchmarks:
-        _require(Path(path).is_file(), "benchmarks", path, "is no file")
+        check_file("benchmarks", path)
     names = [benchmark_name(path) for path in config.benchmarks]
     repeated = next((name for name in names if names.count(name) > 1), None)
-    right = f"two files are called {repeated}: rename one"
-    _require(repeated is None, "benchmarks", repeated, right)
-    if config.against is not None:
-        _require(Path(config.against).is_dir(), "against", config.against, "is no directory of an evaluation")
+    _require(repeated is None, "benchmarks", list(config.benchmarks), f"two files are called {repeated}; rename one")
+    check_directory("against", config.against, "a finished evaluation")
     other = config.other_executor
-    if other.model is not None:
-        _require(Path(other.model).is_dir(), "other_executor.model", other.model, "is no directory")
+    check_directory("other_executor.model", other.model)
     for key, value in (("prompt", other.prompt), ("engine", other.engine)):
         alone = other.model is None and value is not None
         _require(not alone, f"other_executor.{key}", value, "has no effect without other_executor.model")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tracelift_ray.evaluation.results import ProblemResult
-from tracelift_ray.tasks.table import TASKS
+from tracelift_ray.tasks.table import TASKS, chance_level
 from tracelift_ray.types import Problem
 
 
@@ -24,6 +24,7 @@ class TaskSummary:
         accuracy: mean over problems of the success rate with the trace.
         accuracy_stderr: standard error of that mean over problems; None for fewer than two.
         baseline: mean success rate without a trace.
+        chance: mean success rate of a guess; None where a guess has none.
         uplift: mean of accuracy minus baseline over the problems that have both.
         rm_score: mean reasoning-RM score of the traces that were scored.
         leak: share of traces that state the reference answer.
@@ -37,6 +38,7 @@ class TaskSummary:
     accuracy: float | None
     accuracy_stderr: float | None
     baseline: float | None
+    chance: float | None
     uplift: float | None
     rm_score: float | None
     leak: float | None
@@ -71,7 +73,10 @@ def summarise(problems: Sequence[Problem], results: Sequence[ProblemResult]) -> 
     """The figures of an evaluation of ``problems``, of which ``results`` has those that there are."""
     asked = {task: sum(problem.task == task for problem in problems) for task in TASKS}
     found = {task: [result for result in results if result.task == task] for task in asked}
-    return EvaluationSummary({task: _summarise(count, found[task]) for task, count in asked.items() if count})
+    chances = {task: chance_level([problem for problem in problems if problem.task == task]) for task in TASKS}
+    return EvaluationSummary(
+        {task: _summarise(count, found[task], chances[task]) for task, count in asked.items() if count}
+    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -87,7 +92,7 @@ def _stderr(values: Sequence[float]) -> float | None:
     return math.sqrt(variance / len(values))
 
 
-def _summarise(problems: int, results: Sequence[ProblemResult]) -> TaskSummary:
+def _summarise(problems: int, results: Sequence[ProblemResult], chance: float | None) -> TaskSummary:
     traces = [trace for result in results for trace in result.traces]
     names = sorted({name for trace in traces for name in trace.checks})
     rates = {name: _mean(trace.checks.get(name, False) for trace in traces) for name in names}
@@ -98,6 +103,7 @@ def _summarise(problems: int, results: Sequence[ProblemResult]) -> TaskSummary:
         accuracy=_mean(accuracies),
         accuracy_stderr=_stderr(accuracies),
         baseline=_mean(baselines),
+        chance=chance,
         uplift=_mean(result.uplift for result in results),
         rm_score=_mean(trace.rm_score for trace in traces),
         leak=_mean(trace.leaked for trace in traces),

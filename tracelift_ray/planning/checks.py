@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import SERVER, ExecutorConfig, PlannerConfig, RunConfig, SandboxConfig
+from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
+from tracelift_ray.config.schema import RunConfig, SandboxConfig
 from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
-from tracelift_ray.planning.scoring import check_reasoning_rm
+from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.rl.advantages import ESTIMATORS
 from tracelift_ray.transfer.kinds import TRANSFERS
+from tracelift_ray.verification.runners import RUNNERS
 
 
 def check_run(config: RunConfig) -> None:
@@ -37,6 +39,7 @@ def check_run(config: RunConfig) -> None:
     _check_reward(config)
     if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
+    _check_seeds(config)
     _check_planner_engine(config)
     _check_transfer(config)
     _check_devices(config)
@@ -88,7 +91,7 @@ def _check_reward(config: RunConfig) -> None:
     for successes, coefficient in reward.tie_table.items():
         key = f"reward.tie_table.{successes}"
         if not 0 <= successes <= reward.num_samples:
-            right = f"counts successes of reward.num_samples={reward.num_samples}, so 0 to {reward.num_samples}"
+            right = f"its key counts successes, so it must be from 0 to reward.num_samples={reward.num_samples}"
             raise ConfigError(key, coefficient, right)
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"
@@ -104,6 +107,13 @@ def _check_sampling(config: RunConfig) -> None:
     if executor.temperature == 0 and required.with_trace > 1 and required.baseline:
         right = f"must be above 0, because reward.num_samples={required.with_trace} greedy samples are all the same"
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
+
+
+def _check_seeds(config: RunConfig) -> None:
+    for pool, model in (("planner", config.planner), ("executor", config.executor)):
+        if model.sampling.seeded and not engine_kind(model.engine).request_seeds:
+            right = f"must be false: an engine of {pool}.engine.kind={model.engine.kind} cannot seed single requests"
+            raise ConfigError(f"{pool}.sampling.seeded", True, right)
 
 
 def _check_planner_engine(config: RunConfig) -> None:
@@ -180,7 +190,10 @@ def _check_devices(config: RunConfig) -> None:
 
 
 def check_sandbox(sandbox: SandboxConfig) -> None:
-    """Check a sandbox by itself. Raises ConfigError for the first rule that does not hold."""
+    """Check the rules of a sandbox by itself. Raises ConfigError for the first that does not hold."""
+    if not RUNNERS[sandbox.runner].local and (sandbox.service is None or not sandbox.service.url):
+        key, url = ("sandbox.service", None) if sandbox.service is None else ("sandbox.service.url", "")
+        raise ConfigError(key, url, f"is needed where sandbox.runner={sandbox.runner}; use sandbox=sandbox_fusion")
     if sandbox.wall_s < sandbox.cpu_s:
         right = f"must be sandbox.cpu_s={sandbox.cpu_s:g} or more: CPU time takes at least as long on the clock"
         raise ConfigError("sandbox.wall_s", sandbox.wall_s, right)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import DataConfig, ReasoningRmConfig, RunConfig
-from tracelift_ray.engines.kinds import is_remote, needs_tokenizer
+from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.config.schema import DataConfig, RunConfig
+from tracelift_ray.demo.world import DEMO_TASKS
+from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
+from tracelift_ray.types import DataError
 
-DEMO_SOURCES = ("demo:math", "demo:code")
+if TYPE_CHECKING:
+    from tracelift_ray.tasks.templates import PromptFile
+
+DEMO_SOURCES = tuple(f"demo:{task}" for task in DEMO_TASKS)
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 #: Where ``ray job submit --working-dir`` unpacks its copy, which is deleted after the job.
@@ -26,29 +34,30 @@ def check_models(config: RunConfig) -> None:
     _check_model("planner.model", config.planner.model, config.planner.prompt)
     remote = is_remote(config.executor.engine)
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
-    rm, needed = config.reasoning_rm, requirements(config.reward).rubric
-    if needed and rm.backend == "model" and not rm.model:
+    if not requirements(config.reward).rubric:
+        return
+    directory = scorer_kind(config.reasoning_rm).directory(config.reasoning_rm)
+    if directory is not None and not directory.path:
         right = (
-            f"reward.arm={config.reward.arm} needs a reasoning RM; give a directory made by `python -m "
-            "launch.train_rm`, or use reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or reward=uplift_only"
+            f"reward.arm={config.reward.arm} needs scores of traces; give the directory of {directory.what}, or use "
+            "reasoning_rm=remote, reasoning_rm=judge, reward=exec_only or reward=uplift_only"
         )
-        raise ConfigError("reasoning_rm.model", rm.model, right)
-    if needed or rm.model:
-        check_scorer(rm)
+        raise ConfigError(f"reasoning_rm.{directory.key}", directory.path, right)
+    check_scorer(config.reasoning_rm)
 
 
 def check_scorer(rm: ReasoningRmConfig) -> None:
-    """The directory that the reasoning RM's backend reads must hold a model; a service needs none.
+    """The directory that the scorer reads, if it reads one, must hold a model.
 
     Raises:
         ConfigError: names the directory and what it lacks.
     """
-    if rm.backend == "model":
-        _check_model("reasoning_rm.model", rm.model)
-    elif rm.backend == "judge" and rm.judge is not None:
-        weights = not is_remote(rm.judge.engine)
-        if needs_tokenizer(rm.judge.engine, rm.judge.remote):
-            _check_model("reasoning_rm.judge.model", rm.judge.model, rm.judge.prompt, weights=weights)
+    kind = scorer_kind(rm)
+    directory, prompt = kind.directory(rm), kind.prompt(rm)
+    if directory is not None:
+        _check_model(f"reasoning_rm.{directory.key}", directory.path, directory.prompt, weights=directory.weights)
+    if prompt:
+        check_requests(f"reasoning_rm.{kind.part}.prompt", prompt)
 
 
 def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:
@@ -64,9 +73,30 @@ def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True
         raise ConfigError(key, model, right)
     if not any((directory / name).is_file() for name in _TOKENIZERS):
         raise ConfigError(key, model, "the directory has no tokenizer (such as tokenizer.json)")
-    if prompt == "chat" and not _has_chat_template(directory):
-        right = f"its tokenizer has no chat template, which {key.rpartition('.')[0]}.prompt=chat needs; use plain"
+    if prompt and check_prompt(f"{key.rpartition('.')[0]}.prompt", prompt).chat and not _has_chat_template(directory):
+        own = key.rpartition(".")[0]
+        right = f"its tokenizer has no chat template, which {own}.prompt={prompt} needs; use plain"
         raise ConfigError(key, model, right)
+
+
+def check_requests(key: str, prompt: str) -> None:
+    """A prompt file with a prompt for requests to a judge or writer. Raises ConfigError."""
+    if (file := check_prompt(key, prompt)).request is None:
+        raise ConfigError(key, prompt, f"has no prompt for requests; add request to {file.path}, as in plain or chat")
+
+
+def check_prompt(key: str, prompt: str) -> PromptFile:
+    """A prompt file that exists and is sound.
+
+    Raises:
+        ConfigError: it is not; says where the fault lies.
+    """
+    from tracelift_ray.tasks.templates import read_prompts
+
+    try:
+        return read_prompts(prompt)
+    except DataError as error:
+        raise ConfigError(key, prompt, str(error).removeprefix(f"{prompt}: ")) from error
 
 
 def _holds(directory: Path, pattern: str) -> bool:

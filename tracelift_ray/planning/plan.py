@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tracelift_ray.config.schema import RewardConfig, RunConfig
-from tracelift_ray.engines.kinds import is_remote, served_model
+from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.planning.resources import ClusterResources, PoolDemand, demands, shortfalls
+from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.tasks.table import TASKS, task_of
@@ -21,8 +22,12 @@ from tracelift_ray.tasks.table import TASKS, task_of
 _WIDTH = 110
 
 
-def render_plan(config: RunConfig, resources: ClusterResources) -> str:
-    """The plan of a run against a cluster; its last line says whether the resources suffice."""
+def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequence[str] = ()) -> str:
+    """The plan of a run against a cluster; its last line says whether the resources suffice.
+
+    Args:
+        prompts: lines that show a prompt of planner and executor.
+    """
     console = Console(file=StringIO(), width=_WIDTH, color_system=None, highlight=False, markup=False)
     asked = demands(config)
     lacking = shortfalls(asked, resources)
@@ -32,8 +37,11 @@ def render_plan(config: RunConfig, resources: ClusterResources) -> str:
     for title, lines in (
         ("A step", _batch_lines(config)),
         ("Reward", reward_lines(config.reward, _tasks(config))),
+        ("Prompts", prompts),
         ("Paths", _path_lines(config)),
     ):
+        if not lines:
+            continue
         console.print(f"\n{title}")
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)
@@ -124,7 +132,8 @@ def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:
     meanings = _meanings(reward, forms.values())
     columns = zip(*(arm.letters(form) for form in forms.values()), strict=True)
     letters = dict.fromkeys(letter for column in columns for letter in column)
-    malformed = {"floor": "no executor call, R = 0", "whole_text": "the whole text is the trace"}
+    lowest = ", ".join(f"{arm.lowest(form, reward):g} ({task})" for task, form in forms.items())
+    malformed = {"floor": f"no executor call, R = {lowest}", "whole_text": "the whole text is the trace"}
     return [
         f"arm {reward.arm}",
         *(f"{task}: R = {arm.formula(form, reward)}" for task, form in forms.items()),
@@ -152,15 +161,9 @@ def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, st
 
 def _scorer_line(config: RunConfig) -> str:
     """Where rubric scores come from."""
-    rm = config.reasoning_rm
     if not requirements(config.reward).rubric:
         return "(none)"
-    if rm.remote is not None and rm.backend == "remote":
-        return f"service at {rm.remote.url}"
-    if rm.judge is not None and rm.backend == "judge":
-        at = f" at {rm.judge.remote.base_url}" if is_remote(rm.judge.engine) else ""
-        return f"judge {served_model(rm.judge)}{at}"
-    return rm.model
+    return scorer_kind(config.reasoning_rm).label(config.reasoning_rm)
 
 
 def _path_lines(config: RunConfig) -> list[str]:

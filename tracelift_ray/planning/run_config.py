@@ -9,8 +9,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from tracelift_ray.config.load import resolved_values, to_dataclass
-from tracelift_ray.config.schema import ReasoningRmConfig, RunConfig
+from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.checks import check_run
+from tracelift_ray.tasks.presets import presets
 
 #: Keys of ``conf/config.yaml`` that other values are made from and that are no fields of a run.
 HELPER_KEYS = frozenset({"runs_root", "variant"})
@@ -48,13 +50,16 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
     def source(name: str) -> str:
         return name if name.startswith("demo:") else absolute(name)
 
+    def prompt(name: str) -> str:
+        return absolute_prompt(name, base)
+
     replace = dataclasses.replace
     return replace(
         config,
         run_dir=absolute(config.run_dir),
         resume=config.resume if config.resume in ("auto", "never") else absolute(config.resume),
-        planner=replace(config.planner, model=absolute(config.planner.model)),
-        executor=replace(config.executor, model=absolute(config.executor.model)),
+        planner=replace(config.planner, model=absolute(config.planner.model), prompt=prompt(config.planner.prompt)),
+        executor=replace(config.executor, model=absolute(config.executor.model), prompt=prompt(config.executor.prompt)),
         sandbox=replace(config.sandbox, packages=absolute(config.sandbox.packages)),
         reasoning_rm=absolute_rm_paths(config.reasoning_rm, base),
         reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
@@ -71,8 +76,15 @@ def absolute_rm_paths(config: ReasoningRmConfig, base: Path) -> ReasoningRmConfi
     """The same reasoning RM with every path absolute."""
     judge = config.judge
     if judge is not None:
-        judge = dataclasses.replace(judge, model=_absolute(judge.model, base))
+        judge = dataclasses.replace(
+            judge, model=_absolute(judge.model, base), prompt=absolute_prompt(judge.prompt, base)
+        )
     return dataclasses.replace(config, model=_absolute(config.model, base), judge=judge)
+
+
+def absolute_prompt(prompt: str, base: Path) -> str:
+    """A prompt file with an absolute path; the name of a preset stays."""
+    return prompt if prompt in presets() else _absolute(prompt, base)
 
 
 def _absolute(path: str, base: Path) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.reward.grounded import uplift
@@ -20,7 +21,7 @@ from tracelift_ray.types import Baseline, Execution
 
 @dataclass(frozen=True)
 class Requirements:
-    """What the reward of one trace is made of, so that no sample and no score is asked for in vain.
+    """What the reward of one trace is made of; nothing else is sampled or scored.
 
     Attributes:
         with_trace: executor samples with the trace (K, or 0).
@@ -84,6 +85,10 @@ class Arm(ABC):
         """The reward of one well-formed trace; ``measured`` holds what ``requirements`` names."""
 
     @abstractmethod
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        """The lowest reward that a trace can get, which is what a malformed one gets under ``malformed: floor``."""
+
+    @abstractmethod
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         """The right side of ``R = …``, with the constants in force."""
 
@@ -99,6 +104,9 @@ class Arm(ABC):
         """
         from tracelift_ray.config.load import to_dataclass
 
+        if config.options and not fields(self.Options):
+            right = f"must be empty: reward.arm={config.arm} has only the constants that all arms share"
+            raise ConfigError("reward.options", config.options, right)
         return to_dataclass(self.Options, config.options, key="reward.options")
 
 
@@ -119,6 +127,9 @@ class Grounded(Arm):
         reward = form.combine(executed, q, measured.executions, measured.baseline, config)
         return RewardResult(reward, uplift(measured.executions, measured.baseline))
 
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        return form.lowest(config)
+
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         return form.formula(config, self.rubric)
 
@@ -136,6 +147,9 @@ class ExecutionOnly(Arm):
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
         return RewardResult(form.executed(_paid_executions(measured, config), config), None)
 
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        return form.lowest_executed(config)
+
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         return form.letters[0]
 
@@ -152,6 +166,9 @@ class RubricOnly(Arm):
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
         assert measured.q is not None
         return RewardResult(measured.q, None)
+
+    def lowest(self, form: RewardForm, config: RewardConfig) -> float:
+        return 0.0
 
     def formula(self, form: RewardForm, config: RewardConfig) -> str:
         return "q"

@@ -12,9 +12,6 @@ from tracelift_ray.reward.arms import ARMS, Measured, Requirements, RewardResult
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.types import Baseline, Execution, RubricScore
 
-#: What a malformed trace earns under ``malformed: floor``, before advantages: it is neither executed nor scored.
-FLOORED = RewardResult(reward=0.0, uplift=None)
-
 
 def compute_reward(
     config: RewardConfig,
@@ -43,6 +40,14 @@ def compute_reward(
     measured = Measured(executions, fresh, baseline, None if rubric is None else rubric.score)
     _require(arm.requirements(config), measured)
     return arm.reward(measured, form, config)
+
+
+def floor_reward(config: RewardConfig, form: RewardForm) -> float:
+    """What a malformed trace gets under ``malformed: floor``, neither executed nor scored: the arm's lowest reward.
+
+    So leaving the tag open never pays, whatever the executor would have made of the trace.
+    """
+    return ARMS[config.arm].lowest(form, config)
 
 
 def _require(required: Requirements, measured: Measured) -> None:

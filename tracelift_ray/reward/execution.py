@@ -60,6 +60,11 @@ def execution_reward(verdict: Verdict, style: str) -> float:
     raise ValueError(f"reward.execution_style={style!r}: one of {', '.join(get_args(ExecutionStyle))}")
 
 
+def lowest_execution_reward(style: str) -> float:
+    """The lowest reward that a program can get: -1 under ``coderl``, else 0."""
+    return min(execution_reward(Verdict(outcome), style) for outcome in _ENDINGS)
+
+
 def counts_tests(style: str) -> bool:
     """Whether the reward of a failing program depends on how many tests it passes, so that all have to be run."""
     return style in ("pass_rate", "hybrid")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tracelift_ray.config.schema import RewardConfig
-from tracelift_ray.reward.execution import execution_reward
+from tracelift_ray.reward.execution import execution_reward, lowest_execution_reward
 from tracelift_ray.reward.grounded import code_reward, direction, math_reward, mean_success, uplift
 from tracelift_ray.types import Baseline, Execution
 
@@ -39,6 +39,12 @@ class RewardForm(Protocol):
             baseline: the executor without it.
         """
 
+    def lowest_executed(self, config: RewardConfig) -> float:
+        """The lowest value of ``executed``."""
+
+    def lowest(self, config: RewardConfig) -> float:
+        """The lowest value of ``combine``: nothing works, and a trace of q = 1 takes away what worked without it."""
+
     def formula(self, config: RewardConfig, rubric: bool) -> str:
         """``combine`` in words, with the constants in force; ``rubric``: whether q is in it."""
 
@@ -61,6 +67,14 @@ class AnswerForm:
         """With the paper's weights in [-0.5, 1]."""
         u = uplift(executions, baseline)
         return math_reward(executed, q, u, config.math_execution_weight, config.math_grounded_weight)
+
+    def lowest_executed(self, config: RewardConfig) -> float:
+        """No success."""
+        return 0.0
+
+    def lowest(self, config: RewardConfig) -> float:
+        """With the paper's weights -0.5."""
+        return math_reward(0.0, 1.0, -1.0, config.math_execution_weight, config.math_grounded_weight)
 
     def formula(self, config: RewardConfig, rubric: bool) -> str:
         """Such as ``0.5 e2e + 0.5 q u``."""
@@ -92,6 +106,14 @@ class ProgramForm:
         """In [0, clip_max]."""
         c = direction(executions, baseline, config.tie_table)
         return code_reward(executed, q, c, config.code_grounded_weight, config.clip_max)
+
+    def lowest_executed(self, config: RewardConfig) -> float:
+        """A program that does not compile, in the configured style."""
+        return lowest_execution_reward(config.execution_style)
+
+    def lowest(self, config: RewardConfig) -> float:
+        """The lower bound of the clip in every style."""
+        return code_reward(self.lowest_executed(config), 1.0, -1.0, config.code_grounded_weight, config.clip_max)
 
     def formula(self, config: RewardConfig, rubric: bool) -> str:
         """Such as ``clip(e + 0.2 q c, 0, 1.2)``."""

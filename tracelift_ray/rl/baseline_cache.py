@@ -15,22 +15,19 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
-from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Baseline, DataError, Problem, Prompt, SamplingParams
 
 #: Fewer frozen samples are stuck at a rate of 0 or 1 far too often.
 MIN_SAMPLES = 16
-_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
-_BLOCK = 2**22
 _log = logging.getLogger(__name__)
-_file_digests: dict[tuple[str, int, int], str] = {}
 
 
 @dataclass(frozen=True)
@@ -38,42 +35,29 @@ class BaselineIdentity:
     """What all baselines of a run have in common.
 
     Attributes:
-        executor: ``executor_fingerprint`` of a local model, or whatever names a remote one for good.
-        sandbox: how programs are run; how many run at a time, where, and what is preloaded does not count.
-        math_timeout_s: the time limit of a comparison of answers.
+        executor: ``engines.identity.executor_identity``.
+        verifier, sandbox: the settings that its verdicts depend on (``config.identity``).
         samples: executor samples in a baseline, at least ``MIN_SAMPLES``.
     """
 
-    executor: str
-    sandbox: SandboxConfig
-    math_timeout_s: float
+    executor: Mapping[str, Any]
+    verifier: Mapping[str, Any]
+    sandbox: Mapping[str, Any]
     samples: int
 
     def key(self, problem: Problem, prompt: Prompt, params: SamplingParams) -> str:
         """The cache key of ``problem``, executed through ``prompt`` under ``params``; their n and seed do not count."""
-        sandbox = self.sandbox
         tests = problem.tests
         parts = {
-            "executor": self.executor,
-            "samples": self.samples,
+            **asdict(self),
             "extraction": task_of(problem.task).extraction_version,
-            "verifier": [
-                sandbox.tier,
-                sandbox.cpu_s,
-                sandbox.wall_s,
-                sandbox.memory_mib,
-                sandbox.output_kib,
-                sandbox.file_mib,
-                sandbox.max_files,
-                sandbox.threads,
-                sandbox.packages,
-                self.math_timeout_s,
-            ],
             "sampling": [params.max_new_tokens, params.temperature, params.top_p, list(params.stop)],
             "prompt": [list(prompt.token_ids), prompt.text, prompt.messages],
             "problem": [problem.id, problem.task, problem.statement, problem.answer],
             "tests": None if tests is None else asdict(tests),
         }
+        if prompt.strip_thinking:
+            parts["thinking"] = "strip"
         return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 
@@ -187,39 +171,6 @@ class BaselineCache:
                 entry = _parse(line)
                 if entry is not None:
                     self._known.setdefault(*entry)
-
-
-def executor_fingerprint(model_dir: str | Path) -> str:
-    """A hash of a model's weights and architecture: name, size and content of its weight files and ``config.json``.
-
-    Digests are kept in memory by path, size and modification time, so asking again costs nothing.
-
-    Raises:
-        DataError: the directory does not exist or holds no weights.
-    """
-    directory = Path(model_dir)
-    if not directory.is_dir():
-        raise DataError(f"the executor model {model_dir} is no directory: name a local model directory")
-    weights = next((found for pattern in _WEIGHTS if (found := sorted(directory.glob(pattern)))), None)
-    if weights is None:
-        raise DataError(f"the executor model {model_dir} holds no weights ({', '.join(_WEIGHTS)})")
-    digest = xxhash.xxh3_128()
-    for path in [*weights, directory / "config.json"]:
-        if path.exists():
-            digest.update(f"{path.name} {path.stat().st_size} {_file_digest(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    status = path.stat()
-    known = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-    if known not in _file_digests:
-        digest = xxhash.xxh3_128()
-        with open(path, "rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-        _file_digests[known] = digest.hexdigest()
-    return _file_digests[known]
 
 
 def _line(key: str, baseline: Baseline) -> bytes:

@@ -1,6 +1,6 @@
 """The executor's success rate without a trace, under the rule of ``reward.baseline``.
 
-``per_group`` samples it anew for each group. ``cached`` keeps one set of samples for each problem on disk and shares
+``per_group`` samples it again for each group. ``cached`` keeps one set of samples for each problem on disk and shares
 one request between groups that ask at the same time; a cached baseline is never used under another executor,
 sampling, prompt, tests or verifier, because all of them are in its key.
 """

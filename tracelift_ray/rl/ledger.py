@@ -95,7 +95,7 @@ class Ledger:
     def state(self) -> dict[str, int]:
         """What a checkpoint keeps: the counts of ended groups, and the next serial.
 
-        Groups that have not ended go back to the sampler's account: whoever saves keeps their problems, and submits
+        Groups that have not ended go back to the sampler's account: the scheduler keeps their problems, and submits
         them again on resume under new serials. They count as submitted then, so the account holds at every moment.
         """
         return {"next_serial": self._next_serial, **{state: self._counts[state] for state in END_STATES}}

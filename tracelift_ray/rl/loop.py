@@ -185,7 +185,7 @@ class TrainingLoop:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
         self.tracker.log_step(step, metrics)
         if broadcast is None:
-            self.tracker.message(_why_zero_signal(step, metrics))
+            self.tracker.message(f"step {step}: the policy was not updated; {_why_not_updated(batch, metrics)}")
         self.tracker.log_trajectories(step, batch.seen)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -203,12 +203,14 @@ class TrainingLoop:
         raise Interrupted
 
 
-def _why_zero_signal(step: int, metrics: dict[str, float]) -> str:
-    """One line for a step that held nothing to train on, with what it most likely comes from."""
-    line = f"step {step}: no group had signal, so the policy was not updated"
+def _why_not_updated(batch: GroupBatch, metrics: dict[str, float]) -> str:
+    """What a step that held nothing to train on most likely comes from."""
+    if batch.groups:
+        return "the length limit cut every trace of the groups with signal, and reward.overlong=mask leaves those out"
     malformed = metrics.get("system/malformed", 0.0)
     if malformed > 0.5:
-        return f"{line}; {malformed:.0%} of the traces are malformed (a warm start teaches a planner to close its tag)"
+        cure = "a warm start teaches a planner to close its tag"
+        return f"no group had signal: {malformed:.0%} of the traces are malformed ({cure})"
     if metrics.get("system/success") == 0.0:
-        return f"{line}; the executor solved nothing: easier problems, or a stronger executor, would give signal"
-    return f"{line}; stream.max_refills draws other groups in place of such ones"
+        return "no group had signal: the executor solved nothing; easier problems, or a stronger one, would give signal"
+    return "no group had signal; stream.max_refills draws other groups in place of such ones"

@@ -1,7 +1,7 @@
 """What the loop needs of its pools, as Protocols.
 
 The same loop runs on Ray actors, on in-process fakes and on engines in one process, because it knows no more of them
-than this. Every method has a deadline of its own and raises ``InfrastructureError`` when there is no result after the
+than this. Every method has a deadline and raises ``InfrastructureError`` when there is no result after the
 pool's retries; none of them turns a failure into a value.
 """
 
@@ -52,7 +52,7 @@ class ReasoningRmPool(Protocol):
 class LearnerGroup(Protocol):
     """The learner's ranks, driven together."""
 
-    #: Held by whoever changes the weights, and by whoever sends a version of them.
+    #: Held while the weights change, and while a version of them is sent.
     lock: asyncio.Lock
 
     async def update(self, batch: TrainBatch) -> dict[str, float]:

@@ -13,31 +13,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.config.schema import RewardConfig, SamplingConfig
-from tracelift_ray.engines.seeds import request_seed
+from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.arms import requirements
-from tracelift_ray.reward.compute import FLOORED, compute_reward
+from tracelift_ray.reward.compute import compute_reward, floor_reward
 from tracelift_ray.rl.baselines import Baselines
-from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
-from tracelift_ray.tasks.prompts import PromptRenderer
+from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.tasks.traces import read_trace
 from tracelift_ray.types import (
-    Artifact,
     Baseline,
     Execution,
     Group,
     InfrastructureError,
     Problem,
-    Prompt,
     RubricScore,
-    SamplingParams,
     Trace,
     Trajectory,
 )
-
-#: A trace that is too long for the executor's prompt keeps this share of its characters, as often as needed.
-TRACE_CUT = 0.9
 
 
 @dataclass(frozen=True)
@@ -61,94 +52,6 @@ class GroupFailed(Exception):
     def __str__(self) -> str:
         causes = "; ".join(f"{cause} ({count})" for cause, count in self.causes.most_common(3))
         return f"group {self.ticket.serial} of problem {self.ticket.problem.id} failed: {causes}"
-
-
-@dataclass(frozen=True)
-class SystemPools:
-    """The pools that take a problem to a scored trajectory. ``reasoning_rm`` is None where the arm needs no rubric."""
-
-    planner: GeneratorPool
-    executor: GeneratorPool
-    verifier: VerifierPool
-    reasoning_rm: ReasoningRmPool | None
-
-
-@dataclass(frozen=True)
-class SystemSettings:
-    """Prompts and sampling of the planner-executor system."""
-
-    planner_prompts: PromptRenderer
-    executor_prompts: PromptRenderer
-    planner_sampling: SamplingConfig
-    executor_sampling: SamplingConfig
-    executor_prompt_tokens: int
-    max_trace_chars: int
-    seed: int
-
-
-class PlannerExecutorSystem:
-    """Planner, executor and verifier as one: traces for a problem, executions of a trace, the baseline."""
-
-    def __init__(self, pools: SystemPools, settings: SystemSettings) -> None:
-        self.pools = pools
-        self.settings = settings
-
-    async def trace(
-        self, problem: Problem, index: int, key: Sequence[int | str], *, greedy: bool = False, whole_text: bool = False
-    ) -> Trace:
-        """One trace of ``problem``; ``key`` seeds it. ``whole_text`` as in ``reward.malformed``."""
-        sampling, prompts = self.settings.planner_sampling, self.settings.planner_prompts
-        params = SamplingParams(
-            max_new_tokens=sampling.max_new_tokens,
-            temperature=0.0 if greedy else sampling.temperature,
-            top_p=1.0 if greedy else sampling.top_p,
-            stop=prompts.planner_stop,
-            seed=self._seed(sampling, "planner", *key, index),
-            logprobs=not greedy,
-        )
-        prompt = prompts.planner(problem)
-        (completion,) = await self.pools.planner.generate(prompt, params)
-        return read_trace(problem, index, prompt, completion, prompts.opens_tag, whole_text)
-
-    async def execute(
-        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
-    ) -> tuple[Execution, ...]:
-        """``count`` verified executor samples from one request; ``reasoning`` None is the baseline."""
-        prompt, params = self.executor_request(problem, reasoning, count, key)
-        completions = await self.pools.executor.generate(prompt, params)
-        texts = [completion.text for completion in completions]
-        artifacts = [Artifact(task_of(problem.task).read_artifact(problem, text), text) for text in texts]
-        verdicts = await self.pools.verifier.verify(problem, artifacts)
-        return tuple(map(Execution, artifacts, verdicts))
-
-    def executor_request(
-        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
-    ) -> tuple[Prompt, SamplingParams]:
-        """What the executor is asked; a trace too long for its prompt is cut at the end."""
-        sampling, prompts = self.settings.executor_sampling, self.settings.executor_prompts
-        shown = None if reasoning is None else reasoning[: self.settings.max_trace_chars]
-        prompt = prompts.executor(problem, shown)
-        while shown and len(prompt.token_ids) > self.settings.executor_prompt_tokens:
-            shown = shown[: int(len(shown) * TRACE_CUT)]
-            prompt = prompts.executor(problem, shown)
-        params = SamplingParams(
-            max_new_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            n=count,
-            stop=prompts.executor_stop(problem.task),
-            seed=self._seed(sampling, "executor", *key),
-        )
-        return prompt, params
-
-    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
-        """The rubric score of a trace."""
-        if self.pools.reasoning_rm is None:
-            raise RuntimeError("this run has no reasoning RM pool, yet a rubric score was asked for")
-        return await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])
-
-    def _seed(self, sampling: SamplingConfig, *parts: int | str) -> int | None:
-        return request_seed(self.settings.seed, *parts) if sampling.seeded else None
 
 
 class Rollout:
@@ -222,7 +125,7 @@ class Rollout:
             self.faults[error.component] += 1
             return error
         if trace.reasoning is None:
-            return Trajectory(trace, reward=FLOORED.reward)
+            return Trajectory(trace, reward=floor_reward(self.reward, task_of(problem.task).reward_form))
         try:
             return await self._scored(ticket, trace, trace.reasoning, baseline)
         except InfrastructureError as error:

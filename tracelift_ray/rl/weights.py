@@ -54,17 +54,17 @@ async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -
 
 async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[int, str, int]:
     """One try: version, checksum, and how many engines took it."""
-    told, checksum, receiving = receivers.receivers(), "", None
+    expected, checksum, receiving = receivers.receivers(), "", None
     receipts: list[WeightReceipt] = []
-    manifest = await learner.describe_weights(told)
+    manifest = await learner.describe_weights(expected)
     try:
-        if told and manifest.simultaneous:
+        if expected and manifest.simultaneous:
             receiving = asyncio.ensure_future(receivers.receive_weights(manifest))
-        if told:
+        if expected:
             checksum = await learner.send_weights(manifest)
             receipts = await (receiving or receivers.receive_weights(manifest))
     except InfrastructureError as error:
-        if receivers.receivers() < told:
+        if receivers.receivers() < expected:
             raise _EngineLost(str(error)) from error
         raise
     finally:

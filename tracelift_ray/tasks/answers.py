@@ -1,7 +1,7 @@
 """Reads the final answer out of a math completion, and finds every answer that a text states outright.
 
 What follows ``####``, else a stated answer ("the answer is"), else the last box, else the last number. What a rambling
-model writes after a problem of its own making ("Problem:") is not read. All of it takes time linear in the text.
+model writes after it goes on to another problem ("Problem:") is not read. All of it takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ MAX_ANSWER_CHARS = 2000
 
 def read_answer(text: str) -> str | None:
     """The final answer in a math completion, or None where not even a number is in it."""
-    cut = _NEXT_PROBLEM.search(text)
-    if cut is not None and text[: cut.start()].strip():
-        text = text[: cut.start()]
+    text = before_next_problem(text)
     for reader in (_after_hashes, _stated, last_box, _last_number):
         if (found := reader(text)) is not None:
             return found[:MAX_ANSWER_CHARS]
     return None
+
+
+def before_next_problem(text: str) -> str:
+    """A completion up to where the model goes on to another problem."""
+    cut = _NEXT_PROBLEM.search(text)
+    return text[: cut.start()] if cut is not None and text[: cut.start()].strip() else text
 
 
 def stated_answers(text: str) -> Iterator[tuple[int, int, str]]:

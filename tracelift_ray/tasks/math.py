@@ -53,7 +53,7 @@ def parse_math500(record: Record) -> Problem:
 
 
 class MathTask(Task):
-    """Word problems, competition mathematics: whatever has one final answer."""
+    """Problems with one final answer, from word problems to competition mathematics."""
 
     name = MATH
     dimensions = (

@@ -1,11 +1,12 @@
 """Reads a planner's completion as a trace: the text inside ``<reasoning>…</reasoning>``.
 
-Text outside the tag is no reasoning and is shown to nobody.
+Text outside the tag is no reasoning, and is not shown to the executor.
 """
 
 from __future__ import annotations
 
-from tracelift_ray.types import Completion, Malformed, Problem, Prompt, Trace
+from tracelift_ray.tasks.thinking import answer_in
+from tracelift_ray.types import Completion, FinishReason, Malformed, Problem, Prompt, Trace
 
 OPENING_TAG = "<reasoning>"
 CLOSING_TAG = "</reasoning>"
@@ -14,7 +15,12 @@ MASK = "?"
 
 
 def read_trace(
-    problem: Problem, index: int, prompt: Prompt, completion: Completion, opened: bool, whole_text: bool = False
+    problem: Problem,
+    index: int,
+    prompt: Prompt,
+    completion: Completion,
+    opened: bool,
+    whole_text: bool = False,
 ) -> Trace:
     """Reads one completion as the trace ``index`` of ``problem``.
 
@@ -24,15 +30,15 @@ def read_trace(
 
     An empty trace has no reasoning under either rule.
     """
-    reasoning, malformed = _read(completion, opened)
+    text = answer_in(prompt, completion.text)
+    reasoning, malformed = _read(text, completion.finish_reason, opened)
     if malformed is not None and malformed != "empty" and whole_text:
-        text = completion.text.replace(OPENING_TAG, "").replace(CLOSING_TAG, "").strip()
+        text = text.replace(OPENING_TAG, "").replace(CLOSING_TAG, "").strip()
         reasoning, malformed = (text, malformed) if text else (None, "empty")
     return Trace(problem.id, index, prompt.token_ids, completion, reasoning, malformed)
 
 
-def _read(completion: Completion, opened: bool) -> tuple[str | None, Malformed | None]:
-    text = completion.text
+def _read(text: str, finish_reason: FinishReason, opened: bool) -> tuple[str | None, Malformed | None]:
     start = text.find(OPENING_TAG)
     if opened and text[: max(start, 0)].strip():
         start = -1  # A second opening tag in the middle opens nothing.
@@ -42,6 +48,6 @@ def _read(completion: Completion, opened: bool) -> tuple[str | None, Malformed |
         return None, "unopened"
     inside, tag, _ = text.partition(CLOSING_TAG)
     if not tag:
-        return None, "length" if completion.finish_reason == "length" else "unclosed"
+        return None, "length" if finish_reason == "length" else "unclosed"
     inside = inside.strip()
     return (inside, None) if inside else (None, "empty")

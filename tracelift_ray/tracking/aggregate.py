@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
-from tracelift_ray.tasks.table import TASKS, task_of
+from tracelift_ray.tasks.table import TASKS, chance_level, task_of
 from tracelift_ray.types import Execution, Group, Malformed, Outcome, ScoredGroup, Trajectory
 
 Metrics = dict[str, float]
@@ -69,6 +69,7 @@ def _system_metrics(groups: Sequence[Group]) -> Metrics:
     successes = (_trace_success(t) for t in traces) if executions else ()
     metrics: dict[str, float | None] = {
         "system/success": _mean(s for s in successes if s is not None),
+        "system/chance": chance_level(g.problem for g in groups),
         "system/baseline": _mean(g.baseline.rate for g in groups if g.baseline),
         "system/uplift": _mean(t.uplift for t in traces if t.uplift is not None),
         "system/leak": _mean(t.leaked for t in traces),

@@ -40,7 +40,7 @@ class PhaseClock:
                 self._busy[name] = self._busy.get(name, 0.0) + self._clock() - since
 
     def read(self) -> dict[str, float]:
-        """Metrics since the last reading, and start anew.
+        """Metrics since the last reading; the next one starts here.
 
         Returns:
             ``time/step_s`` (seconds) and, for every phase seen, ``time/{phase}`` (share of those seconds, 0 to 1).

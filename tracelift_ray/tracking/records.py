@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Execution, Group, RubricScore, Trajectory
+from tracelift_ray.types import Baseline, Execution, Group, RubricScore, Trajectory
 
 #: Statements and texts are cut here so that one monstrous problem does not fill the disk once per trace.
 MAX_STATEMENT_CHARS = 2_000
@@ -42,6 +42,11 @@ def _rubric(group: Group, rubric: RubricScore | None) -> dict[str, Any] | None:
     return {"labels": labels, "total": rubric.total, "score": rubric.score, "truncated": rubric.truncated}
 
 
+def _baseline(baseline: Baseline | None) -> dict[str, Any]:
+    known = (None, None, None) if baseline is None else (baseline.rate, baseline.successes, baseline.samples)
+    return dict(zip(("baseline", "baseline_successes", "baseline_samples"), known, strict=True))
+
+
 def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage: float | None) -> dict[str, Any]:
     """The record of one trajectory, ready for JSON.
 
@@ -53,7 +58,7 @@ def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage
         A mapping with ``step`` first. ``verdicts`` are those of the samples with the trace and ``successes`` their
         0 and 1; ``fresh`` is the extra sample of ``e2e: fresh``; what the arm does not need is None or empty.
     """
-    trace, problem, baseline = trajectory.trace, group.problem, group.baseline
+    trace, problem = trajectory.trace, group.problem
     completion = trace.completion
     fresh = _verdicts((trajectory.fresh,))[0] if trajectory.fresh is not None else None
     return {
@@ -75,9 +80,7 @@ def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage
         "successes": [e.verdict.success for e in trajectory.executions],
         "verdicts": _verdicts(trajectory.executions),
         "fresh": fresh,
-        "baseline": None if baseline is None else baseline.rate,
-        "baseline_successes": None if baseline is None else baseline.successes,
-        "baseline_samples": None if baseline is None else baseline.samples,
+        **_baseline(group.baseline),
         "uplift": trajectory.uplift,
         "rubric": _rubric(group, trajectory.rubric),
         "reward": trajectory.reward,

@@ -1,8 +1,8 @@
 """The run directory: made, probed and described before anything else writes into it.
 
-It promises that a directory handed out is writable here and now, that ``config.yaml`` is the configuration in force,
-and that ``run.json`` names the code and the library versions of every start of the run. Nothing that an earlier start
-wrote is overwritten: an older configuration is set aside under a number.
+It promises that a directory handed out is writable here and now, that ``config.yaml`` is the configuration in force and
+``prompts/`` holds the prompt files in force, and that ``run.json`` names the code and the library versions of every
+start of the run. Nothing that an earlier start wrote is overwritten: an older configuration is set aside.
 """
 
 from __future__ import annotations
@@ -165,6 +165,13 @@ def set_aside(path: Path) -> Path | None:
     return aside
 
 
+def _keep(path: Path, text: str) -> None:
+    """Write a file; one with another text is set aside."""
+    if path.exists() and path.read_text("utf-8") != text:
+        set_aside(path)
+    write_whole(path, text)
+
+
 class RunDirectory:
     """Names the files of a run and records each of its starts.
 
@@ -203,6 +210,10 @@ class RunDirectory:
     def config_path(self) -> Path:
         return self.path / "config.yaml"
 
+    def prompt_path(self, role: str) -> Path:
+        """Where the prompt file of a role is kept."""
+        return self.path / "prompts" / f"{role}.yaml"
+
     @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"
@@ -219,6 +230,13 @@ class RunDirectory:
     def wandb_state_path(self) -> Path:
         return self.path / "wandb_run.json"
 
+    def keep_prompts(self, sources: Mapping[str, str]) -> None:
+        """Keep the texts of prompt files, by role, as they are at this start."""
+        for role, text in sources.items():
+            path = self.prompt_path(role)
+            path.parent.mkdir(exist_ok=True)
+            _keep(path, text)
+
     def record_start(self, config: Mapping[str, Any], resume_step: int | None) -> CodeVersion:
         """Write the configuration snapshot and append this start to ``run.json``.
 
@@ -227,9 +245,7 @@ class RunDirectory:
             resume_step: the step that the run goes on from; None for a start from the beginning.
         """
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        if self.config_path.exists() and self.config_path.read_text("utf-8") != text:
-            set_aside(self.config_path)
-        write_whole(self.config_path, text)
+        _keep(self.config_path, text)
         code = code_version()
         description = self.path / "run.json"
         content = json.loads(description.read_text("utf-8"))

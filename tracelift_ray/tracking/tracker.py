@@ -39,7 +39,7 @@ class Tracker:
             with the files of an earlier start in the same directory set aside under a number.
 
     Raises:
-        DataError: a file that the run should go on with is not one of its own.
+        DataError: a file that the run should go on with belongs to another.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Tracker:
             self._console.message(text)
 
     def rewind(self, step: int) -> None:
-        """The run goes back to ``step`` (a restarted learner): later records are dropped, to be written anew."""
+        """The run goes back to ``step`` (a restarted learner): later records are dropped, to be written again."""
         self._metrics.rewind(step)
         self._trajectories.rewind(step)
         self._evaluated = {s for s in self._evaluated if s <= step}

@@ -35,7 +35,7 @@ GROUPS = (
 )
 _DEFAULT_SERVER = "https://api.wandb.ai"
 _INIT_TIMEOUT_S = 30.0
-#: W&B's own process dies with ours and buffers for 15 s unless told otherwise.
+#: W&B's own process dies with ours and buffers for 15 s unless asked not to.
 _FLUSH_INTERVAL_S = 1.0
 _TABLE_COLUMNS = (
     "step",

@@ -1,7 +1,7 @@
 """Checkpoints on disk: a directory per step that is there whole or not at all.
 
 Layout: ``step-000012/`` holds ``planner/`` (an ordinary Hugging Face directory), ``learner/`` (DeepSpeed's state),
-``state.json`` (counters, sampler position and whatever else the run needs to go on) and ``manifest.json`` (every other
+``state.json`` (counters, sampler position and what else the run needs to go on) and ``manifest.json`` (every other
 file and its size). It is written under a ``.tmp-`` name, flushed to the disk and renamed, so a name ``step-…`` is only
 ever seen complete; a copy that lost files on its way is recognised by its manifest and passed over.
 One run at a time writes to a directory of checkpoints.
@@ -77,12 +77,12 @@ class Checkpoint:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, in whatever words a library reports it, into one clear CheckpointError."""
+    """Turn a full disk, in the words of any library, into one clear CheckpointError."""
     try:
         yield
     except CheckpointError:
         raise
-    except Exception as error:  # every library wraps a full disk in a type of its own; all else goes on unchanged
+    except Exception as error:  # every library wraps a full disk in another type; all else goes on unchanged
         reason = _disk_reason(error)
         if reason is None:
             raise
@@ -155,7 +155,7 @@ def writing(directory: Path, step: int) -> Iterator[Checkpoint]:
     try:
         with disk_errors(draft.path):
             yield draft
-    except BaseException:  # whatever ended it, half a draft is removed, and it goes on
+    except BaseException:  # half a draft is removed, and what ended it goes on
         shutil.rmtree(draft.path, ignore_errors=True)
         raise
 

@@ -213,7 +213,9 @@ class TrainingEngine:
             self._wrapped.destroy()
             self._wrapped = None
         if self._joined and dist.is_initialized():
-            dist.destroy_process_group()
+            import deepspeed
+
+            deepspeed.comm.destroy_process_group()  # it keeps references that torch's function would leave
             self._joined = False
 
 
@@ -228,10 +230,16 @@ def alone(settings: EngineSettings) -> Iterator[TrainingEngine]:
         engine.close()
 
 
-def collective_of(device: str) -> str:
-    """The collective for a ``device`` of ``auto``, ``cpu`` or ``cuda``."""
-    cuda = torch.cuda.is_available() if device == "auto" else device == "cuda"
-    return "nccl" if cuda else "gloo"
+def device_of(setting: str) -> str:
+    """The device, ``cpu`` or ``cuda``, that a setting of ``auto``, ``cpu`` or ``cuda`` stands for on this machine."""
+    if setting == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return setting
+
+
+def collective_of(setting: str) -> str:
+    """The collective for such a setting."""
+    return "nccl" if device_of(setting) == "cuda" else "gloo"
 
 
 def join(place: RankPlace, settings: EngineSettings) -> None:

@@ -1,4 +1,4 @@
-"""Full weights out of a DeepSpeed-wrapped model, whatever ZeRO stage divides them, and into a Hugging Face directory.
+"""Full weights out of a DeepSpeed-wrapped model in any ZeRO stage, and into a Hugging Face directory.
 
 Promises: names are those of ``module.named_parameters()`` (Hugging Face names, each tied tensor once), in its order but
 for the largest, which come last; gathering holds one bucket of full tensors at a time; all ranks must run the iteration
@@ -7,11 +7,15 @@ to its end together.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from tracelift_ray.training.checkpoint import disk_errors
 
 #: Files of a model directory that belong to its tokenizer.
 _TOKENIZER_FILES = (
@@ -102,6 +106,24 @@ def _tied_names(model: torch.nn.Module) -> list[tuple[str, str]]:
         if original != name:
             tied.append((name, original))
     return tied
+
+
+@contextmanager
+def whole_directory(output: Path) -> Iterator[Path]:
+    """A directory to be filled, which is called ``output`` once the block has ended, and removed where it fails.
+
+    Raises:
+        CheckpointError: the disk is full.
+    """
+    draft = output.with_name(f".tmp-{output.name}")
+    with disk_errors(output):
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            yield draft
+            os.replace(draft, output)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

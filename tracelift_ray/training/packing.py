@@ -30,7 +30,7 @@ def plan_micro_batches(
 
     Samples go longest first (ties by index) to the rank with the fewest tokens so far. Each rank cuts its samples, in
     that order, into micro-batches of at most ``token_budget`` tokens: padded, rows times the longest row; ``packed``,
-    the sum of lengths. A sample longer than the budget gets a micro-batch of its own. No samples: no micro-batches.
+    the sum of lengths. A sample longer than the budget is a micro-batch alone. No samples: no micro-batches.
     """
     if world_size < 1 or token_budget < 1:
         raise ValueError(f"world_size ({world_size}) and token_budget ({token_budget}) must be at least 1")

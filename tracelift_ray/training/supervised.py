@@ -6,9 +6,7 @@ depend on ``micro_batch_tokens``; the same seed visits the same examples; ``outp
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +17,8 @@ import torch
 
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import CLOSING_TAG
-from tracelift_ray.training.checkpoint import disk_errors
-from tracelift_ray.training.export import copy_tokenizer
+from tracelift_ray.training.engine import EngineSettings, TrainingEngine, alone, collective_of
+from tracelift_ray.training.export import copy_tokenizer, whole_directory
 from tracelift_ray.training.logprobs import token_logprobs
 from tracelift_ray.training.microbatches import collate, completion_logits
 from tracelift_ray.training.models import check_model_directory, load_causal_lm
@@ -32,6 +30,7 @@ from tracelift_ray.types import DataError, TrainSample
 
 Say = Callable[[str], None]
 _EVAL_ROWS = 8
+_DEADLINE_S = 600.0  # one process has nobody to wait for
 
 
 @dataclass(frozen=True)
@@ -64,18 +63,20 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
     """
     started = time.monotonic()
     torch.manual_seed(config.seed)
-    device = _device(config.device)
     check_model_directory(config.model)
     renderer = _renderer(config)
     examples = load_examples(config.examples, config.format, on_error=config.on_error, limit=config.max_examples)
     encoded, left_out = encode(examples, renderer, config.max_length)
     training, heldout = _split(encoded, config.eval_problems)
-    say(f"{len(training)} examples ({left_out} longer than {config.max_length} tokens left out), on {device}")
-    model = load_causal_lm(config.model, "float32", gradient_checkpointing=config.gradient_checkpointing).to(device)
-    before = _closed_share(model, renderer.tokenizer, heldout, config, say, "before")
-    losses, tokens_per_s = _train(model, training, config, device, say)
-    after = _closed_share(model, renderer.tokenizer, heldout, config, say, "after")
-    _save(model, config)
+    with alone(_engine_settings(config)) as engine:
+        device = engine.device.type
+        say(f"{len(training)} examples ({left_out} longer than {config.max_length} tokens left out), on {device}")
+        model = load_causal_lm(config.model, "float32", gradient_checkpointing=config.gradient_checkpointing)
+        engine.begin(model, torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay))
+        before = _closed_share(model, renderer.tokenizer, heldout, config, say, "before")
+        losses, tokens_per_s = _train(engine, training, config, say)
+        after = _closed_share(model, renderer.tokenizer, heldout, config, say, "after")
+        _save(model, config)
     seconds = time.monotonic() - started
     return WarmStartResult(tuple(losses), len(training), left_out, tokens_per_s, seconds, before, after)
 
@@ -87,8 +88,18 @@ def _renderer(config: WarmStartConfig) -> PromptRenderer:
         raise DataError(str(error)) from error
 
 
-def _device(name: str) -> torch.device:
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+def _engine_settings(config: WarmStartConfig) -> EngineSettings:
+    """One rank, whose weights and gradients are float32 in either ``dtype``."""
+    return EngineSettings(
+        owner="warm_start",
+        collective=collective_of(config.device),
+        zero_stage=0,
+        dtype="float32",
+        grad_clip=config.grad_clip,
+        startup_s=_DEADLINE_S,
+        deadline_s=_DEADLINE_S,
+        autocast=config.dtype == "bfloat16",
+    )
 
 
 def _split(encoded: list[EncodedExample], eval_problems: int) -> tuple[list[EncodedExample], dict[str, EncodedExample]]:
@@ -103,51 +114,53 @@ def _split(encoded: list[EncodedExample], eval_problems: int) -> tuple[list[Enco
 
 
 def _train(
-    model: Any, examples: Sequence[EncodedExample], config: WarmStartConfig, device: torch.device, say: Say
+    engine: TrainingEngine, examples: Sequence[EncodedExample], config: WarmStartConfig, say: Say
 ) -> tuple[list[float], float]:
     """All optimizer steps; the loss of each, and completion and prompt tokens per second."""
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    engine.model.train()
     batches = _batches(examples, config.batch_size, config.seed)
     losses: list[float] = []
     started, tokens = time.monotonic(), 0
     for step in range(config.steps):
-        rate = learning_rate(
-            step, config.steps, peak=config.lr, schedule=config.schedule, warmup_steps=config.warmup_steps
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = _rate(config, step)
         batch = next(batches)
-        losses.append(_backward(model, batch, config, device))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or float("inf"))
-        optimizer.step()
-        optimizer.zero_grad()
+        losses.append(_accumulate(engine, batch, config.micro_batch_tokens))
+        engine.step(rate)
         tokens += sum(map(len, batch))
         elapsed = time.monotonic() - started
         if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
             recent = losses[-config.log_every :]
             left = elapsed / (step + 1) * (config.steps - step - 1)
             say(
-                f"step {step + 1}/{config.steps}  loss {sum(recent) / len(recent):.3f}  lr {rate:.1e}  "
+                f"step {step + 1}/{config.steps}  loss {sum(recent) / len(recent):.3f}  lr {rate(config.lr):.1e}  "
                 f"{tokens / elapsed:.0f} tokens/s  {_clock(left)} left"
             )
     return losses, tokens / (time.monotonic() - started)
 
 
-def _backward(model: Any, batch: Sequence[EncodedExample], config: WarmStartConfig, device: torch.device) -> float:
+def _rate(config: WarmStartConfig, step: int) -> Callable[[float], float]:
+    """The schedule at one step: from the peak of the learning rate to the rate."""
+    return lambda peak: learning_rate(
+        step, config.steps, peak=peak, schedule=config.schedule, warmup_steps=config.warmup_steps
+    )
+
+
+def _accumulate(engine: TrainingEngine, batch: Sequence[EncodedExample], micro_batch_tokens: int) -> float:
     """Accumulate the gradient of one batch's mean negative log-likelihood; its value."""
     total = sum(len(item.completion_ids) for item in batch)
-    plan = plan_micro_batches([len(item) for item in batch], 1, config.micro_batch_tokens)
-    value = 0.0
-    for indices in plan.ranks[0]:
+    plan = plan_micro_batches([len(item) for item in batch], 1, micro_batch_tokens)
+    values: list[float] = []
+
+    def loss(indices: Sequence[int]) -> torch.Tensor:
         samples = [_as_sample(batch[index]) for index in indices]
-        tensors = collate(samples, [1.0 / total] * len(samples), device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-            logits = completion_logits(model, tensors)
-        loss = -(token_logprobs(logits, tensors.targets, 1.0) * tensors.weights).sum()
-        loss.backward()
-        value += loss.item()
-    return value
+        tensors = collate(samples, [1.0 / total] * len(samples), engine.device)
+        logits = completion_logits(engine.model, tensors)
+        value = -(token_logprobs(logits, tensors.targets, 1.0) * tensors.weights).sum()
+        values.append(value.item())
+        return value
+
+    engine.accumulate(plan.ranks[0], loss)
+    return sum(values)
 
 
 def _as_sample(item: EncodedExample) -> TrainSample:
@@ -202,18 +215,10 @@ def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_ne
 
 
 def _save(model: Any, config: WarmStartConfig) -> None:
-    """Write the model in ``dtype`` beside ``output`` and give it that name when it is whole."""
-    output = Path(config.output)
-    draft = output.with_name(f".tmp-{output.name}")
-    with disk_errors(output):
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        try:
-            model.to(getattr(torch, config.dtype)).save_pretrained(draft)
-            copy_tokenizer(Path(config.model), draft)
-            os.replace(draft, output)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    """Write the model in ``dtype``, with its tokenizer."""
+    with whole_directory(Path(config.output)) as draft:
+        model.to(getattr(torch, config.dtype)).save_pretrained(draft)
+        copy_tokenizer(Path(config.model), draft)
 
 
 def _clock(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Examples for a warm start: which reasoning a planner is shown, and as which tokens.
 
 Promises: a planner is trained on its own prompt, token for token as in a run, and on a completion that closes the tag;
-no example states its answer on a line of its own; nothing is left out without being counted.
+no example states its answer on a separate line; nothing is left out without being counted.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.data.groups import load_groups
+from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.problems import load_problems
+from tracelift_ray.data.rubric_records import load_rubric_records
 from tracelift_ray.tasks.prompts import PromptRenderer
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tasks.traces import CLOSING_TAG, OPENING_TAG
@@ -45,7 +46,7 @@ class EncodedExample:
         return len(self.prompt_ids) + len(self.completion_ids)
 
 
-def load_examples(path: str, format: str, *, on_error: str = "strict", limit: int = 0) -> list[Example]:
+def load_examples(path: str, format: str, *, on_error: OnError = "strict", limit: int = 0) -> list[Example]:
     """Examples from a JSONL file: every positive trace of TraceLift-Groups (``groups``), else worked solutions.
 
     Args:
@@ -57,7 +58,7 @@ def load_examples(path: str, format: str, *, on_error: str = "strict", limit: in
     """
     problems = () if format == "groups" else load_problems(path, format, on_error=on_error, limit=limit)
     if format == "groups" or (format == "auto" and problems and problems.report.format == "groups"):
-        groups = load_groups(path, on_error=on_error, limit=limit)
+        groups = load_rubric_records(path, on_error=on_error, limit=limit)
         candidates = [(group.problem, trace.reasoning) for group in groups for trace in group.positives]
     else:
         reasoned = [problem for problem in problems if task_of(problem.task).solution_is_reasoning]
@@ -86,7 +87,7 @@ def encode(examples: Sequence[Example], renderer: PromptRenderer, max_length: in
     encoded = []
     for example in examples:
         prompt = renderer.planner(example.problem)
-        text = completion_text(prompt.text, example.reasoning, opened=renderer.opens_tag)
+        text = completion_text(prompt.text, example.reasoning, opened=renderer.opens_tag(example.problem.task))
         ids = tuple(renderer.tokenizer(text, add_special_tokens=False)["input_ids"])
         item = EncodedExample(example, tuple(prompt.token_ids), ids)
         if len(item) <= max_length:

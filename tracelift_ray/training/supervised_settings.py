@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import PromptFile
 from tracelift_ray.config.rules import Count, NotNegative, PathText, Positive, PositiveCount
 from tracelift_ray.config.schema import OnError, Schedule
 
@@ -19,7 +20,7 @@ class WarmStartConfig:
     examples: PathText  # JSONL
     format: Literal["auto", "gsm8k", "problems", "groups"]
     output: PathText  # the directory made
-    prompt: Literal["plain", "chat", "demo"]
+    prompt: PromptFile
     on_error: OnError
     max_examples: Count  # 0: all
     max_length: PositiveCount  # tokens of prompt and trace

@@ -42,8 +42,8 @@ class DeviceChecksum:
     """A checksum that is computed where the tensors are, with integer arithmetic that is exact on every device.
 
     Each tensor is read as 32-bit words w_i (zero-padded); its digest is the sum of (w_i xor k1)·(2i + k2) modulo 2^64.
-    The digests d_t of the tensors are joined as h = h·k3 + d_t. It tells permuted, missing and stale bytes from the
-    right ones, which is what a transfer can get wrong; it is no defence against an attacker.
+    The digests d_t of the tensors are joined as h = h·k3 + d_t. It detects permuted, missing and stale bytes, which is
+    what a transfer can get wrong; it is no defence against an attacker.
     """
 
     _FLIP, _OFFSET, _JOIN = 0x5BD1E995, 0x9E3779B97F4A7C15 - (1 << 64), 0x2545F4914F6CDD1D

@@ -58,7 +58,7 @@ class IpcSender:
         alive: list[torch.Tensor] = []
         self._alive[manifest.version] = alive
         for _, tensor in checked(manifest, tensors):
-            # A reference is enough: ZeRO-3 lets go of a gathered parameter's memory but does not write to it.
+            # A reference is enough: ZeRO-3 releases a gathered parameter's memory but does not write to it.
             alive.append(tensor.to(device))
             checksum.add(alive[-1])
         alive.append(checksum.tensor())

@@ -1,4 +1,4 @@
-"""What the learner and the engines tell each other about one version of the weights.
+"""The messages between learner and engines about one version of the weights.
 
 The learner describes a version in a ``WeightManifest``; an engine that has received it answers with a
 ``WeightReceipt``. A checksum covers the bytes of all tensors in the order of the manifest. In every transfer it follows

@@ -1,7 +1,7 @@
 """What every weight sender has: its interface, its settings, and the check of what it sends.
 
 Every rank of the learner calls ``send`` with its own iterator, because under ZeRO-3 producing a tensor is a collective;
-only the ranks that a transfer needs send anything. Whatever happens, nothing of a version stays behind in /dev/shm
+only the ranks that a transfer needs send anything. Nothing of a version stays behind in /dev/shm
 after ``release`` or ``close``.
 """
 
@@ -27,7 +27,7 @@ class WeightSender(Protocol):
     """Sends one version after the other to all receivers."""
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
-        """What the receivers will be told. On rank 0; the other ranks are given its result.
+        """The manifest for the receivers. On rank 0; the other ranks get its result.
 
         Args:
             specs: the tensors in the order in which ``send`` will get them.

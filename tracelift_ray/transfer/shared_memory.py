@@ -40,7 +40,7 @@ class VersionedFiles:
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Unlink what processes of this run that are no more (killed ones, say) left behind."""
+        """Unlink what ended processes of this run (killed ones, say) left behind."""
         for path in SHM.glob(f"{self._prefix}*-v*"):
             owner = path.name[len(self._prefix) :].partition("-")[0]
             if owner.isdigit() and not Path(f"/proc/{owner}").exists():

@@ -116,10 +116,10 @@ class SharedMemoryReader:
         return found
 
     def close(self) -> None:
-        """Let go of the file; the mapping goes with the last tensor that was read from it."""
+        """Close the file; the mapping ends with the last tensor that was read from it."""
         self._hasher.shutdown(wait=True)
         os.close(self._descriptor)
-        # To unmap half a gigabyte takes 20 ms, for which an engine that waits to go on need not wait.
+        # Unmapping half a gigabyte takes 20 ms, which the engine does not wait for.
         mapping = [self._map]
         del self._map
         Thread(target=mapping.clear, name="unmap weights").start()

@@ -26,7 +26,7 @@ class SharedMemorySender:
         """As ``WeightSender.describe``; makes the file, so that receivers may open it at once.
 
         Raises:
-            InfrastructureError: /dev/shm has no room for it. No receiver has been told of the version then.
+            InfrastructureError: /dev/shm has no room for it. No receiver knows of the version then.
         """
         path, (_, end) = self._files.new(version), layout(specs)
         manifest = WeightManifest(
@@ -38,7 +38,7 @@ class SharedMemorySender:
             simultaneous=True,
             deadline_s=self._settings.deadline_s,
         )
-        with self._giving_up(manifest, end):
+        with self._removed_on_error(manifest, end):
             if end > _free_bytes():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             with open(path, "xb", opener=_private) as file:
@@ -47,11 +47,11 @@ class SharedMemorySender:
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
         _, end = layout(manifest.tensors)
-        # Written, not mapped: a full /dev/shm is then an error that can be told instead of a SIGBUS.
-        with self._giving_up(manifest, end), open(manifest.location, "r+b", buffering=0) as file:
+        # Written, not mapped: a full /dev/shm is then an error instead of a SIGBUS.
+        with self._removed_on_error(manifest, end), open(manifest.location, "r+b", buffering=0) as file:
             try:
                 return hex_checksum(self._write(file.fileno(), manifest, tensors))
-            except BaseException:  # whatever ended it, receivers that wait for the rest are told, and it goes on
+            except BaseException:  # receivers that wait for the rest learn of it; the error propagates
                 with contextlib.suppress(OSError):
                     write_all(file.fileno(), memoryview(TRAILER.pack(FAILED, 0)), end)
                 raise
@@ -63,7 +63,7 @@ class SharedMemorySender:
         checksum = HostChecksum()
         for count, (offset, (_, tensor)) in enumerate(zip(offsets, checked(manifest, tensors), strict=True), start=1):
             data = tensor_bytes(tensor.cpu())
-            # On no thread of its own: that would take a core from the receiver, which is the slower of the two.
+            # Not in a separate thread: that would take a core from the receiver, which is the slower of the two.
             checksum.add(data)
             write_all(descriptor, data, offset)
             write_all(descriptor, memoryview(TRAILER.pack(count, 0)), end)
@@ -72,14 +72,14 @@ class SharedMemorySender:
         return checksum.value()
 
     @contextmanager
-    def _giving_up(self, manifest: WeightManifest, num_bytes: int) -> Iterator[None]:
-        """Whatever ends what is within, nothing of the version stays in /dev/shm."""
+    def _removed_on_error(self, manifest: WeightManifest, num_bytes: int) -> Iterator[None]:
+        """An error inside leaves nothing of the version in /dev/shm."""
         try:
             yield
         except OSError as error:
             self.release(manifest.version)
             raise InfrastructureError(COMPONENT, _no_room(manifest, num_bytes, error)) from error
-        except BaseException:  # an error of any kind, or Ctrl-C; it goes on
+        except BaseException:  # any error, or Ctrl-C, which propagates
             self.release(manifest.version)
             raise
 

@@ -117,7 +117,7 @@ def update_tied_layers(model: nn.Module) -> None:
     """Let layers on CPU that share another layer's weight multiply by its new values.
 
     The CPU build multiplies by a packed copy of the weight. A layerwise reload packs again only the layers that
-    received weights, so a tied output layer would go on with the packed copy of the old embedding.
+    received weights, so a tied output layer would keep the packed copy of the old embedding.
     """
     owners: dict[int, nn.Module] = {}
     for layer in model.modules():

@@ -1,8 +1,8 @@
 """Whether a math answer equals the reference answer.
 
 An answer is hostile input. Plain numbers (``tasks.numbers``) are compared here, without evaluating anything; everything
-else is compared by math-verify in a process of its own, which a warm worker process forks (``math_worker.py``). An
-answer that hangs, eats memory or crashes fails for it, within a bound on CPU time. Where the machine is at fault (the
+else is compared by math-verify in a separate process, which a warm worker process forks (``math_worker.py``). An
+answer that hangs, exhausts memory or crashes fails, within a bound on CPU time. Where the machine is at fault (the
 worker does not start or dies, a comparison gets no CPU) there is no verdict but an infrastructure error, after a second
 try with a new worker.
 """
@@ -30,9 +30,9 @@ WORKER_FILE = Path(__file__).with_name("math_worker.py")
 WORKER_STARTUP_S = 120.0
 #: How long an answer may wait for the worker to finish the answers before it.
 WORKER_QUEUE_S = 120.0
-#: Seconds of wall-clock time for each second of CPU time, and on top, before the machine is to blame.
+#: Seconds of wall-clock time for each second of CPU time, and on top, before the machine counts as too busy.
 WALL_PER_CPU, WALL_EXTRA_S = 4.0, 10.0
-#: How long after that the worker may take to say so.
+#: How long after that the worker may take to report that.
 REPLY_GRACE_S = 10.0
 #: What of this process's environment the worker needs; the rest may hold secrets.
 WORKER_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
@@ -114,8 +114,8 @@ class MathAnswers:
     def _verdict_of(self, outcome: str) -> Verdict:
         if outcome in ("equal", "unequal"):
             return _verdict(outcome == "equal")
-        failure, words = _LIMITS[outcome]
-        return Verdict(failure, detail=words.format(seconds=self.timeout_s))
+        failure, detail = _LIMITS[outcome]
+        return Verdict(failure, detail=detail.format(seconds=self.timeout_s))
 
     def _started(self) -> MathWorker:
         if self._closed:

@@ -4,8 +4,8 @@ Run as a file by ``math_answers.MathWorker``; it imports nothing of this project
 "reference": LaTeX, "cpu_s": seconds, "wall_s": seconds}``. A reply is ``{"outcome": …}`` with what was found out about
 the answer, or ``{"failure": cause}`` where the machine kept it from finding out.
 
-Every question is answered in a child of its own, forked when the libraries are loaded and warm: an answer that hangs,
-eats memory or crashes ends its own child and nothing else, and leaves no state behind for the next. CPU time decides
+Every question is answered in a separate child, forked when the libraries are loaded and warm: an answer that hangs,
+exhausts memory or crashes ends only its own child, and leaves no state behind for the next. CPU time decides
 what takes too long, so a busy machine fails no answer. Nothing evaluates an answer as Python: math-verify's parser for
 plain expressions, which does, is not used.
 """
@@ -44,7 +44,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 
 def equal(answer: str, reference: str) -> bool:
-    """Whether math-verify takes two LaTeX expressions for the same. Raises whatever sympy raises."""
+    """Whether math-verify takes two LaTeX expressions for the same. Raises any error that sympy raises."""
     from math_verify import LatexExtractionConfig, parse, verify
 
     config = [LatexExtractionConfig()]
@@ -69,7 +69,7 @@ def compare(question: dict[str, Any], report: int, parent: int) -> None:
         found = b"=" if equal(question["answer"], question["reference"]) else b"!"
     except MemoryError:
         found = b"m"
-    except Exception:  # Whatever a hostile expression makes sympy raise, it has not been shown to be equal.
+    except Exception:  # A hostile expression may raise anything; it is then not shown to be equal.
         found = b"!"
     os.write(report, found)
 

@@ -1,4 +1,4 @@
-"""One verdict for one artifact, whatever its task: the entry to this package.
+"""One verdict for one artifact of any task: the entry to this package.
 
 Verdicts on programs are remembered: the samples of a group repeat one another, and running a program costs far more
 than looking it up.
@@ -10,57 +10,47 @@ import hashlib
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
-from tracelift_ray.verification.code_runner import CodeRunner
+from tracelift_ray.verification.code_runner import CodeRunner, RunnerReport
 from tracelift_ray.verification.math_answers import MathAnswers
-from tracelift_ray.verification.sandbox.pool import Sandbox
+from tracelift_ray.verification.runners import build_runner, runner_slots
 
 #: Verdicts on programs that are remembered.
 MEMORY = 10_000
-
-
-@dataclass(frozen=True)
-class SandboxReport:
-    """The tier that programs run in, and a line on each tier that was tried."""
-
-    tier: str
-    lines: tuple[str, ...]
 
 
 class Verifier:
     """Checks artifacts. Safe to use from several threads.
 
     Args:
-        stop_early: whether nobody asks how many tests a failing program passes.
+        stop_early: whether the number of tests that a failing program passes does not matter.
     """
 
     def __init__(self, config: VerifierConfig, sandbox: SandboxConfig, *, stop_early: bool = False) -> None:
-        self.slots = sandbox.slots or max(1, round(config.pool.cpus_per_worker))
+        self.slots = runner_slots(sandbox, config.pool.cpus_per_worker)
         self._sandbox_config = sandbox
         self._stop_early = stop_early
         self._math = MathAnswers(config.math_timeout_s)
         self._starting = threading.Lock()
         self._code: RememberingRunner | None = None
-        self._report: SandboxReport | None = None
+        self._report: RunnerReport | None = None
         self._closed = False
 
-    def start_sandbox(self) -> SandboxReport:
-        """Start what runs programs, unless it runs; the first code problem does it, too.
+    def start_runner(self) -> RunnerReport:
+        """Start what runs programs, unless it runs; the first program starts it, too.
 
         Raises:
-            InfrastructureError: no tier holds on this machine, with reasons and remedy.
+            InfrastructureError: programs cannot be run, with reasons and remedy.
         """
         with self._starting:
             if self._closed:
                 raise InfrastructureError("verifier", "used after it was closed")
             if self._report is None:
-                sandbox = Sandbox(self._sandbox_config, self.slots)
-                self._report = SandboxReport(sandbox.tier, tuple(each.line() for each in sandbox.reports))
-                self._code = RememberingRunner(sandbox, MEMORY)
+                self._code = RememberingRunner(build_runner(self._sandbox_config, self.slots), MEMORY)
+                self._report = self._code.report
             return self._report
 
     def verify(self, problem: Problem, artifact: Artifact) -> Verdict:
@@ -79,7 +69,7 @@ class Verifier:
     def run_program(self, program: str, tests: CodeTests) -> Verdict:
         """As ``tasks.base.Tools``."""
         if self._code is None or self._closed:
-            self.start_sandbox()
+            self.start_runner()
         assert self._code is not None
         return self._code.run(program, tests, self._stop_early)
 
@@ -100,6 +90,7 @@ class RememberingRunner:
 
     def __init__(self, runner: CodeRunner, size: int) -> None:
         self._runner = runner
+        self.report = runner.report
         self._size = size
         self._verdicts: OrderedDict[bytes, Future[Verdict]] = OrderedDict()
         self._lock = threading.Lock()
@@ -116,7 +107,7 @@ class RememberingRunner:
             else:
                 self._verdicts.move_to_end(key)
         if known is not None:
-            return known.result()  # Bounded: whoever runs it is bounded by the limits of its tests.
+            return known.result()  # Bounded: the run is, by the limits of its tests.
         try:
             verdict = self._runner.run(program, tests, stop_early)
         except BaseException as error:

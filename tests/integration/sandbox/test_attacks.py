@@ -1,6 +1,6 @@
-"""A corpus of attacks and honest programs gets the verdicts it should, in every tier and whoever runs it.
+"""A corpus of attacks and honest programs gets the verdicts it should, in every tier and for every user.
 
-Each case is a process of its own, so that it can be another user's, or look as if a container runtime had started it.
+Each case is a separate process, so that it can be another user's, or look as if a container runtime had started it.
 ``canaries.py`` says what is watched: files, sockets, an environment variable, other processes, what outlives a run.
 """
 
@@ -24,9 +24,9 @@ LIMITS = (
     "sandbox.output_kib=8192",
     f"attacks={ATTACKS}",
 )
-#: What depends on who runs it: all but limits on resources and cheats at how outputs are read.
+#: What depends on the user that runs it: all but limits on resources and cheats at how outputs are read.
 BY_IDENTITY = "only=[b,c,h,x,y,z]"
-#: What depends on the kernel's help: honest programs, and attacks on walls.
+#: What depends on the kernel's help: honest programs, and attacks on the isolation.
 BY_KERNEL = "only=[b,c,x,z]"
 USER = "--user=12345"
 
@@ -60,26 +60,26 @@ def run(tier: str, *arguments: str, wrapper: tuple[str, ...] = ()) -> None:
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user, or less of a root, takes root")
 
 
-@pytest.mark.parametrize("tier", ["userns", "flat"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 def test_the_whole_corpus(tier: str) -> None:
     run(tier)
 
 
 @needs_root
-@pytest.mark.parametrize("tier", ["userns", "flat"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
     run(tier, BY_IDENTITY, wrapper=("--no-profile", USER))
 
 
 @needs_root
 @pytest.mark.parametrize("user", [(), (USER,)], ids=["root", "user"])
-def test_the_flat_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
-    run("flat", BY_KERNEL, wrapper=user)
+def test_the_landlock_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
+    run("landlock", BY_KERNEL, wrapper=user)
 
 
 @needs_root
 def test_corpora_at_the_same_time_do_not_disturb_each_other() -> None:
     some = "only=[b01,c03,c05,c06,c08,l01,l03,x07,x09]"
     wrappers: tuple[tuple[str, ...], ...] = ((), (), ("--no-profile", USER), ("--no-profile", USER))
-    for process in [start("flat", some, wrapper=wrapper) for wrapper in wrappers]:
-        finish(process, "flat")
+    for process in [start("landlock", some, wrapper=wrapper) for wrapper in wrappers]:
+        finish(process, "landlock")

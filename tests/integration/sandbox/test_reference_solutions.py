@@ -17,6 +17,7 @@ from tracelift_ray.data import solution_check
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.solution_check import sound_problems
 from tracelift_ray.types import CodeTests, DataError, Problem
+from tracelift_ray.verification.sandbox.pool import Sandbox
 
 MBPP = os.environ.get("TRACELIFT_MBPP", "")
 SQUARE = CodeTests("function", asserts=("assert square(3) == 9", "assert square(-2) == 4"))
@@ -60,7 +61,7 @@ def test_faulty_problems_are_left_out_reported_by_id_and_not_run_again(
     def never(*_: object) -> None:
         raise AssertionError("a program ran again")
 
-    monkeypatch.setattr(solution_check.Sandbox, "run", never)
+    monkeypatch.setattr(Sandbox, "run", never)
     assert check(data(tmp_path, "drop"), *PROBLEMS)[0] == left
     assert check(data(tmp_path, "report"), *PROBLEMS)[0] == [problem.id for problem in PROBLEMS]
 
@@ -77,7 +78,7 @@ def test_nothing_runs_where_nothing_is_to_be_checked(
     def never(*_: object) -> None:
         raise AssertionError("a sandbox was started")
 
-    monkeypatch.setattr(solution_check, "Sandbox", never)
+    monkeypatch.setattr(solution_check, "build_runner", never)
     assert check(data(tmp_path, mode, train), *PROBLEMS) == ([problem.id for problem in PROBLEMS], [])
 
 

@@ -18,8 +18,8 @@ import pytest
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.verification.errors import NoVerdict
 from tracelift_ray.verification.sandbox import controls, pool, slot
-from tracelift_ray.verification.sandbox.errors import NoVerdict
 from tracelift_ray.verification.sandbox.pool import Sandbox
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,7 +28,7 @@ FAST, SLOW = "print(42)", "import time; time.sleep(1.5); print(42)"
 LONG = "import time; time.sleep(60)"
 
 
-@pytest.fixture(params=["userns", "flat"])
+@pytest.fixture(params=["namespaces", "landlock"])
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     sandbox = Sandbox(sandbox_config(tier=request.param), 2)
     yield sandbox
@@ -216,7 +216,7 @@ def test_close_ends_the_programs_that_run(sandbox: Sandbox) -> None:
         sandbox.run(FAST, ANSWER)
 
 
-@pytest.mark.parametrize("tier", ["userns", "flat"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_outlives_the_owner(tier: str, sent: signal.Signals, tmp_path: Path) -> None:
     script = (
@@ -237,7 +237,7 @@ def test_nothing_outlives_the_owner(tier: str, sent: signal.Signals, tmp_path: P
     )
     try:
         assert owner.stdout is not None and owner.stdout.readline() == b"up\n"
-        until(lambda: len(descendants(owner.pid)) >= (5 if tier == "userns" else 3), "two slots and a program run")
+        until(lambda: len(descendants(owner.pid)) >= (5 if tier == "namespaces" else 3), "two slots and a program run")
         started = descendants(owner.pid)
         os.killpg(owner.pid, sent)
         owner.wait(HANG_S)

@@ -33,22 +33,25 @@ def probe(prefix: Sequence[str], *overrides: str) -> subprocess.CompletedProcess
 def test_namespaces_are_used_where_they_are_to_be_had() -> None:
     done = probe([])
     assert done.returncode == 0, done.stderr
-    assert "tier userns: holds\n" in done.stdout and "tier flat: holds; lacks" in done.stdout
-    assert done.stdout.endswith("in use: userns\n")
+    assert "tier namespaces: holds\n" in done.stdout and "tier landlock: holds; lacks" in done.stdout
+    assert done.stdout.endswith("in use: namespaces\n")
 
 
 @as_root
 @pytest.mark.parametrize(
     ("prefix", "tier"),
-    [([*AS_USER, "--no-profile"], "userns"), (CONTAINER, "flat"), (AS_USER, "flat")],
+    [([*AS_USER, "--no-profile"], "namespaces"), (CONTAINER, "landlock"), (AS_USER, "landlock")],
     ids=["user", "container, root", "container, user"],
 )
 def test_users_and_containers_get_the_strongest_tier_that_holds(prefix: list[str], tier: str) -> None:
     done = probe(prefix)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"in use: {tier}\n")
-    if tier == "flat":
-        assert "tier userns: does not hold (PermissionError: [Errno 1] unshare: Operation not permitted)" in done.stdout
+    if tier == "landlock":
+        assert (
+            "tier namespaces: does not hold (PermissionError: [Errno 1] unshare: Operation not permitted)"
+            in done.stdout
+        )
 
 
 @as_root
@@ -68,23 +71,25 @@ def test_a_machine_where_no_tier_holds_is_refused_with_reason_and_remedy() -> No
 
 @as_root
 def test_a_tier_that_is_asked_for_by_name_is_not_replaced_by_another() -> None:
-    done = probe(CONTAINER, "sandbox.tier=userns")
-    assert done.returncode == 1 and "userns: PermissionError" in done.stderr and "flat" not in done.stdout
+    done = probe(CONTAINER, "sandbox.tier=namespaces")
+    assert done.returncode == 1 and "namespaces: PermissionError" in done.stderr and "landlock" not in done.stdout
     unsafe = probe([*CONTAINER, "--no-landlock"], "sandbox.tier=unsafe_subprocess")
-    assert unsafe.returncode == 0 and "lacks every wall" in unsafe.stdout
+    assert unsafe.returncode == 0 and "lacks isolation" in unsafe.stdout
 
 
 def test_a_wrong_setting_is_one_line() -> None:
     done = probe([], "sandbox.tier=docker")
-    assert done.returncode == 2 and done.stderr.startswith("error: sandbox.tier=docker: must be auto or userns")
+    assert done.returncode == 2 and done.stderr.startswith("error: sandbox.tier=docker: must be auto, namespaces,")
+    done = probe([], "sandbox.tier=flat")
+    assert done.returncode == 2 and done.stderr == "error: sandbox.tier=flat: is called landlock now\n"
 
 
 def test_a_refusal_names_each_tier_and_what_to_do() -> None:
-    words = refusal([TierReport("userns", "broken"), TierReport("flat", "too old")])
-    assert "userns: broken; flat: too old" in words and "user.max_user_namespaces" in words and "5.13" in words
+    words = refusal([TierReport("namespaces", "broken"), TierReport("landlock", "too old")])
+    assert "namespaces: broken; landlock: too old" in words and "user.max_user_namespaces" in words and "5.13" in words
 
 
-@pytest.mark.parametrize("tier", ["userns", "flat", "unsafe_subprocess"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock", "unsafe_subprocess"])
 def test_every_tier_tells_right_from_wrong(tier: str) -> None:
     sandbox = Sandbox(sandbox_config(tier=tier), 1)
     try:
@@ -121,7 +126,7 @@ def test_slots_are_pinned_to_their_cores_and_so_are_those_that_take_their_place(
         sandbox.close()
 
 
-@pytest.mark.parametrize("tier", ["userns", "flat"])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 def test_a_program_leads_its_group_and_no_session_so_it_can_take_no_terminal(tier: str) -> None:
     sandbox = Sandbox(sandbox_config(tier=tier), 1)
     try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from launch.entry import CONFIG_DIR
+from launch.composition import composed
 
 
 def make_model(directory: Path) -> Path:
@@ -21,5 +20,4 @@ def make_model(directory: Path) -> Path:
 
 def compose_config(*overrides: str) -> DictConfig:
     """What Hydra makes of ``conf/`` and overrides."""
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return compose("config", list(overrides))
+    return composed("config", overrides)

@@ -11,13 +11,14 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from launch.entry import CONFIG_DIR
+from launch.composition import CONFIG_DIR
 from tests.unit.config.composed import compose_config, make_model
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import HELPER_KEYS, to_run_config
 
-GROUPS = sorted(path.name for path in CONFIG_DIR.iterdir() if path.is_dir())
-FILES = sorted(path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name != "experiment")
+PROMPTS = "prompts"  # files of texts, no group of settings
+GROUPS = sorted(path.name for path in CONFIG_DIR.iterdir() if path.is_dir() and path.name != PROMPTS)
+FILES = sorted(path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name not in ("experiment", PROMPTS))
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONFIG_DIR / group).glob("*.yaml"))]
 
 
@@ -69,6 +70,13 @@ def test_every_field_has_a_comment_line_above_it(path: Path) -> None:
     assert uncommented(path) == []
 
 
+def test_no_comment_repeats_the_choices_that_the_type_lists() -> None:
+    comments = [
+        (path.name, line) for path in FILES for line in path.read_text().splitlines() if line.strip()[:1] == "#"
+    ]
+    assert [each for each in comments if " | " in each[1]] == []
+
+
 def test_a_field_without_a_comment_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("# described\none: 1\ntwo: 2\n# described\nthree:\n  four: 4\n  # described\n  five: {six: 6}\n")
@@ -105,8 +113,3 @@ def test_the_papers_presets_keep_the_released_clip_and_ours_leaves_the_rubric_ro
         name: compose_config(f"reward={name}").reward.clip_max for name in ("tracelift", "paper_math", "paper_code")
     }
     assert clips == {"tracelift": None, "paper_math": 1.0, "paper_code": 1.0}
-
-
-def test_an_experiment_gives_way_to_the_command_line() -> None:
-    config = compose_config("experiment=quickstart", "reward=exec_only", "learner.lr=0.5")
-    assert (config.reward.arm, config.learner.lr, config.total_steps) == ("exec_only", 0.5, 100)

@@ -110,12 +110,13 @@ def test_every_path_is_absolute_from_where_the_command_runs(
 ) -> None:
     (tmp_path / "p.jsonl").write_text("{}\n")
     (tmp_path / "old").mkdir()
-    composed = compose_config(
-        *base, "run_dir=here/run", "data.train=[p.jsonl, demo:math]", "resume=old", "data.heldout=[]"
-    )
+    (tmp_path / "mine.yaml").write_text("form: text\ntasks: {}\n")
+    sources = ("data.train=[p.jsonl, demo:math]", "data.heldout=[]")
+    composed = compose_config(*base, "run_dir=here/run", *sources, "resume=old", "planner.prompt=mine.yaml")
     config = to_run_config(composed, base=tmp_path)
     assert config.run_dir == f"{tmp_path}/here/run"
     assert config.resume == f"{tmp_path}/old"
+    assert (config.planner.prompt, config.executor.prompt) == (f"{tmp_path}/mine.yaml", "plain")
     assert config.data.train == (f"{tmp_path}/p.jsonl", "demo:math")
     assert config.reward.baseline_cache == f"{tmp_path}/runs/baselines"
     assert config.data.solution_cache == f"{tmp_path}/runs/solutions"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import pytest
 
 from launch.serve_rm import ServeRmConfig
+from tracelift_ray.config.described import field_types
 from tracelift_ray.config.load import ConfigError, to_dataclass
 from tracelift_ray.config.rules import Above, Address, AtLeast, Between, Count, Given, OneOf, Rule
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.evaluation.settings import EvaluateConfig
-from tracelift_ray.groups.settings import BuildGroupsConfig
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.supervised_settings import WarmStartConfig
@@ -93,14 +93,6 @@ def test_both_ends_of_a_range_are_as_written() -> None:
     assert not any(Between(0, 1).holds(value) for value in (-0.1, 1.1))
 
 
-def fields(cls: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and type of every field, of nested settings too."""
-    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
-        options = [each for each in typing.get_args(hint) if isinstance(each, type) and dataclasses.is_dataclass(each)]
-        inner = hint if dataclasses.is_dataclass(hint) else next(iter(options), None)
-        yield from fields(inner, f"{key}{name}.") if inner else ((f"{key}{name}", hint),)
-
-
 def numbers_without_rule(hint: Any) -> bool:
     """Whether a type holds a number that may have any value."""
     if any(isinstance(each, Rule) for each in getattr(hint, "__metadata__", ())):
@@ -111,5 +103,21 @@ def numbers_without_rule(hint: Any) -> bool:
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda cls: cls.__name__)
 def test_every_number_has_a_range(settings: type) -> None:
     checked_elsewhere = {"reward.tie_table", "reward.options"}
-    found = {key for key, hint in fields(settings) if numbers_without_rule(hint)}
+    found = {key for key, hint in field_types(settings).items() if numbers_without_rule(hint)}
     assert found <= checked_elsewhere
+
+
+@dataclasses.dataclass(frozen=True)
+class Filed:
+    """A name from a table, or a file."""
+
+    prompt: Annotated[str, OneOf("tests.unit.config.test_rules:NAMES", or_file=True)]
+
+
+def test_a_name_may_give_way_to_a_file() -> None:
+    for file in ("mine.yaml", "/path/mine"):
+        assert to_dataclass(Filed, {"prompt": file}).prompt == file
+    with pytest.raises(ConfigError) as caught:
+        to_dataclass(Filed, {"prompt": "alfa"})
+    right = "must be alpha or beta, or the path of a YAML file; did you mean alpha?"
+    assert str(caught.value) == f"prompt=alfa: {right}"

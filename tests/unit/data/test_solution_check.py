@@ -15,9 +15,9 @@ from tracelift_ray.data import solution_check
 from tracelift_ray.data.solution_check import SolutionFault, SolutionReport, check_solutions
 from tracelift_ray.data.solution_memory import SolutionMemory
 from tracelift_ray.types import CodeTests, InfrastructureError, Problem, Verdict
-from tracelift_ray.verification.sandbox import errors
+from tracelift_ray.verification import errors
 
-LIMITS = SandboxConfig("auto", None, (), 2.0, 6.0, 1024, 256, 16, 64, 64, (), "")
+LIMITS = SandboxConfig("sandbox", None, "auto", None, (), 2.0, 6.0, 1024, 256, 16, 64, 64, (), "")
 TESTS = CodeTests("stdio", inputs=("1",), outputs=("1",))
 
 
@@ -49,7 +49,7 @@ class Scripted:
 
 
 def check(problems: list[Problem], directory: Path, runner: Scripted, limits: SandboxConfig = LIMITS) -> SolutionReport:
-    memory = SolutionMemory(directory, limits, "flat")
+    memory = SolutionMemory(directory, limits, "landlock")
     return asyncio.run(check_solutions(problems, runner, memory, 2, print))
 
 
@@ -144,7 +144,7 @@ def test_an_interrupted_check_ends_its_runs_and_keeps_what_it_found(tmp_path: Pa
     problems = [problem("a", "right"), *(problem(f"p{i}", "endless") for i in range(10))]
 
     async def interrupted() -> None:
-        memory = SolutionMemory(tmp_path, LIMITS, "flat")
+        memory = SolutionMemory(tmp_path, LIMITS, "landlock")
         task = asyncio.create_task(check_solutions(problems, runner, memory, 2, print))
         while len(runner.ran) < 3:
             await asyncio.sleep(0.01)
@@ -164,6 +164,6 @@ def test_a_long_check_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Mon
     runner = Scripted()
     threading.Timer(0.4, runner.close).start()
     told: list[str] = []
-    memory = SolutionMemory(tmp_path, LIMITS, "flat")
+    memory = SolutionMemory(tmp_path, LIMITS, "landlock")
     asyncio.run(check_solutions([problem("a", "right"), problem("b", "endless")], runner, memory, 1, told.append))
     assert "reference solutions: 1 of 2 have run" in told

@@ -11,6 +11,7 @@ import pytest
 
 from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.sources import DEMO_COUNTS, resolve_sources
+from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.types import DataError
 
 CONFIG = DataConfig((), (), "auto", 0.1, "strict", 3_500, 2_500, 8, 0, "off", "")
@@ -29,11 +30,11 @@ def write(path: Path, records: list[dict[str, Any]]) -> str:
 
 def test_without_held_out_files_a_part_of_train_is_held_out_whatever_the_seed(tmp_path: Path) -> None:
     config = replace(CONFIG, train=(write(tmp_path / "a", numbered(0, 500)),))
-    train, heldout, report = resolve_sources(config, seed=0)
+    train, heldout, report = resolve_sources(config, seed=0, demo=demo_problems)
     assert len(train) + len(heldout) == 500
     assert 25 < len(heldout) < 80
     assert not {p.id for p in train} & {p.id for p in heldout}
-    assert resolve_sources(config, seed=9) == (train, heldout, report)
+    assert resolve_sources(config, seed=9, demo=demo_problems) == (train, heldout, report)
 
 
 def test_held_out_files_are_kept_out_of_train_by_id_and_text(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_held_out_files_are_kept_out_of_train_by_id_and_text(tmp_path: Path) -> 
         train=(write(tmp_path / "a", numbered(0, 10)),),
         heldout=(write(tmp_path / "h", [*numbered(0, 2), *numbered(5, 8, "other")]),),
     )
-    train, heldout, report = resolve_sources(config, seed=0)
+    train, heldout, report = resolve_sources(config, seed=0, demo=demo_problems)
     assert [p.id for p in train] == ["m2", "m3", "m4", "m8", "m9"]
     assert len(heldout) == 5
     assert (report.leakage.by_id, report.leakage.by_text) == (2, 3)
@@ -54,17 +55,17 @@ def test_held_out_files_are_kept_out_of_train_by_id_and_text(tmp_path: Path) -> 
 def test_train_that_is_all_held_out_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a", numbered(0, 10))
     with pytest.raises(DataError, match=r"no train problem is left: 10 of data\.train are held out by id"):
-        resolve_sources(replace(CONFIG, train=(path,), heldout=(path,)), seed=0)
+        resolve_sources(replace(CONFIG, train=(path,), heldout=(path,)), seed=0, demo=demo_problems)
 
 
 def test_a_problem_in_two_files_is_taken_once_and_an_id_for_two_problems_is_refused(tmp_path: Path) -> None:
     one, two = write(tmp_path / "a", numbered(0, 5)), write(tmp_path / "b", numbered(3, 8))
-    sources = resolve_sources(replace(CONFIG, train=(one, two), heldout_fraction=0.0), seed=0)
+    sources = resolve_sources(replace(CONFIG, train=(one, two), heldout_fraction=0.0), seed=0, demo=demo_problems)
     assert [p.id for p in sources.train] == [f"m{i}" for i in range(8)]
     assert (sources.report.repeated, sources.heldout) == (2, ())
     clash = write(tmp_path / "c", [numbered(0, 1)[0] | {"statement": "other"}])
     with pytest.raises(DataError, match=r"c and .*a give the id 'm0' to different problems: rename one"):
-        resolve_sources(replace(CONFIG, train=(one, clash)), seed=0)
+        resolve_sources(replace(CONFIG, train=(one, clash)), seed=0, demo=demo_problems)
 
 
 def test_the_settings_of_the_configuration_reach_the_files(tmp_path: Path) -> None:
@@ -73,8 +74,10 @@ def test_the_settings_of_the_configuration_reach_the_files(tmp_path: Path) -> No
     records[2]["answer"] = ""
     config = replace(CONFIG, train=(write(tmp_path / "a", records),), heldout_fraction=0.0)
     with pytest.raises(DataError, match="a:3: answer"):
-        resolve_sources(config, seed=0)
-    sources = resolve_sources(replace(config, on_error="skip", max_problem_chars=10, limit=3), seed=0)
+        resolve_sources(config, seed=0, demo=demo_problems)
+    sources = resolve_sources(
+        replace(config, on_error="skip", max_problem_chars=10, limit=3), seed=0, demo=demo_problems
+    )
     assert [p.id for p in sources.train] == ["m0", "m1", "m3"]
     (report,) = sources.report.files
     assert (report.cut, report.total_faults) == (1, 1)
@@ -82,24 +85,24 @@ def test_the_settings_of_the_configuration_reach_the_files(tmp_path: Path) -> No
 
 def test_the_demo_world_is_a_source_and_its_tasks_are_interleaved() -> None:
     config = replace(CONFIG, train=("demo:math", "demo:code"), heldout=("demo:math", "demo:code"), limit=50)
-    train, heldout, report = resolve_sources(config, seed=4)
+    train, heldout, report = resolve_sources(config, seed=4, demo=demo_problems)
     assert [p.task for p in train[:6]] == ["code", "math"] * 3 or [p.task for p in train[:6]] == ["math", "code"] * 3
     assert {p.task for p in heldout[:2]} == {"math", "code"}
     assert not {p.statement for p in train} & {p.statement for p in heldout}
     assert [r.format for r in report.files] == ["demo"] * 4
-    assert resolve_sources(config, seed=4).train == train
-    assert resolve_sources(config, seed=5).train != train
+    assert resolve_sources(config, seed=4, demo=demo_problems).train == train
+    assert resolve_sources(config, seed=5, demo=demo_problems).train != train
 
 
 def test_the_demo_world_has_its_own_number_of_problems() -> None:
     config = replace(CONFIG, train=("demo:math",), heldout=("demo:math",))
-    train, heldout, report = resolve_sources(config, seed=0)
+    train, heldout, report = resolve_sources(config, seed=0, demo=demo_problems)
     assert len(heldout) == DEMO_COUNTS["heldout"]
     assert len(train) == DEMO_COUNTS["train"] - report.leakage.by_id - report.leakage.by_text
 
 
 def test_an_unknown_demo_and_no_source_are_refused() -> None:
     with pytest.raises(DataError, match="'demo:poetry' is no source: the demo world has demo:math and demo:code"):
-        resolve_sources(replace(CONFIG, train=("demo:poetry",)), seed=0)
+        resolve_sources(replace(CONFIG, train=("demo:poetry",)), seed=0, demo=demo_problems)
     with pytest.raises(DataError, match=r"data\.train names no source"):
-        resolve_sources(CONFIG, seed=0)
+        resolve_sources(CONFIG, seed=0, demo=demo_problems)

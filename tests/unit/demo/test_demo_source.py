@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.hang import HANG_S
-from tracelift_ray.data.groups import load_groups, write_groups
+from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.demo.source import demo_groups, demo_problems, trace_is_valid
 from tracelift_ray.types import Problem
 
@@ -66,8 +66,8 @@ def test_validity_is_read_from_the_statement_alone():
 @pytest.mark.parametrize("task", TASKS)
 def test_groups_survive_the_released_schema(task, tmp_path):
     groups = list(demo_groups(task, 30, 0, "train"))
-    write_groups(tmp_path / "groups.jsonl", groups)
-    loaded = load_groups(tmp_path / "groups.jsonl").groups
+    write_rubric_records(tmp_path / "groups.jsonl", groups)
+    loaded = load_rubric_records(tmp_path / "groups.jsonl").records
     kept = [(g.problem.statement, g.problem.tests, g.positives, g.negatives) for g in groups]
     assert [(g.problem.statement, g.problem.tests, g.positives, g.negatives) for g in loaded] == kept
 

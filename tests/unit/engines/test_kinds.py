@@ -1,4 +1,4 @@
-"""Engines and weight transfers are chosen by what they declare; their names appear in no other package."""
+"""Engines, weight transfers and runners are chosen by what they declare; no other package has their names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import engine_config
-from tracelift_ray.config.schema import RemoteConfig
+from tracelift_ray.config.models import RemoteConfig
 from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, needs_tokenizer, training_kinds
 from tracelift_ray.transfer.kinds import TRANSFERS
+from tracelift_ray.verification.runners import RUNNERS
 
 ROOT = Path(__file__).resolve().parents[3]
 REMOTE = RemoteConfig("http://127.0.0.1:1/v1", "m", "completions", "", 4, 1.0, 0)
@@ -35,12 +36,17 @@ def literals(words: set[str], *allowed: str) -> list[str]:
 
 
 def test_no_code_outside_the_engines_names_a_kind():
-    assert literals(set(ENGINES), "tracelift_ray/engines", "tracelift_ray/groups") == []
+    assert literals(set(ENGINES), "tracelift_ray/engines") == []
 
 
 def test_no_code_outside_transfer_and_engines_names_a_weight_transfer():
     words = set(TRANSFERS) - {"nccl"}  # also what torch's collectives are called
     assert literals(words, "tracelift_ray/engines", "tracelift_ray/transfer") == []
+
+
+def test_no_code_outside_verification_names_a_runner():
+    words = set(RUNNERS) - {"sandbox"}  # also the name of a group of settings
+    assert literals(words, "tracelift_ray/verification") == []
 
 
 def test_every_transfer_of_an_engine_exists_and_some_engine_trains():

@@ -1,16 +1,14 @@
 """What the evaluation command refuses, before anything is started."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from launch.entry import CONFIG_DIR
-from tests.hang import HANG_S
+from launch.composition import CONFIG_DIR
+from launch.evaluate import main
+from tests.commands import run_command
 
-ROOT = CONFIG_DIR.parent
-PLANNER = ROOT / "tracelift_ray" / "demo" / "checkpoints" / "planner"
+PLANNER = CONFIG_DIR.parent / "tracelift_ray" / "demo" / "checkpoints" / "planner"
 
 
 @pytest.mark.parametrize(
@@ -23,16 +21,13 @@ PLANNER = ROOT / "tracelift_ray" / "demo" / "checkpoints" / "planner"
     ],
 )
 def test_wrong_values_get_one_line(overrides: tuple[str, ...], message: str) -> None:
-    command = [sys.executable, "-m", "launch.evaluate", "experiment=quickstart", *overrides]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
-    assert done.returncode == 2 and message in done.stderr
+    done = run_command(main, "experiment=quickstart", *overrides)
+    assert done.code == 2 and message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_a_file_of_problems_is_enough_and_one_without_is_refused(tmp_path: Path) -> None:
     (tmp_path / "odd.jsonl").write_text('{"prompt": "?"}\n')
-    command = [sys.executable, "-m", "launch.evaluate", "experiment=quickstart", "data=jsonl", f"checkpoint={PLANNER}"]
-    done = subprocess.run(
-        [*command, f"benchmarks=[{tmp_path}/odd.jsonl]"], cwd=ROOT, capture_output=True, text=True, timeout=HANG_S
-    )
-    assert done.returncode == 2 and "no known problem format has the keys prompt" in done.stderr
+    arguments = ("experiment=quickstart", "data=jsonl", f"checkpoint={PLANNER}", f"benchmarks=[{tmp_path}/odd.jsonl]")
+    done = run_command(main, *arguments)
+    assert done.code == 2 and "no known problem format has the keys prompt" in done.stderr

@@ -6,9 +6,14 @@ import pytest
 
 from tests.configs import reread
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.evaluation.settings import EvaluateConfig, OtherExecutor, benchmark_name, check_evaluate
+from tracelift_ray.evaluation.settings import EvaluateConfig, OtherExecutor, benchmark_name, check_attempts, check_files
 
 GOOD = EvaluateConfig("/", (), 0, "greedy", (1, 4), None, None, OtherExecutor(None, None, None), 0.95, 1000)
+
+
+def check(config: EvaluateConfig) -> None:
+    check_files(config)
+    check_attempts(config, 4)
 
 
 @pytest.mark.parametrize(
@@ -21,16 +26,16 @@ GOOD = EvaluateConfig("/", (), 0, "greedy", (1, 4), None, None, OtherExecutor(No
         ({"resamples": 10}, "resamples=10: must be 100 or more"),
         ({"limit": -1}, "limit=-1: must be 0 or more"),
         ({"benchmarks": ("/no/such.jsonl",)}, "benchmarks=/no/such.jsonl: is no file"),
-        ({"against": "/no/such"}, "against=/no/such: is no directory of an evaluation"),
+        ({"against": "/no/such"}, "against=/no/such: is no directory; give the directory of a finished"),
         ({"other_executor": OtherExecutor("/no/such", None, None)}, "other_executor.model=/no/such: is no directory"),
         ({"other_executor": OtherExecutor(None, "chat", None)}, "other_executor.prompt=chat: has no effect without"),
         ({"other_executor": OtherExecutor("/", None, "openai")}, "other_executor.engine=openai: must be vllm or"),
     ],
 )
 def test_wrong_values_are_refused_by_name(change: dict[str, Any], message: str) -> None:
-    check_evaluate(GOOD, 4)
+    check(GOOD)
     with pytest.raises(ConfigError) as raised:
-        check_evaluate(reread(replace(GOOD, **change)), 4)
+        check(reread(replace(GOOD, **change)))
     assert message in str(raised.value)
 
 
@@ -40,7 +45,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         file.parent.mkdir()
         file.write_text("{}\n")
     with pytest.raises(ConfigError, match="two files are called sums"):
-        check_evaluate(replace(GOOD, benchmarks=tuple(map(str, files))), 4)
+        check(replace(GOOD, benchmarks=tuple(map(str, files))))
 
 
 def test_a_benchmark_is_called_by_its_file_or_by_its_folder_too_where_the_file_says_little() -> None:

@@ -35,6 +35,12 @@ def test_when_nothing_has_a_result_figures_are_absent() -> None:
     assert summarise(PROBLEMS[:1], []).metrics() == {"evaluation/math/problems": 1.0, "evaluation/math/masked": 1.0}
 
 
+def test_the_rate_of_a_guess_stands_beside_the_baseline_where_there_is_one() -> None:
+    asked = [replace(PROBLEMS[0], task="choice", statement="Which?\nA. one\nB. two")]
+    metrics = summarise([*asked, PROBLEMS[1]], [replace(result("a", "1", "0"), task="choice")]).metrics()
+    assert metrics["evaluation/choice/chance"] == 0.5 and "evaluation/math/chance" not in metrics
+
+
 def test_tasks_are_summarised_apart() -> None:
     problems = [PROBLEMS[0], replace(PROBLEMS[1], task="code")]
     metrics = summarise(problems, [result("a", "1", "0"), replace(result("b", "0", "0"), task="code")]).metrics()

@@ -1,4 +1,4 @@
-"""What the scoring service is told is checked before anything is loaded; it ends in one line with key and remedy."""
+"""The settings of the scoring service are checked before anything is loaded; it ends in one line with the remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from launch.entry import CONFIG_DIR
+from launch.composition import CONFIG_DIR
 from launch.serve_rm import ServeRmConfig, check
 from tests.configs import reread
 from tests.unit.config.composed import make_model
@@ -37,7 +37,7 @@ def test_a_model_or_a_judge_can_be_served(valid: ServeRmConfig, tmp_path: Path) 
     [
         ("host", "", "address"),
         ("port", 65536, "65535"),
-        ("task", "chess", "math or code"),
+        ("task", "chess", "must be math"),
         ("max_body_kib", 0, "1 or more"),
         ("max_items", 0, "1 or more"),
         ("max_waiting", 511, "max_items=512"),

@@ -11,7 +11,8 @@ import pytest
 from tests.configs import reread
 from tests.unit.config.composed import compose_config, make_model
 from tracelift_ray.config.load import ConfigError
-from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.config.schema import CodeServiceConfig, RunConfig
+from tracelift_ray.engines.kinds import ENGINES
 from tracelift_ray.planning import checks
 from tracelift_ray.planning.run_config import to_run_config
 
@@ -28,6 +29,10 @@ REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url":
 IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
 
 BROKEN: list[tuple[Changes, str, str]] = [
+    ({"sandbox.tier": "userns"}, "sandbox.tier", "is called namespaces now"),
+    ({"sandbox.tier": "flat"}, "sandbox.tier", "is called landlock now"),
+    ({"sandbox.runner": "sandbox_fusion"}, "sandbox.service", "sandbox=sandbox_fusion"),
+    ({"sandbox.service": CodeServiceConfig("fusion:8080", 1, 1.0, 0)}, "sandbox.service.url", "http://"),
     ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more; Python alone"),
     ({"sandbox.slots": 0}, "sandbox.slots", "1 or more, or null"),
     ({"sandbox.wall_s": 1.0}, "sandbox.wall_s", "sandbox.cpu_s=2 or more"),
@@ -94,6 +99,16 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     directory = tmp_path_factory.mktemp("checks")
     models = [f"{pool}.model={make_model(directory / pool)}" for pool in ("planner", "executor", "reasoning_rm")]
     return to_run_config(compose_config(*models, "data=demo", f"runs_root={directory}/runs"))
+
+
+def test_an_engine_without_seeds_of_single_requests_is_not_asked_for_them(
+    valid: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "openai", replace(ENGINES["openai"], request_seeds=False))
+    remote = changed(valid, REMOTE | {"executor.remote.model": "m"})
+    checks.check_run(changed(remote, {"executor.sampling.seeded": False}))
+    with pytest.raises(ConfigError, match=r"executor\.sampling\.seeded=true: must be false"):
+        checks.check_run(changed(remote, {"executor.sampling.seeded": True}))
 
 
 def test_valid_runs_pass(valid: RunConfig) -> None:

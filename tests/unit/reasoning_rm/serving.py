@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tracelift_ray.config.schema import ScoringServiceConfig
+from tracelift_ray.config.models import ScoringServiceConfig
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

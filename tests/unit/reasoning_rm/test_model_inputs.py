@@ -1,6 +1,8 @@
 """The RM's input text is a data format: these tests pin every character."""
 
-from tracelift_ray.reasoning_rm.model.inputs import render_input
+import pytest
+
+from tracelift_ray.reasoning_rm.model.inputs import hide_problem, render_input
 from tracelift_ray.types import CodeTests, Problem
 
 
@@ -26,6 +28,19 @@ def test_stdio_tests_are_blocks_of_input_and_output():
     tests = CodeTests("stdio", inputs=("1 2\n", "3"), outputs=("3\n", "6"))
     problem = Problem(id="1", task="code", statement="Sum.", tests=tests)
     assert "<tests>\ninput:\n1 2\noutput:\n3\ninput:\n3\noutput:\n6\n</tests>\n" in render_input(problem, "Add.").text
+
+
+@pytest.mark.parametrize("task", ["math", "code"])
+@pytest.mark.parametrize("text", ["n <= 10", "assert f( 1 )==2   # one\n\nassert f(2) == 3", "Read n.\n\tPrint n + 1."])
+def test_tests_or_constraints_in_text_stand_as_they_are_of_any_task(task, text):
+    """Also beside runnable tests that were read from them, of which a run may keep fewer."""
+    for tests in (None, CodeTests("function", asserts=("assert f(1) == 2",))):
+        problem = Problem("1", task, "Add one.", task_type="sums", tests=tests, tests_text=f"\n {text} \n")
+        assert render_input(problem, "Add.").text == (
+            f"<task>{task}</task>\n<type>sums</type>\n<problem>\nAdd one.\n</problem>\n"
+            f"<tests>\n{text}\n</tests>\n<reasoning>\nAdd.\n</reasoning>"
+        )
+    assert "tests" not in render_input(hide_problem(problem), "Add.").text
 
 
 def test_a_problem_without_tests_has_no_tests_block():

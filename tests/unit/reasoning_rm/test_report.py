@@ -10,8 +10,8 @@ from tests.configs import reread
 from tests.rm_groups import adding_groups
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
-from tracelift_ray.data.groups import write_groups
+from tracelift_ray.config.models import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
+from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.reasoning_rm.report.drift import RunTrace, measure_drift, read_run
 from tracelift_ray.reasoning_rm.report.likelihood import TraceLikelihood
 from tracelift_ray.reasoning_rm.report.rankings import advantage, rank_by
@@ -176,7 +176,7 @@ def judge_without_a_model():
 def test_a_whole_report_is_written_as_table_numbers_and_picture(words, make_reward_model, tmp_path):
     model = make_reward_model(tmp_path / "rm", words)
     blind = make_reward_model(tmp_path / "blind", words, show_problem=False)
-    write_groups(tmp_path / "groups.jsonl", adding_groups(6))
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(6))
     run = tmp_path / "run"
     run.mkdir()
     lines = [json.dumps(record(step, 0.1 * step)) for step in range(1, 6)]
@@ -209,7 +209,7 @@ def test_a_whole_report_is_written_as_table_numbers_and_picture(words, make_rewa
 
 def test_a_model_that_is_shown_the_problem_is_no_trace_only_model(words, make_reward_model, tmp_path):
     model = make_reward_model(tmp_path / "rm", words)
-    write_groups(tmp_path / "groups.jsonl", adding_groups(2))
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(2))
     config = report_config(model, groups=str(tmp_path / "groups.jsonl"), trace_only=model)
     with pytest.raises(DataError, match="is shown the problem; train one with show_problem=false"):
         make_report(config, say=lambda line: None)

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from tests.tiny import engine_config, make_tiny_llama
 from tests.unit.reasoning_rm.serving import serving
-from tracelift_ray.config.schema import JudgeConfig, RemoteConfig, SamplingConfig
+from tracelift_ray.config.models import JudgeConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
 from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.tasks.math import MathTask

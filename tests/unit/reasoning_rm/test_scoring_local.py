@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tracelift_ray.config.schema import PoolConfig, ReasoningRmConfig
+from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
 from tracelift_ray.reasoning_rm.model.batching import budget_batches
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RewardModelError

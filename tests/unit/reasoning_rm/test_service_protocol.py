@@ -25,7 +25,10 @@ def read(body, max_items=8, task="math"):
     return read_request(body if isinstance(body, bytes) else json.dumps(body).encode(), max_items, task)
 
 
-@pytest.mark.parametrize("problem", [MATH, CODE])
+BOUNDED = Problem("b", "math", "Add n to 3.", task_type="arithmetic", tests_text=" n <= 10\n\nn > 0 ")
+
+
+@pytest.mark.parametrize("problem", [MATH, CODE, BOUNDED])
 def test_the_other_side_reads_the_very_input_that_a_model_here_would_read(problem):
     request = read(write_request([(problem, "some steps")], 512, send_tests=True))
     ((received, reasoning),) = request.items

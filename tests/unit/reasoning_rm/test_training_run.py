@@ -10,8 +10,10 @@ from tests.configs import reread
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.data.groups import write_groups
+from tracelift_ray.data.problems import load_problems
+from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.data.split import split_heldout
+from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.training.adapters import (
     add_adapters,
     make_optimizer,
@@ -43,7 +45,7 @@ def words(tmp_path_factory):
 
 @pytest.fixture
 def config(words, tmp_path):
-    write_groups(tmp_path / "groups.jsonl", adding_groups(12))
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(12))
     return training_config(words, str(tmp_path / "groups.jsonl"), str(tmp_path / "rm"))
 
 
@@ -86,12 +88,12 @@ def test_a_run_holds_out_the_same_problems():
 
 def test_a_file_of_held_out_groups_must_have_other_problems(config, tmp_path):
     other = [dataclasses.replace(group, problem=renamed(group.problem)) for group in adding_groups(3, seed=7)]
-    write_groups(tmp_path / "held.jsonl", other)
+    write_rubric_records(tmp_path / "held.jsonl", other)
     config = dataclasses.replace(config, heldout_groups=str(tmp_path / "held.jsonl"))
     data = load_data(config, say=lambda line: None)
     assert (len(data.train), len(data.heldout), data.names) == (12, 3, MathTask.dimensions)
     again = dataclasses.replace(adding_groups(1)[0].problem, id="another id, the same text")
-    write_groups(tmp_path / "held.jsonl", [dataclasses.replace(other[0], problem=again)])
+    write_rubric_records(tmp_path / "held.jsonl", [dataclasses.replace(other[0], problem=again)])
     with pytest.raises(DataError, match=r"another id, the same text is in .*groups\.jsonl and in .*held\.jsonl"):
         load_data(config, say=lambda line: None)
 
@@ -160,7 +162,7 @@ def test_scores_of_groups_do_not_depend_on_shared_prefixes_or_batches(config, re
     model = ReasoningRewardModel.from_pretrained(reward_model)
     groups = encoded(config, adding_groups(5))
     ways = [
-        score_groups(model, groups, 0, batch_tokens=tokens, share_prefixes=shared)
+        score_groups(model, groups, 0, batch_tokens=tokens, share_prefixes=shared, dtype="float32")
         for tokens, shared in ((10_000, False), (10_000, True), (60, True))
     ]
     for way in ways[1:]:
@@ -204,7 +206,7 @@ def test_an_unfinished_run_is_not_mixed_with_another(config, tmp_path):
         WorkDirectory.open(dataclasses.replace(config, lr=0.5))
     with pytest.raises(DataError, match=r"unfinished run with ranks\.workers=1"):
         WorkDirectory.open(dataclasses.replace(config, ranks=RankSettings(2, 0, 1.0, 1.0)))
-    write_groups(tmp_path / "groups.jsonl", adding_groups(13))
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(13))
     with pytest.raises(DataError, match=r"groups \(content\)"):
         WorkDirectory.open(config)
 
@@ -251,3 +253,14 @@ def test_the_order_of_steps_has_no_repeats_within_an_epoch(config):
     schedule = EpochSchedule(encoded(config, adding_groups(8)), config)
     firsts = [group[0].input.token_ids for step in (1, 2) for group in schedule.batch(step)]
     assert all(a != b for a, b in itertools.combinations(firsts, 2))
+
+
+@pytest.mark.parametrize("text", ["assert f( 1 )==2\n\nassert f(2) == 3", "n <= 10"])
+def test_a_run_on_the_same_file_shows_the_text_that_the_rm_was_trained_on(tmp_path, text):
+    record = adding_groups(1)[0]
+    bounded = dataclasses.replace(record, problem=dataclasses.replace(record.problem, tests_text=text))
+    write_rubric_records(tmp_path / "groups.jsonl", [bounded])
+    trained = load_rubric_records(tmp_path / "groups.jsonl").records[0].problem
+    run = load_problems(tmp_path / "groups.jsonl", "groups", max_tests=1).problems[0]
+    assert render_input(run, "r").text == render_input(trained, "r").text
+    assert f"<tests>\n{text}\n</tests>" in render_input(run, "r").text

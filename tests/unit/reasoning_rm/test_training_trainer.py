@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
-from tracelift_ray.data.groups import write_groups
+from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.reasoning_rm.training.data import encode_groups
 from tracelift_ray.reasoning_rm.training.finish import training_encoder
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
@@ -73,7 +73,7 @@ def words(tmp_path_factory):
 
 @pytest.fixture
 def config(words, tmp_path):
-    write_groups(tmp_path / "groups.jsonl", adding_groups(4))
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(4))
     config = training_config(words, str(tmp_path / "groups.jsonl"), str(tmp_path / "rm"))
     return dataclasses.replace(config, max_steps=10, groups_per_step=2, eval_every=2, patience=2)
 

@@ -7,8 +7,8 @@ import pytest
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
-from tracelift_ray.reward.arms import ARMS, ExecutionOnly, Requirements, RewardResult, requirements
-from tracelift_ray.reward.compute import FLOORED, compute_reward
+from tracelift_ray.reward.arms import ARMS, ExecutionOnly, NoOptions, Requirements, RewardResult, requirements
+from tracelift_ray.reward.compute import compute_reward, floor_reward
 from tracelift_ray.reward.forms import AnswerForm, ProgramForm
 from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
 
@@ -31,6 +31,9 @@ CONFIG = RewardConfig(
     options={},
 )
 MATH, CODE = AnswerForm(), ProgramForm()
+
+#: Arms that need no constants beside these.
+PLAIN = [name for name, arm in ARMS.items() if arm.Options is NoOptions]
 
 
 def run(outcome="passed", passed=None, total=1) -> Execution:
@@ -154,8 +157,35 @@ def test_a_missing_piece_is_an_error_and_never_a_number(executions, fresh, basel
         compute_reward(CONFIG, MATH, executions, fresh, baseline, None if score is None else rubric(score))
 
 
-def test_a_floored_trace_earns_nothing_and_has_no_uplift():
-    assert (FLOORED.reward, FLOORED.uplift) == (0.0, None)
+@pytest.mark.parametrize(
+    ("changes", "math", "code"),
+    [
+        ({}, -0.5, 0.0),
+        ({"math_grounded_weight": 0.25, "execution_style": "coderl"}, -0.25, 0.0),
+        ({"arm": "uplift_only"}, -0.5, 0.0),
+        ({"arm": "exec_only"}, 0.0, 0.0),
+        ({"arm": "exec_only", "execution_style": "coderl"}, 0.0, -1.0),
+        ({"arm": "rm_only"}, 0.0, 0.0),
+    ],
+)
+def test_a_malformed_trace_gets_the_arms_lowest_reward(changes, math, code):
+    config = replace(CONFIG, **changes)
+    assert (floor_reward(config, MATH), floor_reward(config, CODE)) == (math, code)
+
+
+@pytest.mark.parametrize("arm", PLAIN)
+@pytest.mark.parametrize("style", ["binary", "pass_rate", "coderl", "hybrid"])
+@pytest.mark.parametrize("form", [MATH, CODE], ids=["math", "code"])
+def test_no_trace_gets_less_than_a_malformed_one_and_the_worst_gets_as_much(arm, style, form):
+    config = replace(CONFIG, arm=arm, execution_style=style)
+    outcomes = ["passed", "wrong_answer", "time_limit", "does_not_compile"]
+    rewards = [
+        compute_reward(config, form, [run(outcome)] * 3, run(outcome), Baseline(base, 3), rubric(q)).reward
+        for outcome in outcomes
+        for base in range(4)
+        for q in (0.0, 0.5, 1.0)
+    ]
+    assert min(rewards) == pytest.approx(floor_reward(config, form))
 
 
 @dataclass(frozen=True)
@@ -180,12 +210,14 @@ def test_an_arm_may_have_constants_of_its_own(monkeypatch):
         ARMS["curved"].options(replace(config, options={"powr": 2.0}))
     with pytest.raises(ConfigError, match=r"reward.options.power"):
         ARMS["curved"].options(replace(config, options={}))
-    with pytest.raises(ConfigError, match=r"reward.options.power"):
-        ARMS["tracelift"].options(config)
+    with pytest.raises(ConfigError, match=r"reward.options=.*power.*must be empty: reward.arm=tracelift"):
+        ARMS["tracelift"].options(replace(config, arm="tracelift"))
 
 
-def test_every_arm_has_a_formula_whose_letters_it_names():
-    for arm in ARMS.values():
-        for form in (MATH, CODE):
-            words = re.findall(r"[a-z]+[0-9]?[a-z]*", arm.formula(form, CONFIG).replace("clip", ""))
-            assert sorted(words) == sorted(arm.letters(form))
+@pytest.mark.parametrize("name", PLAIN)
+def test_an_arms_formula_holds_the_letters_that_it_names_and_q_only_with_a_rubric(name):
+    arm, config = ARMS[name], replace(CONFIG, arm=name)
+    for form in (MATH, CODE):
+        words = set(re.findall(r"[a-z]+[0-9]?[a-z]*", arm.formula(form, config)))
+        assert words >= set(arm.letters(form))
+        assert ("q" in words) == arm.requirements(config).rubric

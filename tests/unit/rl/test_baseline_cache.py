@@ -9,18 +9,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.hang import HANG_S
-from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity, executor_fingerprint
+from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
 from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.types import Baseline, CodeTests, DataError, Problem, Prompt, SamplingParams
 
-SANDBOX = SandboxConfig("auto", 2, (), 2.0, 5.0, 1024, 64, 16, 64, 64, ("math",), "")
-IDENTITY = BaselineIdentity("weights-1", SANDBOX, 5.0, 16)
+EXECUTOR = {"weights": "weights-1", "kind": "vllm", "dtype": "float32"}
+IDENTITY = BaselineIdentity(EXECUTOR, {"math_timeout_s": 5.0}, {"cpu_s": 2.0, "tier": "auto"}, 16)
 PARAMS = SamplingParams(64, 0.5, 1.0, n=16, stop=("\n\n",))
 MATH = Problem("m", "math", "1 + 1 = ?", answer="2")
 TESTS = CodeTests("function", asserts=("assert f(1) == 1", "assert f(2) == 2"), setup="x = 1")
@@ -64,27 +62,21 @@ def test_two_running_runs_share_their_baselines(tmp_path: Path) -> None:
     assert two.get(CODE) == Baseline(0, 16)
 
 
-def test_seed_number_of_samples_in_a_request_and_slots_do_not_count(tmp_path: Path) -> None:
+def test_seed_and_number_of_samples_in_a_request_do_not_count(tmp_path: Path) -> None:
     cache_in(tmp_path).put(MATH, FOUND)
-    other_slots = replace(IDENTITY, sandbox=replace(SANDBOX, slots=9, cores=(0,), preload=()))
-    assert cache_in(tmp_path, other_slots, replace(PARAMS, seed=3, n=17, logprobs=True)).get(MATH) == FOUND
+    assert cache_in(tmp_path, params=replace(PARAMS, seed=3, n=17, logprobs=True)).get(MATH) == FOUND
 
 
 @pytest.mark.parametrize(
     "identity",
     [
-        replace(IDENTITY, executor="weights-2"),
+        replace(IDENTITY, executor=EXECUTOR | {"weights": "weights-2"}),
+        replace(IDENTITY, executor=EXECUTOR | {"dtype": "bfloat16"}),
+        replace(IDENTITY, executor=EXECUTOR | {"kind": "transformers"}),
+        replace(IDENTITY, verifier={"math_timeout_s": 1.0}),
+        replace(IDENTITY, sandbox={"cpu_s": 1.0, "tier": "auto"}),
+        replace(IDENTITY, sandbox={"cpu_s": 2.0, "tier": "auto", "added later": 1}),
         replace(IDENTITY, samples=32),
-        replace(IDENTITY, math_timeout_s=1.0),
-        replace(IDENTITY, sandbox=replace(SANDBOX, tier="flat")),
-        replace(IDENTITY, sandbox=replace(SANDBOX, cpu_s=1.0)),
-        replace(IDENTITY, sandbox=replace(SANDBOX, wall_s=1.0)),
-        replace(IDENTITY, sandbox=replace(SANDBOX, memory_mib=512)),
-        replace(IDENTITY, sandbox=replace(SANDBOX, output_kib=1)),
-        replace(IDENTITY, sandbox=replace(SANDBOX, file_mib=1)),
-        replace(IDENTITY, sandbox=replace(SANDBOX, max_files=16)),
-        replace(IDENTITY, sandbox=replace(SANDBOX, threads=1)),
-        replace(IDENTITY, sandbox=replace(SANDBOX, packages="/opt/packages")),
     ],
 )
 def test_another_executor_sample_count_or_verifier_never_hits(tmp_path: Path, identity: BaselineIdentity) -> None:
@@ -247,41 +239,3 @@ def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file/cache cannot be made: Not a directory"):
         cache_in(tmp_path / "file" / "cache")
-
-
-def model(directory: Path, **files: Any) -> Path:
-    directory.mkdir()
-    for name, content in {"a.safetensors": b"weights", "config.json": b"{}", **files}.items():
-        (directory / name).write_bytes(content)
-    return directory
-
-
-def test_the_fingerprint_is_of_the_content_wherever_it_lies(tmp_path: Path) -> None:
-    one = model(tmp_path / "one")
-    two = model(tmp_path / "two", **{"README.md": b"hello"})
-    assert executor_fingerprint(one) == executor_fingerprint(str(two))
-
-
-@pytest.mark.parametrize(
-    "files",
-    [{"a.safetensors": b"weightz"}, {"b.safetensors": b""}, {"config.json": b'{"rope_theta": 1}'}],
-    ids=["same size", "another shard", "architecture"],
-)
-def test_the_fingerprint_changes_with_weights_and_architecture(tmp_path: Path, files: dict[str, bytes]) -> None:
-    assert executor_fingerprint(model(tmp_path / "one")) != executor_fingerprint(model(tmp_path / "two", **files))
-
-
-def test_the_fingerprint_follows_a_file_that_is_overwritten_in_place(tmp_path: Path) -> None:
-    one = model(tmp_path / "one")
-    before = executor_fingerprint(one)
-    weights = one / "a.safetensors"
-    weights.write_bytes(b"WEIGHTS")
-    os.utime(weights, ns=(1, 1))
-    assert executor_fingerprint(one) != before
-
-
-def test_a_model_directory_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no directory"):
-        executor_fingerprint(tmp_path / "missing")
-    with pytest.raises(DataError, match="holds no weights"):
-        executor_fingerprint(tmp_path)

@@ -15,11 +15,12 @@ from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers, FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
+from tracelift_ray.rl.rollout import Ticket
 from tracelift_ray.rl.scheduler import Scheduler
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import newest_complete
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.types import Group, InfrastructureError
 
 BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=disabled", "tracking.console=false")
 PROBLEMS = problems(40)
@@ -123,6 +124,33 @@ async def test_every_report_agrees_on_which_groups_have_signal(tmp_path: Path) -
     traces = [json.loads(line) for line in run.directory.trajectories_path.read_text().splitlines()]
     assert {bool(t["advantage"]) for t in traces if t["group"] % 2} == {False}
     assert {bool(t["advantage"]) for t in traces if t["group"] % 2 == 0} == {True}
+
+
+class _Cut(FakeRollout):
+    """Groups with signal whose traces the length limit cut."""
+
+    async def run(self, ticket: Ticket) -> Group:
+        one = await super().run(ticket)
+        cut = [
+            replace(t.trace, completion=replace(t.trace.completion, finish_reason="length")) for t in one.trajectories
+        ]
+        return replace(
+            one, trajectories=tuple(replace(t, trace=trace) for t, trace in zip(one.trajectories, cut, strict=True))
+        )
+
+
+async def test_a_step_without_an_update_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(Tracker, "message", lambda self, text: lines.append(text))
+    equal = Run(tmp_path / "equal", steps=1, rollout=FakeRollout(lambda _: (1.0, 1.0)))
+    await equal.train()
+    assert any(line.startswith("step 1: the policy was not updated; no group had signal") for line in lines)
+    lines.clear()
+    cut = Run(tmp_path / "cut", steps=1, rollout=_Cut())
+    cut.loop.run = replace(cut.loop.run, reward=replace(cut.loop.run.reward, overlong="mask"))
+    await cut.train()
+    assert not cut.learner.batches
+    assert any("reward.overlong=mask leaves those out" in line for line in lines)
 
 
 async def test_an_interrupt_saves_the_planner_and_leaves_nothing_running(tmp_path: Path) -> None:

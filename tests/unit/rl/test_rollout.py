@@ -14,7 +14,8 @@ from tests.unit.rl.fakes import FakeGenerator, FakeReasoningRm, FakeVerifier, co
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.rl.assembly import build_rollout, system_settings
 from tracelift_ray.rl.baselines import Baselines
-from tracelift_ray.rl.rollout import GroupFailed, PlannerExecutorSystem, Rollout, SystemPools, Ticket
+from tracelift_ray.rl.rollout import GroupFailed, Rollout, Ticket
+from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools
 from tracelift_ray.types import Baseline, Completion, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
 
 RUN = run_config()
@@ -125,7 +126,7 @@ async def test_a_malformed_trace_earns_the_floor_and_costs_no_execution() -> Non
     planner, executor, rm = plans("4 + 1", "4 + 1 </reasoning>"), answers(), FakeReasoningRm()
     group = await rollout(planner, executor, rm=rm).run(TICKET)
     unclosed = group.trajectories[0]
-    assert (unclosed.trace.malformed, unclosed.reward, unclosed.executions) == ("unclosed", 0.0, ())
+    assert (unclosed.trace.malformed, unclosed.reward, unclosed.executions) == ("unclosed", -0.5, ())
     assert len(executor.requests) == 2 and len(rm.scored) == 1
 
 

@@ -1,12 +1,15 @@
-"""The prompts of the three presets, with real tokenizers."""
+"""The prompts of the presets and of files, with real tokenizers."""
+
+from dataclasses import replace
 
 import pytest
+import yaml
 
 from tests.tiny import make_tokenizer
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.demo.tokenizer import build_tokenizer
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
-from tracelift_ray.types import CodeTests, Problem
+from tracelift_ray.types import CodeTests, DataError, Problem
 
 MATH = Problem("m", "math", "Tom has 3 pens and buys 4. How many?", answer="7")
 MBPP = Problem(
@@ -16,6 +19,7 @@ HUMANEVAL = Problem(
     "h", "code", "def add(a, b):", tests=CodeTests("function", asserts=("def check(c): ...",), entry_point="add")
 )
 STDIO = Problem("s", "code", "Add one.", tests=CodeTests("stdio", inputs=("1",), outputs=("2",)))
+SET_UP = Problem("u", "code", "Add.", tests=CodeTests("function", asserts=("assert f(1)",), setup="import math"))
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<eos>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -40,16 +44,63 @@ def test_demo_prompts_are_the_demo_models_own_form():
         assert renderer.executor(problem, None).text == f"{head} <answer>"
         assert tokenizer.decode(planner.token_ids).strip() == f"<bos> {planner.text}"
         assert tokenizer.unk_token_id not in planner.token_ids
-        assert renderer.executor_stop(task) == ()
+        assert renderer.executor_stop(task) == () and renderer.opens_tag(task)
 
 
+SHOWN = {
+    MATH: "Problem: Tom has 3 pens and buys 4. How many?",
+    MBPP: "Problem: Write a function to add.\nThe code must pass this test:\nassert add(1, 2) == 3",
+    HUMANEVAL: "Problem: def add(a, b):\nThe function is called add.",
+    STDIO: "Problem: Add one.\nThe program reads standard input and prints to standard output.",
+    SET_UP: "Problem: Add.\nThe code must pass this test:\nimport math\nassert f(1)",
+}
+PLANNER = {
+    "math": (
+        "Explain how to solve the problem, step by step and with the calculations, between <reasoning> and "
+        "</reasoning>. Leave out the final answer: whoever reads your reasoning works it out."
+    ),
+    "code": (
+        "Explain how to write the Python program, step by step and in words, between <reasoning> and </reasoning>. "
+        "Leave out the code: whoever reads your reasoning writes it."
+    ),
+}
+WITHOUT = {"math": "Solve the problem.", "code": "Write the program in one fenced Python code block."}
+WITH = {
+    "math": "Solve the problem by following the reasoning.",
+    "code": "Write the program in one fenced Python code block, by following the reasoning.",
+}
+ANSWER = {
+    ("plain", "math"): " End with the final answer on a line of its own, after ####.",
+    ("chat", "math"): ' End with "The answer is" and the final answer.',
+}
+OPENING = {("plain", "math"): "\n\nAnswer:", ("plain", "code"): "\n\n```python\n"}
+
+
+@pytest.mark.parametrize("problem", SHOWN, ids=lambda problem: problem.id)
 @pytest.mark.parametrize("preset", ["plain", "chat"])
-def test_planner_prompts_end_with_the_opening_tag(preset):
-    renderer = PromptRenderer(chat_tokenizer(), preset)
-    assert renderer.opens_tag and renderer.planner_stop == ("</reasoning>",)
-    for problem in (MATH, MBPP, HUMANEVAL, STDIO):
-        prompt = renderer.planner(problem)
-        assert prompt.text.endswith("<reasoning>\n") and problem.statement in prompt.text
+def test_the_presets_are_these_texts_to_the_byte(preset, problem):
+    renderer, task, shown = PromptRenderer(chat_tokenizer(), preset), problem.task, SHOWN[problem]
+    answer = ANSWER.get((preset, task), "")
+    asked = {
+        renderer.planner(problem): (f"{PLANNER[task]}\n\n{shown}", "<reasoning>\n"),
+        renderer.executor(problem, None): (f"{WITHOUT[task]}{answer}\n\n{shown}", ""),
+        renderer.executor(problem, "a\n{{ b }}"): (f"{WITH[task]}{answer}\n\n{shown}\n\nReasoning: a\n{{{{ b }}}}", ""),
+    }
+    for prompt, (request, opening) in asked.items():
+        if preset == "chat":
+            assert prompt.text == f"<|user|>{request}<eos><|assistant|>{opening}"
+            assert prompt.messages == (("user", request), *([("assistant", opening)] if opening else []))
+        else:
+            assert prompt.text == request + (f"\n\n{opening}" if opening else OPENING[preset, task])
+            assert prompt.messages == ()
+    assert renderer.opens_tag(task) and renderer.planner_stop(task) == ("</reasoning>",)
+
+
+def test_only_base_models_need_strings_that_end_an_artifact():
+    plain, chat = (PromptRenderer(chat_tokenizer(), preset) for preset in ("plain", "chat"))
+    assert plain.executor_stop("math") == ("\nProblem:", "\nQuestion:", "\nReasoning:", "\n\n\n")
+    assert plain.executor_stop("code") == ("\n```",)
+    assert chat.executor_stop("math") == chat.executor_stop("code") == ()
 
 
 @pytest.mark.parametrize("preset", ["plain", "chat", "demo"])
@@ -69,39 +120,6 @@ def test_token_ids_are_those_of_the_text(preset):
         PromptRenderer(tokenizer, preset).executor(MBPP, "x"),
     ):
         assert tokenizer.decode(prompt.token_ids) == prompt.text
-
-
-def test_executors_are_asked_for_the_form_that_is_read():
-    renderer = PromptRenderer(make_tokenizer(), "plain")
-    assert "after ####" in renderer.executor(MATH, None).text
-    assert '"The answer is"' in PromptRenderer(chat_tokenizer(), "chat").executor(MATH, None).text
-    assert renderer.executor(MBPP, None).text.endswith("```python\n")
-    assert "\n```" in renderer.executor_stop("code")
-    assert "\nProblem:" in renderer.executor_stop("math")
-
-
-def test_code_prompts_say_how_the_program_is_called_by_one_test_only():
-    renderer = PromptRenderer(make_tokenizer(), "plain")
-    for render in (renderer.planner, lambda problem: renderer.executor(problem, "x")):
-        assert "assert add(1, 2) == 3" in render(MBPP).text and "assert 0" not in render(MBPP).text
-        assert "called add" in render(HUMANEVAL).text and "check(" not in render(HUMANEVAL).text
-        assert "standard input" in render(STDIO).text
-
-
-def test_chat_prompts_are_one_user_turn_and_the_start_of_the_answer():
-    renderer = PromptRenderer(chat_tokenizer(), "chat")
-    planner = renderer.planner(MATH)
-    assert planner.text.startswith("<|user|>") and planner.text.endswith("<|assistant|><reasoning>\n")
-    assert [role for role, _ in planner.messages] == ["user", "assistant"]
-    executor = renderer.executor(MATH, "add")
-    assert executor.text.endswith("<eos><|assistant|>")
-    assert [role for role, _ in executor.messages] == ["user"]
-    assert executor.messages[0][1] in executor.text
-    assert renderer.executor_stop("math") == renderer.executor_stop("code") == ()
-
-
-def test_plain_prompts_carry_no_messages():
-    assert PromptRenderer(chat_tokenizer(), "plain").executor(MATH, "x").messages == ()
 
 
 @pytest.mark.parametrize("preset", ["plain", "chat", "demo"])
@@ -136,11 +154,6 @@ def test_chat_without_a_template_names_model_key_and_remedy(tmp_path):
         assert part in message
 
 
-def test_an_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="'fancy': one of plain, chat, demo"):
-        PromptRenderer(make_tokenizer(), "fancy")
-
-
 def test_a_saved_tokenizer_loads(tmp_path):
     make_tokenizer("word").save_pretrained(tmp_path)
     assert load_tokenizer(str(tmp_path)).pad_token == "<pad>"
@@ -163,3 +176,42 @@ def test_a_free_request_is_a_user_turn_or_the_bare_text():
     assert chat.text == "<|user|>Grade < eos> this.<eos><|assistant|>"
     assert chat.messages == (("user", "Grade < eos> this."),)
     assert plain.text == "Grade < eos> this.\n\n"
+
+
+def own_file(tmp_path, **fields):
+    """A prompt file for math; ``fields`` replace or add top-level ones."""
+    planner = {"prompt": "Plan {{ statement }} ({{ task_type }})", "opening": "", "stop": ["</reasoning>"]}
+    executor = {"without_reasoning": "Solve {{ statement }}", "with_reasoning": "{{ reasoning }}"}
+    roles = {"planner": planner, "executor": executor | {"opening": " =", "stop": []}}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"form": "chat", "tasks": {"math": roles}} | fields))
+    return str(path)
+
+
+def test_a_file_of_the_users_own_says_everything(tmp_path):
+    fields = {"system": "Be brief.", "chat_template_kwargs": {"enable_thinking": False}, "thinking": "strip"}
+    tokenizer = chat_tokenizer()
+    tokenizer.chat_template = TEMPLATE + "{% if enable_thinking is false %}<think></think>{% endif %}"
+    renderer = PromptRenderer(tokenizer, own_file(tmp_path, **fields))
+    prompt = renderer.planner(replace(MATH, task_type="sums"))
+    system, user = "<|system|>Be brief.<eos>", f"<|user|>Plan {MATH.statement} (sums)<eos>"
+    assert prompt.text == f"{system}{user}<|assistant|><think></think>"
+    assert prompt.messages[0] == ("system", "Be brief.") and prompt.strip_thinking
+    assert not renderer.opens_tag("math")
+    assert renderer.executor(MATH, "x").messages[-1] == ("assistant", " =")
+
+
+def test_a_task_without_a_prompt_is_named_with_file_and_remedy(tmp_path):
+    path = own_file(tmp_path)
+    with pytest.raises(DataError) as caught:
+        PromptRenderer(chat_tokenizer(), path).planner(STDIO)
+    assert str(caught.value) == (
+        f"{path}: task code has no planner prompt; add tasks.code.planner with prompt, opening, stop"
+    )
+
+
+def test_a_text_that_cannot_be_rendered_names_itself(tmp_path):
+    roles = {"planner": {"prompt": "{{ 1 / (statement | int) }}", "opening": "", "stop": []}}
+    path = own_file(tmp_path, form="text", tasks={"math": roles})
+    with pytest.raises(DataError, match=r"mine.yaml: tasks.math.planner.prompt cannot be rendered: division by zero"):
+        PromptRenderer(chat_tokenizer(), path).planner(MATH)

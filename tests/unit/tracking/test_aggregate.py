@@ -37,6 +37,16 @@ def test_each_task_has_its_own_figures_and_dimensions() -> None:
     assert "rubric/math/action_support" not in metrics and "rubric/solution_strategy" not in metrics
 
 
+def test_the_rate_of_a_guess_is_a_metric_of_tasks_that_have_one() -> None:
+    groups = [
+        group(trajectory(reward=0.0), task="choice", statement="Which?\nA. x\nB. y\nC. z\nD. w"),
+        group(trajectory(reward=0.0), serial=1),
+    ]
+    metrics = batch_metrics(list(map(scored, groups)), 0)
+    assert metrics["system/choice/chance"] == 0.25 and "system/math/chance" not in metrics
+    assert metrics["system/chance"] == 0.125
+
+
 def test_a_floored_malformed_trace_counts_as_no_success_and_by_kind() -> None:
     groups = [group(trajectory(outcomes=("passed",), reward=1.0), trajectory(malformed="unclosed", reward=0.0))]
     metrics = batch_metrics(list(map(scored, groups)), 0)

@@ -32,9 +32,9 @@ def test_a_note_belongs_to_the_latest_start(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path)
     run.record_start({}, None)
     run.record_start({}, 5)
-    run.record_note("sandbox_tier", "flat")
+    run.record_note("sandbox_tier", "landlock")
     starts = json.loads((run.path / "run.json").read_text())["starts"]
-    assert [start.get("sandbox_tier") for start in starts] == [None, "flat"]
+    assert [start.get("sandbox_tier") for start in starts] == [None, "landlock"]
 
 
 def test_the_snapshot_is_the_configuration_in_force_and_the_old_one_is_kept(tmp_path: Path) -> None:
@@ -45,6 +45,14 @@ def test_the_snapshot_is_the_configuration_in_force_and_the_old_one_is_kept(tmp_
     assert yaml.safe_load(run.config_path.read_text()) == {"seed": 2}
     assert yaml.safe_load((tmp_path / "config.1.yaml").read_text())["tie_table"] == {1: 0.5}
     assert not (tmp_path / "config.2.yaml").exists()
+
+
+def test_the_prompt_files_in_force_are_kept_and_older_ones_set_aside(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path)
+    for text in ("one", "one", "two"):
+        run.keep_prompts({"planner": text})
+    assert run.prompt_path("planner").read_text() == "two"
+    assert sorted(path.name for path in (tmp_path / "prompts").iterdir()) == ["planner.1.yaml", "planner.yaml"]
 
 
 def test_a_path_that_is_a_file_gets_one_clear_line(tmp_path: Path) -> None:

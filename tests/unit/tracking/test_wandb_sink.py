@@ -125,11 +125,11 @@ def test_rows_are_whole_and_carry_their_step(tmp_path: Path, wandb_home: None) -
 def test_a_note_is_in_the_summary(tmp_path: Path, wandb_home: None) -> None:
     run = RunDirectory.create(tmp_path / "run")
     sink = start(run, [], resumed=False)
-    sink.note("sandbox_tier", "flat")
+    sink.note("sandbox_tier", "landlock")
     sink.close()
     notes = [item for record in records(run) if record.HasField("summary") for item in record.summary.update]
-    assert ("sandbox_tier", "flat") in [(item.key, json.loads(item.value_json)) for item in notes]
-    sink.note("sandbox_tier", "userns")
+    assert ("sandbox_tier", "landlock") in [(item.key, json.loads(item.value_json)) for item in notes]
+    sink.note("sandbox_tier", "namespaces")
 
 
 def test_a_killed_and_resumed_run_goes_on_as_the_same_run_without_a_step_twice(

@@ -18,6 +18,7 @@ ATTACKS = Path(__file__).resolve().parents[2] / "integration" / "sandbox" / "att
 
 def corpus(directory: Path, *records: dict[str, Any]) -> Path:
     for record in records:
+        (directory / record["file"]).parent.mkdir(exist_ok=True)
         (directory / record["file"]).write_bytes(b"print(1)\xff")
     (directory / "manifest.json").write_text(json.dumps({"programs": records}))
     return directory
@@ -26,7 +27,7 @@ def corpus(directory: Path, *records: dict[str, Any]) -> Path:
 def test_the_tests_corpus_names_every_program_and_what_may_come_of_it() -> None:
     entries = read_corpus(ATTACKS)
     preludes = {"attempt.py"}
-    assert {entry.name for entry in entries} | preludes == {path.name for path in ATTACKS.glob("*.py")}
+    assert {entry.name for entry in entries} | preludes == {path.name for path in ATTACKS.rglob("*.py")}
     assert len(entries) == len({entry.name for entry in entries})
     for entry in entries:
         if entry.category.startswith("benign"):
@@ -38,9 +39,17 @@ def test_the_tests_corpus_names_every_program_and_what_may_come_of_it() -> None:
 def test_entries_become_programs_and_tests(tmp_path: Path) -> None:
     stdio = {"file": "a.py", "mode": "stdio", "expect": ["AC", "RE"], "stdin": "x", "stdin_repeat": 3}
     stdio |= {"expected_stdout": "@range3", "compare": {"rel": 0.5}, "limits": {"cpu": 6}, "max_wall_s": 4}
-    func = {"file": "b.py", "mode": "func", "expect": ["PASS"], "entry": "f", "prelude": "a.py", "run_after": "a.py"}
+    func = {
+        "file": "cheats/b.py",
+        "mode": "func",
+        "expect": ["PASS"],
+        "entry": "f",
+        "prelude": "a.py",
+        "run_after": "a.py",
+    }
     func |= {"test": "def check(f):\n    assert f(1)", "prompt": "import re\n\ndef f(n):\n    pass"}
     one, other = read_corpus(corpus(tmp_path, stdio, func))
+    assert (one.name, other.name) == ("a.py", "b.py")
     assert one.program == "print(1)\udcff"
     assert one.allowed == ("passed", "runtime_error", "does_not_compile")
     assert (one.tests.inputs, one.tests.outputs, one.tests.rel_tol) == (("xxx",), ("0\n1\n2\n",), 0.5)

@@ -10,9 +10,11 @@ import pytest
 
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
-from tracelift_ray.config.schema import PoolConfig, VerifierConfig
+from tracelift_ray.config.models import PoolConfig
+from tracelift_ray.config.schema import VerifierConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
+from tracelift_ray.verification.code_runner import RunnerReport
 from tracelift_ray.verification.verifier import RememberingRunner, Verifier
 
 CONFIG = VerifierConfig(
@@ -26,6 +28,8 @@ CODE = Problem("c", "code", "s", tests=TESTS)
 
 class CountingRunner:
     """Answers from a table and counts its runs."""
+
+    report = RunnerReport("nowhere", True, ())
 
     def __init__(self, verdicts: dict[str, Verdict]) -> None:
         self.verdicts = verdicts
@@ -58,8 +62,9 @@ def test_completions_of_both_tasks_are_read_and_judged(verifier: Verifier) -> No
     assert judge(CODE, "```python\nprint(2 * int(input()))\n```").passed
     half = judge(CODE, "print(1 + int(input()))")
     assert (half.outcome, half.passed_tests, half.total_tests) == ("wrong_answer", 1, 2)
-    report = verifier.start_sandbox()
-    assert report.tier in ("userns", "flat") and any(f"tier {report.tier}: holds" in line for line in report.lines)
+    report = verifier.start_runner()
+    assert report.where in ("namespaces", "landlock") and report.isolated
+    assert any(f"tier {report.where}: holds" in line for line in report.lines)
 
 
 def test_nothing_to_check_is_a_verdict(verifier: Verifier) -> None:

@@ -85,7 +85,7 @@ def collate(inputs: Sequence[EncodedInput], pad_id: int, device: torch.device | 
 def budget_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Yields positions, longest first, in batches whose padded size (count x longest) is at most ``max_tokens``.
 
-    A sequence longer than the budget makes a batch of its own. Every position comes exactly once.
+    A sequence longer than the budget is a batch alone. Every position comes exactly once.
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     while order:

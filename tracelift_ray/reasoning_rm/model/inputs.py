@@ -8,14 +8,16 @@ Each text is stripped and the parts are joined by one newline::
     statement
     </problem>
     <tests>
-    tests
+    tests or constraints
     </tests>
     <reasoning>
     trace
     </reasoning>
 
-The ``<tests>`` block is there exactly where the problem has tests. Function tests are their asserts, one after the
-other; stdin/stdout tests are, for each test, the line ``input:``, the input, the line ``output:``, the output.
+The ``<tests>`` block is there exactly where the data has tests or constraints, of any task. It holds their text as the
+data has it (``Problem.tests_text``), runnable or not. Tests that the data gives in another form than text are lines:
+of function tests the asserts, one after the other; of stdin/stdout tests, for each one, ``input:``, the input,
+``output:``, the output.
 """
 
 from __future__ import annotations
@@ -37,11 +39,18 @@ class RenderedInput:
 
 def hide_problem(problem: Problem) -> Problem:
     """The problem as a trace-only model is shown it: its task, and nothing that the trace could be held against."""
-    return dataclasses.replace(problem, statement="", task_type="", tests=None)
+    return dataclasses.replace(problem, statement="", task_type="", tests=None, tests_text="")
 
 
-def render_tests(tests: CodeTests) -> str:
-    """The tests as lines of text, without the surrounding tags."""
+def tests_text(problem: Problem) -> str:
+    """What stands between the tags ``<tests>``, stripped; empty: there is no such block."""
+    if problem.tests_text:
+        return problem.tests_text.strip()
+    return _render_tests(problem.tests) if problem.tests is not None else ""
+
+
+def _render_tests(tests: CodeTests) -> str:
+    """Runnable tests as lines of text."""
     if tests.kind == "function":
         return "\n".join(statement.strip() for statement in tests.asserts)
     pairs = zip(tests.inputs, tests.outputs, strict=True)
@@ -57,8 +66,8 @@ def render_input(problem: Problem, reasoning: str) -> RenderedInput:
         problem.statement.strip(),
         "</problem>",
     ]
-    if problem.tests is not None and len(problem.tests):
-        lines += ["<tests>", render_tests(problem.tests), "</tests>"]
+    if tests := tests_text(problem):
+        lines += ["<tests>", tests, "</tests>"]
     head = "\n".join([*lines, "<reasoning>"]) + "\n"
     trace = reasoning.strip()
     return RenderedInput(f"{head}{trace}\n</reasoning>", len(head), len(head) + len(trace))

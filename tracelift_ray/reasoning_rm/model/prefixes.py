@@ -43,6 +43,14 @@ class PrefixTree:
     def __len__(self) -> int:
         return len(self.token_ids)
 
+    def path(self, end: int) -> list[int]:
+        """The tree's tokens from the first of a sequence to its last, ``end``."""
+        path = []
+        while end >= 0:
+            path.append(end)
+            end = self.parents[end]
+        return path[::-1]
+
 
 @dataclass(frozen=True)
 class TreeBatch:

@@ -4,7 +4,7 @@ A reward model is an ordinary Hugging Face directory. Its configuration is the b
 ``rm_dimension_names``, ``rm_dimension_weights``, ``rm_num_labels``, ``rm_use_total_head`` and ``classifier_dropout``
 added; its architecture is named ``<Backbone>ForReasonRewardModel`` (``Qwen2ForReasonRewardModel``); its weights are
 ``model.*``, ``dimension_heads.{0..4}.{weight,bias}`` and ``total_head.{weight,bias}``. The promise: a sequence's score
-depends on that sequence alone, whatever it is batched with, since padding is on the right of a causal model.
+depends on that sequence alone and not on its batch, since padding is on the right of a causal model.
 
 One optional key, ``rm_input: trace``, marks a model that is not shown the problem, which is a baseline to measure
 others against.
@@ -92,7 +92,7 @@ class ReasoningRewardModel(PreTrainedModel):
         self.post_init()
 
     def add_good_head(self) -> None:
-        """Adds a head for training alone, which tells at every token whether a good trace begins so."""
+        """Adds a head for training alone, which says at every token whether a good trace begins so."""
         self.good_head = nn.Linear(self.config.get_text_config().hidden_size, 1)
         nn.init.zeros_(self.good_head.weight)
         nn.init.zeros_(self.good_head.bias)
@@ -126,7 +126,7 @@ class ReasoningRewardModel(PreTrainedModel):
 
     def _read_heads(self, pooled: Tensor) -> RubricOutput:
         """(B, hidden) -> the heads' output."""
-        # In float32 whatever the backbone computes in: q is compared across traces, and bfloat16 steps by 0.004.
+        # In float32, also over a bfloat16 backbone: q is compared across traces, and bfloat16 steps by 0.004.
         with torch.autocast(pooled.device.type, enabled=False):
             pooled = pooled.float()
             logits = torch.stack([_linear(head, pooled) for head in self.dimension_heads], dim=1)

@@ -48,7 +48,7 @@ class TraceLikelihood:
         ]
         tree = build_tree(rows)
         chances = self._tree_logprobs(tree)
-        paths = [_path(tree, end) for end in tree.ends]
+        paths = [tree.path(end) for end in tree.ends]
         tokens = [chances[path[max(start, 1) :]] for path, start in zip(paths, starts, strict=True)]
         return [float(values.mean()) if len(values) else 0.0 for values in tokens]
 
@@ -65,12 +65,3 @@ class TraceLikelihood:
         values = -functional.cross_entropy(logits[parents].float(), batch.input_ids[0, 1:], reduction="none")
         known = torch.tensor([parent >= 0 for parent in tree.parents[1:]], device=logits.device)
         return torch.cat([values.new_zeros(1), values * known]).cpu()
-
-
-def _path(tree: PrefixTree, end: int) -> list[int]:
-    """The tree's tokens from the first one to ``end``."""
-    path = []
-    while end >= 0:
-        path.append(end)
-        end = tree.parents[end]
-    return path[::-1]

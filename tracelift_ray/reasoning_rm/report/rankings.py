@@ -19,7 +19,7 @@ _PERCENTILES = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval."""
+    """A number with its 95 % interval."""
 
     value: float
     low: float

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.data.groups import TraceGroup, load_groups
+from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.data.rubric_records import RubricRecord, load_rubric_records
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, shows_problem
 from tracelift_ray.reasoning_rm.report.drift import Drift, RunTrace, measure_drift, read_run
@@ -116,10 +116,10 @@ async def judge_traces(traces: Sequence[RunTrace], config: ReasoningRmConfig, co
     return judged
 
 
-def _groups(config: RmReportConfig, path: str, say: Say) -> list[TraceGroup]:
-    loaded = load_groups(path)
+def _groups(config: RmReportConfig, path: str, say: Say) -> list[RubricRecord]:
+    loaded = load_rubric_records(path)
     say(loaded.report.summary())
-    groups = list(loaded.groups)
+    groups = list(loaded.records)
     if config.heldout_fraction < 1:
         groups = split_groups(groups, config.heldout_fraction)[1]
     groups = groups[: config.limit or None]
@@ -128,7 +128,7 @@ def _groups(config: RmReportConfig, path: str, say: Say) -> list[TraceGroup]:
     return groups
 
 
-def _held_out(config: RmReportConfig, groups: Sequence[TraceGroup], say: Say) -> HeldOutReport:
+def _held_out(config: RmReportConfig, groups: Sequence[RubricRecord], say: Say) -> HeldOutReport:
     say(f"scoring {len(groups)} held-out groups with {config.model}")
     scored, names = _scored(config, config.model, groups)
     rankings = [rank_by(REWARD_MODEL, scored, lambda trace: trace.score)]
@@ -147,7 +147,7 @@ def _held_out(config: RmReportConfig, groups: Sequence[TraceGroup], say: Say) ->
 
 
 def _scored(
-    config: RmReportConfig, path: str, groups: Sequence[TraceGroup]
+    config: RmReportConfig, path: str, groups: Sequence[RubricRecord]
 ) -> tuple[list[ScoredGroup], tuple[str, ...]]:
     """What the reward model in ``path`` says of the groups, and its dimensions."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -156,25 +156,25 @@ def _scored(
         check_shared_prefixes(model.model)
     encoder = load_encoder(path, model, config.max_length)
     encoded: list[EncodedGroup] = encode_groups(groups, encoder, config.max_tests)
-    with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-        scored = score_groups(
-            model,
-            encoded,
-            encoder.pad_id,
-            batch_tokens=config.batch_tokens,
-            share_prefixes=config.share_prefixes,
-        )
+    scored = score_groups(
+        model,
+        encoded,
+        encoder.pad_id,
+        batch_tokens=config.batch_tokens,
+        share_prefixes=config.share_prefixes,
+        dtype=config.dtype,
+    )
     return scored, tuple(model.config.rm_dimension_names)
 
 
-def _blind(config: RmReportConfig, path: str, groups: Sequence[TraceGroup]) -> list[ScoredGroup]:
+def _blind(config: RmReportConfig, path: str, groups: Sequence[RubricRecord]) -> list[ScoredGroup]:
     if shows_problem(ReasoningRewardModel.from_pretrained(path).config):
         raise DataError(f"trace_only={path} is a model that is shown the problem; train one with show_problem=false")
     return _scored(config, path, groups)[0]
 
 
 def _likelihoods(
-    config: RmReportConfig, path: str, groups: Sequence[TraceGroup], scored: Sequence[ScoredGroup]
+    config: RmReportConfig, path: str, groups: Sequence[RubricRecord], scored: Sequence[ScoredGroup]
 ) -> list[ScoredGroup]:
     """The scored groups with the likelihood of each trace in the place of its score."""
     model = TraceLikelihood(path, config.dtype, config.max_length)

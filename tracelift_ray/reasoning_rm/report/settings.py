@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.config.rules import Count, PathText, PositiveCount, Share
-from tracelift_ray.config.schema import ReasoningRmConfig
-from tracelift_ray.engines.kinds import is_remote
-from tracelift_ray.planning.scoring import check_reasoning_rm
+from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm, scorer_kind
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,6 @@ def check_report(config: RmReportConfig) -> None:
                 "run", None, "must be the directory of a run where there is a judge: it judges that run's traces"
             )
         check_reasoning_rm(config.judge, "judge")
-        if config.judge.backend == "model" and not config.judge.model:
-            raise ConfigError("judge.model", config.judge.model, "must be another reward model's directory")
-        asked = config.judge.judge if config.judge.backend == "judge" else None
-        if asked is not None and not is_remote(asked.engine) and not asked.model:
-            raise ConfigError("judge.judge.model", asked.model, "must be a language model's directory")
+        directory = scorer_kind(config.judge).directory(config.judge)
+        if directory is not None and not directory.path:
+            raise ConfigError(f"judge.{directory.key}", directory.path, f"must be the directory of {directory.what}")

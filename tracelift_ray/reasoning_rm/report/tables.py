@@ -96,12 +96,12 @@ def _means(drift: Drift) -> TextTable:
         for name, number in drift.outrun.items()
         if number is not None
     ]
-    told = "; ".join(outrun) if outrun else "in no window is the RM's score up while another measure is down"
+    verdict = "; ".join(outrun) if outrun else "in no window is the RM's score up while another measure is down"
     return TextTable(
         "The planner's traces during training",
         ("steps", "traces", "RM score", "success", "uplift", "judge"),
         rows,
-        f"Means with standard errors. Over-optimisation: {told}.",
+        f"Means with standard errors. Over-optimisation: {verdict}.",
     )
 
 

@@ -1,7 +1,7 @@
 """Gathers requests that arrive one by one into batches: what arrived while a batch was under way goes together.
 
-Nothing waits for a batch to fill. Every request that was taken gets an answer or an exception, whatever becomes of its
-batch, and a request whose caller has gone is not computed.
+Nothing waits for a batch to fill. Every request that was taken gets an answer or an exception, also where its
+batch fails, and a request whose caller has gone is not computed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Gatherer(Generic[Item, Answer]):
         return await future
 
     async def close(self) -> None:
-        """End what is under way; whoever still waits gets an InfrastructureError."""
+        """End what is under way; callers that still wait get an InfrastructureError."""
         self._closed = True
         for server in self._servers:
             server.cancel()

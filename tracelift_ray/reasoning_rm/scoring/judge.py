@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tracelift_ray.config.schema import JudgeConfig
+from tracelift_ray.config.models import JudgeConfig
 from tracelift_ray.engines.kinds import build_engine, needs_tokenizer
 from tracelift_ray.engines.seeds import request_seed
-from tracelift_ray.groups.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
+from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
+from tracelift_ray.tasks.templates import read_prompts
+from tracelift_ray.tasks.thinking import answer_in
 from tracelift_ray.types import ComponentDead, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
 
 COMPONENT = "reasoning_rm"
-#: What ends the reply of a base model, which would go on; a chat model ends its turn, perhaps with a fence behind it.
-_PLAIN_STOP = ("}",)
 
 
 class JudgeScorer:
@@ -35,7 +35,7 @@ class JudgeScorer:
 
     async def start(self) -> None:
         """Load the model, or see that the server has it."""
-        self._render = await asyncio.to_thread(_renderer, self._config)
+        self._render, self._stop = await asyncio.to_thread(request_renderer, self._config)
         await self._engine.start()
 
     async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
@@ -65,26 +65,28 @@ class JudgeScorer:
         await self._engine.close()
 
     async def _reply(self, request: str, problem: Problem, reasoning: str) -> str:
-        sampling = self._config.sampling
+        sampling, prompt = self._config.sampling, self._render(request)
         params = SamplingParams(
             sampling.max_new_tokens,
             sampling.temperature,
             sampling.top_p,
-            stop=_PLAIN_STOP if self._config.prompt == "plain" else (),
+            stop=self._stop,
             seed=request_seed(self._seed, "judge", problem.id, reasoning) if sampling.seeded else None,
         )
         try:
-            (completion,) = await self._engine.generate(self._render(request), params)
+            (completion,) = await self._engine.generate(prompt, params)
         except ComponentDead as error:
             raise ComponentDead(COMPONENT, f"judge: {error.cause}") from error
         except (InfrastructureError, ValueError) as error:  # ValueError: it does not fit the context
             cause = error.cause if isinstance(error, InfrastructureError) else str(error)
             raise InfrastructureError(COMPONENT, f"judge: {cause}") from error
-        return completion.text
+        return answer_in(prompt, completion.text)
 
 
-def _renderer(config: JudgeConfig) -> Callable[[str], Prompt]:
-    """How requests become prompts; a chat server applies its own template and needs no tokenizer here."""
+def request_renderer(config: JudgeConfig) -> tuple[Callable[[str], Prompt], tuple[str, ...]]:
+    """How requests become prompts, and what ends a reply; a chat server applies its own template and needs no
+    tokenizer here."""
     if not needs_tokenizer(config.engine, config.remote):
-        return lambda text: Prompt((), text, (("user", text),))
-    return PromptRenderer(load_tokenizer(config.model), config.prompt).request
+        return lambda text: Prompt((), text, (("user", text),)), read_prompts(config.prompt).free_request().stop
+    renderer = PromptRenderer(load_tokenizer(config.model), config.prompt)
+    return renderer.request, renderer.file.free_request().stop

@@ -1,10 +1,18 @@
-"""The one interface through which traces are scored, and the choice of what stands behind it."""
+"""The table of scorers: what each kind needs and can do, and the one factory. Light to import.
+
+A new kind of scorer is a module that implements ``TraceScorer``, and an entry here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.models import JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
+from tracelift_ray.engines.kinds import is_remote, needs_tokenizer, served_model
+from tracelift_ray.reasoning_rm.scoring.rules import check_judge, check_service
 from tracelift_ray.types import Problem, RubricScore
 
 
@@ -15,8 +23,9 @@ class TraceScorer(Protocol):
         """Return when scores can be asked for. Raises ``InfrastructureError``, ``DataError`` or ``ValueError``."""
         ...
 
-    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
-        """The rubric score of one trace. Raises ``InfrastructureError`` where there is none; never makes one up."""
+    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
+        """The rubric score of one trace; a model of ours reads at most ``max_length`` tokens where that is less than
+        its own limit. Raises ``InfrastructureError`` where there is no score; never makes one up."""
         ...
 
     async def close(self) -> None:
@@ -24,25 +33,155 @@ class TraceScorer(Protocol):
         ...
 
 
-def build_scorer(config: ReasoningRmConfig, seed: int = 0) -> TraceScorer:
-    """The scorer that the configuration asks for, not started yet.
+@dataclass(frozen=True)
+class ModelDirectory:
+    """A directory that a scorer reads.
 
-    Args:
-        seed: of a judge's sampling.
+    Attributes:
+        key: of its setting, below the scorer's own.
+        what: what has to be in it, for messages.
+        prompt: the prompt file that its tokenizer has to fit; empty: none.
+        weights: whether the model is loaded, or its tokenizer alone.
+    """
+
+    key: str
+    path: str
+    what: str
+    prompt: str = ""
+    weights: bool = True
+
+
+@dataclass(frozen=True)
+class ScorerKind:
+    """What a kind of scorer needs and can do.
+
+    Attributes:
+        build: the scorer, not started yet. Imports what it needs when it is called. ``seed``: of a sampling scorer.
+        name: what scores, as its owner calls it: a directory, a model on a server, an address.
+        label: the same in a line for people.
+        directory: the directory that it reads; None: it reads none.
+        part: its own group of settings; empty: it has none.
+        prompt: the prompt file with which it asks a language model (``part``'s ``prompt``); empty: it asks none.
+        check: raises ConfigError for values of that group that do not fit the others.
+        startup_s: seconds that it may take to start, beyond loading a reward model.
+        servable: whether ``launch.serve_rm`` can serve its scores.
+    """
+
+    build: Callable[[ReasoningRmConfig, int], TraceScorer]
+    name: Callable[[ReasoningRmConfig], str]
+    label: Callable[[ReasoningRmConfig], str]
+    directory: Callable[[ReasoningRmConfig], ModelDirectory | None]
+    part: str = ""
+    prompt: Callable[[ReasoningRmConfig], str] = lambda config: ""
+    check: Callable[[ReasoningRmConfig, str], None] = lambda config, key: None
+    startup_s: Callable[[ReasoningRmConfig], float] = lambda config: 0.0
+    servable: bool = True
+
+
+def scorer_kind(config: ReasoningRmConfig) -> ScorerKind:
+    """What the configured scorer can do. Raises ValueError for a kind that does not exist."""
+    kind = SCORERS.get(config.backend)
+    if kind is None:
+        raise ValueError(f"unknown scorer {config.backend!r}: use one of {', '.join(SCORERS)}")
+    return kind
+
+
+def build_scorer(config: ReasoningRmConfig, seed: int = 0) -> TraceScorer:
+    """The configured scorer, not started yet.
 
     Raises:
-        ValueError: an unknown backend, or one whose part of the configuration is missing.
+        ValueError: an unknown kind, or its part of the configuration is missing.
     """
-    if config.backend == "model":
-        from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
+    return scorer_kind(config).build(config, seed)
 
-        return ModelScorer(config)
-    if config.backend == "remote" and config.remote is not None:
-        from tracelift_ray.reasoning_rm.scoring.remote import RemoteScorer
 
-        return RemoteScorer(config.remote, config.max_length)
-    if config.backend == "judge" and config.judge is not None:
-        from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
+def check_reasoning_rm(config: ReasoningRmConfig, key: str = "reasoning_rm") -> None:
+    """Check the part that the configured scorer uses; opens no file.
 
-        return JudgeScorer(config.judge, seed)
-    raise ValueError(f"the reasoning RM's backend {config.backend!r} is unknown, or its configuration is missing")
+    Args:
+        key: the dotted key of ``config``, for messages.
+
+    Raises:
+        ConfigError: the first rule that does not hold.
+    """
+    kind = scorer_kind(config)
+    if kind.part and getattr(config, kind.part) is None:
+        right = f"is needed where {key}.backend={config.backend}; use reasoning_rm={config.backend}"
+        raise ConfigError(f"{key}.{kind.part}", None, right)
+    kind.check(config, key)
+
+
+def _build_model(config: ReasoningRmConfig, seed: int) -> TraceScorer:
+    from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
+
+    return ModelScorer(config)
+
+
+def _build_service(config: ReasoningRmConfig, seed: int) -> TraceScorer:
+    from tracelift_ray.reasoning_rm.scoring.remote import RemoteScorer
+
+    return RemoteScorer(_service(config), config.max_length)
+
+
+def _build_judge(config: ReasoningRmConfig, seed: int) -> TraceScorer:
+    from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
+
+    return JudgeScorer(_judge(config), seed)
+
+
+def _service(config: ReasoningRmConfig) -> ScoringServiceConfig:
+    if config.remote is None:
+        raise ValueError("a remote scorer needs the settings of its service (reasoning_rm.remote)")
+    return config.remote
+
+
+def _judge(config: ReasoningRmConfig) -> JudgeConfig:
+    if config.judge is None:
+        raise ValueError("a judge needs its own settings (reasoning_rm.judge)")
+    return config.judge
+
+
+def _reward_model(config: ReasoningRmConfig) -> ModelDirectory:
+    return ModelDirectory("model", config.model, "a reward model made by `python -m launch.train_rm`")
+
+
+def _judge_label(config: ReasoningRmConfig) -> str:
+    judge = _judge(config)
+    return f"judge {served_model(judge)}" + (f" at {judge.remote.base_url}" if is_remote(judge.engine) else "")
+
+
+def _judge_model(config: ReasoningRmConfig) -> ModelDirectory | None:
+    judge = _judge(config)
+    if not needs_tokenizer(judge.engine, judge.remote):
+        return None
+    what = "a language model, a Hugging Face checkpoint"
+    return ModelDirectory("judge.model", judge.model, what, judge.prompt, weights=not is_remote(judge.engine))
+
+
+SCORERS: dict[str, ScorerKind] = {
+    "model": ScorerKind(
+        build=_build_model,
+        name=lambda config: config.model,
+        label=lambda config: config.model,
+        directory=_reward_model,
+    ),
+    "remote": ScorerKind(
+        build=_build_service,
+        name=lambda config: _service(config).url,
+        label=lambda config: f"service at {_service(config).url}",
+        directory=lambda config: None,
+        part="remote",
+        check=lambda config, key: check_service(_service(config), config.pool, key),
+        servable=False,
+    ),
+    "judge": ScorerKind(
+        build=_build_judge,
+        name=lambda config: served_model(_judge(config)),
+        label=_judge_label,
+        directory=_judge_model,
+        part="judge",
+        prompt=lambda config: _judge(config).prompt,
+        check=lambda config, key: check_judge(_judge(config), config.pool, key),
+        startup_s=lambda config: _judge(config).engine.startup_s,
+    ),
+}

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer
 
-from tracelift_ray.config.schema import ReasoningRmConfig
+from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder, budget_batches, collate
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RubricOutput, shows_problem
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer

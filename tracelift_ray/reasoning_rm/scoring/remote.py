@@ -16,9 +16,10 @@ from typing import NoReturn
 import aiohttp
 import tenacity
 
-from tracelift_ray.config.schema import ScoringServiceConfig
+from tracelift_ray.config.models import ScoringServiceConfig
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
 from tracelift_ray.reasoning_rm.service.protocol import UnreadableAnswer, read_answer, write_request
+from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.types import InfrastructureError, Problem, RubricScore
 
 COMPONENT = "reasoning_rm"
@@ -26,7 +27,7 @@ COMPONENT = "reasoning_rm"
 PASSING_STATUS = (408, 425, 429)
 MAX_ANSWER_BYTES = 16 * 2**20
 LONGEST_PAUSE_S = 15.0
-_PROBE = (Problem("probe", "math", "What is 2 + 3?", task_type="arithmetic"), "Add 3 to 2.")
+_PROBE = (Problem("probe", MathTask.name, "What is 2 + 3?", task_type="arithmetic"), "Add 3 to 2.")
 
 
 class _Passing(Exception):
@@ -34,7 +35,7 @@ class _Passing(Exception):
 
 
 class RemoteScorer:
-    """Implements ``kinds.TraceScorer``. A score has neither labels nor a total of its own: total and q are one.
+    """Implements ``kinds.TraceScorer``. A score has neither labels nor a separate total: total and q are one.
 
     Args:
         max_length: the cut in tokens that is asked for.
@@ -61,8 +62,8 @@ class RemoteScorer:
         self._started = True
         await self.score(*_PROBE)
 
-    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
-        """The service's score of one trace."""
+    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
+        """The service's score of one trace; ``max_length`` has no effect here, every request asks for the same cut."""
         deadline_s = self._service.deadline_s
         try:
             async with asyncio.timeout(deadline_s):

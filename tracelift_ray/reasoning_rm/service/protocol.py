@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracelift_ray.reasoning_rm.model.inputs import render_tests
+from tracelift_ray.reasoning_rm.model.inputs import tests_text
 from tracelift_ray.tasks.table import TASKS, task_of
-from tracelift_ray.types import CodeTests, Problem, RubricScore
+from tracelift_ray.types import Problem, RubricScore
 
 ANSWER_KEYS = ("scores", "results", "outputs", "data")
 SCORE_KEYS = ("total_score", "score", "reward", "total", "value")
@@ -75,8 +75,8 @@ def _written(problem: Problem, reasoning: str, send_tests: bool) -> dict[str, st
         "task_name": problem.task,
         "task_type": problem.task_type,
     }
-    if send_tests and problem.tests is not None and len(problem.tests):
-        item["tests"] = render_tests(problem.tests)
+    if send_tests and (tests := tests_text(problem)):
+        item["tests"] = tests
     return item
 
 
@@ -140,10 +140,10 @@ def _item(item: Any, index: int, task: str) -> tuple[Problem, str]:
     name = texts["task_name"] or task
     if name not in TASKS:
         raise UnreadableRequest(422, f"{where}.task_name must be {' or '.join(TASKS)}")
-    # One assert that is the whole text is rendered as that text.
-    tests = CodeTests("function", asserts=(texts["tests"],)) if texts["tests"] else None
     task_type = name if texts["task_type"] is None else texts["task_type"]
-    return Problem("", name, texts["problem"] or "", task_type=task_type, tests=tests), texts["reasoning"] or ""
+    return Problem("", name, texts["problem"] or "", task_type=task_type, tests_text=texts["tests"] or ""), texts[
+        "reasoning"
+    ] or ""
 
 
 def _text(item: Mapping[str, Any], key: str, where: str) -> str | None:

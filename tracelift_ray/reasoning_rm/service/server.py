@@ -146,7 +146,7 @@ class ScoringService:
 
 
 class _Metrics:
-    """What ``/metrics`` shows, in a registry of its own."""
+    """What ``/metrics`` shows, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.data.groups import GroupTrace, TraceGroup, load_groups
+from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace, load_rubric_records
 from tracelift_ray.data.split import split_heldout
 from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
@@ -49,8 +49,8 @@ class GroupData:
         names: of the five heads.
     """
 
-    train: tuple[TraceGroup, ...]
-    heldout: tuple[TraceGroup, ...]
+    train: tuple[RubricRecord, ...]
+    heldout: tuple[RubricRecord, ...]
     names: tuple[str, ...]
 
 
@@ -60,20 +60,20 @@ def load_data(config: TrainRmConfig, say: Callable[[str], None]) -> GroupData:
     Raises:
         DataError: a file cannot be read, one part is empty, or a problem is in both.
     """
-    loaded = load_groups(config.groups, config.on_error)
+    loaded = load_rubric_records(config.groups, config.on_error)
     say(loaded.report.summary())
     if config.heldout_groups is None:
-        train, heldout = split_groups(loaded.groups, config.heldout_fraction)
+        train, heldout = split_groups(loaded.records, config.heldout_fraction)
     else:
-        other = load_groups(config.heldout_groups, config.on_error)
+        other = load_rubric_records(config.heldout_groups, config.on_error)
         say(other.report.summary())
-        train, heldout = list(loaded.groups), list(other.groups)
+        train, heldout = list(loaded.records), list(other.records)
         _require_apart(train, heldout, config)
     tasks = {group.task for group in (*train, *heldout)}
     return GroupData(tuple(train), tuple(heldout), dimension_names(tasks))
 
 
-def _require_apart(train: Sequence[TraceGroup], heldout: Sequence[TraceGroup], config: TrainRmConfig) -> None:
+def _require_apart(train: Sequence[RubricRecord], heldout: Sequence[RubricRecord], config: TrainRmConfig) -> None:
     """Raises DataError where one file is empty or both have a problem, by id or by text."""
     for path, groups in ((config.groups, train), (config.heldout_groups, heldout)):
         if not groups:
@@ -91,7 +91,7 @@ def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def split_groups(groups: Sequence[TraceGroup], fraction: float) -> tuple[list[TraceGroup], list[TraceGroup]]:
+def split_groups(groups: Sequence[RubricRecord], fraction: float) -> tuple[list[RubricRecord], list[RubricRecord]]:
     """(trained on, held out), in order; the same problems are held out as in a run with this fraction.
 
     Raises:
@@ -114,7 +114,7 @@ def dimension_names(tasks: set[str]) -> tuple[str, ...]:
     return tuple("|".join(dict.fromkeys(names)) for names in columns)
 
 
-def encode_groups(groups: Sequence[TraceGroup], encoder: InputEncoder, max_tests: int) -> list[EncodedGroup]:
+def encode_groups(groups: Sequence[RubricRecord], encoder: InputEncoder, max_tests: int) -> list[EncodedGroup]:
     """Tokenizes every trace of every group, with at most ``max_tests`` tests of each problem (0: all)."""
     items = [
         (_with_tests(group.problem, max_tests), trace.reasoning)
@@ -123,7 +123,7 @@ def encode_groups(groups: Sequence[TraceGroup], encoder: InputEncoder, max_tests
     ]
     inputs = iter(encoder.encode(items))
 
-    def encoded(traces: Sequence[GroupTrace]) -> tuple[EncodedTrace, ...]:
+    def encoded(traces: Sequence[RubricTrace]) -> tuple[EncodedTrace, ...]:
         return tuple(EncodedTrace(next(inputs), t.labels, t.total, t.negative_kind, len(t.reasoning)) for t in traces)
 
     return [EncodedGroup(encoded(group.positives), encoded(group.negatives)) for group in groups]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, measure
 from tracelift_ray.reasoning_rm.training.passes import score_groups
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import WorkDirectory, best_weights, progress_of
-from tracelift_ray.training.checkpoint import disk_errors
-from tracelift_ray.training.export import copy_tokenizer
+from tracelift_ray.training.engine import device_of
+from tracelift_ray.training.export import copy_tokenizer, whole_directory
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,15 @@ def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Cal
     encoder = training_encoder(config)
     heldout = encode_groups(data.heldout, encoder, config.max_tests)
     say(f"measuring step {progress.best_step} on {len(heldout)} held-out groups")
-    cuda = torch.cuda.is_available() if config.device == "auto" else config.device == "cuda"
-    device = "cuda" if cuda else "cpu"
-    torch.nn.Module.to(model, device)
-    with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-        scored = score_groups(
-            model,
-            heldout,
-            encoder.pad_id,
-            batch_tokens=config.eval_batch_tokens,
-            share_prefixes=config.share_prefixes,
-        )
+    torch.nn.Module.to(model, device_of(config.device))
+    scored = score_groups(
+        model,
+        heldout,
+        encoder.pad_id,
+        batch_tokens=config.eval_batch_tokens,
+        share_prefixes=config.share_prefixes,
+        dtype=config.dtype,
+    )
     records = list(work.records())
     result = TrainingResult(
         steps=progress.step,
@@ -107,17 +104,12 @@ def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Cal
 
 
 def _save(model: Any, config: TrainRmConfig, result: TrainingResult) -> None:
-    """Writes the model's directory beside ``output`` and gives it that name when it is whole."""
+    """Writes the model's directory, with what the run says of it."""
     from tracelift_ray.reasoning_rm.training.figures import draw_training
 
-    output = Path(config.output)
-    partial = output.with_name(f".{output.name}.partial")
-    with disk_errors(output):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with whole_directory(Path(config.output)) as partial:
         torch.nn.Module.to(model, "cpu").save_pretrained(partial)
         copy_tokenizer(Path(config.model), partial)
         record = {**dataclasses.asdict(result), "config": dataclasses.asdict(config)}
         (partial / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
         draw_training(result, partial / "rm.png")
-        partial.rename(output)

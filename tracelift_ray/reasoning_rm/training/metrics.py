@@ -63,7 +63,7 @@ class LengthBias:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a model that reads nothing would reach on the same groups: the figures that others have to beat.
+    """What a model that reads nothing would reach on the same groups: the numbers that others have to beat.
 
     Attributes:
         group_accuracy: of scores at random, the mean over groups of the chance that every positive comes first.

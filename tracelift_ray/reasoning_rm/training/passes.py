@@ -23,7 +23,7 @@ class PreparedGroup:
     """Traces of one problem that go through the model together.
 
     Attributes:
-        tree: their tokens with shared prefixes; None where each trace is a row of its own.
+        tree: their tokens with shared prefixes; None where each trace is a separate row.
     """
 
     traces: tuple[EncodedTrace, ...]
@@ -53,7 +53,6 @@ def forward(model: Any, groups: Sequence[PreparedGroup], pad_id: int, device: to
     return model(batch.input_ids, batch.attention_mask)
 
 
-@torch.no_grad()
 def score_groups(
     model: Any,
     groups: Sequence[EncodedGroup],
@@ -61,20 +60,30 @@ def score_groups(
     *,
     batch_tokens: int,
     share_prefixes: bool,
+    dtype: str,
 ) -> list[ScoredGroup]:
     """What a model in ``eval`` mode says of every trace of every group.
 
     Args:
         batch_tokens: of one pass, padding included.
+        dtype: of the arithmetic, ``float32`` or ``bfloat16``.
     """
     prepared = [prepare(group.traces, share_prefixes) for group in groups]
-    scored: list[list[ScoredTrace]] = [[] for _ in groups]
-    for positions in budget_batches([group.tokens for group in prepared], batch_tokens):
-        chosen = [prepared[position] for position in positions]
-        rows = iter(scored_traces(chosen, forward(model, chosen, pad_id, model.device)))
-        for position, group in zip(positions, chosen, strict=True):
-            scored[position] = [next(rows) for _ in group.traces]
-    return scored_groups(groups, scored)
+    scored: dict[int, list[ScoredTrace]] = {}
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+        for positions in budget_batches([group.tokens for group in prepared], batch_tokens):
+            scored |= score_pass(model, prepared, positions, pad_id, model.device)
+    return scored_groups(groups, [scored[position] for position in range(len(groups))])
+
+
+@torch.no_grad()
+def score_pass(
+    model: Any, groups: Sequence[PreparedGroup], positions: Sequence[int], pad_id: int, device: torch.device
+) -> dict[int, list[ScoredTrace]]:
+    """What the model says of every trace of the groups at ``positions``, from one pass; by position."""
+    chosen = [groups[position] for position in positions]
+    rows = iter(_scored_traces(chosen, forward(model, chosen, pad_id, device)))
+    return {p: [next(rows) for _ in group.traces] for p, group in zip(positions, chosen, strict=True)}
 
 
 def scored_groups(groups: Sequence[EncodedGroup], scored: Sequence[Sequence[ScoredTrace]]) -> list[ScoredGroup]:
@@ -85,7 +94,7 @@ def scored_groups(groups: Sequence[EncodedGroup], scored: Sequence[Sequence[Scor
     ]
 
 
-def scored_traces(groups: Sequence[PreparedGroup], output: RubricOutput) -> list[ScoredTrace]:
+def _scored_traces(groups: Sequence[PreparedGroup], output: RubricOutput) -> list[ScoredTrace]:
     """Plain values of every trace, group by group."""
     traces = [trace for group in groups for trace in group.traces]
     predicted = output.label_logits.argmax(-1).tolist()

@@ -22,9 +22,9 @@ from tracelift_ray.reasoning_rm.model.batching import budget_batches
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes, good_marks
 from tracelift_ray.reasoning_rm.training.adapters import add_adapters, make_optimizer, new_model, trained_tensors
 from tracelift_ray.reasoning_rm.training.data import EncodedTrace
-from tracelift_ray.reasoning_rm.training.losses import RubricTargets, prefix_loss, rubric_loss
+from tracelift_ray.reasoning_rm.training.losses import RubricTargets, count_pairs, prefix_loss, rubric_loss
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
-from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, scored_traces
+from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, score_pass
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, collective_of
 from tracelift_ray.training.export import named_tensors
@@ -42,13 +42,20 @@ class _Counts:
 
     groups: int
     traces: int
+    pairs: int
     good: int
     flawed: int
 
     @classmethod
-    def of(cls, groups: Sequence[PreparedGroup]) -> _Counts:
+    def of(cls, groups: Sequence[PreparedGroup], margin: float) -> _Counts:
         marks = [mark for group in groups if group.tree for mark in group.tree.good[group.tree.shared :]]
-        return cls(len(groups), sum(len(group.traces) for group in groups), sum(marks), len(marks) - sum(marks))
+        return cls(
+            groups=len(groups),
+            traces=sum(len(group.traces) for group in groups),
+            pairs=count_pairs(([trace.total for trace in group.traces[1:]] for group in groups), margin),
+            good=sum(marks),
+            flawed=len(marks) - sum(marks),
+        )
 
 
 class RmRank:
@@ -109,7 +116,7 @@ class RmRank:
         plan = plan_micro_batches(
             [group.tokens for group in groups], self.place.world_size, self._config.micro_batch_tokens
         ).ranks[self.place.rank]
-        counts = _Counts.of(groups)
+        counts = _Counts.of(groups, self._config.loss.negative_margin)
         sums = torch.zeros(len(LOSS_TERMS), device=self._device)
 
         def loss(indices: Sequence[int]) -> Tensor:
@@ -135,7 +142,8 @@ class RmRank:
         own: dict[int, list[ScoredTrace]] = {}
         for start in range(0, len(batches), world):
             # All ranks run as many passes, for ZeRO-3's sake: those that have none left repeat the last one.
-            own |= self._scored(prepared, batches[min(start + rank, len(batches) - 1)])
+            positions = batches[min(start + rank, len(batches) - 1)]
+            own |= score_pass(self._engine.model, prepared, positions, self._pad_id, self._device)
         shares: list[dict[int, list[ScoredTrace]]] = [{} for _ in range(world)]
         dist.all_gather_object(shares, own)
         scored = {position: traces for share in shares for position, traces in share.items()}
@@ -169,19 +177,20 @@ class RmRank:
         )
         weights = self._config.loss
         output = forward(self._engine.model, groups, self._pad_id, self._device)
-        terms = rubric_loss(output, targets, weights, num_traces=counts.traces, num_groups=counts.groups)
+        terms = rubric_loss(
+            output,
+            targets,
+            weights,
+            num_traces=counts.traces,
+            num_groups=counts.groups,
+            num_pairs=counts.pairs,
+        )
         prefix = terms.total.new_zeros(())
         if output.good_logits is not None:
             good = good_marks([group.tree for group in groups if group.tree is not None], self._device)
             prefix = prefix_loss(output.good_logits, good, num_good=counts.good, num_flawed=counts.flawed)
         parts = [terms.classification, terms.regression, terms.ranking, terms.negative_ranking, prefix]
         return torch.stack([*parts, terms.total + weights.prefix * prefix])
-
-    @torch.no_grad()
-    def _scored(self, groups: Sequence[PreparedGroup], positions: Sequence[int]) -> dict[int, list[ScoredTrace]]:
-        chosen = [groups[position] for position in positions]
-        rows = iter(scored_traces(chosen, forward(self._engine.model, chosen, self._pad_id, self._device)))
-        return {p: [next(rows) for _ in group.traces] for p, group in zip(positions, chosen, strict=True)}
 
 
 def engine_settings(config: TrainRmConfig) -> EngineSettings:

@@ -47,7 +47,7 @@ WATCHED = (Path("/dev/shm"), Path("/tmp"), Path("/var/tmp"), Path("/etc"), Path(
 
 
 class Canaries:
-    """The fixtures. ``breaches`` tells what the programs since the last call did to them."""
+    """The fixtures. ``breaches`` says what the programs since the last call did to them."""
 
     def __init__(self) -> None:
         self.name = f"{NAME}_{secrets.token_hex(4)}"
@@ -165,7 +165,7 @@ def _internet(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket
             stream.bind(("127.0.0.1", 0))
             try:
                 datagram.bind(stream.getsockname())
-            except OSError:  # Somebody else has this one.
+            except OSError:  # Another process has this one.
                 if not last:
                     raise
                 continue
@@ -180,9 +180,9 @@ def _free_bytes() -> int:
 
 
 def _listing() -> set[str]:
-    """Files in the watched directories that a program could own: run as root, programs have ids of their own.
+    """Files in the watched directories that a program could own: run as root, programs have separate ids.
 
-    Fixtures of other corpora are left out; what becomes of ours is told apart.
+    Fixtures of other corpora are left out; changes of ours are found separately.
     """
     found = set()
     for directory in WATCHED:

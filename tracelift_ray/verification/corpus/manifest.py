@@ -1,7 +1,7 @@
 """A corpus of hostile and benign programs, described by a ``manifest.json``: what each needs, and what may come of it.
 
-A manifest is ``{"programs": [entry, …]}``. An entry names ``file``, ``mode`` (``stdio`` or ``func``), ``expect`` (the
-allowed verdicts: AC, PASS, WA, RE, TLE, MLE, OLE), and
+A manifest is ``{"programs": [entry, …]}``. An entry names ``file`` (relative to the manifest, in a folder or not),
+``mode`` (``stdio`` or ``func``), ``expect`` (the allowed verdicts: AC, PASS, WA, RE, TLE, MLE, OLE), and
 
 =====  =================================================================================================================
 stdio  ``stdin`` (``stdin_repeat`` times), ``expected_stdout``, and ``compare``: ``tokens`` or ``{"abs": …, "rel": …}``;
@@ -42,6 +42,7 @@ class Entry:
     """One program of a corpus.
 
     Attributes:
+        name: its file, without the folder.
         program: its source; bytes that are no UTF-8 are lone surrogates.
         allowed: outcomes that are as they should be.
         before: a program and its tests that run just before, on the same slot.
@@ -88,7 +89,7 @@ def _entry(record: Mapping[str, Any], by_file: Mapping[str, Mapping[str, Any]], 
         prime = record["prime"]
         before = prime["solution"], _function_tests(prime["test"], prime.get("entry"), None)
     return Entry(
-        record["file"],
+        Path(record["file"]).name,
         record.get("category", ""),
         record.get("why", ""),
         _source(directory, record),

@@ -33,7 +33,7 @@ _WRONG = "print(41)"
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one program. ``problems`` is empty where all is as it should be."""
+    """The result of one program. ``problems`` is empty where nothing is wrong."""
 
     entry: Entry
     outcome: str
@@ -52,15 +52,15 @@ class Finding:
 def run_corpus(
     directory: Path,
     config: SandboxConfig,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     only: Sequence[str] = (),
     sandbox: Callable[[SandboxConfig], Sandbox] | None = None,
 ) -> tuple[Finding, ...]:
     """Run the corpus in ``directory``, one program at a time on one slot.
 
     Args:
-        config: limits and tier; an entry with a CPU limit of its own gets it.
-        tell: gets one line for each program, and one at the end.
+        config: limits and tier; an entry may bring its own CPU limit.
+        report: gets one line for each program, and one at the end.
         only: beginnings of file names; empty: all.
         sandbox: makes the sandbox with one slot, where it should not be the usual one.
 
@@ -76,13 +76,13 @@ def run_corpus(
         for entry in entries:
             finding = runner.run(aimed(entry, watched))
             findings.append(finding)
-            tell(str(finding))
+            report(str(finding))
         late = runner.afterwards()
         if late is not None:
             findings.append(late)
-            tell(str(late))
+            report(str(late))
     bad = sum(bool(finding.problems) for finding in findings)
-    tell(f"tier {runner.tier}, user {os.geteuid()}: {len(findings) - bad} of {len(findings)} as they should be")
+    report(f"tier {runner.tier}, user {os.geteuid()}: {len(findings) - bad} of {len(findings)} as they should be")
     return tuple(findings)
 
 
@@ -129,9 +129,9 @@ class _Runner:
             problems.append(f"a verdict was due within {entry.max_wall_s:g} s")
         problems += self._left_running()
         for program, wanted in ((_RIGHT, "passed"), (_WRONG, "wrong_answer")):
-            found, words = _outcome(sandbox, program, _CONTROL)
+            found, cause = _outcome(sandbox, program, _CONTROL)
             if found != wanted:
-                problems.append(f"after it a control gets {found} ({words}), not {wanted}")
+                problems.append(f"after it a control gets {found} ({cause}), not {wanted}")
         return Finding(entry, outcome, wall_s, detail, tuple(problems))
 
     def afterwards(self) -> Finding | None:

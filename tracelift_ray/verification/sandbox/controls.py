@@ -1,6 +1,6 @@
-"""Programs whose verdict is known: a slot works for others only while these get the right one.
+"""Programs whose verdict is known: a slot or a service works for others only once these get the right one.
 
-Numbers in them are drawn anew, so that a slot cannot pass with an answer to an earlier question.
+Their numbers are random each time, so that an answer to an earlier question does not pass.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, Outcome
-from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.errors import NoVerdict
 from tracelift_ray.verification.sandbox.runs import run_tests
 from tracelift_ray.verification.sandbox.slot import Slot
 
@@ -55,8 +55,8 @@ class Control:
     outcome: Outcome
 
 
-def controls(walls: bool) -> Iterator[Control]:
-    """The controls of a slot; ``walls``: whether it has walls to try."""
+def controls(isolated: bool) -> Iterator[Control]:
+    """The controls; ``isolated``: with one that tries to get out."""
     one, other = secrets.randbelow(10**6), secrets.randbelow(10**6)
     given, right, wrong = (f"{one} {other}\n",), (f"{one + other}\n",), (f"{one + other + 1}\n",)
     yield Control("a right program", _SUM, CodeTests("stdio", given, right), "passed")
@@ -64,8 +64,8 @@ def controls(walls: bool) -> Iterator[Control]:
     calls = CodeTests("function", asserts=(f"assert add({one}, {other}) == {one + other}",))
     yield Control("a right function", _ADD.format(error=0), calls, "passed")
     yield Control("a wrong function", _ADD.format(error=1), calls, "wrong_answer")
-    if walls:
-        yield Control("a program that tries the walls", _ESCAPE, CodeTests("stdio", ("",), ("",)), "passed")
+    if isolated:
+        yield Control("a program that tries to get out", _ESCAPE, CodeTests("stdio", ("",), ("",)), "passed")
 
 
 def check_slot(slot: Slot, config: SandboxConfig) -> None:
@@ -78,7 +78,7 @@ def check_slot(slot: Slot, config: SandboxConfig) -> None:
         output_kib=_OUTPUT_KIB,
         max_files=_FILES,
     )
-    for control in controls(walls=slot.policy.seccomp and slot.policy.landlock):
+    for control in controls(isolated=slot.policy.seccomp and slot.policy.landlock):
         verdict = run_tests(slot, limits, control.program, control.tests, stop_early=False)
         if verdict.outcome != control.outcome:
             slot.broken = True

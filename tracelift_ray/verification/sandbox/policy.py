@@ -1,4 +1,4 @@
-"""What one slot is told: the tier, which walls are up, whose user id programs get, and which files they may read."""
+"""The settings of one slot: its tier, its layers of isolation, the user id of programs, and the files they may read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig
-
-#: From the strongest to the weakest; ``auto`` never takes the last one.
-TIERS = ("userns", "flat", "unsafe_subprocess")
-SAFE_TIERS = TIERS[:2]
+from tracelift_ray.verification.sandbox.tiers import SAFE_TIERS
 
 _QUERY = "import json, sys; print(json.dumps([[p for p in sys.path if p], sys.prefix]))"
 #: No site-packages, nothing from the current folder, and no other environment than the one given.
@@ -37,7 +34,7 @@ _serials = itertools.count()
 
 @dataclass(frozen=True)
 class Policy:
-    """Which walls stand. Without ``seccomp`` or ``landlock`` a tier holds nothing: that is for tests of the walls."""
+    """The layers of isolation. Without ``seccomp`` or ``landlock`` a tier is not safe: that is for tests."""
 
     tier: str
     seccomp: bool = True
@@ -45,7 +42,7 @@ class Policy:
 
     @classmethod
     def of_tier(cls, tier: str) -> Policy:
-        """The policy of a tier: both walls, but for ``unsafe_subprocess``."""
+        """The policy of a tier: both layers, except for ``unsafe_subprocess``."""
         safe = tier in SAFE_TIERS
         return cls(tier, seccomp=safe, landlock=safe)
 
@@ -56,12 +53,12 @@ class Interpreter:
 
     Attributes:
         sys_path: where programs import from.
-        read_only: files and folders that exist in a root of its own.
+        read_only: files and folders that exist in a slot's separate root.
         readable: files and folders that programs may read, with all below.
         readable_system: those of them that are not the library's.
         listed: folders that programs may list.
-        hidden: folders of third-party packages, shown empty in a root of its own.
-        open_to_all: whether every user may read the library, which programs under an id of their own must.
+        hidden: folders of third-party packages, shown empty in a separate root.
+        open_to_all: whether every user may read the library, which programs under a separate id must.
     """
 
     executable: str
@@ -78,21 +75,21 @@ def slot_message(policy: Policy, config: SandboxConfig, directory: str, cores: t
     """The first message to a fork server; see ``inside.fork_server.Server``.
 
     Args:
-        directory: where programs start, where the tier gives them no root of their own.
+        directory: where programs start, where the tier gives them no separate root.
         cores: to pin the slot to; empty: not pinned.
     """
     python = interpreter(config.packages)
     root = os.geteuid() == 0
     slot_id = None
-    if root and policy.tier == "userns":
+    if root and policy.tier == "namespaces":
         slot_id = _INNER_ID
-    elif root and policy.tier == "flat":
+    elif root and policy.tier == "landlock":
         slot_id = new_slot_id()
-    in_memory = policy.tier == "flat" and root and not python.open_to_all
+    in_memory = policy.tier == "landlock" and root and not python.open_to_all
     # Every process takes a copy of the rules, so there are no more of them than are needed.
     readable, listed = python.readable, python.listed
-    if policy.tier == "userns":
-        readable, listed = ("/",), ()  # a root of its own, with nothing else in it; no file outside is below it
+    if policy.tier == "namespaces":
+        readable, listed = ("/",), ()  # a separate root with nothing else in it; no file outside is below it
     elif in_memory:
         readable, listed = python.readable_system, ()  # programs may not enter the library's folder anyway
     return {
@@ -177,7 +174,7 @@ def _counts_threads(tier: str, slot_id: int | None) -> bool:
     if slot_id is not None:
         return True
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
-    return tier == "userns" and release >= (5, 14)
+    return tier == "namespaces" and release >= (5, 14)
 
 
 def _stage(read_only: tuple[str, ...]) -> str:

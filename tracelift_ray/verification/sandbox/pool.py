@@ -1,7 +1,7 @@
-"""Slots that run untrusted programs: who gets which, and what becomes of one that misbehaves.
+"""Slots that run untrusted programs: which run gets which slot, and how a broken slot is replaced.
 
 A run that ends without a verdict is tried once more, on another slot where there is one. The slot that it happened on
-is ended and a new one takes its place, which works for others only after its controls were judged right.
+is ended and a new one takes its place, which takes runs only after its controls were judged right.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.verification.code_runner import MAX_PROGRAM_CHARS, RunnerReport
+from tracelift_ray.verification.errors import COMPONENT, NotHandedOver, NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import check_slot
-from tracelift_ray.verification.sandbox.errors import COMPONENT, NotHandedOver, NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.policy import Policy
 from tracelift_ray.verification.sandbox.probe import TierReport, choose
 from tracelift_ray.verification.sandbox.runs import run_tests
 from tracelift_ray.verification.sandbox.slot import Slot
+from tracelift_ray.verification.sandbox.tiers import SAFE_TIERS
 
-MAX_PROGRAM_CHARS = 100_000
-#: How long a run waits for a slot. Others hold theirs for as long as their tests' limits allow.
+#: How long a run waits for a slot. A slot is held for as long as its tests' limits allow.
 ACQUIRE_S = 600.0
-#: Tries to start a slot anew, the pause between them, and that before the next such series where all failed.
+#: Tries to restart a slot, the pause between them, and the pause before the next such series where all failed.
 RESTARTS, RESTART_PAUSE_S, NEXT_RESTARTS_S = 3, 1.0, 30.0
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SandboxCounts:
-    """What has happened since the start: runs of programs, those without a verdict at first, slots started anew."""
+    """What has happened since the start: runs of programs, those without a verdict at first, slots restarted."""
 
     runs: int
     no_verdicts: int
@@ -44,10 +45,10 @@ class Sandbox:
     """Runs programs against tests in ``slots`` isolated processes. Safe to use from several threads.
 
     Args:
-        policy: for tests of the walls; None: what ``sandbox.tier`` says, probed.
+        policy: for tests of the isolation; None: what ``sandbox.tier`` says, probed.
 
     Attributes:
-        tier: the tier in use: ``userns``, ``flat`` or ``unsafe_subprocess``.
+        tier: the tier in use: ``namespaces``, ``landlock`` or ``unsafe_subprocess``.
         reports: what was found about each tier that was tried.
 
     Raises:
@@ -57,7 +58,7 @@ class Sandbox:
     def __init__(self, config: SandboxConfig, slots: int, policy: Policy | None = None) -> None:
         self.config = config
         self.reports: tuple[TierReport, ...] = ()
-        # Slots die with the thread that starts them, so that one lives as long as the sandbox.
+        # Slots die with the thread that starts them, so this one lives as long as the sandbox.
         self._starter = ThreadPoolExecutor(1, "sandbox-starter")
         self._changed = threading.Condition()
         self._free: deque[Slot] = deque()
@@ -76,9 +77,15 @@ class Sandbox:
                 policy, self.reports = self._starter.submit(choose, config).result()
             self._policy = policy
             self._starter.submit(self._start_all).result()
-        except BaseException:  # A failure or Ctrl-C: no process stays up, and it goes on.
+        except BaseException:  # A failure or Ctrl-C: no process stays up; the error propagates.
             self.close()
             raise
+
+    @property
+    def report(self) -> RunnerReport:
+        """As ``CodeRunner.report``."""
+        lines = tuple(each.line() for each in self.reports)
+        return RunnerReport(self.tier, isolated=self.tier in SAFE_TIERS, lines=lines)
 
     @property
     def tier(self) -> str:
@@ -100,7 +107,7 @@ class Sandbox:
         """Runs every test, in order; the outcome is that of the first that fails.
 
         Args:
-            stop_early: end at the first test that fails, where nobody asks how many pass.
+            stop_early: end at the first test that fails.
 
         Raises:
             TestsUnusable: the tests cannot be run, whatever the program.
@@ -179,19 +186,19 @@ class Sandbox:
                 return
             if not slot.broken:
                 self._free.append(slot)
-                self._make_up_for_lost()
+                self._start_missing()
             else:
                 self._slots.remove(slot)
                 self._replace(slot)
             self._changed.notify_all()
 
     def _replace(self, broken: Slot | None = None) -> None:
-        """Have a new slot started, by the thread that starts them."""
+        """Start a new slot, in the thread that starts them."""
         self._starting += 1
-        self._starter.submit(self._start_anew, broken)
+        self._starter.submit(self._restart, broken)
 
-    def _make_up_for_lost(self) -> None:
-        """Try again to start a slot that could not be replaced, now and then."""
+    def _start_missing(self) -> None:
+        """Try again to start a slot that could not be replaced, every ``NEXT_RESTARTS_S``."""
         missing = len(self._slots) + self._starting < self._wanted
         if missing and time.monotonic() > self._gave_up_at + NEXT_RESTARTS_S:
             self._replace()
@@ -203,7 +210,7 @@ class Sandbox:
                 self._slots.append(slot)
                 self._free.append(slot)
 
-    def _start_anew(self, broken: Slot | None) -> None:
+    def _restart(self, broken: Slot | None) -> None:
         slot = None
         if broken is not None:
             broken.stop()
@@ -216,7 +223,7 @@ class Sandbox:
                 break
             except NoVerdict as error:
                 self._last_cause = error.cause
-                logger.warning("a sandbox slot could not be started anew (try %d): %s", attempt + 1, error.cause)
+                logger.warning("a sandbox slot could not be restarted (try %d): %s", attempt + 1, error.cause)
                 time.sleep(RESTART_PAUSE_S)
         with self._changed:
             self._starting -= 1

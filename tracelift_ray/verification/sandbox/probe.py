@@ -1,4 +1,4 @@
-"""Which tiers hold on this machine, what each lacks, and which one to use."""
+"""Which tiers work on this machine, what each lacks here, and which one to use."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import InfrastructureError
+from tracelift_ray.verification.errors import COMPONENT, NoVerdict
 from tracelift_ray.verification.sandbox.controls import check_slot
-from tracelift_ray.verification.sandbox.errors import COMPONENT, NoVerdict
 from tracelift_ray.verification.sandbox.inside import landlock, seccomp
-from tracelift_ray.verification.sandbox.policy import SAFE_TIERS, Policy, slot_message
+from tracelift_ray.verification.sandbox.policy import Policy, slot_message
 from tracelift_ray.verification.sandbox.slot import Slot
 from tracelift_ray.verification.sandbox.starvation import is_measured
+from tracelift_ray.verification.sandbox.tiers import SAFE_TIERS, UNSAFE
 
-UNSAFE = "unsafe_subprocess"
 _REMEDIES = {
-    "userns": "allow user namespaces (sysctl user.max_user_namespaces, a container seccomp profile with unshare)",
-    "flat": "use Linux 5.13 or newer with Landlock (lsm=landlock), and a container runtime that lets it through",
+    "namespaces": "allow user namespaces (sysctl user.max_user_namespaces, a container seccomp profile with unshare)",
+    "landlock": "use Linux 5.13 or newer with Landlock (lsm=landlock), and a container runtime that lets it through",
 }
 
 
@@ -50,7 +50,7 @@ def probe_tier(tier: str, config: SandboxConfig) -> TierReport:
     """Start a slot of this tier, run the controls on it, and end it."""
     if tier in SAFE_TIERS and not seccomp.supported():
         return TierReport(tier, f"its table of system calls is for {seccomp.MACHINE}, not {platform.machine()}")
-    if tier == "flat" and not landlock.version():
+    if tier == "landlock" and not landlock.version():
         return TierReport(tier, "the kernel has no Landlock, or hides it")
     slot = Slot(policy_of(tier), config)
     try:
@@ -86,9 +86,9 @@ def refusal(reports: Sequence[TierReport]) -> str:
 
 
 def policy_of(tier: str) -> Policy:
-    """The policy of a tier; without Landlock in the kernel, a namespace tier holds by its other walls."""
+    """The policy of a tier; without Landlock in the kernel, a namespace tier holds by its other layers."""
     policy = Policy.of_tier(tier)
-    if tier == "userns" and not landlock.version():
+    if tier == "namespaces" and not landlock.version():
         return Policy(tier, seccomp=True, landlock=False)
     return policy
 
@@ -98,13 +98,13 @@ def _lacks(tier: str, config: SandboxConfig) -> tuple[str, ...]:
     lacks = []
     message = slot_message(policy_of(tier), config, "/", ())
     if tier == UNSAFE:
-        return ("every wall: programs can read and change what this process can, and reach the network",)
-    if tier == "flat":
+        return ("isolation: programs can read and change what this process can, and reach the network",)
+    if tier == "landlock":
         lacks.append("a scratch folder, and namespaces: programs see that files and processes exist")
     elif not landlock.version():
-        lacks.append("Landlock as a second wall around files")
+        lacks.append("Landlock as a second layer around files")
     if not message["count_threads"]:
         lacks.append("a limit on threads other than memory")
     if not is_measured():
-        lacks.append("a way to tell a starved machine from a slow program")
+        lacks.append("a way to distinguish a starved machine from a slow program")
     return tuple(lacks)

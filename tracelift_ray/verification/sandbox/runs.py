@@ -13,7 +13,7 @@ from typing import Any
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import CodeTests, Verdict
-from tracelift_ray.verification.sandbox.errors import NotHandedOver
+from tracelift_ray.verification.errors import NotHandedOver
 from tracelift_ray.verification.sandbox.slot import Ending, Slot
 from tracelift_ray.verification.sandbox.verdicts import Output, TestResult, function_results, stdio_result
 

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.verification.sandbox.errors import NoVerdict
+from tracelift_ray.verification.errors import NoVerdict
 from tracelift_ray.verification.sandbox.inside.fork_server import MAPPED
 from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE
 from tracelift_ray.verification.sandbox.policy import FLAGS, Policy, id_map, interpreter, slot_message
 from tracelift_ray.verification.sandbox.starvation import WallClock, host_pid, kept_waiting
+from tracelift_ray.verification.sandbox.tiers import UNSAFE
 
 STARTUP_S = 60.0
 #: How long after its limit a run may be reported; where it is not, the slot or its machine is in trouble.
@@ -42,7 +43,7 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "LC_ALL": "C.UTF-8",
     "MALLOC_ARENA_MAX": "2",
-    # Else each program would bind the functions of libraries anew, in memory that has to be copied for it.
+    # Else each program would bind the functions of libraries again, in memory that has to be copied for it.
     "LD_BIND_NOW": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -73,9 +74,9 @@ class Ending:
 
     Attributes:
         processes: the program's process, then, in a function test, that of the tests.
-        killed_for: ``cpu`` or ``wall`` for a limit, ``over`` where the tests were through, empty where all ended.
+        killed_for: ``cpu`` or ``wall`` for a limit, ``over`` where the tests were done, empty where all ended.
         wall_s: seconds from the first process to the last.
-        starved: whether the machine kept the program from running until its patience, too, was up.
+        starved: whether the machine kept the program from running until the extended limit, too, had passed.
     """
 
     processes: tuple[ProcessEnd, ...]
@@ -89,7 +90,7 @@ class Slot:
 
     Attributes:
         cores: those that it is pinned to; empty: not pinned.
-        broken: whether it has to be replaced; set by whatever raised ``NoVerdict``.
+        broken: whether it has to be replaced; set where ``NoVerdict`` was raised.
     """
 
     def __init__(self, policy: Policy, config: SandboxConfig, cores: tuple[int, ...] = ()) -> None:
@@ -165,17 +166,17 @@ class Slot:
 
     def _start(self) -> None:
         directory = "/"
-        if self.policy.tier == "unsafe_subprocess":
+        if self.policy.tier == UNSAFE:
             self._directory = tempfile.TemporaryDirectory(prefix="tracelift-", ignore_cleanup_errors=True)
             directory = self._directory.name
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(STARTUP_S)
-        with theirs, tempfile.TemporaryFile() as words:
+        with theirs, tempfile.TemporaryFile() as output:
             self._process = subprocess.Popen(
                 self._command(theirs.fileno()),
                 stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
+                stdout=output,
+                stderr=output,
                 env=_ENVIRONMENT,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
@@ -188,9 +189,9 @@ class Slot:
                 self._map_ids(self._process.pid)
                 ready = self._receive()
             if "ready" not in ready:
-                words.seek(0)
-                said = words.read().decode(errors="replace").strip().rpartition("\n")[2]
-                raise NoVerdict(ready.get("failed") or said or "its process ended without a word")
+                output.seek(0)
+                said = output.read().decode(errors="replace").strip().rpartition("\n")[2]
+                raise NoVerdict(ready.get("failed") or said or "its process ended without a message")
 
     def _command(self, control: int) -> list[str]:
         start = _START.format(root=str(_ROOT))
@@ -205,7 +206,7 @@ class Slot:
 
     def _ending(self, number: int, wall_s: float) -> Ending:
         clock, starved = WallClock(wall_s), False
-        self._patience(wall_s)
+        self._await_within(wall_s)
         while True:
             message = self._receive()
             if "failed" in message:
@@ -214,10 +215,10 @@ class Slot:
                 extension = clock.extension(kept_waiting(message["descriptors"]))
                 starved = extension.starved
                 self._answer(f"{extension.seconds:.3f}")
-                self._patience(wall_s + extension.seconds)
+                self._await_within(wall_s + extension.seconds)
             elif message.get("tick") == number:
                 clock.next_test()
-                self._patience(wall_s)
+                self._await_within(wall_s)
             elif message.get("id") == number:
                 ends = tuple(ProcessEnd(**each) for each in message["processes"])
                 return Ending(ends, message["killed_for"], message["wall_s"], starved)
@@ -226,8 +227,8 @@ class Slot:
             else:
                 raise NoVerdict("the fork server of a sandbox slot answered another run")
 
-    def _patience(self, wall_s: float) -> None:
-        """How long the next message may take."""
+    def _await_within(self, wall_s: float) -> None:
+        """Set how long the next message may take: ``wall_s`` and some grace."""
         assert self._control is not None
         self._control.settimeout(wall_s + REPORT_GRACE_S)
 

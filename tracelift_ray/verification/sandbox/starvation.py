@@ -1,4 +1,4 @@
-"""How much of a program's time went by while others kept it from running; that much longer it may take.
+"""How long other processes kept a program from running; its wall limit is extended by that time.
 
 The kernel counts, for each thread, the time that it was ready to run and did not (``schedstat``). A program can make
 threads that wait for one another, so time that is explained by what its own threads used is not counted: no program
@@ -18,7 +18,7 @@ from tracelift_ray.verification.sandbox.inside.run import process_clock
 
 #: A test that took so many times its wall limit because it was kept waiting has no verdict.
 MOST_TIMES_WALL = 5.0
-#: Waiting below this part of the wall limit, in all, is no reason to go on.
+#: Waiting below this part of the wall limit, in all, does not extend the limit.
 LEAST_SHARE = 0.05
 _NANO = 1e-9
 
@@ -33,7 +33,7 @@ class ThreadTimes:
 
 @dataclass(frozen=True)
 class Extension:
-    """What is to be done at the wall limit: go on for ``seconds``; at 0 end, ``starved`` where nobody is to blame."""
+    """What to do at the wall limit: extend it by ``seconds``; at 0 end, ``starved`` where the machine was too busy."""
 
     seconds: float = 0.0
     starved: bool = False
@@ -52,7 +52,7 @@ class WallClock:
         self._test_began = time.monotonic()
 
     def extension(self, kept_s: float) -> Extension:
-        """What is to be done at the limit. ``kept_s``: seconds that others have kept the run waiting since it began."""
+        """What to do at the limit. ``kept_s``: seconds that others have kept the run waiting since it began."""
         due = kept_s - self._extended_s
         if due < LEAST_SHARE * self._wall_s:
             return Extension()
@@ -70,7 +70,7 @@ def is_measured() -> bool:
 def kept_waiting(processes: Sequence[int]) -> float:
     """Seconds that others have kept the processes behind these descriptors waiting; closes the descriptors.
 
-    Infinite where it cannot be read although the kernel counts it: then nobody knows what kept the program.
+    Infinite where it cannot be read although the kernel counts it: then the cause is unknown.
     """
     try:
         if not is_measured():

@@ -1,7 +1,7 @@
-"""From how a run ended to what it says of the program, or to ``NoVerdict`` where it says nothing.
+"""Maps the end of a run to an outcome of the program, or to ``NoVerdict`` where it says nothing about it.
 
-What counts against a program is only what it did itself. It did not if its process was not confined yet, if something
-killed it that we did not send (the seccomp filter lets no program kill itself with SIGKILL), or if the machine kept it
+Only what a program did itself counts against it. It did not if its process was not confined yet, if a signal killed it
+that we did not send (the seccomp filter lets no program kill itself with SIGKILL), or if the machine kept it
 from running until its time was up.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import Outcome
 from tracelift_ray.verification.comparison import outputs_match, shown_difference
-from tracelift_ray.verification.sandbox.errors import NoVerdict, TestsUnusable
+from tracelift_ray.verification.errors import NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.inside.confine import DOES_NOT_COMPILE, STARTED
 from tracelift_ray.verification.sandbox.inside.program import OUT_OF_MEMORY
 from tracelift_ray.verification.sandbox.inside.tester import GONE, UNUSABLE
@@ -32,7 +32,7 @@ class Output:
     flooded: bool
 
     @property
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The last line on stderr, which names the exception that ended a program."""
         lines = self.stderr.decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else ""
@@ -72,7 +72,7 @@ def function_results(ending: Ending, output: Output, cpu_s: float, results: byte
     _check_started(solution)
     _check_started(tests)
     if solution.report == _DOES_NOT_COMPILE:
-        return [TestResult("does_not_compile", output.last_words)]
+        return [TestResult("does_not_compile", output.last_line)]
     found: list[TestResult] = []
     for line, number in zip(results.splitlines(), numbers, strict=False):
         index, outcome, detail = json.loads(line)
@@ -86,7 +86,7 @@ def function_results(ending: Ending, output: Output, cpu_s: float, results: byte
     elif tests.exit_code != 0 and not tests.killed:
         found.append(_provoked(tests, cpu_s))
     if output.flooded:
-        return [*found[:-1], TestResult("output_limit", output.last_words)]
+        return [*found[:-1], TestResult("output_limit", output.last_line)]
     if not found:
         raise NoVerdict("the tests of a program ended without a result")
     return found
@@ -94,25 +94,25 @@ def function_results(ending: Ending, output: Output, cpu_s: float, results: byte
 
 def _failure(ending: Ending, process: ProcessEnd, output: Output, cpu_s: float) -> TestResult | None:
     """What the end of a whole program's process says of it, or None where it ended in order."""
-    words = output.last_words
+    last = output.last_line
     if output.flooded:
-        return TestResult("output_limit", words)
+        return TestResult("output_limit", last)
     if ending.killed_for:
         return _time_limit(ending)
     if process.report == _DOES_NOT_COMPILE:
-        return TestResult("does_not_compile", words)
-    return _exit(process, words, cpu_s)
+        return TestResult("does_not_compile", last)
+    return _exit(process, last, cpu_s)
 
 
 def _left(solution: ProcessEnd, output: Output, cpu_s: float, detail: str) -> TestResult:
     """The program's process ended, or closed its channel, while a test was running."""
-    words = output.last_words or detail
+    last = output.last_line or detail
     if solution.killed:
-        return TestResult("runtime_error", words)
-    return _exit(solution, words, cpu_s) or TestResult("runtime_error", words)
+        return TestResult("runtime_error", last)
+    return _exit(solution, last, cpu_s) or TestResult("runtime_error", last)
 
 
-def _exit(process: ProcessEnd, words: str, cpu_s: float) -> TestResult | None:
+def _exit(process: ProcessEnd, last: str, cpu_s: float) -> TestResult | None:
     """What the exit code of a process says that we did not kill."""
     code = process.exit_code
     if code == -signal.SIGXCPU or (code == -signal.SIGKILL and process.cpu_s >= cpu_s):
@@ -120,9 +120,9 @@ def _exit(process: ProcessEnd, words: str, cpu_s: float) -> TestResult | None:
     if code == -signal.SIGKILL:
         raise NoVerdict("a program was killed by something else; check the memory of its machine")
     if code == OUT_OF_MEMORY:
-        return TestResult("memory_limit", words)
+        return TestResult("memory_limit", last)
     if code != 0:
-        return TestResult("runtime_error", words or f"exit code {code}")
+        return TestResult("runtime_error", last or f"exit code {code}")
     return None
 
 

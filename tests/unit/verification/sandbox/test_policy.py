@@ -37,8 +37,8 @@ def test_folders_below_others_are_left_out() -> None:
 
 
 def test_only_the_unsafe_tier_has_no_walls() -> None:
-    assert Policy.of_tier("userns") == Policy("userns", True, True)
-    assert Policy.of_tier("flat") == Policy("flat", True, True)
+    assert Policy.of_tier("namespaces") == Policy("namespaces", True, True)
+    assert Policy.of_tier("landlock") == Policy("landlock", True, True)
     assert Policy.of_tier("unsafe_subprocess") == Policy("unsafe_subprocess", False, False)
     message = slot_message(Policy.of_tier("unsafe_subprocess"), sandbox_config(), "/tmp", ())
     assert message["slot_id"] is None and not message["seccomp"] and not message["landlock"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.sandboxes import sandbox_config
 from tracelift_ray.types import CodeTests
-from tracelift_ray.verification.sandbox import errors
+from tracelift_ray.verification import errors
 from tracelift_ray.verification.sandbox.pool import MAX_PROGRAM_CHARS, Sandbox
 from tracelift_ray.verification.sandbox.runs import MAX_DETAIL_CHARS, MAX_SHOWN_CHARS
 
@@ -23,8 +23,16 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def short() -> Iterator[Sandbox]:
-    """Small limits, for programs that run into them; time on the clock is long enough for a busy machine."""
-    sandbox = Sandbox(sandbox_config(tier="auto", cpu_s=0.3, wall_s=30.0, memory_mib=256), 1)
+    """A short limit on CPU time, for programs that run into it; time on the clock lasts on a busy machine."""
+    sandbox = Sandbox(sandbox_config(tier="auto", cpu_s=1.0, wall_s=60.0), 1)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Sandbox]:
+    """Little memory, for programs that run into it; time lasts on a slow machine."""
+    sandbox = Sandbox(sandbox_config(tier="auto", cpu_s=30.0, wall_s=60.0, memory_mib=256), 1)
     yield sandbox
     sandbox.close()
 
@@ -248,11 +256,11 @@ def test_output_up_to_the_limit_is_read_whole(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("program", ["x = bytearray(10**9)", "x = []\nwhile True: x.append(bytearray(2**26))"])
-def test_allocations_meet_the_memory_limit(short: Sandbox, program: str) -> None:
-    assert short.run(program, NOTHING).outcome == "memory_limit"
-    assert short.run(program, CALL).outcome == "memory_limit"
+def test_allocations_meet_the_memory_limit(narrow: Sandbox, program: str) -> None:
+    assert narrow.run(program, NOTHING).outcome == "memory_limit"
+    assert narrow.run(program, CALL).outcome == "memory_limit"
     called = "def f(x):\n    " + program.replace("\n", "\n    ")
-    assert short.run(called, CALL).outcome == "memory_limit"
+    assert narrow.run(called, CALL).outcome == "memory_limit"
 
 
 def test_programs_find_nothing_of_who_runs_them(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_a_program_gets_the_time_back_that_others_took_once() -> None:
     assert WallClock(10.0).extension(kept_s=-3.0) == Extension()
 
 
-def test_patience_has_an_end_and_then_nobody_is_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_is_extended_only_so_far_and_the_program_is_then_starved(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     clock = WallClock(wall_s=10.0)

@@ -9,7 +9,7 @@ import pytest
 
 from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import Outcome
-from tracelift_ray.verification.sandbox import errors
+from tracelift_ray.verification import errors
 from tracelift_ray.verification.sandbox.inside.program import OUT_OF_MEMORY
 from tracelift_ray.verification.sandbox.slot import Ending, ProcessEnd
 from tracelift_ray.verification.sandbox.verdicts import Output, function_results, stdio_result

@@ -6,7 +6,7 @@ any of these steps taken:
 ====  ===================================  ============================================================================
 step  what                                 why here
 ====  ===================================  ============================================================================
-1     a process group of its own           signals of the server's group do not reach it; the server's session has no
+1     a separate process group             signals of the server's group do not reach it; the server's session has no
                                            terminal, and a process that does not lead it can take none
 2     descriptors to their places          a source never stands where a target belongs: the server keeps those taken
 3     all other descriptors closed         the control channel, above all; before anything untrusted is read
@@ -14,18 +14,18 @@ step  what                                 why here
 5     capabilities dropped                 nothing after this needs one
 6     no_new_privs                         Landlock and seccomp demand it of a process without capabilities
 7     killed with the server, undumpable   after 4 and 5, which undo both
-8     the server still lives               it may have ended before 7, and then nobody would end the program
+8     the server still lives               it may have ended before 7, and then nothing would end the program
 9     Landlock                             nothing after this opens a file
 10    resource limits                      after 4: the number of threads is counted by user
 11    the payload is read                  in the child only: what the server's memory holds, later forks inherit
 12    seccomp                              last, because the steps above make calls that it refuses
-13    ``STARTED`` is reported              from here on, whatever happens is the program's doing
+13    ``STARTED`` is reported              from here on, the program causes what happens
 ====  ===================================  ============================================================================
 
 A failure in any step is reported with its number, and no program is run.
 
-The server prepares what it can before it forks, and the child goes through a list of calls: whatever Python touches in
-a fork the kernel has to copy, which takes longer than the calls themselves.
+The server prepares what it can before it forks, and the child goes through a list of calls: the kernel copies each page
+that Python touches in a fork, which takes longer than the calls themselves.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def prepare(
         payload: descriptor of what to run.
         report: descriptor on which to report.
         shared: ``confinement.calls`` for the run's limits.
-        also_kept: descriptors that stay open; whoever uses them closes them before the program runs.
+        also_kept: descriptors that stay open; their user closes them before the program runs.
 
     Raises:
         OSError: a source stands where a place is.
@@ -156,7 +156,7 @@ def confine(prepared: Preparation) -> bytes:
         step = 13
         os.write(prepared.report, STARTED)
         return content
-    except BaseException as error:  # Whatever it is, the program must not run; who asked is told, and decides.
+    except BaseException as error:  # On any error the program must not run; the report says which.
         os.write(prepared.report, SETUP_FAILED + f"step {step}: {error!r}"[:300].encode(errors="replace"))
         os._exit(1)
 

@@ -5,7 +5,7 @@ through its memory, because later programs inherit that: source, input, tests, o
 descriptors that only the forked children read.
 
 Messages on the control socket are JSON, one a packet. The first from outside is the slot's configuration; then each is
-a run, with its descriptors, and is answered by what became of its processes. ``tick`` says that a test has ended,
+a run, with its descriptors, and is answered by how its processes ended. ``tick`` says that a test has ended,
 ``late`` that the wall limit has passed, and asks how much longer to wait.
 """
 
@@ -46,7 +46,7 @@ def main(control: socket.socket) -> None:
     config = json.loads(control.recv(MAX_MESSAGE))
     try:
         server = Server(control, config)
-    except Exception as error:  # Whatever stood in the way, the supervisor is told why there is no slot.
+    except Exception as error:  # The supervisor gets the reason why there is no slot.
         send_message(control, {"failed": f"{type(error).__name__}: {error}"[:2000]})
         return
     send_message(control, {"ready": True, "landlock": landlock.version()}, [os.pidfd_open(os.getpid())])
@@ -67,7 +67,7 @@ class Server:
         if config["cores"]:
             os.sched_setaffinity(0, config["cores"])
         syscalls.perform(syscalls.DYING_WITH_PARENT)
-        if config["tier"] == "userns":
+        if config["tier"] == "namespaces":
             self._enter_namespaces(config)
         else:
             os.chdir(config["directory"])
@@ -101,7 +101,7 @@ class Server:
             self._control.send(run.watch().encode())
 
     def _enter_namespaces(self, config: dict[str, Any]) -> None:
-        """Become process 1 of new namespaces, with a root of its own. This process stays outside and only waits."""
+        """Become process 1 of new namespaces, with a separate root. This process stays outside and only waits."""
         syscalls.unshare(namespaces.ALL)
         if config["maps_from_outside"]:
             send_message(self._control, {"map": os.getpid()})
@@ -124,7 +124,7 @@ class Server:
         return landlock.make_ruleset(config["readable"], config["listed"], changed)
 
     def _calls(self, job: dict[str, Any]) -> tuple[Step, ...]:
-        """What confines the processes of a job, made anew where its limits are not those of the last one."""
+        """What confines the processes of a job, made again where its limits are not those of the last one."""
         limits = RunLimits(
             cpu_s=job["cpu_s"] * job["tests"],
             memory_bytes=job["memory_bytes"],
@@ -144,7 +144,7 @@ def _be_first_to_go() -> None:
 
 
 def _leave_groups() -> None:
-    """Programs under an id of their own have no group but their own, and inherit that from here."""
+    """Programs under a separate id have that group only, and inherit that from here."""
     try:
         os.setgroups([])
     except PermissionError:  # In a user namespace whose groups are fixed; then there must be none.

@@ -1,4 +1,4 @@
-"""Landlock: which files a process may read, list or change, whatever its user may.
+"""Landlock: which files a process may read, list or change, on top of its user's rights.
 
 Rules bind to the file that a path names when the rule is made: what is mounted on it later is another file.
 Landlock does not govern changes of mode, owner, times or extended attributes, nor looking at them; the seccomp filter

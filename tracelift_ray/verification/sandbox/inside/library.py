@@ -1,6 +1,6 @@
 """The standard library in memory, for programs whose user may not enter the folder that it is in.
 
-Where root's own Python runs programs under a user id of their own, that user can often not read it: its folder is in
+Where root's own Python runs programs under a separate user id, that user can often not read it: its folder is in
 root's home. The fork server then reads all modules at its start, and imports those that are no Python source; programs
 import the rest from memory.
 """

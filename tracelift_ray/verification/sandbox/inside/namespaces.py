@@ -1,7 +1,7 @@
-"""Namespaces of a slot: its own users, mounts, network, processes, IPC and host name, and a root directory of its own.
+"""Namespaces of a slot: its own users, mounts, network, processes, IPC and host name, and its root directory.
 
 The new root is a small read-only tmpfs that holds nothing but the interpreter's library and system libraries
-(read-only), four harmless devices, and a scratch folder, a tmpfs of limited size that is made anew after every run that
+(read-only), four harmless devices, and a scratch folder, a tmpfs of limited size made again after every run that
 used it. There is no /proc, so neither other processes nor the host's descriptors can be named.
 """
 
@@ -83,7 +83,7 @@ class Scratch:
     _fresh: tuple[int, ...] | None = None
 
     def refresh(self) -> None:
-        """Make the folder anew if a program did anything to it, and be in it. Raises OSError."""
+        """Make the folder again if a program changed anything in it, and change into it. Raises OSError."""
         if self._fresh is not None:
             if _state(SCRATCH) == self._fresh:
                 return

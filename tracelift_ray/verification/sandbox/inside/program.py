@@ -91,7 +91,7 @@ def _keep(code: CodeType, file: int) -> None:
 def open_streams() -> None:
     """Standard streams over descriptors 0, 1 and 2: UTF-8, and bytes that are none come and go unchanged.
 
-    Made once, in the server: a program finds them with descriptors of its own behind them. On stdin, CR LF reads as LF.
+    Made once, in the server: a program finds them with its descriptors behind them. On stdin, CR LF reads as LF.
     """
     stdin = io.BufferedReader(io.FileIO(0, "r", closefd=False))
     stdout = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
@@ -116,7 +116,7 @@ def guarded(action: Callable[[], Any]) -> int:
     except MemoryError:
         os.write(2, b"MemoryError\n")  # A traceback would need memory.
         return OUT_OF_MEMORY
-    except BaseException as error:  # Whatever a program raises, it ends with it.
+    except BaseException as error:  # An error ends the program.
         _show(error)
         return 1
     return 0

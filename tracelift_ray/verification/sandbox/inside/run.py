@@ -19,7 +19,7 @@ from tracelift_ray.verification.sandbox.inside.confine import Confinement, Step,
 #: Bytes of one control message.
 MAX_MESSAGE = 1 << 16
 #: How often the CPU time of a run is looked at, and how long at most the answer to ``late`` is waited for.
-POLL_S, LEAVE_S = 0.05, 10.0
+POLL_S, ANSWER_S = 0.05, 10.0
 #: How long a program that left its tests has to end by itself, so that what ended it is known.
 GONE_S = 1.0
 
@@ -41,7 +41,7 @@ class Run:
         self._pids: list[int] = []
         self._reports: list[int] = []
         self._ticks: int | None = None
-        #: What became of each, as the inside of a JSON object.
+        #: How each ended, as the inside of a JSON object.
         self._ended: dict[int, str] = {}
         self._killed_for = ""
         self._killed: set[int] = set()
@@ -74,7 +74,7 @@ class Run:
         """Wait until all processes have ended, ending them at their limits.
 
         Returns:
-            What became of each, in their order, and of the run, as the JSON of the message about it.
+            How each ended, in their order, and the run, as the JSON of the message about it.
         """
         watched = {os.pidfd_open(pid): pid for pid in self._pids}
         poller = select.poll()
@@ -91,7 +91,7 @@ class Run:
                 elif descriptor == self._ticks:
                     if not self._tick():
                         poller.unregister(descriptor)
-                else:  # The supervisor is gone, or does not keep to the protocol.
+                else:  # The supervisor is gone, or breaks the protocol.
                     self._kill("closed")
                     os._exit(0)
             if watched:
@@ -103,7 +103,7 @@ class Run:
     def _enforce(self, watched: dict[int, int]) -> float:
         """Kill at a limit. The seconds until the limits are to be looked at again."""
         if self._killed_for:
-            return LEAVE_S
+            return ANSWER_S
         now = time.monotonic()
         cpu_left = min(
             self._job["cpu_s"] - (_cpu_seconds(pid) - self._cpu_before.get(pid, 0.0)) for pid in watched.values()
@@ -112,7 +112,7 @@ class Run:
         if cpu_left <= 0:
             self._kill("cpu")
         elif wall_left <= 0:
-            longer = self._ask_leave(list(watched))
+            longer = self._ask_for_time(list(watched))
             self._test_began += longer
             if longer == 0.0:
                 self._kill("wall")
@@ -175,14 +175,14 @@ class Run:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
 
-    def _ask_leave(self, watched: list[int]) -> float:
+    def _ask_for_time(self, watched: list[int]) -> float:
         """Let the supervisor look at the processes while they are there: it knows whether others kept them waiting.
 
         Returns:
             The seconds that they get in return; 0 to end them.
         """
         send_message(self._control, {"late": self._job["id"]}, watched)
-        if not select.select([self._control], [], [], LEAVE_S)[0]:
+        if not select.select([self._control], [], [], ANSWER_S)[0]:
             return 0.0
         return float(self._control.recv(MAX_MESSAGE) or 0.0)
 

@@ -133,7 +133,7 @@ def _conditional() -> Iterable[tuple[int, list[Instruction]]]:
     yield _FCNTL, _fcntl()
     yield _IOCTL, _one_of(1, _IOCTLS, errno.ENOTTY)
     yield _PRCTL, _one_of(0, _PRCTLS, errno.EPERM)
-    # Programs raise their own limits as a matter of habit: they are told that it worked. Limits may be read.
+    # Programs raise their own limits by habit: the call reports success. Limits may be read.
     yield _PRLIMIT, [_low(0), (_EQUAL, 1, 0, 0), _result(errno.EPERM), *_if_null(2, _result(0), _pretend())]
     yield _SETRLIMIT, [_pretend()]
     # Giving the core away all the time would look like being kept from it; see ``starvation.py``.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
-from tracelift_ray.verification.sandbox.inside import wire
+from tracelift_ray.verification.sandbox.inside import codec
 from tracelift_ray.verification.sandbox.inside.program import (
     compile_program,
     finish,
@@ -50,7 +50,7 @@ def run_solution(program: str, setup: str, report: int) -> None:
     exit_code = guarded(load)
     if not loaded:
         finish(exit_code or _ENDED_ITSELF, module)
-    wire.send(CHANNEL, LOADED)
+    codec.send(CHANNEL, LOADED)
     finish(guarded(Server(module).serve), module)
 
 
@@ -66,23 +66,23 @@ class Server:
         """Answers until the other side is gone."""
         while True:
             try:
-                request = wire.receive(CHANNEL)
+                request = codec.receive(CHANNEL)
             except EOFError:
                 return
-            wire.send(CHANNEL, self._answer(request))
+            codec.send(CHANNEL, self._answer(request))
 
     def _answer(self, request: list[Any]) -> list[Any]:
         try:
             operation, *rest = request
             return ["ok", *_OPERATIONS[operation](self, *rest)]
-        except BaseException as error:  # Whatever the program raises belongs to the test that called it.
+        except BaseException as error:  # An error of the program belongs to the test that called it.
             if isinstance(error, SystemExit):
                 raise
             names = [each.__name__ for each in type(error).__mro__ if each.__module__ == "builtins"]
             return ["ex", names[0], _text_of(error)]
 
     def name(self, name: str) -> tuple[Any, ...]:
-        """A global of the program; missing ones are told apart from those that hold None."""
+        """A global of the program; a missing one differs from one that holds None."""
         known = vars(self._module)
         return (True, self._out(known[name])) if name in known else (False, None)
 
@@ -120,14 +120,14 @@ class Server:
         return (str(self._objects[target]),)
 
     def _out(self, value: Any) -> Any:
-        return wire.encode(value, self._foreign)
+        return codec.encode(value, self._foreign)
 
     def _foreign(self, value: Any) -> list[Any]:
         self._objects.append(value)
         return ["h", len(self._objects) - 1]
 
     def _in(self, message: Any) -> Any:
-        return wire.decode(message, self._local)
+        return codec.decode(message, self._local)
 
     def _local(self, message: list[Any]) -> Any:
         kind, value = message
@@ -143,14 +143,14 @@ class Server:
         def call(*args: Any, **named: Any) -> Any:
             with self._calling_back:
                 parts = [self._out(each) for each in args], [[key, self._out(each)] for key, each in named.items()]
-                wire.send(CHANNEL, ["callback", number, *parts])
+                codec.send(CHANNEL, ["callback", number, *parts])
                 while True:
-                    message = wire.receive(CHANNEL)
+                    message = codec.receive(CHANNEL)
                     if message[0] == "returned":
                         return self._in(message[1])
                     if message[0] == "raised":
                         raise _exception(message[1], message[2])
-                    wire.send(CHANNEL, self._answer(message))
+                    codec.send(CHANNEL, self._answer(message))
 
         return call
 

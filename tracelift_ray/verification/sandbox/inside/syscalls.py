@@ -73,8 +73,8 @@ def unshare(flags: int) -> None:
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     """Mount, bind or remount. Raises OSError."""
-    words = [None if word is None else word.encode() for word in (source, target, kind, options)]
-    result = _libc.mount(words[0], words[1], words[2], ctypes.c_ulong(flags), words[3])
+    texts = [None if text is None else text.encode() for text in (source, target, kind, options)]
+    result = _libc.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3])
     checked(result, f"mount {source} on {target}")
 
 

@@ -17,10 +17,10 @@ import json
 import os
 import symtable
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from tracelift_ray.verification.sandbox.inside.link import MAX_DETAIL, Incomparable, Link, Unusable
+from tracelift_ray.verification.sandbox.inside.rpc import MAX_DETAIL, Connection, Incomparable, Unusable
 
 #: Where results go, one JSON line a test, and where a byte goes for each.
 RESULTS, TICKS = 4, 5
@@ -29,7 +29,7 @@ TICK, TICK_GONE = b".", b"!"
 #: test cannot be run whatever the program.
 GONE, UNUSABLE = "gone", "unusable"
 
-#: Modules that tests use under a short name of their own.
+#: Modules that tests use under a short name.
 _ALIASES = {"np": "numpy", "pd": "pandas"}
 
 
@@ -41,13 +41,13 @@ class Tests:
         self._asserts = asserts
         self._entry_point = entry_point
         self._index = 0
-        self._link = Link(self._gone)
+        self._connection = Connection(self._gone)
         self._names: dict[str, Any] = {"__name__": "__test__", "__builtins__": builtins}
 
     def run(self, first: int, stop_early: bool) -> None:
         """Runs the tests from number ``first`` on; ``stop_early``: up to the first that does not pass."""
         self._index = first
-        self._link.wait()
+        self._connection.wait()
         prepared = self._outcome(self._prepare)
         for index in range(first, len(self._asserts)):
             self._index = index
@@ -62,7 +62,7 @@ class Tests:
         if self._setup:
             self._execute(self._setup, "<setup>", is_test=False)
         if self._entry_point is not None:
-            known, value = self._link.name(self._entry_point)
+            known, value = self._connection.name(self._entry_point)
             if not known:
                 raise NameError(f"the program does not define {self._entry_point}")
             self._names[self._entry_point] = value
@@ -79,14 +79,14 @@ class Tests:
         except (SyntaxError, ValueError, RecursionError) as error:
             raise Unusable(f"a test is not Python ({error})") from None
         for module in wanted.modules:
-            self._names[module] = importlib.import_module(_ALIASES.get(module, module))
+            self._names[module] = importlib.import_module(import_name(module))
         names = wanted.of_program
         if is_test and not names and not wanted.defined:
             names = wanted.called_builtins
             if len(names) != 1:
                 raise Unusable("a test does not name what it tests")
         for each in names:
-            known, value = self._link.name(each)
+            known, value = self._connection.name(each)
             if known:
                 self._names[each] = value
             elif hasattr(builtins, each):
@@ -94,7 +94,7 @@ class Tests:
         exec(code, self._names)
 
     def _outcome(self, action: Callable[[], None]) -> tuple[str, str]:
-        asked_before = self._link.asked
+        asked_before = self._connection.asked
         try:
             action()
         except Incomparable as error:
@@ -109,7 +109,7 @@ class Tests:
             if isinstance(error, MemoryError):
                 return "memory_limit", "MemoryError"
             detail = f"{type(error).__name__}: {error}"
-            own = not self._link.asked and not asked_before and not isinstance(error, NameError)
+            own = not self._connection.asked and not asked_before and not isinstance(error, NameError)
             return (UNUSABLE, f"a test fails by itself ({detail})") if own else ("runtime_error", detail)
         return "passed", ""
 
@@ -133,7 +133,7 @@ class Wanted:
         defined: whether it uses a name that set-up or an earlier test defined.
     """
 
-    def __init__(self, source: str, known: dict[str, Any]) -> None:
+    def __init__(self, source: str, known: Mapping[str, Any]) -> None:
         tree = ast.parse(source)
         loaded = list(_free_names(symtable.symtable(source, "<test>", "exec")))
         bases = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -164,6 +164,11 @@ def _free_names(table: symtable.SymbolTable) -> Iterator[str]:
             yield symbol.get_name()
     for child in table.get_children():
         yield from _free_names(child)
+
+
+def import_name(name: str) -> str:
+    """What is imported for a module that a test uses as ``name``."""
+    return _ALIASES.get(name, name)
 
 
 def _is_module(name: str) -> bool:

@@ -1,6 +1,6 @@
-"""Runs small programs of our own in the server, so that what Python sets up at first use is there in every fork.
+"""Runs small known programs in the server, so that what Python sets up at first use is there in every fork.
 
-Without it each program would build the same caches and touch the same memory anew, which takes longer than most
+Without it each program would build the same caches and touch the same memory again, which takes longer than most
 programs run. Nothing of it is left where a program could see it.
 """
 
@@ -15,7 +15,7 @@ import symtable
 import sys
 import traceback
 
-from tracelift_ray.verification.sandbox.inside import program, wire
+from tracelift_ray.verification.sandbox.inside import codec, program
 from tracelift_ray.verification.sandbox.inside.confine import Preparation, confine
 
 #: So often Python has specialised its code for what it does.
@@ -70,13 +70,13 @@ def warm_up() -> None:
         _fail(out)
         symtable.symtable(_TEST, "<test>", "exec").get_symbols()
         compile(_TEST, "<test>", "exec", dont_inherit=True)
-        message = wire.encode([1, (2.5, "x", None), {"a": {1, 2}}, 2**80, True], lambda _: ["h", 0])
-        wire.decode(json.loads(json.dumps(["ok", message, []]))[1], lambda _: None)
+        message = codec.encode([1, (2.5, "x", None), {"a": {1, 2}}, 2**80, True], lambda _: ["h", 0])
+        codec.decode(json.loads(json.dumps(["ok", message, []]))[1], lambda _: None)
         _rehearse()
 
 
 def _rehearse() -> None:
-    """What a child does of its own, but for being confined: that would be for good."""
+    """What a child does, except the confinement, which could not be undone."""
     ours = sys.modules["__main__"]
     payload, (reading, report) = os.memfd_create("rehearsal"), os.pipe()
     os.write(payload, marshal.dumps("x = 1\n"))

@@ -1,0 +1,128 @@
+"""One build from problem file to data set: load, run the stages, clean, split, write files and card.
+
+The directory ``out`` gets ``train.jsonl``, ``heldout.jsonl`` (where some are held out), ``left_out.jsonl``, the card
+``README.md``, and in ``stages/`` what each stage made, from which an interrupted build goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AsyncExitStack, closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.data.jsonl import write_lines
+from tracelift_ray.data.problems import load_problems
+from tracelift_ray.data.rubric_records import write_rubric_records
+from tracelift_ray.dataset.pipeline.card import data_card
+from tracelift_ray.dataset.pipeline.drafts import Say, Stages, make_drafts
+from tracelift_ray.dataset.pipeline.outcome import Outcome, outcome_of
+from tracelift_ray.dataset.pipeline.rule_stages import ByRule
+from tracelift_ray.dataset.pipeline.stages import JudgeStage, PerturbStage, ReferenceStage
+from tracelift_ray.dataset.pipeline.store import ItemStore
+from tracelift_ray.dataset.settings import BuildGroupsConfig
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import DataError
+
+#: Part of what a model's stored replies are found by: raise it where requests or their reading change.
+REQUESTS_VERSION = 1
+#: The modules that decide what is made by rule.
+_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/rubrics.py")
+
+
+async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
+    """Build what the configuration says; ``say`` takes lines for people.
+
+    Raises:
+        DataError: the problems are unusable, or none makes a record.
+        InfrastructureError: a model or the verifier failed; the same build goes on from where it was.
+    """
+    loaded = load_problems(
+        config.source, config.format, on_error=config.on_error, max_problem_chars=config.max_problem_chars,
+        limit=config.limit,
+    )  # fmt: skip
+    say(loaded.report.summary())
+    by_rule = config.perturb.kind == "rule" and config.traces.kind != "data"
+    if by_rule and any(task_of(problem.task).runs_programs for problem in loaded.problems):
+        right = "must be llm: the rules change the programs that traces.kind=data narrates, and no other plans"
+        raise ConfigError("perturb.kind", config.perturb.kind, right)
+    async with AsyncExitStack() as opened:
+        stages = await _stages(config, opened)
+        drafts = await make_drafts(
+            loaded.problems, stages, concurrency=config.concurrency, progress_s=config.progress_s, say=say
+        )
+    outcome = outcome_of(drafts, config, loaded.report.format)
+    if not outcome.records:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.left_out_by_reason())
+        raise DataError(f"{config.source}: no problem makes a group ({reasons})")
+    _write(outcome, config, loaded.report.format, len(loaded))
+    return outcome
+
+
+async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
+    """The stages that the configuration names, and their stores; models and sandboxes are started for them."""
+    folder = Path(config.out) / "stages"
+
+    def store(name: str, settings: dict[str, Any]) -> ItemStore:
+        return opened.enter_context(closing(ItemStore(folder / f"{name}.jsonl", settings)))
+
+    by_rule = {"rules": rules_fingerprint()}
+    llm: dict[str, Any] = {}
+    if config.asks_llm:
+        from tracelift_ray.dataset.llm.model import AskedModel
+        from tracelift_ray.dataset.llm.stages import LlmJudgements, LlmNarrations, LlmPerturbations
+
+        model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
+        llm = {"llm": model.identity(), "requests": REQUESTS_VERSION, "seed": config.seed}
+    ruled = opened.enter_context(closing(ByRule(config.sandbox, config.seed, config.perturb.negatives)))
+    reference: ReferenceStage = ruled
+    traces: dict[str, object] = {"kind": config.traces.kind, "seed": config.seed}
+    if config.traces.kind == "sampled":
+        from tracelift_ray.dataset.pipeline.sampled import SampledReferences
+
+        sampler = await opened.enter_async_context(SampledReferences(config))
+        reference, traces = sampler, traces | sampler.identity()
+    elif config.traces.kind == "llm":
+        counts = {"counts": [config.traces.samples, config.traces.keep]}
+        reference, traces = LlmNarrations(model, config.traces), traces | llm | counts
+    else:
+        traces |= by_rule
+    perturb: PerturbStage = ruled
+    judges: dict[str, tuple[JudgeStage, ItemStore]] = {}
+    if config.judge in ("llm", "both"):
+        judges["llm"] = LlmJudgements(model), store("judge_llm", llm)
+    if config.judge in ("rule", "both"):
+        judges["rule"] = ruled, store("judge_rule", by_rule)
+    flaws = {**asdict(config.perturb), "seed": config.seed}
+    if config.perturb.kind == "llm":
+        perturb, flaws = LlmPerturbations(model, config.perturb, config.seed), flaws | llm
+    else:
+        flaws |= by_rule
+    return Stages((reference, store("traces", traces)), (perturb, store("flaws", flaws)), judges)
+
+
+def rules_fingerprint() -> str:
+    """A hash of the rules' own source, so that nothing is taken over that other rules have made."""
+    here = Path(__file__).parent
+    files = sorted(path for pattern in _RULES for path in here.glob(pattern))
+    return xxhash.xxh3_128_hexdigest(b"\0".join(path.read_bytes() for path in files))
+
+
+def _write(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: int) -> None:
+    """The files of the data set, each whole or not at all, the card last."""
+    out = Path(config.out)
+    write_rubric_records(out / "train.jsonl", outcome.train)
+    names = ["train.jsonl"]
+    if outcome.heldout:
+        write_rubric_records(out / "heldout.jsonl", outcome.heldout)
+        names.append("heldout.jsonl")
+    write_lines(out / "left_out.jsonl", (asdict(entry) for entry in outcome.left_out))
+    checksums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names}
+    card = data_card(outcome, config, source=source, problems=problems, checksums=checksums)
+    partial = out / "README.md.partial"
+    partial.write_text(card, encoding="utf-8")
+    partial.replace(out / "README.md")

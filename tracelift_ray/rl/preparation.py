@@ -1,0 +1,95 @@
+"""All that a run has before anything is started: its directory, the checkpoint that it goes on from, and its data.
+
+What is wrong with any of them is known here, in the driver, before a single actor exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.data.sources import first_problem, resolve_sources
+from tracelift_ray.demo.source import demo_problems
+from tracelift_ray.rl.assembly import fit_problems, system_settings
+from tracelift_ray.rl.system import SystemSettings
+from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
+from tracelift_ray.training.checkpoint import Checkpoint, newest_complete, open_checkpoint
+from tracelift_ray.types import Problem
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What ``prepare`` found.
+
+    Attributes:
+        checkpoint: what the run goes on from; None: it starts from the beginning.
+        settings: prompts and sampling.
+        train, heldout: problems whose prompts fit.
+        notes: what was loaded and what was left out, in lines for people.
+    """
+
+    directory: RunDirectory
+    checkpoint: Checkpoint | None
+    settings: SystemSettings
+    train: tuple[Problem, ...]
+    heldout: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def step(self) -> int | None:
+        """The step that the run goes on from."""
+        return None if self.checkpoint is None else self.checkpoint.step
+
+
+def prepare(run: RunConfig) -> Preparation:
+    """Open the run directory, and load the data, the prompt files and the tokenizers.
+
+    Raises:
+        DataError: a data file, a prompt file, a tokenizer or the checkpoint is unusable, a task of the data has no
+            prompt, or no problem is left.
+    """
+    directory = RunDirectory.create(run.run_dir)
+    checkpoint = checkpoint_to_resume(run.resume, directory.checkpoints_path)
+    sources = resolve_sources(run.data, run.seed, demo_problems)
+    settings = system_settings(run)
+    prompts = {"planner": settings.planner_prompts, "executor": settings.executor_prompts}
+    directory.keep_prompts({role: renderer.file.source for role, renderer in prompts.items()})
+    train, heldout = fit_problems(sources.train, settings, run), fit_problems(sources.heldout, settings, run)
+    notes = sources.report.lines()
+    if train.too_long or heldout.too_long:
+        notes += (f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems",)
+    return Preparation(directory, checkpoint, settings, train.problems, heldout.problems, notes)
+
+
+def prompt_lines(run: RunConfig) -> list[str]:
+    """One prompt of planner and executor for people: those of the first problem, with a stand-in for the trace.
+
+    Raises:
+        DataError: the data, a prompt file or a tokenizer is unusable.
+    """
+    problem, settings = first_problem(run.data, run.seed, demo_problems), system_settings(run)
+    shown = {
+        "planner": settings.planner_prompts.planner(problem),
+        "executor": settings.executor_prompts.executor(problem, "(the trace)"),
+    }
+    lines = []
+    for role, prompt in shown.items():
+        lines.append(f"{role}, problem {problem.id}, {len(prompt.token_ids)} tokens:")
+        lines += [f"  | {line}" for line in prompt.text.split("\n")]
+    return lines
+
+
+def checkpoint_to_resume(resume: str, directory: Path) -> Checkpoint | None:
+    """The checkpoint that ``resume`` names: ``auto`` the newest complete one, if any; ``never`` none; else a path.
+
+    With ``never``, checkpoints of an earlier start are set aside under a number, so that a later ``auto`` goes on from
+    this start's own.
+
+    Raises:
+        CheckpointError: the path is no complete checkpoint.
+    """
+    if resume == "never":
+        set_aside(directory)
+        return None
+    return newest_complete(directory) if resume == "auto" else open_checkpoint(Path(resume))
