@@ -1,7 +1,7 @@
 """Ray actors as members of a pool (``tracelift_ray.pools``): how calls reach them, and what their failures mean.
 
-Work and control calls run in concurrency groups of their own, so that weights, health and statistics never wait behind
-generation. A call that its caller gives up on is cancelled in the actor.
+Control calls (weights, health, statistics) have a concurrency group of their own, so that they never wait behind work.
+A call that its caller gives up on is cancelled in the actor.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError, TaskUnschedulableError
 
+from actors.runtime import worker_environment
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.pools.pool import Pool, PoolLimits
 from tracelift_ray.types import ComponentDead, InfrastructureError
@@ -20,7 +21,7 @@ from tracelift_ray.types import ComponentDead, InfrastructureError
 #: Control calls that an actor runs at a time.
 CONTROL_CALLS = 8
 #: Seconds in which a member that was late with a call must show that it lives.
-HEALTH_S = 10.0
+HEALTH_S = 30.0
 
 
 class PoolActor:
@@ -72,13 +73,22 @@ class RayHandle:
         ray.kill(self.actor)
 
 
-def remote_class(actor: type[PoolActor]) -> Any:
+def remote_class(actor: type) -> Any:
     """The Ray actor class of ``actor``, with a concurrency group for control calls."""
-    return ray.remote(concurrency_groups={"control": CONTROL_CALLS})(actor)
+    remote: Any = ray.remote  # its stubs do not know concurrency groups
+    return remote(concurrency_groups={"control": CONTROL_CALLS})(actor)
 
 
-def pool_of(name: str, config: PoolConfig, startup_s: float, spawn: Callable[[int, int], Any]) -> Pool:
-    """A pool whose members are the actors that ``spawn(index, restart)`` makes."""
+def member_options(config: PoolConfig) -> dict[str, Any]:
+    """Ray options of a pool's actors: their threads, and the calls that run beside each other.
+
+    Twice as many as the pool sends at a time, since a call that it gave up on may take a moment to end.
+    """
+    return worker_environment(config.cpus_per_worker) | {"max_concurrency": 2 * config.max_concurrency}
+
+
+def actor_pool(name: str, config: PoolConfig, startup_s: float, spawn: Callable[[int, int], Any]) -> Pool:
+    """A pool whose members are the actors that ``spawn(index, restart)`` makes of a ``remote_class``."""
     limits = PoolLimits(
         workers=config.workers,
         capacity=config.max_concurrency,

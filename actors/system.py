@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
-from actors.pool import ActorPool, Member
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.resources import demands
+from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.execution import counts_tests
 from tracelift_ray.rl.assembly import runs_programs
@@ -89,7 +89,7 @@ class RaySystem:
         absent = {"learner"} if self.learner is None else set()
         return absent if self.plans else absent | {"planner", "reasoning_rm"}
 
-    def _actor_pools(self) -> list[ActorPool]:
+    def _actor_pools(self) -> list[Pool]:
         pools = [*([self.planner.pool] if self.plans else []), self.executor.pool, self.verifier.pool]
         return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
 

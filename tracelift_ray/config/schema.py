@@ -168,7 +168,7 @@ class StreamConfig:
     max_refills: Count  # groups per step that may replace groups without signal; 0: such groups stay in the batch
     min_traces: PositiveCount  # a group with fewer unmasked traces fails
     max_failed_groups: Count  # per step, then the run stops with the causes
-    weight_transfer: Annotated[str, OneOf("tracelift_ray.transfer.kinds:TRANSFERS")]
+    weight_transfer: Annotated[str, OneOf("tracelift_ray.transfer.kinds:TRANSFERS", renamed=(("nccl", "collective"),))]
     bucket_mib: PositiveCount
     broadcast_deadline_s: Positive
     group_deadline_s: Positive

@@ -110,6 +110,9 @@ class OpenAIEngine:
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
         raise TypeError("a remote server takes no weights from us: use a local engine for the planner")
 
+    async def health(self) -> None:
+        """The client has nothing that can hang: each request has a deadline of its own."""
+
     async def close(self) -> None:
         await self._client.close()
 

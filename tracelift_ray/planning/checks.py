@@ -152,6 +152,9 @@ def _check_transfer(config: RunConfig) -> None:
                 f"stream.weight_transfer={without}"
             )
             raise ConfigError(key, amount, right)
+    if transfer.collective and config.learner.collective == "nccl" and not gpus["planner.pool.gpus_per_worker"]:
+        right = "must be above 0 where weights go over learner.collective=nccl, which is between GPUs"
+        raise ConfigError("planner.pool.gpus_per_worker", 0.0, right)
     if transfer.shared_gpus and sum(gpus.values()) > 1:
         right = (
             f"must leave room for a learner rank on the same GPU, because stream.weight_transfer={name} needs one there"
@@ -179,9 +182,6 @@ def _check_devices(config: RunConfig) -> None:
         if gpus > 0 and not math.isclose(gpus, engine.tensor_parallel_size) and not _fraction(gpus, engine):
             right = f"must be {pool}.engine.tensor_parallel_size={engine.tensor_parallel_size}, or a fraction below 1"
             raise ConfigError(f"{pool}.pool.gpus_per_worker", gpus, right)
-        if gpus == 0 and engine.tensor_parallel_size > 1:
-            right = f"must be 1 where {pool}.pool.gpus_per_worker=0"
-            raise ConfigError(f"{pool}.engine.tensor_parallel_size", engine.tensor_parallel_size, right)
     if config.planner.pool.gpus_per_worker == 0 and config.planner.engine.dtype != "float32":
         right = (
             "must be float32 where planner.pool.gpus_per_worker=0: other types on CPUs do not agree with the learner"

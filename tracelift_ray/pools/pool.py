@@ -64,10 +64,11 @@ class PoolLimits:
 
 
 class Member:
-    """One member: its handle, the calls it holds, and whether it is up."""
+    """One member: its handle, the calls it holds, and whether it is up. ``name`` differs after a restart."""
 
-    def __init__(self, index: int, handle: Handle, capacity: int) -> None:
+    def __init__(self, index: int, restart: int, handle: Handle, capacity: int) -> None:
         self.index = index
+        self.name = f"{index}.{restart}"
         self.handle = handle
         self.capacity = capacity
         self.busy = 0
@@ -187,7 +188,8 @@ class Pool:
             cause = f"member {member.index} died during {method} ({error.cause})"
             self.replace(member, cause)
         except InfrastructureError as error:
-            cause = error.cause
+            error.component = f"{self.name}[{member.index}]"
+            raise
         raise InfrastructureError(f"{self.name}[{member.index}]", cause)
 
     async def _check_health(self, member: Member) -> None:
@@ -209,7 +211,7 @@ class Pool:
     def _new_member(self, index: int) -> Member:
         restart = self._spawned.get(index, 0)
         self._spawned[index] = restart + 1
-        return Member(index, self._spawn(index, restart), self.limits.capacity)
+        return Member(index, restart, self._spawn(index, restart), self.limits.capacity)
 
     async def _started(self, member: Member) -> None:
         holds = await self.control(member, self.limits.startup_s, "start")

@@ -22,73 +22,105 @@ from typing import Any
 
 import torch
 
-from tracelift_ray.transfer.manifest import TensorSpec
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.transfer.manifest import Channel, TensorSpec, WeightManifest
+from tracelift_ray.types import InfrastructureError, TransferBroken
 
 #: Bytes at whose multiples a tensor starts, so that it can be read as any type where it lies.
 ALIGNMENT = 64
 SENDER = 0
-#: Seconds between two looks at a broadcast that is under way.
+#: Seconds between two looks at a broadcast that is under way, and between two at whether the sender gave up.
 POLL_S = 0.0005
+LOOK_S = 0.2
+CLOSED = "closed"
 
 
-@dataclass(frozen=True)
-class Channel:
-    """Where the sender (rank 0) and every worker of every receiver meet, and over what.
+def open_store(address: str, port: int, timeout_s: float, *, serves: bool) -> Any:
+    """The store at which members meet; the sender serves it (port 0: any that is free).
 
-    ``key`` tells one group from the next at the same place: a member whose key differs opens a new one.
+    Raises:
+        TransferBroken: the sender's store cannot be reached.
     """
-
-    address: str
-    port: int
-    world_size: int
-    backend: str
-    key: str
+    try:
+        return torch.distributed.TCPStore(
+            address, port, is_master=serves, timeout=timedelta(seconds=timeout_s), wait_for_workers=False
+        )
+    except RuntimeError as error:
+        raise TransferBroken("weights", f"no channel at {address}:{port}: {_first_line(error)}") from error
 
 
 class Communicator:
-    """One member of a channel's group. Opening it blocks until all members are there, or raises after ``timeout_s``."""
+    """One member of a channel's group.
 
-    def __init__(self, channel: Channel, rank: int, timeout_s: float, device: torch.device) -> None:
+    Every wait ends with ``TransferBroken`` where a member is lost, ``timeout_s`` has passed since the last ``renew``,
+    or the sender gave up.
+    """
+
+    def __init__(self, store: Any, channel: Channel, rank: int, timeout_s: float, device: torch.device) -> None:
         self.channel = channel
         self.rank = rank
         self.device = device
+        self._base = store
+        self._store = torch.distributed.PrefixStore(channel.key, store)
+        self._closing = threading.Event()
         self._under_way: deque[Any] = deque()
-        limit = timedelta(seconds=timeout_s)
+        self._group: Any = None
+        self.renew(timeout_s)
+
+    def open(self) -> None:
+        """Wait until all members are there, and open the group; does nothing where it is open."""
+        if self._group is not None:
+            return
         try:
-            store = torch.distributed.TCPStore(
-                channel.address, channel.port, channel.world_size, is_master=rank == SENDER, timeout=limit
-            )
-            prefixed = torch.distributed.PrefixStore(channel.key, store)
-            self._group = _open_group(channel.backend, prefixed, rank, channel.world_size, limit)
+            self._meet()
+            # A connection of its own, so that no wait of the group holds up ``close``.
+            own = torch.distributed.PrefixStore(self.channel.key, self._base.clone())
+            self._group = _open_group(self.channel, own, self.rank, timedelta(seconds=self._timeout_s))
         except RuntimeError as error:
-            raise InfrastructureError("weights", f"no channel at {channel.address}:{channel.port}: {error}") from error
+            self.close()
+            raise self._broken(f"it did not open: {_first_line(error)}") from None
+        except TransferBroken:
+            self.close()
+            raise
+
+    def renew(self, timeout_s: float) -> None:
+        """Waits from now on may last until ``timeout_s`` from now."""
+        self._timeout_s = timeout_s
+        self._ends = time.monotonic() + timeout_s
+        self._looked = 0.0
 
     def start(self, buffer: torch.Tensor) -> None:
         """Start to send ``buffer`` to all members, or to fill it on those that receive."""
-        if self._group is None:
-            raise InfrastructureError("weights", "the channel is closed")
+        group = self._group
+        if group is None or self._closing.is_set():
+            raise self._broken("it was closed")
         options = torch.distributed.BroadcastOptions()
         options.rootRank = SENDER
         options.rootTensor = 0
-        self._under_way.append(self._group.broadcast([buffer], options))
+        try:
+            self._under_way.append(group.broadcast([buffer], options))
+        except RuntimeError as error:
+            raise self._broken(_first_line(error)) from None
 
     def finish(self) -> None:
-        """Wait for the broadcast that was started first. Raises ``InfrastructureError`` where a member is lost."""
-        reason = "it was closed"
+        """Wait for the broadcast that was started first."""
+        failure = self._broken("it was closed")
         try:
-            # Polled: a wait inside gloo cannot be ended from another thread.
+            # Polled: a wait inside gloo or NCCL cannot be ended from another thread.
             while self._under_way and not self._under_way[0].is_completed():
-                time.sleep(POLL_S)
+                self._look()
             if self._under_way:
                 self._under_way[0].wait()
                 self._under_way.popleft()
                 return
-        except (RuntimeError, IndexError) as error:  # the last one: closed by another thread
-            reason = str(error).strip().splitlines()[0]
+        except TransferBroken as error:
+            failure = error
+        except IndexError:  # closed by another thread
+            pass
+        except RuntimeError as error:
+            failure = self._broken(_first_line(error))
         # Outside the handler: the error of torch holds the broadcast, and with it the connections.
         self.close()
-        raise InfrastructureError("weights", f"the channel broke: {reason}")
+        raise failure
 
     def finish_all(self) -> None:
         """Wait for every broadcast that was started."""
@@ -96,26 +128,87 @@ class Communicator:
             self.finish()
 
     def close(self) -> None:
-        """Leave the group, from any thread: waits in it end with an error, here and at every other member."""
-        group, self._group = self._group, None
-        works = list(self._under_way)
+        """Leave the group, from any thread: waits in it end, here and at every other member."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self.rank == SENDER:
+            self._store.set(CLOSED, "1")
+        # Freed by a thread, since freeing a group waits for what it has under way: nothing else may hold these.
+        held = [*self._under_way, self._group]
+        self._group = None
         self._under_way.clear()
-        if group is not None:
-            group.abort()
-            # Freed by a thread, since freeing a group waits for what it has under way.
-            threading.Thread(target=_free, args=([group, works],), daemon=True).start()
+        if held[-1] is not None:
+            held[-1].abort()
+            threading.Thread(target=held.clear, daemon=True).start()
+
+    def _meet(self) -> None:
+        """Return when every member has come. The group opens in a moment then, and no wait in it is a long one."""
+        self._store.set(f"member {self.rank}", "here")
+        members = [f"member {rank}" for rank in range(self.channel.world_size)]
+        while not self._store.check(members):
+            self._look()
+
+    def _look(self) -> None:
+        """Sleep a moment. Raises ``TransferBroken`` where there is nothing more to wait for."""
+        now = time.monotonic()
+        if self._closing.is_set():
+            raise self._broken("it was closed")
+        if now > self._ends:
+            raise self._broken(f"nothing came for {self._timeout_s:g} s; check that every planner engine is alive")
+        if self.rank != SENDER and now - self._looked > LOOK_S:
+            self._looked = now
+            try:
+                given_up = self._store.check([CLOSED])
+            except RuntimeError:
+                raise self._broken("the sender is gone") from None
+            if given_up:
+                raise self._broken("the sender gave it up")
+        time.sleep(POLL_S)
+
+    def _broken(self, reason: str) -> TransferBroken:
+        return TransferBroken("weights", f"{self.channel} broke: {reason}")
 
 
-def _free(held: list[Any]) -> None:
-    held.clear()
-
-
-def _open_group(backend: str, store: Any, rank: int, size: int, limit: timedelta) -> Any:
-    if backend == "gloo":
-        return torch.distributed.ProcessGroupGloo(store, rank, size, limit)
+def _open_group(channel: Channel, store: Any, rank: int, limit: timedelta) -> Any:
+    if channel.backend == "gloo":
+        return torch.distributed.ProcessGroupGloo(store, rank, channel.world_size, limit)
     options = torch.distributed.ProcessGroupNCCL.Options()
     options._timeout = limit
-    return torch.distributed.ProcessGroupNCCL(store, rank, size, options)
+    return torch.distributed.ProcessGroupNCCL(store, rank, channel.world_size, options)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def device_for(backend: str) -> torch.device:
+    """Where a process keeps the buckets of a channel.
+
+    Raises:
+        ValueError: nccl without a GPU.
+    """
+    if backend == "gloo":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("weights over nccl need a GPU in learner rank 0 and in every planner engine: use gloo on CPUs")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def join_channel(manifest: WeightManifest, worker: int, known: Communicator | None) -> Communicator:
+    """The channel of ``manifest`` at one worker: ``known`` where it is still the same, else a new one."""
+    channel = manifest.channel
+    if channel is None:
+        raise ValueError("the manifest of a collective names its channel")
+    if known is None or known.channel != channel:
+        if known is not None:
+            known.close()
+        store = open_store(channel.address, channel.port, manifest.deadline_s, serves=False)
+        rank = channel.rank(manifest.receiver, worker)
+        known = Communicator(store, channel, rank, manifest.deadline_s, device_for(channel.backend))
+    known.renew(manifest.deadline_s)
+    known.open()
+    return known
 
 
 @dataclass(frozen=True)
@@ -230,7 +323,7 @@ def digest(raw: torch.Tensor) -> int | torch.Tensor:
 
         value = xxhash.xxh3_64_intdigest(raw.numpy().data)
         return value - (1 << 64) if value >= 1 << 63 else value
-    from tracelift_ray.transfer.manifest import DeviceChecksum
+    from tracelift_ray.transfer.checksums import DeviceChecksum
 
     checksum = DeviceChecksum(raw.device)
     checksum.add(raw)

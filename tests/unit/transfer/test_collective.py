@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -14,16 +15,19 @@ import torch
 from tests.hang import HANG_S
 from tracelift_ray.training.ranks import free_port
 from tracelift_ray.transfer.collective import (
-    Channel,
     Communicator,
     Receiver,
     as_bytes,
+    join_channel,
     joined,
+    open_store,
     plan_buckets,
     send,
 )
-from tracelift_ray.transfer.manifest import TensorSpec
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.transfer.collective_sender import CollectiveSender
+from tracelift_ray.transfer.manifest import Channel, TensorSpec, WeightManifest
+from tracelift_ray.transfer.senders import SenderSettings
+from tracelift_ray.types import InfrastructureError, TransferBroken
 
 CPU = torch.device("cpu")
 BUCKET = 4096
@@ -44,10 +48,27 @@ def specs(weights: list[tuple[str, torch.Tensor]]) -> list[TensorSpec]:
     return [TensorSpec(name, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in weights]
 
 
-def opened(size: int, timeout_s: float = 60.0, key: str = "0") -> list[Communicator]:
-    channel = Channel("127.0.0.1", free_port(), size, "gloo", key)
+class Members:
+    """The sender and its channels on this machine."""
+
+    def __init__(self) -> None:
+        self.store = open_store("127.0.0.1", 0, HANG_S, serves=True)
+
+    def channel(self, receivers: int, key: str = "0") -> Channel:
+        return Channel("127.0.0.1", self.store.port, "gloo", key, tuple(f"{index}.0" for index in range(receivers)))
+
+    def member(self, channel: Channel, rank: int, timeout_s: float = HANG_S) -> Communicator:
+        served = open_store("127.0.0.1", self.store.port, HANG_S, serves=False) if rank else self.store
+        communicator = Communicator(served, channel, rank, timeout_s, CPU)
+        communicator.open()
+        return communicator
+
+
+def opened(size: int) -> list[Communicator]:
+    members = Members()
+    channel = members.channel(size - 1)
     with ThreadPoolExecutor(size) as threads:
-        return list(threads.map(lambda rank: Communicator(channel, rank, timeout_s, CPU), range(size)))
+        return list(threads.map(lambda rank: members.member(channel, rank), range(size)))
 
 
 def taken(communicator: Communicator, weights: list[tuple[str, torch.Tensor]]) -> tuple[dict[str, torch.Tensor], str]:
@@ -88,38 +109,103 @@ def test_a_tensor_that_arrives_otherwise_is_named() -> None:
 
 
 def test_a_member_that_dies_in_the_middle_ends_the_transfer_for_all() -> None:
-    """At once, and with an error: the sender then opens a channel with those that live."""
-    channel = Channel("127.0.0.1", free_port(), 3, "gloo", "0")
+    """With an error: the sender then opens a channel with those that live."""
+    members = Members()
+    channel = members.channel(2)
     code = (
         "import os, torch\n"
-        "from tracelift_ray.transfer.collective import Channel, Communicator\n"
-        f"Communicator(Channel('127.0.0.1', {channel.port}, 3, 'gloo', '0'), 2, 60.0, torch.device('cpu'))\n"
+        "from tracelift_ray.transfer.collective import Communicator, open_store\n"
+        "from tracelift_ray.transfer.manifest import Channel\n"
+        f"store = open_store('127.0.0.1', {members.store.port}, 60.0, serves=False)\n"
+        f"Communicator(store, {channel!r}, 2, 60.0, torch.device('cpu')).open()\n"
         "os.kill(os.getpid(), 9)\n"
     )
     weights = [("big", torch.zeros(4_000_000))]
     dying = subprocess.Popen([sys.executable, "-c", code])
     with ThreadPoolExecutor(2) as threads:
-        sender, receiver = threads.map(lambda rank: Communicator(channel, rank, 60.0, CPU), range(2))
+        sender, receiver = threads.map(lambda rank: members.member(channel, rank), range(2))
         dying.wait(HANG_S)
         sending = threads.submit(send, sender, specs(weights), iter(weights), BUCKET)
         taking = threads.submit(taken, receiver, weights)
         failures = [future.exception(HANG_S) for future in (sending, taking)]
-    assert all(isinstance(failure, InfrastructureError) for failure in failures), failures
+    assert all(isinstance(failure, TransferBroken) for failure in failures), failures
 
 
-def test_a_sender_that_waits_in_vain_is_ended_from_another_thread() -> None:
-    sender, _receiver = opened(2)
+def test_a_sender_that_waits_in_vain_is_ended_from_another_thread_and_so_are_those_that_receive() -> None:
+    sender, waiting, _absent = opened(3)
     weights = [("big", torch.zeros(4_000_000))]
     timer = threading.Timer(0.3, sender.close)
     timer.start()
-    with pytest.raises(InfrastructureError, match="the channel"):
-        send(sender, specs(weights), iter(weights), BUCKET)
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(taken, waiting, weights)
+        with pytest.raises(TransferBroken, match="broke: it was closed"):
+            send(sender, specs(weights), iter(weights), BUCKET)
+        assert isinstance(taking.exception(HANG_S), TransferBroken)
+
+
+def test_a_member_on_its_way_to_a_channel_that_is_given_up_waits_no_longer() -> None:
+    members = Members()
+    channel = members.channel(2)
+    sender = Communicator(members.store, channel, 0, HANG_S, CPU)
+    with ThreadPoolExecutor(1) as threads:
+        coming = threads.submit(members.member, channel, 1)
+        sender.close()
+        with pytest.raises(TransferBroken, match="the sender gave it up"):
+            coming.result(HANG_S)
 
 
 def test_members_that_do_not_come_are_an_error_with_the_place() -> None:
-    channel = Channel("127.0.0.1", free_port(), 2, "gloo", "0")
-    with pytest.raises(InfrastructureError, match=f"no channel at 127.0.0.1:{channel.port}"):
-        Communicator(channel, 0, 0.5, CPU)
+    members = Members()
+    with pytest.raises(TransferBroken, match=rf"gloo channel at 127.0.0.1:{members.store.port} broke: nothing came"):
+        members.member(members.channel(1), 0, timeout_s=0.2)
+
+
+def test_a_place_where_nobody_serves_is_named() -> None:
+    port = free_port()
+    with pytest.raises(TransferBroken, match=f"no channel at 127.0.0.1:{port}"):
+        open_store("127.0.0.1", port, 0.5, serves=False)
+
+
+@pytest.fixture
+def sender() -> Iterator[CollectiveSender]:
+    built = CollectiveSender(SenderSettings("test", 1, HANG_S, address="127.0.0.1"))
+    yield built
+    built.close()
+
+
+def test_a_channel_is_kept_from_version_to_version_and_opened_again_for_other_engines(sender: CollectiveSender) -> None:
+    """Or after it was given up."""
+    described = [sender.describe(specs(tensors()), version, ("0.0", "1.0")).channel for version in (1, 2)]
+    assert described[0] == described[1]
+    other = sender.describe(specs(tensors()), 3, ("0.0", "1.1")).channel
+    assert other is not None and described[0] is not None and other.key != described[0].key
+    sender.abort()
+    again = sender.describe(specs(tensors()), 3, ("0.0", "1.1")).channel
+    assert again is not None and again.key != other.key and again.receivers == other.receivers
+
+
+def test_the_sender_serves_engines_that_are_known_by_name_and_worker(sender: CollectiveSender) -> None:
+    weights = tensors()
+    manifest = sender.describe(specs(weights), 4, ("0.0", "1.0"))
+
+    def take(name: str) -> tuple[dict[str, torch.Tensor], str]:
+        mine = WeightManifest.of(json.loads(json.dumps(manifest.for_receiver(name).fields())))
+        receiver = Receiver(join_channel(mine, 0, None), mine.tensors, mine.bucket_mib << 20)
+        return dict(receiver.tensors()), joined(receiver.verify())
+
+    with ThreadPoolExecutor(2) as threads:
+        taking = [threads.submit(take, name) for name in ("1.0", "0.0")]
+        checksum = sender.send(manifest, iter(weights))
+        for future in taking:
+            found, own = future.result(HANG_S)
+            assert own == checksum and all(torch.equal(found[name], tensor) for name, tensor in weights)
+
+
+def test_nccl_says_that_it_needs_a_gpu() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("is about machines without a GPU")
+    with pytest.raises(ValueError, match="nccl need a GPU"):
+        CollectiveSender(SenderSettings("test", 1, 1.0, address="127.0.0.1", backend="nccl")).describe((), 0, ("0.0",))
 
 
 def test_buckets_hold_every_byte_once_in_order_and_no_more_than_fits() -> None:
