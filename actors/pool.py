@@ -7,6 +7,7 @@ A call that its caller gives up on is cancelled in the actor.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +99,27 @@ def actor_pool(name: str, config: PoolConfig, startup_s: float, spawn: Callable[
         health_s=HEALTH_S,
     )
     return Pool(name, limits, lambda index, restart: RayHandle(spawn(index, restart)))
+
+
+class References:
+    """Objects that many calls share, put once in the object store: a call then carries a reference.
+
+    An object stays there while it is among the ``kept`` that were used last.
+    """
+
+    def __init__(self, kept: int = 4096) -> None:
+        self._kept = kept
+        self._references: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
+
+    def of(self, value: Any) -> Any:
+        """The reference of ``value``, which is told from others by identity."""
+        known = self._references.get(id(value))
+        if known is None:
+            known = self._references[id(value)] = value, ray.put(value)  # holds it, so that its id stays its own
+            if len(self._references) > self._kept:
+                self._references.popitem(last=False)
+        self._references.move_to_end(id(value))
+        return known[1]
 
 
 async def result_of(ref: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.placement import Placement
-from actors.pool import PoolActor, actor_pool, member_options, remote_class
+from actors.pool import PoolActor, References, actor_pool, member_options, remote_class
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
@@ -45,8 +45,9 @@ class RayReasoningRmPool:
             return actor.options(**options).remote(config, member_seed(seed, "reasoning_rm", index, restart))
 
         startup_s = STARTUP_S + scorer_kind(config).startup_s(config)
+        self.references = References()
         self.pool = actor_pool("reasoning_rm", config.pool, startup_s, spawn)
 
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:
         """The rubric score of one trace."""
-        return await self.pool.call("score", problem, reasoning)
+        return await self.pool.call("score", self.references.of(problem), reasoning)

@@ -71,6 +71,10 @@ class RaySystem:
             raise
         self.planner.pool.prepare = self._bring_up_to_date
 
+    def metrics(self) -> dict[str, float]:
+        """What every pool holds now, and what it lost so far."""
+        return {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
+
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""
         closing = [pool.close() for pool in self._actor_pools()]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from actors.placement import Placement
-from actors.pool import PoolActor, actor_pool, member_options, remote_class
+from actors.pool import PoolActor, References, actor_pool, member_options, remote_class
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.types import Artifact, Problem, Verdict
 from tracelift_ray.verification.code_runner import RunnerReport
@@ -70,11 +70,12 @@ class RayVerifierPool:
             options = placement.options("verifier", index) | member_options(config.pool)
             return actor.options(**options).remote(config, sandbox, code, stop_early)
 
+        self.references = References()
         self.pool = actor_pool("verifier", config.pool, STARTUP_S, spawn)
 
     async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
         """One verdict for each artifact, in order. Tasks take turns, so that short checks pass long programs."""
-        return await self.pool.call("verify", problem, artifacts, lane=problem.task)
+        return await self.pool.call("verify", self.references.of(problem), artifacts, lane=problem.task)
 
     async def describe(self) -> list[RunnerReport]:
         """Where the members run programs, equal reports once. Raises InfrastructureError."""

@@ -131,6 +131,7 @@ def _training_loop(
         rollout.faults,
         tracker,
         prepared.directory.checkpoints_path,
+        system.metrics,
     )
     if prepared.checkpoint is not None:
         tracker.message(f"going on from {prepared.checkpoint.path}")
