@@ -124,7 +124,7 @@ class TransformersEngine:
 
     def _received(self, manifest: WeightManifest) -> tuple[list[tuple[str, torch.Tensor]], str]:
         """All tensors of a version, checked, and their checksum; the old weights are served meanwhile."""
-        if manifest.backend == "collective":
+        if manifest.channel is not None:
             from tracelift_ray.transfer.collective import Receiver, join_channel, joined
 
             self._member = join_channel(manifest, 0, self._member)

@@ -171,7 +171,7 @@ class Communicator:
 
 
 def _open_group(channel: Channel, store: Any, rank: int, limit: timedelta) -> Any:
-    if channel.backend == "gloo":
+    if channel.kind == "gloo":
         return torch.distributed.ProcessGroupGloo(store, rank, channel.world_size, limit)
     options = torch.distributed.ProcessGroupNCCL.Options()
     options._timeout = limit
@@ -182,13 +182,13 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def device_for(backend: str) -> torch.device:
+def device_for(kind: str) -> torch.device:
     """Where a process keeps the buckets of a channel.
 
     Raises:
         ValueError: nccl without a GPU.
     """
-    if backend == "gloo":
+    if kind == "gloo":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ValueError("weights over nccl need a GPU in learner rank 0 and in every planner engine: use gloo on CPUs")
@@ -205,7 +205,7 @@ def join_channel(manifest: WeightManifest, worker: int, known: Communicator | No
             known.close()
         store = open_store(channel.address, channel.port, manifest.deadline_s, serves=False)
         rank = channel.rank(manifest.receiver, worker)
-        known = Communicator(store, channel, rank, manifest.deadline_s, device_for(channel.backend))
+        known = Communicator(store, channel, rank, manifest.deadline_s, device_for(channel.kind))
     known.renew(manifest.deadline_s)
     known.open()
     return known

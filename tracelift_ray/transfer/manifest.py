@@ -32,7 +32,7 @@ class Channel:
     """Where the sender (rank 0) and every worker of every receiver meet, and over what.
 
     Attributes:
-        backend: ``gloo`` between CPUs, ``nccl`` between GPUs.
+        kind: ``gloo`` between CPUs, ``nccl`` between GPUs.
         key: tells one group from the next at the same place: a member whose key differs opens a new one.
         receivers: names of the engines, which tell an engine from the one that was started in its place.
         workers_per_receiver: tensor-parallel size of each.
@@ -40,7 +40,7 @@ class Channel:
 
     address: str
     port: int
-    backend: str
+    kind: str
     key: str
     receivers: tuple[str, ...]
     workers_per_receiver: int = 1
@@ -54,7 +54,7 @@ class Channel:
         return 1 + self.receivers.index(receiver) * self.workers_per_receiver + worker
 
     def __str__(self) -> str:
-        return f"the {self.backend} channel at {self.address}:{self.port}"
+        return f"the {self.kind} channel at {self.address}:{self.port}"
 
 
 @dataclass(frozen=True)
