@@ -19,7 +19,7 @@ class RayExecutorPool:
         actor = remote_class(GeneratorActor)
 
         def spawn(index: int, restart: int) -> Any:
-            options = placement.options("executor", index) | member_options(config.pool)
+            options = member_options(config.pool, placement, "executor", index)
             own_seed = member_seed(seed, "executor", index, restart)
             return actor.options(**options).remote(config.engine, config.model, remote=config.remote, seed=own_seed)
 

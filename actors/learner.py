@@ -108,13 +108,16 @@ class RayLearnerGroup:
     async def start(self, checkpoint: str | None = None) -> None:
         """Start all ranks together. Raises ``InfrastructureError``."""
         actor = remote_class(LearnerActor)
-        environment = worker_environment(self.config.cpus_per_worker)
         self.ranks = [
-            actor.options(**self.placement.options("learner", rank), **environment).remote(self.run, rank)
-            for rank in range(self.config.num_workers)
+            actor.options(**self._options(rank)).remote(self.run, rank) for rank in range(self.config.num_workers)
         ]
         master = await self._call(self.ranks[:1], self.config.startup_s, "address")
         await self._call(self.ranks, self.config.startup_s, "start", master, checkpoint)
+
+    def _options(self, rank: int) -> dict[str, Any]:
+        variables = self.placement.variables("learner", rank)
+        environment = worker_environment(self.config.cpus_per_worker, variables)
+        return self.placement.options("learner", rank) | environment
 
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on ``batch``; its metrics."""

@@ -31,7 +31,7 @@ class RayPlannerPool:
         actor = remote_class(PlannerActor)
 
         def spawn(index: int, restart: int) -> Any:
-            options = placement.options("planner", index) | member_options(config.pool)
+            options = member_options(config.pool, placement, "planner", index)
             return actor.options(**options).remote(
                 config.engine,
                 config.model,

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError, TaskUnschedulableError
 
+from actors.placement import Placement
 from actors.runtime import worker_environment
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.pools.pool import Pool, PoolLimits
@@ -80,12 +81,13 @@ def remote_class(actor: type) -> Any:
     return remote(concurrency_groups={"control": CONTROL_CALLS})(actor)
 
 
-def member_options(config: PoolConfig) -> dict[str, Any]:
-    """Ray options of a pool's actors: their threads, and the calls that run beside each other.
+def member_options(config: PoolConfig, placement: Placement, name: str, index: int) -> dict[str, Any]:
+    """Ray options of one of a pool's actors: its place, its threads, and the calls that run beside each other.
 
     Twice as many as the pool sends at a time, since a call that it gave up on may take a moment to end.
     """
-    return worker_environment(config.cpus_per_worker) | {"max_concurrency": 2 * config.max_concurrency}
+    environment = worker_environment(config.cpus_per_worker, placement.variables(name, index))
+    return placement.options(name, index) | environment | {"max_concurrency": 2 * config.max_concurrency}
 
 
 def actor_pool(name: str, config: PoolConfig, startup_s: float, spawn: Callable[[int, int], Any]) -> Pool:

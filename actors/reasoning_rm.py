@@ -41,7 +41,7 @@ class RayReasoningRmPool:
         actor = remote_class(ReasoningRmActor)
 
         def spawn(index: int, restart: int) -> Any:
-            options = placement.options("reasoning_rm", index) | member_options(config.pool)
+            options = member_options(config.pool, placement, "reasoning_rm", index)
             return actor.options(**options).remote(config, member_seed(seed, "reasoning_rm", index, restart))
 
         startup_s = STARTUP_S + scorer_kind(config).startup_s(config)

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
+from actors.runtime import live_nodes
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.placement import Assignment, PlacementError, place
 from tracelift_ray.planning.resources import demands
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.reward.arms import requirements
@@ -17,7 +19,7 @@ from tracelift_ray.reward.execution import counts_tests
 from tracelift_ray.rl.assembly import runs_programs
 from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
-from tracelift_ray.types import Problem
+from tracelift_ray.types import InfrastructureError, Problem
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +62,7 @@ class RaySystem:
     async def start(self, checkpoint: str | None = None) -> None:
         """Place and start everything; the learner continues from ``checkpoint`` (its ``learner/`` directory)."""
         try:
-            asked = [each for each in demands(self.run) if each.name not in self._absent()]
-            await self.placement.reserve(asked, self.run.cluster.placement_timeout_s)
+            await self.placement.reserve(self._assignments(), self.run.cluster.placement_timeout_s)
             starting = [pool.start() for pool in self._actor_pools()]
             if self.learner is not None:
                 starting.append(self.learner.start(checkpoint))
@@ -87,6 +88,14 @@ class RaySystem:
         """A restarted planner member takes the learner's weights before it gets work."""
         if self.learner is not None:
             await broadcast_weights(self.learner, self.planner.only(member))
+
+    def _assignments(self) -> list[Assignment]:
+        """The map of the pools that this system has. Raises ``InfrastructureError`` where they do not fit."""
+        asked = [each for each in demands(self.run) if each.name not in self._absent()]
+        try:
+            return list(place(asked, live_nodes(), self.run.cluster.share_gpus, self.run.stream.weight_transfer))
+        except PlacementError as error:
+            raise InfrastructureError("cluster", str(error)) from None
 
     def _absent(self) -> set[str]:
         """The pools of a run that this system does without."""

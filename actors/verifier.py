@@ -67,7 +67,7 @@ class RayVerifierPool:
         actor = remote_class(VerifierActor)
 
         def spawn(index: int, restart: int) -> Any:
-            options = placement.options("verifier", index) | member_options(config.pool)
+            options = member_options(config.pool, placement, "verifier", index)
             return actor.options(**options).remote(config, sandbox, code, stop_early)
 
         self.references = References()

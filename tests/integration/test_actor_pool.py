@@ -17,12 +17,14 @@ from actors.executor import RayExecutorPool
 from actors.placement import Placement
 from actors.planner import RayPlannerPool
 from actors.pool import PoolActor, actor_pool, member_options, remote_class
+from actors.runtime import live_nodes
 from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.integration.workers import Worker
 from tests.tiny import engine_config, make_tiny_llama
 from tests.unit.rl.fakes import FakeLearner
 from tracelift_ray.config.models import PoolConfig
+from tracelift_ray.planning.placement import Assignment, place
 from tracelift_ray.planning.resources import PoolDemand
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
@@ -36,7 +38,10 @@ def pool_of(workers: int, *, retries: int = 1, deadline_s: float = 600.0, actor:
     config = PoolConfig(workers, 0.5, 0.0, 8, deadline_s, retries)
     remote = remote_class(actor)
     return actor_pool(
-        "worker", config, HANG_S, lambda index, restart: remote.options(**member_options(config)).remote(index)
+        "worker",
+        config,
+        HANG_S,
+        lambda index, restart: remote.options(**member_options(config, Placement(), "worker", index)).remote(index),
     )
 
 
@@ -138,7 +143,7 @@ async def test_engines_of_a_pool_and_those_that_replace_them_write_different_sam
     config = replace(run.executor, engine=engine_config("transformers"), model=make_tiny_llama(tmp_path, seed=0))
     config = replace(config, pool=PoolConfig(2, 0.5, 0.0, 8, HANG_S, 1))
     placement = Placement()
-    await placement.reserve([PoolDemand("executor", "executor.pool", 2, 0.5, 0.0)], timeout_s=HANG_S)
+    await placement.reserve(mapped(PoolDemand("executor", "executor.pool", 2, 0.5, 0.0)), timeout_s=HANG_S)
     pool = RayExecutorPool(config, placement, seed=3).pool
     await pool.start()
     params = SamplingParams(max_new_tokens=12)
@@ -168,22 +173,45 @@ async def test_a_pool_of_one_waits_for_its_replacement() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+def mapped(*asked: PoolDemand, share: Sequence[Sequence[str]] = ()) -> list[Assignment]:
+    """The map on the cluster of these tests."""
+    return list(place(asked, live_nodes(), share))
+
+
 async def test_what_cannot_be_placed_is_refused_in_time_with_what_was_asked_and_what_is_free() -> None:
-    placement = Placement()
-    asked = [PoolDemand("planner", "planner.pool", 1, 1.0, 0.0), PoolDemand("executor", "executor.pool", 3, 4.0, 0.0)]
-    with pytest.raises(InfrastructureError, match=r"no room after 1 s.*executor: 3 x {'CPU': 4.0}.*free now"):
-        await placement.reserve(asked, timeout_s=1.0)
+    taken, placement = Placement(), Placement()
+    await taken.reserve(mapped(PoolDemand("planner", "planner.pool", 1, 5.0, 0.0)), timeout_s=HANG_S)
+    with pytest.raises(InfrastructureError, match=r"no room after 1 s.*{'CPU': 6.0}.*free now"):
+        await placement.reserve(mapped(PoolDemand("executor", "executor.pool", 3, 2.0, 0.0)), timeout_s=1.0)
+    taken.release()
 
 
 async def test_placed_workers_hold_their_share_and_give_it_back() -> None:
     placement = Placement()
-    await placement.reserve([PoolDemand("worker", "worker.pool", 2, 1.5, 0.0)], timeout_s=20.0)
+    await placement.reserve(mapped(PoolDemand("worker", "worker.pool", 2, 1.5, 0.0)), timeout_s=HANG_S)
     actor = remote_class(Worker)
     handles = [actor.options(**placement.options("worker", index)).remote(index) for index in range(2)]
     assert await asyncio.gather(*(handle.who.remote() for handle in handles)) == [0, 1]
     assert ray.available_resources()["CPU"] == 5.0
     for handle in handles:
         ray.kill(handle)
+    placement.release()
+
+
+async def test_each_planner_engine_is_on_the_gpu_of_its_learner_rank() -> None:
+    """Four declared GPUs, which no process of this test uses."""
+    asked = [PoolDemand(name, name, workers, 0.5, 1.0) for name, workers in (("planner", 4), ("learner", 4))]
+    placement = Placement()
+    await placement.reserve(mapped(*asked, share=[["planner", "learner"]]), timeout_s=HANG_S)
+    config = PoolConfig(4, 0.5, 1.0, 8, HANG_S, 0)
+    actor = remote_class(Worker)
+    seen: dict[str, list[str]] = {}
+    for name in ("planner", "learner"):
+        handles = [actor.options(**member_options(config, placement, name, each)).remote(each) for each in range(4)]
+        seen[name] = await asyncio.gather(*(handle.devices.remote() for handle in handles))
+        for handle in handles:
+            ray.kill(handle)
+    assert seen["planner"] == seen["learner"] and sorted(seen["planner"]) == ["0", "1", "2", "3"]
     placement.release()
 
 

@@ -23,6 +23,9 @@ class Worker(PoolActor):
     async def pid(self) -> int:
         return os.getpid()
 
+    async def devices(self) -> str:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
     async def cancelled(self) -> list[str]:
         return self.ended_early
 

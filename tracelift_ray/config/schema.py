@@ -194,6 +194,8 @@ class ClusterConfig:
     num_cpus: Count  # local only; 0: as many logical CPUs as the pools ask for
     num_gpus: Count  # local only; 0: those that Ray finds
     placement_timeout_s: Positive
+    share_gpus: tuple[tuple[str, ...], ...]  # pools that lie on the same GPUs
+    describe: str  # a file that describes a cluster, for dry runs; empty: the one that there is
     object_store_mib: Annotated[int, AtLeast(80, "Ray refuses less")]  # local only
     dashboard: bool  # local only
 

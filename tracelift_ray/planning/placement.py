@@ -12,26 +12,18 @@ give the same map.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.planning.resources import PoolDemand
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.resources import Node, PoolDemand, demands
+from tracelift_ray.transfer.kinds import TRANSFERS
 
 _ROUNDING = 1e-6
 #: The pool whose ranks talk to each other all the time.
 LEARNER = "learner"
 #: The pool that takes its weights.
 PLANNER = "planner"
-
-
-@dataclass(frozen=True)
-class Node:
-    """What one machine has: logical CPUs, GPUs, and the memory of each GPU in GiB (None: not known)."""
-
-    name: str
-    cpus: float
-    gpus: int
-    gpu_gib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,19 +78,20 @@ class _Room:
 
 
 def place(
-    demands: Sequence[PoolDemand], nodes: Sequence[Node], share: Sequence[Sequence[str]] = ()
+    asked: Sequence[PoolDemand], nodes: Sequence[Node], share: Sequence[Sequence[str]] = (), transfer: str | None = None
 ) -> tuple[Assignment, ...]:
-    """The map of a run, in the order of ``demands`` and of the workers of each.
+    """The map of a run, in the order of ``asked`` and of the workers of each.
 
     Args:
-        demands: every pool's workers; ``gpus`` is a whole number, or a fraction below 1 of one GPU.
+        asked: every pool's workers; ``gpus`` is a whole number, or a fraction below 1 of one GPU.
         nodes: what there is.
         share: pools that share GPUs.
+        transfer: how weights reach the planner; one that needs one machine is refused across several.
 
     Raises:
         PlacementError: there is no room, or pools that share GPUs cannot.
     """
-    by_name = {demand.name: demand for demand in demands}
+    by_name = {demand.name: demand for demand in asked}
     units = _units(by_name, share)
     rooms = [_Room(node) for node in nodes]
     placed: dict[tuple[str, int], Assignment] = {}
@@ -111,7 +104,10 @@ def place(
         for pool, index in unit.members:
             gpus = tuple(taken[offset] for offset in unit.offsets[pool, index])
             placed[pool, index] = Assignment(pool, index, room.node.name, by_name[pool].cpus, gpus)
-    return tuple(placed[demand.name, index] for demand in demands for index in range(demand.workers))
+    assignments = tuple(placed[demand.name, index] for demand in asked for index in range(demand.workers))
+    if transfer is not None:
+        _check_one_machine(assignments, transfer)
+    return assignments
 
 
 def _units(by_name: Mapping[str, PoolDemand], share: Sequence[Sequence[str]]) -> list[_Unit]:
@@ -219,3 +215,18 @@ def _no_room(unit: _Unit, rooms: Sequence[_Room], by_name: Mapping[str, PoolDema
         f"no node has room for {who}, which need {needs} on one node; still free: {free}. "
         f"The pools ask for {gpus:g} GPUs and {cpus:g} CPUs in all, the nodes have {have}"
     )
+
+
+def placed(config: RunConfig, nodes: Sequence[Node]) -> tuple[Assignment, ...]:
+    """The map of a training run. Raises ``PlacementError``."""
+    return place(demands(config), nodes, config.cluster.share_gpus, config.stream.weight_transfer)
+
+
+def _check_one_machine(placed: Iterable[Assignment], transfer: str) -> None:
+    nodes = {pool: {each.node for each in placed if each.pool == pool} for pool in (LEARNER, PLANNER)}
+    if TRANSFERS[transfer].one_machine and len(nodes[LEARNER] | nodes[PLANNER]) > 1 and nodes[LEARNER]:
+        raise PlacementError(
+            f"stream.weight_transfer={transfer} is for one machine, but the learner lies on "
+            f"{', '.join(sorted(nodes[LEARNER]))} and planner engines on {', '.join(sorted(nodes[PLANNER]))}; use "
+            "stream.weight_transfer=collective, or smaller pools"
+        )

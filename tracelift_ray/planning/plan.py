@@ -5,6 +5,7 @@ Pure: the cluster's resources are given, nothing is started.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
@@ -13,13 +14,16 @@ from rich.table import Table
 
 from tracelift_ray.config.schema import RewardConfig, RunConfig
 from tracelift_ray.engines.kinds import is_remote
-from tracelift_ray.planning.resources import ClusterResources, PoolDemand, demands, shortfalls
+from tracelift_ray.planning.placement import Assignment, PlacementError, placed
+from tracelift_ray.planning.resources import ClusterResources, Node, PoolDemand, demands, shortfalls
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
+#: The last line of a plan that can be run.
+SUFFICE = "The resources suffice."
 
 
 def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequence[str] = ()) -> str:
@@ -30,10 +34,18 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
     """
     console = Console(file=StringIO(), width=_WIDTH, color_system=None, highlight=False, markup=False)
     asked = demands(config)
-    lacking = shortfalls(asked, resources)
+    lacking = shortfalls(asked, resources, config.cluster.share_gpus)
+    assignments: tuple[Assignment, ...] = ()
+    if resources.machines and not lacking:
+        try:
+            assignments = placed(config, resources.machines)
+        except PlacementError as error:
+            lacking = [str(error)]
     resume = "a new run" if config.resume == "never" else f"resume={config.resume}"
     console.print(f"{config.name}: {config.total_steps} steps, seed {config.seed}, {resume}\n")
-    console.print(_resource_table(asked, resources, cluster=config.cluster.address))
+    console.print(_resource_table(asked, resources, cluster=config.cluster.describe or config.cluster.address))
+    if any(each.gpus for each in assignments):
+        console.print(_placement_table(assignments, resources.machines))
     for title, lines in (
         ("A step", _batch_lines(config)),
         ("Reward", reward_lines(config.reward, _tasks(config))),
@@ -45,7 +57,7 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
         console.print(f"\n{title}")
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)
-    verdict = [f"Shortfall: {line}" for line in lacking] or ["The resources suffice."]
+    verdict = [f"Shortfall: {line}" for line in lacking] or [SUFFICE]
     console.print("\n" + "\n".join(verdict), soft_wrap=True)
     file = console.file
     assert isinstance(file, StringIO)
@@ -69,6 +81,25 @@ def _resource_table(asked: tuple[PoolDemand, ...], resources: ClusterResources, 
     table.add_row("all", f"{workers}", "", "", f"{cpus:g}", f"{gpus:g}")
     nodes = f"{resources.nodes} node" + ("" if resources.nodes == 1 else "s")
     table.add_row(f"cluster={cluster}, {nodes}", "", "", "", f"{resources.cpus:g}", f"{resources.gpus:g}")
+    return table
+
+
+def _placement_table(assignments: Sequence[Assignment], machines: Sequence[Node]) -> Table:
+    """Node by node, who is on which GPU."""
+    table = Table(title=None)
+    table.add_column("node")
+    width = max(node.gpus for node in machines)
+    for gpu in range(width):
+        table.add_column(f"GPU {gpu}", overflow="fold")
+    table.add_column("CPUs alone")
+    for node in machines:
+        here = [each for each in assignments if each.node == node.name]
+        cells = []
+        for gpu in range(width):
+            there = [f"{each.pool} {each.index}" for each in here if gpu in each.gpus]
+            cells.append(", ".join(there) if gpu < node.gpus else "")
+        alone = Counter(each.pool for each in here if not each.gpus)
+        table.add_row(node.name, *cells, ", ".join(f"{count} {pool}" for pool, count in alone.items()))
     return table
 
 

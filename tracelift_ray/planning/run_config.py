@@ -61,6 +61,7 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
         planner=replace(config.planner, model=absolute(config.planner.model), prompt=prompt(config.planner.prompt)),
         executor=replace(config.executor, model=absolute(config.executor.model), prompt=prompt(config.executor.prompt)),
         sandbox=replace(config.sandbox, packages=absolute(config.sandbox.packages)),
+        cluster=replace(config.cluster, describe=absolute(config.cluster.describe)),
         reasoning_rm=absolute_rm_paths(config.reasoning_rm, base),
         reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
         data=replace(

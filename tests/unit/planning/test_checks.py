@@ -69,7 +69,13 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"stream.weight_transfer": "nccl"}, "stream.weight_transfer", "is called collective now"),
     ({"stream.weight_transfer": "ipc"}, "planner.pool.gpus_per_worker", "between GPUs"),
     (GPUS | {"planner.pool.gpus_per_worker": 0.0}, "planner.pool.gpus_per_worker", "learner.collective=nccl"),
-    (GPUS | {"stream.weight_transfer": "ipc"}, "planner.pool.gpus_per_worker", "on the same GPU"),
+    (GPUS | {"stream.weight_transfer": "ipc"}, "cluster.share_gpus", "[[planner, learner]]"),
+    ({"cluster.share_gpus": (("planner", "teacher"),)}, "cluster.share_gpus", "no pool with teacher"),
+    (
+        GPUS | {"cluster.share_gpus": (("planner", "learner"),), "learner.num_workers": 2},
+        "cluster",
+        "planner 1 x 1 GPU, learner 2 x 1 GPU",
+    ),
     (
         GPUS | {"cluster.address": "auto", "stream.weight_transfer": "shared_memory"},
         "stream.weight_transfer",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tracelift_ray.planning.placement import Assignment, Node, PlacementError, place
-from tracelift_ray.planning.resources import PoolDemand
+from tracelift_ray.planning.placement import Assignment, PlacementError, place
+from tracelift_ray.planning.resources import Node, PoolDemand
 
 
 def demand(name: str, workers: int, gpus: float, cpus: float = 1.0) -> PoolDemand:
