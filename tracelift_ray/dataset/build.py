@@ -31,7 +31,7 @@ from tracelift_ray.types import DataError
 #: Part of what a model's stored replies are found by: raise it where requests or their reading change.
 REQUESTS_VERSION = 1
 #: The modules that decide what is made by rule.
-_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/rubrics.py")
+_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/stages.py")
 
 
 async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
