@@ -93,17 +93,13 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
         reference, traces = asked, traces | llm | counts
     else:
         traces |= by_rule
-    perturb: PerturbStage = ruled
     judges: dict[str, tuple[JudgeStage, ItemStore]] = {}
     if config.judge in ("llm", "both"):
         judges["llm"] = asked, store("judge_llm", llm)
     if config.judge in ("rule", "both"):
         judges["rule"] = ruled, store("judge_rule", by_rule)
-    flaws = {**asdict(config.perturb), "seed": config.seed}
-    if config.perturb.kind == "llm":
-        perturb, flaws = asked, flaws | llm
-    else:
-        flaws |= by_rule
+    perturb: PerturbStage = asked if config.perturb.kind == "llm" else ruled
+    flaws = asdict(config.perturb) | {"seed": config.seed} | (llm if config.perturb.kind == "llm" else by_rule)
     return Stages((reference, store("traces", traces)), (perturb, store("flaws", flaws)), judges)
 
 

@@ -62,11 +62,6 @@ def _figure(point: Point, task: str, name: str, decimals: int) -> str:
     return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
 
 
-def _change(first: Point, last: Point, task: str, name: str, decimals: int) -> str:
-    before, after = (point.metrics.get(f"evaluation/{task}/{name}") for point in (first, last))
-    return MISSING if before is None or after is None else f"{after - before:+.{decimals}f}"
-
-
 def before_after(run: RunHistory) -> Cells | None:
     """First against last evaluation, every metric of every task; None before there is an evaluation."""
     if not run.evaluations:
@@ -81,7 +76,8 @@ def before_after(run: RunHistory) -> Cells | None:
     for task, (name, label, decimals) in measured:
         figures = [_figure(last, task, name, decimals)]
         if first is not last:
-            change = _change(first, last, task, name, decimals)
+            before, after = first.metrics.get(f"evaluation/{task}/{name}"), last.metrics[f"evaluation/{task}/{name}"]
+            change = MISSING if before is None else f"{after - before:+.{decimals}f}"
             figures = [_figure(first, task, name, decimals), *figures, change]
         rows.append((task, label, *figures))
     return Cells(title, tuple(columns), tuple(rows))
