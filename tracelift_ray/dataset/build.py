@@ -26,12 +26,13 @@ from tracelift_ray.dataset.pipeline.stages import JudgeStage, PerturbStage, Refe
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tracking.run_dir import write_whole
 from tracelift_ray.types import DataError
 
 #: Part of what a model's stored replies are found by: raise it where requests or their reading change.
 REQUESTS_VERSION = 1
 #: The modules that decide what is made by rule.
-_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/rubrics.py")
+_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/stages.py")
 
 
 async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
@@ -74,9 +75,10 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
     llm: dict[str, Any] = {}
     if config.asks_llm:
         from tracelift_ray.dataset.llm.model import AskedModel
-        from tracelift_ray.dataset.llm.stages import LlmJudgements, LlmNarrations, LlmPerturbations
+        from tracelift_ray.dataset.llm.stages import ByLlm
 
         model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
+        asked = ByLlm(model, config.traces, config.perturb, config.seed)
         llm = {"llm": model.identity(), "requests": REQUESTS_VERSION, "seed": config.seed}
     ruled = opened.enter_context(closing(ByRule(config.sandbox, config.seed, config.perturb.negatives)))
     reference: ReferenceStage = ruled
@@ -88,20 +90,16 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
         reference, traces = sampler, traces | sampler.identity()
     elif config.traces.kind == "llm":
         counts = {"counts": [config.traces.samples, config.traces.keep]}
-        reference, traces = LlmNarrations(model, config.traces), traces | llm | counts
+        reference, traces = asked, traces | llm | counts
     else:
         traces |= by_rule
-    perturb: PerturbStage = ruled
     judges: dict[str, tuple[JudgeStage, ItemStore]] = {}
     if config.judge in ("llm", "both"):
-        judges["llm"] = LlmJudgements(model), store("judge_llm", llm)
+        judges["llm"] = asked, store("judge_llm", llm)
     if config.judge in ("rule", "both"):
         judges["rule"] = ruled, store("judge_rule", by_rule)
-    flaws = {**asdict(config.perturb), "seed": config.seed}
-    if config.perturb.kind == "llm":
-        perturb, flaws = LlmPerturbations(model, config.perturb, config.seed), flaws | llm
-    else:
-        flaws |= by_rule
+    perturb: PerturbStage = asked if config.perturb.kind == "llm" else ruled
+    flaws = asdict(config.perturb) | {"seed": config.seed} | (llm if config.perturb.kind == "llm" else by_rule)
     return Stages((reference, store("traces", traces)), (perturb, store("flaws", flaws)), judges)
 
 
@@ -123,6 +121,4 @@ def _write(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: i
     write_lines(out / "left_out.jsonl", (asdict(entry) for entry in outcome.left_out))
     checksums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names}
     card = data_card(outcome, config, source=source, problems=problems, checksums=checksums)
-    partial = out / "README.md.partial"
-    partial.write_text(card, encoding="utf-8")
-    partial.replace(out / "README.md")
+    write_whole(out / "README.md", card)

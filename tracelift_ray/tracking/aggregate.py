@@ -121,16 +121,6 @@ def _stream_metrics(groups: Sequence[Group], learner_version: int) -> Metrics:
     return _present(metrics)
 
 
-def _named_for(task: str, metrics: Metrics) -> Metrics:
-    """``reward/mean`` to ``reward/math/mean``."""
-    return {name.replace("/", f"/{task}/", 1): value for name, value in metrics.items()}
-
-
-def _signal_metrics(groups: Sequence[ScoredGroup]) -> Metrics:
-    """The share of groups that move the policy."""
-    return _present({"reward/signal": _mean(scored.has_signal for scored in groups)})
-
-
 def batch_metrics(scored: Sequence[ScoredGroup], learner_version: int) -> Metrics:
     """Flat metrics of the groups that one learner step consumed.
 
@@ -144,12 +134,14 @@ def batch_metrics(scored: Sequence[ScoredGroup], learner_version: int) -> Metric
     metrics = _stream_metrics([each.group for each in scored], learner_version) | _figures(scored, None)
     for task in TASKS:
         own = [each for each in scored if each.group.problem.task == task]
-        if own:
-            metrics |= _named_for(task, _figures(own, task))
+        if own:  # ``reward/mean`` becomes ``reward/math/mean``
+            metrics |= {name.replace("/", f"/{task}/", 1): value for name, value in _figures(own, task).items()}
     return metrics
 
 
 def _figures(scored: Sequence[ScoredGroup], task: str | None) -> Metrics:
     """Reward, system and rubric of some groups; ``task`` where all are of one."""
     groups = [each.group for each in scored]
-    return _signal_metrics(scored) | _reward_metrics(groups) | _system_metrics(groups) | _rubric_metrics(groups, task)
+    signal = _mean(each.has_signal for each in scored)  # the share of groups that move the policy
+    metrics = _reward_metrics(groups) | _system_metrics(groups) | _rubric_metrics(groups, task)
+    return _present({"reward/signal": signal}) | metrics

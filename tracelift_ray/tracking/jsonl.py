@@ -1,8 +1,8 @@
 """Append-only JSON lines that survive a kill at any moment: no record is ever torn, and none is doubled on resume.
 
 Each record is one line and one ``write`` call on an ``O_APPEND`` descriptor, so a killed process leaves whole records
-and at most one torn last line, which the next opening cuts off. Records carry a ``step`` that never decreases; going
-back to an earlier step (a resumed run, a restarted learner) truncates the file behind the last record of that step.
+and at most one torn last line, which the next opening cuts off. Records carry a ``step`` that never decreases; a run
+that resumes from an earlier step truncates the file behind the last record of that step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tracelift_ray.types import DataError
@@ -70,6 +69,9 @@ class JsonlWriter:
         path: the file; made where missing. A torn last line is cut off.
         keep_step: records of later steps are dropped; None keeps all.
 
+    Attributes:
+        last_step: the step of the newest record, None in an empty file.
+
     Raises:
         DataError: the file holds something other than records of a run.
     """
@@ -77,18 +79,12 @@ class JsonlWriter:
     def __init__(self, path: Path, keep_step: int | None = None) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._length = 0
-        self._last_step: int | None = None
         try:
-            self._cut(keep_step)
+            self._length, self.last_step = _length_up_to(path, keep_step)
+            os.ftruncate(self._descriptor, self._length)
         except (OSError, DataError):
             os.close(self._descriptor)
             raise
-
-    @property
-    def last_step(self) -> int | None:
-        """The step of the newest record, None in an empty file."""
-        return self._last_step
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record.
@@ -98,8 +94,8 @@ class JsonlWriter:
             OSError: the record could not be written whole; the file is left as it was before.
         """
         step = record.get("step")
-        if not isinstance(step, int) or (self._last_step is not None and step < self._last_step):
-            raise ValueError(f"{self._path}: step {step!r} after step {self._last_step}; rewind before going back")
+        if not isinstance(step, int) or (self.last_step is not None and step < self.last_step):
+            raise ValueError(f"{self._path}: step {step!r} after step {self.last_step}; steps never decrease")
         line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data = line.encode("utf-8", "replace") + b"\n"
         try:
@@ -110,11 +106,7 @@ class JsonlWriter:
             os.ftruncate(self._descriptor, self._length)
             raise
         self._length += len(data)
-        self._last_step = step
-
-    def rewind(self, step: int) -> None:
-        """Drop all records of later steps."""
-        self._cut(step)
+        self.last_step = step
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
@@ -125,11 +117,5 @@ class JsonlWriter:
     def __enter__(self) -> JsonlWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _cut(self, step: int | None) -> None:
-        self._length, self._last_step = _length_up_to(self._path, step)
-        os.ftruncate(self._descriptor, self._length)

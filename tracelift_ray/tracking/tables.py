@@ -32,27 +32,25 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Cells:
-    """A table as text; the first ``labels`` columns are names, the others figures."""
+    """A table as text; the first two columns are the task and the name of the measure, the others figures."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
 
     def rich(self) -> Table:
         """For the terminal."""
         table = Table(title=Text(self.title), title_justify="left", title_style="bold")
         for index, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="left" if index < self.labels else "right")
-        for position, row in enumerate(self.rows):
-            last_of_block = position + 1 < len(self.rows) and self.rows[position + 1][0] != row[0] and self.labels > 1
-            table.add_row(*map(Text, row), end_section=last_of_block)
+            table.add_column(Text(column), justify="left" if index < 2 else "right")
+        for row, following in zip(self.rows, [*self.rows[1:], *self.rows[-1:]], strict=True):
+            table.add_row(*map(Text, row), end_section=following[0] != row[0])
         return table
 
     def markdown(self) -> str:
         """For a file."""
-        rule = ["---" if index < self.labels else "--:" for index in range(len(self.columns))]
-        lines = [self.columns, tuple(rule), *self.rows]
+        rule = ("---", "---", *["--:"] * (len(self.columns) - 2))
+        lines = [self.columns, rule, *self.rows]
         return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -64,11 +62,6 @@ def _figure(point: Point, task: str, name: str, decimals: int) -> str:
     return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
 
 
-def _change(first: Point, last: Point, task: str, name: str, decimals: int) -> str:
-    before, after = (point.metrics.get(f"evaluation/{task}/{name}") for point in (first, last))
-    return MISSING if before is None or after is None else f"{after - before:+.{decimals}f}"
-
-
 def before_after(run: RunHistory) -> Cells | None:
     """First against last evaluation, every metric of every task; None before there is an evaluation."""
     if not run.evaluations:
@@ -76,21 +69,18 @@ def before_after(run: RunHistory) -> Cells | None:
     first, last = run.evaluations[0], run.evaluations[-1]
     title = f"Held-out problems, {run.name}: {run.arm}, seed {run.seed}"
     measured = [(task, row) for task in run.tasks for row in ROWS if f"evaluation/{task}/{row[0]}" in last.metrics]
-    if first is last:
-        single = tuple((task, label, _figure(last, task, name, places)) for task, (name, label, places) in measured)
-        return Cells(title, ("task", "measure", f"step {last.step}"), single, labels=2)
-    rows = tuple(
-        (
-            task,
-            label,
-            _figure(first, task, name, places),
-            _figure(last, task, name, places),
-            _change(first, last, task, name, places),
-        )
-        for task, (name, label, places) in measured
-    )
-    columns = ("task", "measure", f"before (step {first.step})", f"after (step {last.step})", "change")
-    return Cells(title, columns, rows, labels=2)
+    columns = ["task", "measure", f"step {last.step}"]
+    if first is not last:
+        columns[2:] = [f"before (step {first.step})", f"after (step {last.step})", "change"]
+    rows = []
+    for task, (name, label, decimals) in measured:
+        figures = [_figure(last, task, name, decimals)]
+        if first is not last:
+            before, after = first.metrics.get(f"evaluation/{task}/{name}"), last.metrics[f"evaluation/{task}/{name}"]
+            change = MISSING if before is None else f"{after - before:+.{decimals}f}"
+            figures = [_figure(first, task, name, decimals), *figures, change]
+        rows.append((task, label, *figures))
+    return Cells(title, tuple(columns), tuple(rows))
 
 
 def by_arm(runs: Iterable[RunHistory]) -> dict[str, list[RunHistory]]:
@@ -130,4 +120,4 @@ def comparison(runs: Sequence[RunHistory]) -> Cells:
             rows.append((task, label, _over_seeds(at_start, decimals), *after))
     steps = sorted({run.evaluations[-1].step for run in evaluated})
     title = f"Held-out problems after step {' / '.join(map(str, steps))}: mean [lowest, highest] over seeds"
-    return Cells(title, ("task", "measure", "start", *heads), tuple(rows), labels=2)
+    return Cells(title, ("task", "measure", "start", *heads), tuple(rows))

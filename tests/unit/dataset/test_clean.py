@@ -9,20 +9,20 @@ import pytest
 from tests.unit.dataset.cases import LINES, PROBLEM
 from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.dataset.pipeline.clean import Cleaned, JudgedTrace, clean_traces
-from tracelift_ray.dataset.pipeline.stages import Flawed
+from tracelift_ray.dataset.pipeline.stages import Candidate
 from tracelift_ray.dataset.settings import CleanConfig
 from tracelift_ray.types import Problem
 
 TRACE = "\n".join(LINES)
 RULES = CleanConfig(20, 400, 0.9, 0.5, 1)
 GOOD, BAD = RubricLabels((4,) * 5, 1.0), RubricLabels((4, 4, 2, 0, 1), 0.3)
-FLAW = Flawed(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
+FLAW = Candidate(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
 
 
 def cleaned(
-    positives: list[str | JudgedTrace], negatives: list[Flawed | JudgedTrace], rules: CleanConfig = RULES
+    positives: list[str | JudgedTrace], negatives: list[Candidate | JudgedTrace], rules: CleanConfig = RULES
 ) -> Cleaned:
-    good = [p if isinstance(p, JudgedTrace) else JudgedTrace(p, GOOD) for p in positives]
+    good = [p if isinstance(p, JudgedTrace) else JudgedTrace(Candidate(p), GOOD) for p in positives]
     bad = [n if isinstance(n, JudgedTrace) else JudgedTrace(n, BAD) for n in negatives]
     return clean_traces(PROBLEM, good, bad, rules)
 
@@ -51,19 +51,19 @@ def test_what_is_clean_stays_as_it_is() -> None:
         ),
     ],
 )
-def test_a_flawed_trace_is_dropped_for_a_reason(flaw: Flawed | JudgedTrace, reason: str) -> None:
+def test_a_flawed_trace_is_dropped_for_a_reason(flaw: Candidate | JudgedTrace, reason: str) -> None:
     result = cleaned([TRACE], [FLAW, flaw])
     assert result.dropped == {reason: 1}
     assert [trace.reasoning for trace in result.negatives] == [FLAW.reasoning]
 
 
 def test_a_leak_may_give_the_answer_away() -> None:
-    leak = Flawed(TRACE.replace("= ?", "= 600"), "leaked_answer", 1.0)
+    leak = Candidate(TRACE.replace("= ?", "= 600"), "leaked_answer", 1.0)
     assert len(cleaned([TRACE], [leak]).negatives) == 1
 
 
 def test_flaws_of_different_kinds_in_nearly_the_same_words_both_stay() -> None:
-    other = Flawed(f"Well, {FLAW.reasoning}", "contradiction", 0.5)
+    other = Candidate(f"Well, {FLAW.reasoning}", "contradiction", 0.5)
     assert len(cleaned([TRACE], [FLAW, other]).negatives) == 2
 
 
@@ -71,7 +71,10 @@ def test_program_code_in_a_plan_is_dropped_unless_it_is_the_flaw() -> None:
     problem = Problem(id="c", task="code", statement="Print n.")
     text = "Read the number.\nThen do this:\nprint(n)"
     for kind, kept in (("off_by_one", 0), ("leaked_implementation", 1)):
-        good, bad = [JudgedTrace("Read the number, then print it.", GOOD)], [JudgedTrace(Flawed(text, kind, 0.5), BAD)]
+        good, bad = (
+            [JudgedTrace(Candidate("Read the number, then print it."), GOOD)],
+            [JudgedTrace(Candidate(text, kind, 0.5), BAD)],
+        )
         result = clean_traces(problem, good, bad, RULES)
         assert len(result.negatives) == kept
         assert result.dropped == ({} if kept else {"holds program code": 1})
@@ -79,12 +82,12 @@ def test_program_code_in_a_plan_is_dropped_unless_it_is_the_flaw() -> None:
 
 def test_what_the_statement_itself_says_is_no_placeholder() -> None:
     problem = replace(PROBLEM, statement="Write <name> for [name].")
-    good = JudgedTrace("Take the text and put <name> in front.", GOOD)
+    good = JudgedTrace(Candidate("Take the text and put <name> in front."), GOOD)
     assert clean_traces(problem, [good], [], replace(RULES, min_negatives=0)).positives
 
 
 def test_good_traces_that_the_judge_finds_bad_make_no_group() -> None:
-    result = cleaned([JudgedTrace(TRACE, BAD)], [FLAW])
+    result = cleaned([JudgedTrace(Candidate(TRACE), BAD)], [FLAW])
     assert result.refused == "no good trace is left"
     assert result.dropped["a good trace that the judge finds bad"] == 1
 

@@ -11,13 +11,13 @@ from tracelift_ray.dataset.code_rules.mutations import changed, mutations
 from tracelift_ray.dataset.code_rules.plans import CODE_LABELS, CodePlans
 from tracelift_ray.dataset.code_rules.program import read_program
 from tracelift_ray.dataset.code_rules.trials import Trials
-from tracelift_ray.dataset.pipeline.rubrics import rubric_of
-from tracelift_ray.dataset.pipeline.stages import Flawed
+from tracelift_ray.dataset.pipeline.rule_stages import rubric_of
+from tracelift_ray.dataset.pipeline.stages import Candidate
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
 
-def flawed(trials: Trials, problem: Problem, count: int, seed: int = 0) -> tuple[str, list[Flawed]]:
+def flawed(trials: Trials, problem: Problem, count: int, seed: int = 0) -> tuple[str, list[Candidate]]:
     """A good plan and flawed copies of it."""
     plans = CodePlans(trials)
     (trace,) = plans.traces(problem, random.Random(seed))

@@ -15,18 +15,18 @@ from tracelift_ray.dataset.pipeline.card import data_card
 from tracelift_ray.dataset.pipeline.clean import JudgedTrace
 from tracelift_ray.dataset.pipeline.drafts import Draft
 from tracelift_ray.dataset.pipeline.outcome import outcome_of
-from tracelift_ray.dataset.pipeline.stages import Flawed
+from tracelift_ray.dataset.pipeline.stages import Candidate
 from tracelift_ray.dataset.pipeline.statistics import task_figures
 
 TRACE = "\n".join(LINES)
 GOOD, BAD = RubricLabels((4,) * 5, 1.0), RubricLabels((4, 4, 2, 0, 1), 0.3)
-FLAW = Flawed(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
+FLAW = Candidate(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
 CONFIG = build_config("source=problems.jsonl", "out=data", "clean.min_negatives=1", "heldout_fraction=0.5")
 
 
 def draft(number: int, **changes: object) -> Draft:
     problem = replace(PROBLEM, id=f"p{number}", statement=f"{number}. {PROBLEM.statement}")
-    made = Draft(problem, None, (JudgedTrace(TRACE, GOOD),), (JudgedTrace(FLAW, BAD),), Counter())
+    made = Draft(problem, None, (JudgedTrace(Candidate(TRACE), GOOD),), (JudgedTrace(FLAW, BAD),), Counter())
     return replace(made, **changes)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.rubric_records import RubricLabels, RubricTrace
-from tracelift_ray.dataset.pipeline.stages import Flawed
+from tracelift_ray.dataset.pipeline.stages import Candidate
 from tracelift_ray.dataset.settings import CleanConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
@@ -31,12 +31,8 @@ _TOKENS = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[-+*/=<>?\u00d7\u00f7]")
 class JudgedTrace:
     """A trace with its rubric; None where the judge had none to give."""
 
-    trace: Flawed | str
+    trace: Candidate
     rubric: RubricLabels | None
-
-    @property
-    def reasoning(self) -> str:
-        return self.trace if isinstance(self.trace, str) else self.trace.reasoning
 
 
 @dataclass(frozen=True)
@@ -56,15 +52,15 @@ def clean_traces(
     dropped: Counter[str] = Counter()
     good: list[RubricTrace] = []
     for judged in positives:
-        fault = _text_fault(problem, judged, rules) or _copy_fault(judged.reasoning, good, (), rules)
+        fault = _text_fault(problem, judged, rules) or _copy_fault(judged.trace.reasoning, good, (), rules)
         if fault is None and judged.rubric is not None and judged.rubric.total < rules.min_positive_total:
             fault = "a good trace that the judge finds bad"
         _keep(judged, fault, good, dropped)
     best = max((trace.total for trace in good), default=0.0)
     bad: list[RubricTrace] = []
     for judged in negatives:
-        same_kind = [trace for trace in bad if trace.negative_kind == _kind(judged)]
-        fault = _text_fault(problem, judged, rules) or _copy_fault(judged.reasoning, same_kind, good, rules)
+        same_kind = [trace for trace in bad if trace.negative_kind == judged.trace.kind]
+        fault = _text_fault(problem, judged, rules) or _copy_fault(judged.trace.reasoning, same_kind, good, rules)
         if fault is None and judged.rubric is not None and judged.rubric.total >= best:
             fault = "a flawed trace that the judge finds no worse"
         _keep(judged, fault, bad, dropped)
@@ -76,28 +72,24 @@ def clean_traces(
     return Cleaned(tuple(good), tuple(bad), dropped, refused)
 
 
-def _kind(judged: JudgedTrace) -> str | None:
-    return judged.trace.kind if isinstance(judged.trace, Flawed) else None
-
-
 def _keep(judged: JudgedTrace, fault: str | None, kept: list[RubricTrace], dropped: Counter[str]) -> None:
     if fault is not None or judged.rubric is None:
         dropped[fault or "no rubric that can be read"] += 1
         return
-    extra = {"place": judged.trace.place} if isinstance(judged.trace, Flawed) else {}
-    kept.append(RubricTrace(judged.reasoning, judged.rubric.labels, judged.rubric.total, _kind(judged), extra))
+    trace, rubric = judged.trace, judged.rubric
+    extra = {} if trace.kind is None else {"place": trace.place}
+    kept.append(RubricTrace(trace.reasoning, rubric.labels, rubric.total, trace.kind, extra))
 
 
 def _text_fault(problem: Problem, judged: JudgedTrace, rules: CleanConfig) -> str | None:
     """What is wrong with a trace by itself."""
-    text = judged.reasoning
+    text, kind, task = judged.trace.reasoning, judged.trace.kind, task_of(problem.task)
     if judged.rubric is None:
         return "no rubric that can be read"
     if len(text) < rules.min_chars:
         return "too short"
     if len(text) > rules.max_chars:
         return "too long"
-    task, kind = task_of(problem.task), _kind(judged)
     known = f"{problem.statement}\n{problem.solution}" if task.runs_programs else problem.statement
     if not (task.runs_programs and kind in LEAKS) and placeholder(text, known):
         return "holds a placeholder"

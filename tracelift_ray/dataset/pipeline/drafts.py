@@ -16,7 +16,7 @@ from typing import Any
 from tracelift_ray.data.formats import problem_record
 from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.dataset.pipeline.clean import JudgedTrace
-from tracelift_ray.dataset.pipeline.stages import Flawed, JudgeStage, PerturbStage, ReferenceStage, Refused, Submission
+from tracelift_ray.dataset.pipeline.stages import Candidate, JudgeStage, PerturbStage, ReferenceStage, Refused
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.types import Problem, first_failure
 
@@ -80,12 +80,11 @@ async def _draft(problem: Problem, stages: Stages) -> Draft:
     if refused is not None:
         return Draft(problem, refused)
     flaws, discarded = await _flaws(problem, traces, *stages.perturb)
-    submissions = [Submission(trace) for trace in traces]
-    submissions += [Submission(flaw.reasoning, flaw.kind, flaw.place) for flaw in flaws]
-    judged = [await _rubrics(problem, submissions, *judge) for judge in stages.judges.values()]
-    good = tuple(map(JudgedTrace, traces, judged[0]))
-    bad = tuple(map(JudgedTrace, flaws, judged[0][len(traces) :]))
-    return Draft(problem, None, good, bad, Counter(discarded), tuple(judged[1]) if len(judged) > 1 else ())
+    candidates = [*map(Candidate, traces), *flaws]
+    first, *others = [await _rubrics(problem, candidates, *judge) for judge in stages.judges.values()]
+    judged = tuple(map(JudgedTrace, candidates, first))
+    good, bad = judged[: len(traces)], judged[len(traces) :]
+    return Draft(problem, None, good, bad, Counter(discarded), *map(tuple, others))
 
 
 async def _traces(problem: Problem, stage: ReferenceStage, store: ItemStore) -> tuple[list[str], str | None]:
@@ -101,23 +100,23 @@ async def _traces(problem: Problem, stage: ReferenceStage, store: ItemStore) -> 
 
 async def _flaws(
     problem: Problem, traces: Sequence[str], stage: PerturbStage, store: ItemStore
-) -> tuple[list[Flawed], Mapping[str, int]]:
+) -> tuple[list[Candidate], Mapping[str, int]]:
     async def make() -> dict[str, Any]:
         flaws, discarded = await stage.negatives(problem, traces)
         return {"flaws": [asdict(flaw) for flaw in flaws], "discarded": discarded}
 
     value = await _kept(store, {"traces": list(traces)}, problem, make)
-    return [Flawed(**flaw) for flaw in value["flaws"]], value["discarded"]
+    return [Candidate(**flaw) for flaw in value["flaws"]], value["discarded"]
 
 
 async def _rubrics(
-    problem: Problem, submissions: Sequence[Submission], stage: JudgeStage, store: ItemStore
+    problem: Problem, candidates: Sequence[Candidate], stage: JudgeStage, store: ItemStore
 ) -> list[RubricLabels | None]:
     async def make() -> dict[str, Any]:
-        rubrics = await stage.rubrics(problem, submissions)
+        rubrics = await stage.rubrics(problem, candidates)
         return {"rubrics": [None if rubric is None else [list(rubric.labels), rubric.total] for rubric in rubrics]}
 
-    value = await _kept(store, {"traces": [asdict(submission) for submission in submissions]}, problem, make)
+    value = await _kept(store, {"traces": [asdict(candidate) for candidate in candidates]}, problem, make)
     return [None if entry is None else RubricLabels(tuple(entry[0]), entry[1]) for entry in value["rubrics"]]
 
 

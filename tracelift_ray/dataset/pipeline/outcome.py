@@ -72,7 +72,11 @@ def outcome_of(drafts: Sequence[Draft], config: BuildGroupsConfig, source: str) 
             continue
         records.append(RubricRecord(draft.problem, cleaned.positives, cleaned.negatives, source, made))
     train, heldout, leakage = _split(records, config.heldout_fraction)
-    opinions = [_opinions(draft) for draft in drafts if draft.second]
+    opinions = [
+        TwoOpinions(len(draft.positives), [each.rubric for each in (*draft.positives, *draft.negatives)], draft.second)
+        for draft in drafts
+        if draft.second
+    ]
     return Outcome(train, heldout, tuple(left_out), dropped, leakage, agreement(opinions) if opinions else None)
 
 
@@ -83,8 +87,3 @@ def _split(
     train, heldout = split_heldout([record.problem for record in records], fraction)
     kept, leakage = without_leaks(train, heldout)
     return tuple(by_id[p.id] for p in kept), tuple(by_id[p.id] for p in heldout), leakage
-
-
-def _opinions(draft: Draft) -> TwoOpinions:
-    first = [judged.rubric for judged in (*draft.positives, *draft.negatives)]
-    return TwoOpinions(len(draft.positives), first, draft.second)

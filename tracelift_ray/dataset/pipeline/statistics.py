@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -54,13 +54,12 @@ def task_figures(records: Sequence[RubricRecord], task: str) -> TaskFigures | No
         name: (_histogram(good, column), _histogram(flawed, column))
         for column, name in enumerate(task_of(task).dimensions)
     }
-    wins: dict[str, list[float]] = {}
+    wins: dict[str, list[float]] = defaultdict(list)
+    totals: dict[str, list[float]] = defaultdict(list)
     for record in own:
         for trace in record.negatives:
-            wins.setdefault(trace.negative_kind or "unnamed", []).append(_shorter_wins(record, trace))
-    totals: dict[str, list[float]] = {}
-    for trace in flawed:
-        totals.setdefault(trace.negative_kind or "unnamed", []).append(trace.total)
+            wins[trace.negative_kind or "unnamed"].append(_shorter_wins(record, trace))
+            totals[trace.negative_kind or "unnamed"].append(trace.total)
     ordered = sorted(wins, key=lambda kind: (-len(wins[kind]), kind))
     kinds = {kind: KindFigures(len(wins[kind]), _mean(totals[kind]), _mean(wins[kind])) for kind in ordered}
     every = _mean([win for values in wins.values() for win in values])
