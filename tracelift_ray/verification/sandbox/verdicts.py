@@ -12,8 +12,8 @@ import signal
 from dataclasses import dataclass
 
 from tracelift_ray.tasks.code_tests import OutputRule
-from tracelift_ray.types import Outcome
-from tracelift_ray.verification.comparison import outputs_match, shown_difference
+from tracelift_ray.verification.code_runner import TestResult
+from tracelift_ray.verification.comparison import output_result
 from tracelift_ray.verification.errors import NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.inside.confine import DOES_NOT_COMPILE, STARTED
 from tracelift_ray.verification.sandbox.inside.program import OUT_OF_MEMORY
@@ -38,25 +38,12 @@ class Output:
         return lines[-1].strip() if lines else ""
 
 
-@dataclass(frozen=True)
-class TestResult:
-    """What one test says of the program."""
-
-    outcome: Outcome
-    detail: str = ""
-
-
 def stdio_result(ending: Ending, output: Output, cpu_s: float, expected: str, rule: OutputRule) -> TestResult:
     """What a whole program's run says. Raises NoVerdict."""
     process = ending.processes[0]
     _check_started(process)
     failure = _failure(ending, process, output, cpu_s)
-    if failure is not None:
-        return failure
-    got = output.stdout.decode("utf-8", "surrogateescape")
-    if outputs_match(got, expected, rule):
-        return TestResult("passed")
-    return TestResult("wrong_answer", shown_difference(got, expected))
+    return failure or output_result(output.stdout.decode("utf-8", "surrogateescape"), expected, rule)
 
 
 def function_results(ending: Ending, output: Output, cpu_s: float, results: bytes, numbers: range) -> list[TestResult]:
