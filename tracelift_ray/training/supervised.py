@@ -64,7 +64,10 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
     started = time.monotonic()
     torch.manual_seed(config.seed)
     check_model_directory(config.model)
-    renderer = _renderer(config)
+    try:
+        renderer = PromptRenderer(load_tokenizer(config.model), config.prompt)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     examples = load_examples(config.examples, config.format, on_error=config.on_error, limit=config.max_examples)
     encoded, left_out = encode(examples, renderer, config.max_length)
     training, heldout = _split(encoded, config.eval_problems)
@@ -79,13 +82,6 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
         _save(model, config)
     seconds = time.monotonic() - started
     return WarmStartResult(tuple(losses), len(training), left_out, tokens_per_s, seconds, before, after)
-
-
-def _renderer(config: WarmStartConfig) -> PromptRenderer:
-    try:
-        return PromptRenderer(load_tokenizer(config.model), config.prompt)
-    except ValueError as error:
-        raise DataError(str(error)) from error
 
 
 def _engine_settings(config: WarmStartConfig) -> EngineSettings:

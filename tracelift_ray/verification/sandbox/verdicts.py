@@ -40,10 +40,17 @@ class Output:
 
 def stdio_result(ending: Ending, output: Output, cpu_s: float, expected: str, rule: OutputRule) -> TestResult:
     """What a whole program's run says. Raises NoVerdict."""
-    process = ending.processes[0]
+    (process,) = ending.processes
     _check_started(process)
-    failure = _failure(ending, process, output, cpu_s)
-    return failure or output_result(output.stdout.decode("utf-8", "surrogateescape"), expected, rule)
+    last = output.last_line
+    if output.flooded:
+        return TestResult("output_limit", last)
+    if ending.killed_for:
+        return _time_limit(ending)
+    if process.report == _DOES_NOT_COMPILE:
+        return TestResult("does_not_compile", last)
+    got = output.stdout.decode("utf-8", "surrogateescape")
+    return _exit(process, last, cpu_s) or output_result(got, expected, rule)
 
 
 def function_results(ending: Ending, output: Output, cpu_s: float, results: bytes, numbers: range) -> list[TestResult]:
@@ -71,24 +78,14 @@ def function_results(ending: Ending, output: Output, cpu_s: float, results: byte
     if len(found) < len(numbers) and ending.killed_for in ("cpu", "wall"):
         found.append(_time_limit(ending))
     elif tests.exit_code != 0 and not tests.killed:
-        found.append(_provoked(tests, cpu_s))
+        # What the program sent was too much for the tests, or something killed them.
+        values = "the program's values ended the tests"
+        found.append(_exit(tests, values, cpu_s) or TestResult("runtime_error"))
     if output.flooded:
         return [*found[:-1], TestResult("output_limit", output.last_line)]
     if not found:
         raise NoVerdict("the tests of a program ended without a result")
     return found
-
-
-def _failure(ending: Ending, process: ProcessEnd, output: Output, cpu_s: float) -> TestResult | None:
-    """What the end of a whole program's process says of it, or None where it ended in order."""
-    last = output.last_line
-    if output.flooded:
-        return TestResult("output_limit", last)
-    if ending.killed_for:
-        return _time_limit(ending)
-    if process.report == _DOES_NOT_COMPILE:
-        return TestResult("does_not_compile", last)
-    return _exit(process, last, cpu_s)
 
 
 def _left(solution: ProcessEnd, output: Output, cpu_s: float, detail: str) -> TestResult:
@@ -111,11 +108,6 @@ def _exit(process: ProcessEnd, last: str, cpu_s: float) -> TestResult | None:
     if code != 0:
         return TestResult("runtime_error", last or f"exit code {code}")
     return None
-
-
-def _provoked(tests: ProcessEnd, cpu_s: float) -> TestResult:
-    """The tests' process ended out of order: what the program sent was too much for it, or something killed it."""
-    return _exit(tests, "the program's values ended the tests", cpu_s) or TestResult("runtime_error")
 
 
 def _time_limit(ending: Ending) -> TestResult:
