@@ -186,7 +186,7 @@ class MathWorker:
         deadline = time.monotonic() + timeout_s
         line = b""
         while not line.endswith(b"\n"):
-            if not wait([self._process.stdout], max(0.0, deadline - time.monotonic())):
+            if not wait([self._process.stdout.fileno()], max(0.0, deadline - time.monotonic())):
                 raise TimeoutError
             chunk = self._process.stdout.read(65536)  # unbuffered: what there is
             if not chunk:

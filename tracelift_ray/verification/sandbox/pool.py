@@ -115,8 +115,6 @@ class Sandbox:
             return unread
         try:
             return self._try(program, tests, stop_early, avoid=None)
-        except TestsUnusable:
-            raise
         except _SlotFailed as failed:
             if self._closed:
                 raise failed.error from None
@@ -149,7 +147,8 @@ class Sandbox:
             with self._changed:
                 self._no_verdicts += 1
             slot.broken |= not isinstance(error, NotHandedOver)
-            raise _SlotFailed(slot, self._unless_closed(error)) from error
+            closed = InfrastructureError(COMPONENT, "closed while a program was running")
+            raise _SlotFailed(slot, closed if self._closed else error) from error
         finally:
             self._release(slot)
         return verdict
@@ -246,9 +245,6 @@ class Sandbox:
     def _check_open(self) -> None:
         if self._closed:
             raise InfrastructureError(COMPONENT, "the sandbox was used after it was closed")
-
-    def _unless_closed(self, error: NoVerdict) -> InfrastructureError:
-        return InfrastructureError(COMPONENT, "closed while a program was running") if self._closed else error
 
 
 class _SlotFailed(Exception):

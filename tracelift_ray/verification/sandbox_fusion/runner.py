@@ -38,7 +38,7 @@ class SandboxFusion:
         # An answer holds stdout and stderr, escaped.
         self._client = FusionClient(config.service, most_bytes=8 * config.output_kib * 1024 + 2**20)
         url = config.service.url
-        self._report = RunnerReport(
+        self.report = RunnerReport(
             f"sandbox_fusion at {url}",
             isolated=True,
             lines=(f"programs run in the service at {url}; docs/security.md says what it does not guarantee",),
@@ -48,10 +48,6 @@ class SandboxFusion:
         except BaseException:  # A failure or Ctrl-C: no thread stays; the error propagates.
             self.close()
             raise
-
-    @property
-    def report(self) -> RunnerReport:
-        return self._report
 
     def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
         unread = unread_verdict(program, tests)
@@ -75,7 +71,7 @@ class SandboxFusion:
             if verdict.outcome != control.outcome:
                 raise InfrastructureError(
                     COMPONENT,
-                    f"{self._report.where}: {control.name} was judged {verdict.outcome}, not {control.outcome} "
+                    f"{self.report.where}: {control.name} was judged {verdict.outcome}, not {control.outcome} "
                     f"({verdict.detail or 'no detail'}); check the service's Python",
                 )
 

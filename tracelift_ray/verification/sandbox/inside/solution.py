@@ -92,6 +92,10 @@ class Server:
                     changed.append([index, after])
         return self._out(result), changed
 
+    def set(self, target: int, name: str, value: Any) -> tuple[Any, ...]:
+        setattr(self._objects[target], name, self._in(value))
+        return (None,)
+
     def _out(self, value: Any) -> Any:
         return codec.encode(value, self._foreign)
 
@@ -133,7 +137,7 @@ _OPERATIONS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "name": Server.name,
     "call": Server.call,
     "get": lambda server, target, name: (server._out(getattr(server._objects[target], name)),),
-    "set": lambda server, target, name, value: (setattr(server._objects[target], name, server._in(value)),),
+    "set": Server.set,
     "iterate": lambda server, target: (server._foreign(iter(server._objects[target])),),
     "next": lambda server, target: (server._out(next(server._objects[target])),),
     "length": lambda server, target: (len(server._objects[target]),),
