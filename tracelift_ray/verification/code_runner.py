@@ -125,3 +125,9 @@ def unread_verdict(program: str, tests: CodeTests) -> Verdict | None:
     if len(program) > MAX_PROGRAM_CHARS:
         return Verdict("does_not_compile", 0, len(tests), f"a program of {len(program)} characters is not run")
     return None
+
+
+def last_line(stderr: str) -> str:
+    """The last line on stderr, which names the exception that ended a program."""
+    lines = stderr.strip().splitlines()
+    return lines[-1].strip() if lines else ""

@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 
 from tracelift_ray.tasks.code_tests import OutputRule
-from tracelift_ray.verification.code_runner import TestResult
+from tracelift_ray.verification.code_runner import TestResult, last_line
 from tracelift_ray.verification.comparison import output_result
 from tracelift_ray.verification.errors import NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.inside.confine import DOES_NOT_COMPILE, STARTED
@@ -33,9 +33,8 @@ class Output:
 
     @property
     def last_line(self) -> str:
-        """The last line on stderr, which names the exception that ended a program."""
-        lines = self.stderr.decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else ""
+        """As ``code_runner.last_line``."""
+        return last_line(self.stderr.decode(errors="replace"))
 
 
 def stdio_result(ending: Ending, output: Output, cpu_s: float, expected: str, rule: OutputRule) -> TestResult:

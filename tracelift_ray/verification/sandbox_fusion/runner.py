@@ -7,21 +7,20 @@ Isolation is the service's. The service limits wall time and memory, but no CPU 
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import symtable
-from functools import cache
-from importlib.resources import files
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
-from tracelift_ray.verification.code_runner import RunnerReport, Tally, TestResult, unread_verdict
+from tracelift_ray.verification.code_runner import RunnerReport, Tally, TestResult, last_line, unread_verdict
 from tracelift_ray.verification.comparison import output_result
 from tracelift_ray.verification.errors import COMPONENT, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import controls
 from tracelift_ray.verification.sandbox.inside.tester import Wanted, import_name
+from tracelift_ray.verification.sandbox_fusion import harness
 from tracelift_ray.verification.sandbox_fusion.client import FusionClient, RunResult
-from tracelift_ray.verification.sandbox_fusion.harness import OUTCOMES, UNUSABLE
 
 
 class SandboxFusion:
@@ -53,7 +52,9 @@ class SandboxFusion:
         unread = unread_verdict(program, tests)
         if unread is not None:
             return unread
-        if not _is_utf8(program):
+        try:
+            program.encode()
+        except UnicodeEncodeError:
             return Verdict("does_not_compile", 0, len(tests), "the program is no UTF-8")
         tally = Tally(len(tests))
         while not tally.is_over(stop_early):
@@ -90,7 +91,7 @@ class SandboxFusion:
 
     def _failure(self, ended: RunResult) -> TestResult | None:
         """What the end of a process says against its program; None where it ended in order."""
-        last = _last_line(ended.stderr)
+        last = last_line(ended.stderr)
         written = len(ended.stdout.encode("utf-8", "replace")) + len(ended.stderr.encode("utf-8", "replace"))
         if written > self._config.output_kib * 1024:
             return TestResult("output_limit", last)
@@ -110,9 +111,9 @@ def _function_result(ended: RunResult, token: str) -> TestResult:
     last = ended.stdout.rstrip("\n").rpartition("\n")[2]
     found, _, said = last.partition(" ")
     outcome, _, detail = said.partition(" ")
-    if found != token or outcome not in OUTCOMES:
+    if found != token or outcome not in harness.OUTCOMES:
         return TestResult("runtime_error", "the program ended the process before its test")
-    if outcome == UNUSABLE:
+    if outcome == harness.UNUSABLE:
         raise TestsUnusable(f"the service cannot run a test ({detail})")
     return TestResult(outcome, detail)  # type: ignore[arg-type]  # of OUTCOMES, which are outcomes of verdicts
 
@@ -133,7 +134,7 @@ def function_script(program: str, tests: CodeTests, index: int, token: str) -> s
         names += uses[1].called_builtins  # A program may be asked to define what is called like a builtin.
     modules = {name: import_name(name) for use in uses for name in use.modules}
     arguments = (token, program, *sources, tests.entry_point, names, modules)
-    return f"{_harness()}\n\nmain(*{arguments!a})\n"
+    return f"{inspect.getsource(harness)}\n\nmain(*{arguments!a})\n"
 
 
 def _defined(setup: str) -> list[str]:
@@ -142,24 +143,6 @@ def _defined(setup: str) -> list[str]:
     return [symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()]
 
 
-@cache
-def _harness() -> str:
-    return files(__package__).joinpath("harness.py").read_text(encoding="utf-8")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _refused_by_compiler(stderr: str) -> bool:
     """Whether Python did not start a script: it then prints the place without a traceback."""
     return stderr.lstrip("\n").startswith('  File "') and "Traceback (most recent call last)" not in stderr
-
-
-def _last_line(stderr: str) -> str:
-    lines = stderr.strip().splitlines()
-    return lines[-1].strip() if lines else ""
