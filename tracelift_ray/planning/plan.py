@@ -32,7 +32,8 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
     Args:
         prompts: lines that show a prompt of planner and executor.
     """
-    console = Console(file=StringIO(), width=_WIDTH, color_system=None, highlight=False, markup=False)
+    text = StringIO()
+    console = Console(file=text, width=_WIDTH, color_system=None, highlight=False, markup=False)
     asked = demands(config)
     lacking = shortfalls(asked, resources, config.cluster.share_gpus)
     assignments: tuple[Assignment, ...] = ()
@@ -59,25 +60,19 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
             console.print(f"  {line}", soft_wrap=True)
     verdict = [f"Shortfall: {line}" for line in lacking] or [SUFFICE]
     console.print("\n" + "\n".join(verdict), soft_wrap=True)
-    file = console.file
-    assert isinstance(file, StringIO)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _resource_table(asked: tuple[PoolDemand, ...], resources: ClusterResources, cluster: str) -> Table:
-    table = Table(title=None)
-    table.add_column("pool")
+    table = Table("pool")
     for column in ("workers", "CPUs each", "GPUs each", "CPUs", "GPUs"):
         table.add_column(column, justify="right")
     for pool in asked:
         numbers = (pool.workers, pool.cpus, pool.gpus, pool.total_cpus, pool.total_gpus)
         table.add_row(pool.name, *(f"{number:g}" for number in numbers))
     table.add_section()
-    workers, cpus, gpus = (
-        sum(pool.workers for pool in asked),
-        sum(pool.total_cpus for pool in asked),
-        sum(pool.total_gpus for pool in asked),
-    )
+    workers = sum(pool.workers for pool in asked)
+    cpus, gpus = sum(pool.total_cpus for pool in asked), sum(pool.total_gpus for pool in asked)
     table.add_row("all", f"{workers}", "", "", f"{cpus:g}", f"{gpus:g}")
     nodes = f"{resources.nodes} node" + ("" if resources.nodes == 1 else "s")
     table.add_row(f"cluster={cluster}, {nodes}", "", "", "", f"{resources.cpus:g}", f"{resources.gpus:g}")
@@ -115,6 +110,8 @@ def _batch_lines(config: RunConfig) -> list[str]:
         samples += groups * required.baseline
     if reward.baseline == "cached" and required.baseline:
         parts[-1] += " where not in the cache"
+    bound = config.stream.max_staleness
+    staleness = f"traces up to {bound} policy versions old" if bound else "strictly on-policy"
     lines = [
         f"planner: {groups} groups x {size} = {traces} traces of up to {config.planner.sampling.max_new_tokens} tokens",
         f"executor: {samples} samples{' (' + ' + '.join(parts) + ')' if parts else ''} of up to "
@@ -123,19 +120,13 @@ def _batch_lines(config: RunConfig) -> list[str]:
         f"learner: {learner.num_workers} ranks, ZeRO {learner.zero_stage}, about {traces / learner.num_workers:g} "
         f"traces a rank, micro-batches of up to {learner.micro_batch_tokens} tokens, "
         f"{algorithm.updates_per_batch} x update at lr {learner.lr:g}",
-        _staleness_line(config),
+        f"staleness: {staleness}; weights by {config.stream.weight_transfer}",
     ]
     if config.stream.max_refills:
         lines.append(f"refills: up to {config.stream.max_refills} groups more for groups without signal")
     if config.evaluation.problems:
         lines.append(_evaluation_line(config))
     return lines
-
-
-def _staleness_line(config: RunConfig) -> str:
-    bound = config.stream.max_staleness
-    meaning = "strictly on-policy" if bound == 0 else f"traces up to {bound} policy versions old"
-    return f"staleness: {meaning}; weights by {config.stream.weight_transfer}"
 
 
 def _evaluation_line(config: RunConfig) -> str:
@@ -176,33 +167,26 @@ def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:
 def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, str]:
     """What each letter of any of ``forms`` means, with the samples that it is measured on."""
     count = reward.num_samples
-    sampled = (
-        f"one more sample, apart from the K = {count}" if reward.e2e == "fresh" else f"the K = {count} samples, mean"
-    )
+    sampled = f"the K = {count} samples, mean"
     if requirements(reward).samples == 1:
         sampled = "one sample"
-    baseline = (
-        f"{count} samples a group" if reward.baseline == "per_group" else f"{reward.cached_samples} cached samples"
-    )
+    elif reward.e2e == "fresh":
+        sampled = f"one more sample, apart from the K = {count}"
+    cached = reward.baseline == "cached"
+    baseline = f"{reward.cached_samples} cached samples" if cached else f"{count} samples a group"
     meanings = {"q": "the reasoning RM's score of the trace, 0 to 1"}
     for form in forms:
         meanings |= zip(form.letters, form.meanings(reward, sampled, baseline), strict=True)
     return meanings
 
 
-def _scorer_line(config: RunConfig) -> str:
-    """Where rubric scores come from."""
-    if not requirements(config.reward).rubric:
-        return "(none)"
-    return scorer_kind(config.reasoning_rm).label(config.reasoning_rm)
-
-
 def _path_lines(config: RunConfig) -> list[str]:
+    rm = config.reasoning_rm
     paths = {
         "run_dir": config.run_dir,
         "planner": config.planner.model,
         "executor": config.executor.model,
-        "reasoning_rm": _scorer_line(config),
+        "reasoning_rm": scorer_kind(rm).label(rm) if requirements(config.reward).rubric else "(none)",
         "train": " ".join(config.data.train),
         "heldout": " ".join(config.data.heldout) or f"{config.data.heldout_fraction:g} of train",
     }
