@@ -51,6 +51,11 @@ class ComponentDead(InfrastructureError):
     """The component will not answer again: its owner has to start another one in its place."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class DataError(ValueError):
     """An input file or one of its records is unusable. The message names file, line, field and rule."""
 

@@ -3,6 +3,8 @@
 One step: take a batch, train on it, broadcast the new weights, account for it. A batch without signal makes no
 optimizer step and no new version, so it is neither trained on nor broadcast. An interrupt is honoured while waiting
 for groups or for an evaluation; update, broadcast and save run to their end, so that what is saved is one state.
+A failure that leaves the learner whole ends the run with a checkpoint, too: only one in the middle of an update or of a
+save leaves the learner's state in doubt.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.phases import PhaseClock
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training import checkpoint
-from tracelift_ray.types import Problem
+from tracelift_ray.types import Problem, TrainBatch, first_line
 
 Result = TypeVar("Result")
 
@@ -72,6 +74,7 @@ class TrainingLoop:
         self.progress = Progress()
         self._stop = asyncio.Event()
         self._saved_at = -1
+        self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
 
     def interrupt(self) -> None:
         """Ask the run to end in order."""
@@ -84,7 +87,7 @@ class TrainingLoop:
         self.scheduler.restore(state["stream"], problems)
 
     async def train(self) -> None:
-        """Train to the end; save the planner there, and also when interrupted."""
+        """Train to the end; save the planner there, and also where an interrupt or a failure ends the run before."""
         try:
             await self._start()
             clock = PhaseClock()
@@ -94,6 +97,10 @@ class TrainingLoop:
         except Interrupted:
             self.tracker.message(f"interrupted at step {self.progress.step}; saving the planner")
             await self.save()
+            raise
+        except Exception as error:  # of any component: what was trained is kept, and the error goes on
+            await self.scheduler.stop()
+            await self._save_after(error)
             raise
         finally:
             await self.scheduler.stop()
@@ -112,12 +119,15 @@ class TrainingLoop:
         training = train_batch(batch.groups, batch.zero_signal, train_overlong=overlong)
         if training.samples:
             with clock.phase("update"):
-                update = await self.learner.update(training)
-            with clock.phase("broadcast"):
-                broadcast = await self._broadcast()
-        self.scheduler.finished(batch, self.progress.version)
-        self.progress.step += 1
-        self._log(batch, version, update, broadcast, clock)
+                update = await self._update(training)
+        try:
+            if training.samples:
+                with clock.phase("broadcast"):
+                    broadcast = await self._broadcast()
+        finally:  # the learner holds the step, whatever became of the broadcast
+            self.scheduler.finished(batch, self.progress.version)
+            self.progress.step += 1
+            self._log(batch, version, update, broadcast, clock)
         if self._due(self.run.evaluation.every):
             with clock.phase("evaluate"):
                 await self._evaluate()
@@ -129,6 +139,13 @@ class TrainingLoop:
         if not self._due(self.run.evaluation.every) or self.run.total_steps == 0:
             await self._evaluate()
         await self.save()
+
+    async def _update(self, training: TrainBatch) -> dict[str, float]:
+        self._whole = False
+        update = await self.learner.update(training)
+        self.progress.version += self.run.algorithm.updates_per_batch
+        self._whole = True
+        return update
 
     async def _broadcast(self) -> Broadcast:
         broadcast = await broadcast_weights(self.learner, self.planner)
@@ -149,12 +166,24 @@ class TrainingLoop:
             "stream": self.scheduler.state(),
             "tracking": asdict(self.tracker.state()),
         }
+        self._whole = False
         with checkpoint.writing(self.checkpoints, self.progress.step) as draft:
             await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
             saved = checkpoint.publish(draft, state)
         checkpoint.prune(self.checkpoints, self.run.learner.keep_checkpoints)
-        self._saved_at = self.progress.step
+        self._saved_at, self._whole = self.progress.step, True
         self.tracker.message(f"saved {saved.path}")
+
+    async def _save_after(self, failure: Exception) -> None:
+        """Save what was trained before a failure, where the learner is whole; a save that fails is one line."""
+        step = self.progress.step
+        if not self._whole or step in (0, self._saved_at):
+            return
+        self.tracker.message(f"the run failed after step {step} ({first_line(failure)}); saving the planner")
+        try:
+            await self.save()
+        except Exception as error:  # the failure that ended the run is the one to report
+            self.tracker.message(f"the planner could not be saved: {first_line(error)}")
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.progress.step % every == 0
@@ -184,7 +213,7 @@ class TrainingLoop:
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
         self.tracker.log_step(step, metrics)
-        if broadcast is None:
+        if not update:
             self.tracker.message(f"step {step}: the policy was not updated; {_why_not_updated(batch, metrics)}")
         self.tracker.log_trajectories(step, batch.seen)
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
 from tracelift_ray.training.generators import generator_states, restore_generators
 from tracelift_ray.training.ranks import RankPlace, free_port
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.types import InfrastructureError, first_line
 
 _TAG = "state"
 Piece = TypeVar("Piece")
@@ -278,7 +278,7 @@ def join(place: RankPlace, settings: EngineSettings) -> None:
         raise InfrastructureError(
             settings.owner,
             f"rank {place.rank} waited {settings.startup_s:g} s for {place.world_size} ranks at "
-            f"{place.master_address}:{place.master_port} ({_first_line(error)}); check that all {place.world_size} "
+            f"{place.master_address}:{place.master_port} ({first_line(error)}); check that all {place.world_size} "
             "started and that the port is reachable from their machines, or raise "
             f"{settings.owner}.startup_s",
         ) from error
@@ -293,7 +293,3 @@ def _quieten() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     transformers_logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, message=r".*torch\.distributed\..* is deprecated.*")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
