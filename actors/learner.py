@@ -75,10 +75,11 @@ class LearnerActor:
         """Free what the transfer held."""
         self.learner.release_weights(version)
 
-    def save(self, planner_dir: str, state_dir: str) -> None:
-        """Write the planner and the state."""
+    def save(self, planner_dir: str, state_dir: str | None) -> None:
+        """Write the planner and, where asked for, the state."""
         self.learner.save_pretrained(planner_dir)
-        self.learner.save_state(state_dir)
+        if state_dir is not None:
+            self.learner.save_state(state_dir)
 
     def close(self) -> None:
         """Leave the group."""
@@ -125,8 +126,8 @@ class RayLearnerGroup:
         """Free what the transfer held."""
         await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "release_weights", manifest.version)
 
-    async def save(self, planner_dir: str, state_dir: str) -> None:
-        """Write the planner and the optimizer's state."""
+    async def save(self, planner_dir: str, state_dir: str | None) -> None:
+        """Write the planner and, where ``state_dir`` is given, the optimizer's state."""
         await self._call(self.ranks, self.config.update_deadline_s, "save", planner_dir, state_dir)
 
     async def close(self) -> None:

@@ -45,6 +45,11 @@ LEARNER = LearnerConfig(
     startup_s=60.0,
     save_every=0,
     keep_checkpoints=2,
+    keep_best="",
+    export_every=0,
+    keep_exports=2,
+    upload_command="",
+    upload_deadline_s=60.0,
 )
 
 

@@ -97,6 +97,11 @@ class LearnerConfig:
     startup_s: Positive
     save_every: Count  # steps; 0: only at the end
     keep_checkpoints: PositiveCount
+    keep_best: str  # a metric; empty: none
+    export_every: Count  # steps; 0: never
+    keep_exports: PositiveCount
+    upload_command: str  # for /bin/sh; empty: none
+    upload_deadline_s: Positive
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
+from tracelift_ray.rl.saving import Saving
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.phases import PhaseClock
 from tracelift_ray.tracking.tracker import Tracker
-from tracelift_ray.training import checkpoint
 from tracelift_ray.types import Problem, TrainBatch, first_line
 
 Result = TypeVar("Result")
@@ -70,10 +70,11 @@ class TrainingLoop:
         self.evaluate = evaluate
         self.faults = faults
         self.tracker = tracker
-        self.checkpoints = checkpoints
+        self.saving = Saving(run.learner, learner, checkpoints, faults, tracker.message)
         self.progress = Progress()
         self._stop = asyncio.Event()
         self._saved_at = -1
+        self._measured: dict[str, float] = {}  # metrics of the present step
         self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
 
     def interrupt(self) -> None:
@@ -104,6 +105,7 @@ class TrainingLoop:
             raise
         finally:
             await self.scheduler.stop()
+            await self.saving.uploads.finish()
 
     async def _start(self) -> None:
         await self._broadcast()
@@ -134,6 +136,9 @@ class TrainingLoop:
         if self._due(self.run.learner.save_every):
             with clock.phase("save"):
                 await self.save()
+        if self._due(self.run.learner.export_every):
+            with clock.phase("save"):
+                await self._export()
 
     async def _finish(self) -> None:
         if not self._due(self.run.evaluation.every) or self.run.total_steps == 0:
@@ -154,6 +159,7 @@ class TrainingLoop:
 
     async def _evaluate(self) -> None:
         metrics = await self._unless_stopped(self.evaluate())
+        self._measured |= metrics
         self.tracker.log_evaluation(self.progress.step, metrics)
 
     async def save(self) -> None:
@@ -167,12 +173,13 @@ class TrainingLoop:
             "tracking": asdict(self.tracker.state()),
         }
         self._whole = False
-        with checkpoint.writing(self.checkpoints, self.progress.step) as draft:
-            await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
-            saved = checkpoint.publish(draft, state)
-        checkpoint.prune(self.checkpoints, self.run.learner.keep_checkpoints)
+        await self.saving.checkpoint(self.progress.step, state, self._measured)
         self._saved_at, self._whole = self.progress.step, True
-        self.tracker.message(f"saved {saved.path}")
+
+    async def _export(self) -> None:
+        self._whole = False
+        await self.saving.export(self.progress.step)
+        self._whole = True
 
     async def _save_after(self, failure: Exception) -> None:
         """Save what was trained before a failure, where the learner is whole; a save that fails is one line."""
@@ -212,6 +219,7 @@ class TrainingLoop:
         metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
+        self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)
         if not update:
             self.tracker.message(f"step {step}: the policy was not updated; {_why_not_updated(batch, metrics)}")

@@ -194,6 +194,34 @@ async def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert sorted(p.name for p in run.directory.checkpoints_path.iterdir()) == ["step-000006", "step-000008"]
 
 
+async def test_the_checkpoint_with_the_best_evaluation_stays_beside_the_newest(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=8)
+    settings = replace(run.config.learner, keep_checkpoints=1, keep_best="evaluation/math/accuracy")
+    run.loop.saving.config = settings
+    values = iter((0.1, 0.5, 0.9, 0.4, 0.6))  # steps 0, 2, 4, 6, 8
+
+    async def evaluate() -> dict[str, float]:
+        return {"evaluation/math/accuracy": next(values)}
+
+    run.loop.evaluate = evaluate
+    await run.train()
+    assert sorted(p.name for p in run.directory.checkpoints_path.iterdir()) == ["step-000004", "step-000008"]
+
+
+async def test_exports_have_an_interval_and_a_retention_besides_checkpoints(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=6)
+    run.loop.run = replace(
+        run.config,
+        learner=replace(run.config.learner, save_every=3, keep_checkpoints=9, export_every=1, keep_exports=2),
+    )
+    run.loop.saving.config = run.loop.run.learner
+    await run.train()
+    assert sorted(p.name for p in run.directory.checkpoints_path.iterdir()) == ["step-000003", "step-000006"]
+    exports = sorted(run.loop.saving.exports.iterdir())
+    assert [p.name for p in exports] == ["step-000005", "step-000006"]
+    assert not (exports[0] / "learner").exists()
+
+
 async def test_an_engine_with_other_weights_ends_the_run(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.engines.checksum = lambda engine, version: "stale" if version == 2 else f"sum-{version}"
@@ -287,7 +315,7 @@ async def test_a_save_that_fails_does_not_hide_what_ended_the_run(
     monkeypatch.setattr(Tracker, "message", lambda self, text: lines.append(text))
     run = Run(tmp_path, steps=100, rollout=_Failing(ValueError("the first")))
 
-    async def save(planner_dir: str, state_dir: str) -> None:
+    async def save(planner_dir: str, state_dir: str | None) -> None:
         if run.learner.version == 3:
             raise InfrastructureError("learner", "a rank died")
 
@@ -305,7 +333,7 @@ async def test_a_save_that_ended_the_run_is_not_tried_again(tmp_path: Path) -> N
     run = Run(tmp_path)
     tries = []
 
-    async def save(planner_dir: str, state_dir: str) -> None:
+    async def save(planner_dir: str, state_dir: str | None) -> None:
         tries.append(planner_dir)
         raise InfrastructureError("checkpoint", "the disk is full")
 
