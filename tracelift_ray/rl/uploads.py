@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -84,10 +85,10 @@ class Uploads:
             async with asyncio.timeout(self.deadline_s):
                 _, errors = await process.communicate()
         except TimeoutError:
-            _kill(process.pid)
+            await _kill(process)
             return f"did not end in {self.deadline_s:g} s and was killed"
         except asyncio.CancelledError:
-            _kill(process.pid)
+            await _kill(process)
             raise
         if not process.returncode:
             return None
@@ -95,7 +96,8 @@ class Uploads:
         return f"failed with exit code {process.returncode}: {lines[-1] if lines else 'it said nothing'}"
 
 
-def _kill(group: int) -> None:
+async def _kill(process: Process) -> None:
     """End the command and what it has started."""
     with contextlib.suppress(ProcessLookupError):  # all of them have ended
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.communicate()
