@@ -88,6 +88,8 @@ def one_rank(folder, model, wide) -> dict[str, Outcome]:
         case("sequence", algorithm=algorithm(normalisation="sequence")),
         case("constant", algorithm=algorithm(normalisation="constant"), micro_batch_tokens=40),
         case("unclipped", grad_clip=0.0),
+        case("zero 1, optimizer offloaded", zero_stage=1, offload_optimizer=True),
+        make_case(wide, "long, offloaded", LONG, zero_stage=3, offload_optimizer=True, offload_parameters=True),
         case("kl", algorithm=KL),
         make_case(wide, "long, kl", LONG, algorithm=KL),
         case("gspo", algorithm=GSPO),
@@ -114,6 +116,16 @@ def two_ranks(folder, model, wide, one_rank) -> dict[str, Outcome]:
     case = partial(make_case, model)
     cases = [
         make_case(wide, "long, zero 3", LONG, zero_stage=3, algorithm=KL),
+        make_case(
+            wide,
+            "long, zero 3, offloaded",
+            LONG,
+            zero_stage=3,
+            offload_optimizer=True,
+            offload_parameters=True,
+            save_to=str(folder / "state-offloaded"),
+            save_planner_to=str(folder / "planner-offloaded"),
+        ),
         make_case(wide, "long, zero 3, packed", LONG, zero_stage=3, layout="packed", gradient_checkpointing=True),
         case("zero 0"),
         case("zero 1, small", zero_stage=1, micro_batch_tokens=40),
@@ -192,6 +204,7 @@ def test_two_updates_are_those_of_plain_torch(one_rank, model, case, token_scale
         ("zero 3, small", "zero 0"),
         ("zero 3, packed, small", "zero 0"),
         ("gspo, packed, small", "gspo"),
+        ("zero 1, optimizer offloaded", "zero 0"),
     ],
 )
 def test_one_rank_updates_alike_under_every_cut(one_rank, case, whole, model):
@@ -225,7 +238,14 @@ def test_two_ranks_update_like_one(one_rank, two_ranks, case, alone, model):
 
 
 @pytest.mark.parametrize(
-    ("case", "alone"), [("long, small", "long"), ("long, zero 3", "long, kl"), ("long, zero 3, packed", "long")]
+    ("case", "alone"),
+    [
+        ("long, small", "long"),
+        ("long, offloaded", "long"),
+        ("long, zero 3", "long, kl"),
+        ("long, zero 3, packed", "long"),
+        ("long, zero 3, offloaded", "long"),
+    ],
 )
 def test_an_output_layer_in_chunks_updates_like_one_in_a_single_call(one_rank, two_ranks, case, alone, wide):
     found, expected = (one_rank | two_ranks)[case], one_rank[alone]
@@ -283,8 +303,12 @@ def test_a_learner_that_saves_and_loads_goes_on_as_if_it_had_not(request, one_ra
 
 
 def test_state_of_another_layout_is_refused_by_key_and_value(one_rank, two_ranks):
-    assert "learner.zero_stage=1, but this run has 2" in one_rank["other stage"].error
-    assert "learner.num_workers=1, but this run has 2" in two_ranks["other ranks"].error
+    for outcome, ranks, stage in ((one_rank["other stage"], 1, 2), (two_ranks["other ranks"], 2, 1)):
+        assert (
+            "was saved with learner.num_workers=1, learner.zero_stage=1, learner.dtype=float32, but " in outcome.error
+        )
+        assert f"this run has learner.num_workers={ranks}, learner.zero_stage={stage}, " in outcome.error
+        assert "planner.model set to the checkpoint's planner directory" in outcome.error
     assert "holds no learner state" in one_rank["no state"].error
 
 

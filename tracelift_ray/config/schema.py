@@ -83,6 +83,8 @@ class LearnerConfig:
     gpus_per_worker: NotNegative
     collective: Literal["gloo", "nccl"]
     zero_stage: Literal[0, 1, 2, 3]
+    offload_optimizer: bool  # zero_stage 1 or more
+    offload_parameters: bool  # zero_stage 3
     dtype: Literal["float32", "bfloat16"]
     lr: NotNegative
     betas: tuple[BelowOne, BelowOne]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
-from tracelift_ray.config.schema import RunConfig, SandboxConfig
+from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
 from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.resources import check_declared_resources
@@ -45,6 +45,7 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     _check_planner_engine(config)
     _check_transfer(config)
     _check_devices(config)
+    _check_offload(config.learner)
     check_sandbox(config.sandbox)
     check_declared_resources(config)
     check_run_dir(config)
@@ -200,6 +201,16 @@ def _check_devices(config: RunConfig) -> None:
             "must be float32 where planner.pool.gpus_per_worker=0: other types on CPUs do not agree with the learner"
         )
         raise ConfigError("planner.engine.dtype", config.planner.engine.dtype, right)
+
+
+def _check_offload(learner: LearnerConfig) -> None:
+    """DeepSpeed moves to the CPU only what ZeRO has divided among the ranks."""
+    if learner.offload_optimizer and learner.zero_stage < 1:
+        right = f"must be false where learner.zero_stage={learner.zero_stage}; it needs 1, 2 or 3"
+        raise ConfigError("learner.offload_optimizer", True, right)
+    if learner.offload_parameters and learner.zero_stage < 3:
+        right = f"must be false where learner.zero_stage={learner.zero_stage}; it needs 3"
+        raise ConfigError("learner.offload_parameters", True, right)
 
 
 def check_sandbox(sandbox: SandboxConfig) -> None:

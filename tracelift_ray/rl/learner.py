@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ def engine_settings(config: LearnerConfig) -> EngineSettings:
         owner="learner",
         collective=config.collective,
         zero_stage=config.zero_stage,
+        offload_optimizer=config.offload_optimizer,
+        offload_parameters=config.offload_parameters,
         dtype=config.dtype,
         grad_clip=config.grad_clip,
         startup_s=config.startup_s,
@@ -274,12 +276,13 @@ class Learner:
             saved = json.loads((path / _LAYOUT).read_text())
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} holds no learner state ({error}); use another checkpoint") from error
-        for key, now in self._layout().items():
-            if saved[key] != now:
-                raise CheckpointError(
-                    f"{path} was saved with learner.{key}={saved[key]}, but this run has {now}; resume with the saved "
-                    "value, or begin a new run with planner.model set to the checkpoint's planner directory"
-                )
+        layout = self._layout()
+        if any(saved[key] != layout[key] for key in layout):
+            raise CheckpointError(
+                f"{path} was saved with {_in_words(saved, layout)}, but this run has {_in_words(layout, layout)}; "
+                "resume with the saved values, or begin a new run with planner.model set to the checkpoint's planner "
+                "directory, which keeps the weights but not the optimizer's state"
+            )
         self._engine.restore(path)
         self.version = saved["version"]
 
@@ -287,3 +290,7 @@ class Learner:
         """What decides how DeepSpeed lays its state out on disk."""
         config = self._config
         return {"num_workers": self._place.world_size, "zero_stage": config.zero_stage, "dtype": config.dtype}
+
+
+def _in_words(layout: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return ", ".join(f"learner.{key}={layout[key]}" for key in keys)

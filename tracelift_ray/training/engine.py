@@ -43,6 +43,8 @@ class EngineSettings:
         grad_clip: largest norm of the gradient; 0: not clipped.
         startup_s, deadline_s: seconds to join, and for any one collective afterwards.
         autocast: compute in bfloat16 with float32 weights and gradients.
+        offload_optimizer, offload_parameters: keep the optimizer's state (stage 1 or more), and the weights (stage 3),
+            in the memory of the machine instead of the GPU's.
     """
 
     owner: str
@@ -53,6 +55,8 @@ class EngineSettings:
     startup_s: float
     deadline_s: float
     autocast: bool = False
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
 
     @property
     def stage(self) -> int:
@@ -76,11 +80,18 @@ class EngineSettings:
                 "overlap_comm": self.collective == "nccl",
                 "reduce_bucket_size": 50_000_000,
                 "allgather_bucket_size": 50_000_000,
+                **self._offload(),
             },
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": None,
             **({"torch_autocast": autocast} if self.autocast else {}),
         }
+
+    def _offload(self) -> dict[str, Any]:
+        """What DeepSpeed keeps in the machine's memory; pinned where a GPU reads it."""
+        cpu = {"device": "cpu", "pin_memory": self.collective == "nccl"}
+        optimizer = {"offload_optimizer": cpu} if self.offload_optimizer else {}
+        return optimizer | ({"offload_param": cpu} if self.offload_parameters else {})
 
 
 class TrainingEngine:

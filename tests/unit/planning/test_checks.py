@@ -53,6 +53,8 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"planner.sampling.temperature": 0.0}, "planner.sampling.temperature", "above 0"),
     ({"planner.sampling.top_p": 0.95}, "planner.sampling.top_p", "must be 1 in training"),
     ({"planner.sampling.top_p": 0.0}, "planner.sampling.top_p", "above 0 and at most 1"),
+    ({"learner.offload_optimizer": True}, "learner.offload_optimizer", "needs 1, 2 or 3"),
+    ({"learner.offload_parameters": True, "learner.zero_stage": 2}, "learner.offload_parameters", "needs 3"),
     ({"learner.zero_stage": 4}, "learner.zero_stage", "0, 1, 2 or 3"),
     ({"data.heldout_fraction": 1.0}, "data.heldout_fraction", "below 1"),
     ({"learner.betas": (0.9, 1.0)}, "learner.betas[1]", "0 or more and below 1"),
