@@ -8,17 +8,17 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError
 
 from actors.placement import Placement
-from actors.pool import reason_of, remote_class, result_of
+from actors.pool import remote_class, result_of
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
-from tracelift_ray.types import InfrastructureError, TrainBatch
+from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch
 
 #: Seconds in which ranks give up a transfer.
 ABORT_S = 30.0
@@ -31,9 +31,13 @@ class LearnerActor:
         self.run = run
         self.rank = rank
 
+    def node(self) -> str:
+        """The address of this rank's node."""
+        return ray.util.get_node_ip_address()
+
     def address(self) -> tuple[str, int]:
         """Where the other ranks may meet this one."""
-        return ray.util.get_node_ip_address(), free_port()
+        return self.node(), free_port()
 
     def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
         """Join the other ranks, load the model and, where given, the state of a checkpoint."""
@@ -85,10 +89,11 @@ class LearnerActor:
         """Free what the transfer held."""
         self.learner.release_weights(version)
 
-    def save(self, planner_dir: str, state_dir: str) -> None:
-        """Write the planner and the state."""
+    def save(self, planner_dir: str, state_dir: str | None) -> None:
+        """Write the planner and, where asked for, the state."""
         self.learner.save_pretrained(planner_dir)
-        self.learner.save_state(state_dir)
+        if state_dir is not None:
+            self.learner.save_state(state_dir)
 
     def close(self) -> None:
         """Leave the group."""
@@ -103,6 +108,7 @@ class RayLearnerGroup:
         self.config = run.learner
         self.placement = placement
         self.ranks: list[Any] = []
+        self.nodes: list[str] = []  # of the ranks, as far as they are known
         self.lock = asyncio.Lock()
 
     async def start(self, checkpoint: str | None = None) -> None:
@@ -111,6 +117,7 @@ class RayLearnerGroup:
         self.ranks = [
             actor.options(**self._options(rank)).remote(self.run, rank) for rank in range(self.config.num_workers)
         ]
+        self.nodes = await self._call_all(self.ranks, self.config.startup_s, "node")
         master = await self._call(self.ranks[:1], self.config.startup_s, "address")
         await self._call(self.ranks, self.config.startup_s, "start", master, checkpoint)
 
@@ -142,8 +149,8 @@ class RayLearnerGroup:
         """Free what the transfer held."""
         await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "release_weights", manifest.version)
 
-    async def save(self, planner_dir: str, state_dir: str) -> None:
-        """Write the planner and the optimizer's state."""
+    async def save(self, planner_dir: str, state_dir: str | None) -> None:
+        """Write the planner and, where ``state_dir`` is given, the optimizer's state."""
         await self._call(self.ranks, self.config.update_deadline_s, "save", planner_dir, state_dir)
 
     async def close(self) -> None:
@@ -152,26 +159,40 @@ class RayLearnerGroup:
         await asyncio.gather(*closing, return_exceptions=True)
         for rank in self.ranks:
             ray.kill(rank)
-        self.ranks = []
+        self.ranks, self.nodes = [], []
 
     async def _call(self, ranks: list[Any], deadline_s: float, method: str, *args: Any) -> Any:
-        """``method`` on ``ranks``; the answer of the first. One rank that fails or is late fails the call."""
+        """``method`` on ``ranks``; the answer of the first."""
+        return (await self._call_all(ranks, deadline_s, method, *args))[0]
+
+    async def _call_all(self, ranks: list[Any], deadline_s: float, method: str, *args: Any) -> list[Any]:
+        """``method`` on ``ranks``; the answers of all. One rank that fails or is late fails the call."""
         calls = [asyncio.ensure_future(result_of(getattr(rank, method).remote(*args))) for rank in ranks]
         try:
             async with asyncio.timeout(deadline_s):
-                return (await asyncio.gather(*calls))[0]
+                return await asyncio.gather(*calls)
         except (TimeoutError, GetTimeoutError):
             late = [rank for rank, call in enumerate(calls) if not call.done() or call.cancelled()]
             raise InfrastructureError(
                 "learner",
-                f"ranks {late} did not finish {method} in {deadline_s:g} s; check their logs and their nodes' load",
+                f"{self._names(late)} did not finish {method} in {deadline_s:g} s; check the logs there and the "
+                "load of the nodes",
             ) from None
-        except RayActorError as error:
+        except ComponentDead as error:
+            dead = [rank for rank, call in enumerate(calls) if _ended_by(call, ComponentDead)]
             raise InfrastructureError(
                 "learner",
-                f"a rank died during {method} ({reason_of(error)}); "
+                f"{self._names(dead)} died during {method} ({error.cause}); "
                 "the run continues from its newest checkpoint when started again with resume=auto",
             ) from None
         finally:
             for call in calls:
                 call.cancel()
+
+    def _names(self, ranks: list[int]) -> str:
+        """Ranks with their nodes, for messages."""
+        return " and ".join(f"rank {rank}" + (f" on {self.nodes[rank]}" if self.nodes else "") for rank in ranks)
+
+
+def _ended_by(call: asyncio.Future[Any], kind: type[Exception]) -> bool:
+    return call.done() and not call.cancelled() and isinstance(call.exception(), kind)

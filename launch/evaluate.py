@@ -53,7 +53,7 @@ def main(cfg: DictConfig) -> int:
     OmegaConf.update(base, "planner.model", str(planner))
     if config.benchmarks and OmegaConf.is_missing(base["data"], "train"):
         base["data"]["train"] = list(config.benchmarks)  # which a run needs and an evaluation of files does not
-    run = to_run_config(base, extra=KEYS)
+    run = to_run_config(base, extra=KEYS, trains=False)
     check_attempts(config, run.evaluation.num_samples)
     runs_root = Path(cfg["runs_root"]).absolute()
     default = runs_root / "evaluations" / checkpoint.name if own is None else checkpoint / "evaluation"

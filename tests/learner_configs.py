@@ -31,6 +31,8 @@ LEARNER = LearnerConfig(
     gpus_per_worker=0.0,
     collective="gloo",
     zero_stage=0,
+    offload_optimizer=False,
+    offload_parameters=False,
     dtype="float32",
     lr=1e-3,
     betas=(0.9, 0.95),
@@ -45,6 +47,11 @@ LEARNER = LearnerConfig(
     startup_s=60.0,
     save_every=0,
     keep_checkpoints=2,
+    keep_best="",
+    export_every=0,
+    keep_exports=2,
+    upload_command="",
+    upload_deadline_s=60.0,
 )
 
 

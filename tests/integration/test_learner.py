@@ -34,9 +34,20 @@ def make_batch(seed: int, size: int) -> TrainBatch:
     return TrainBatch(tuple(samples), size + 1, sum(len(s.completion_ids) for s in samples) + 5)
 
 
+def make_long_batch() -> TrainBatch:
+    """Micro-batches of more completion tokens than one chunk of the output layer, and not equally many on two ranks."""
+    rng = random.Random(5)
+    samples = [
+        TrainSample((3, 4), tuple(rng.randrange(3, 250) for _ in range(440)), (-5.0,) * 440, rng.gauss(0.0, 1.0))
+        for _ in range(5)
+    ]
+    return TrainBatch(tuple(samples), 5, 5 * 440)
+
+
 EXTRA = ("load_from", "save_to", "save_planner_to", "send", "file_limit")
 BATCHES = (make_batch(1, 7), make_batch(2, 5))
 SINGLE = (make_batch(3, 1),)
+LONG = (make_long_batch(),) * 2
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +60,12 @@ def model(folder):
     return make_tiny_llama(folder / "model", seed=3, tied=True, spread=0.05)
 
 
+@pytest.fixture(scope="module")
+def wide(folder):
+    """A model whose embedding and output layer are large enough for ZeRO-3 to divide them."""
+    return make_tiny_llama(folder / "wide", seed=4, hidden=512, layers=1, spread=0.05)
+
+
 def make_case(model: str, name: str, batches=BATCHES, algorithm=ALGORITHM, **changes) -> Case:
     """A case of the test settings; ``changes`` are fields of the case (``EXTRA``) or of the learner."""
     extra = {key: changes.pop(key) for key in EXTRA if key in changes}
@@ -56,9 +73,11 @@ def make_case(model: str, name: str, batches=BATCHES, algorithm=ALGORITHM, **cha
 
 
 @pytest.fixture(scope="module")
-def one_rank(folder, model) -> dict[str, Outcome]:
+def one_rank(folder, model, wide) -> dict[str, Outcome]:
     case = partial(make_case, model)
     cases = [
+        make_case(wide, "long", LONG),
+        make_case(wide, "long, small", LONG, micro_batch_tokens=450),
         case("zero 0"),
         case("zero 0, small", micro_batch_tokens=40),
         case("zero 0, recomputed", gradient_checkpointing=True),
@@ -69,7 +88,10 @@ def one_rank(folder, model) -> dict[str, Outcome]:
         case("sequence", algorithm=algorithm(normalisation="sequence")),
         case("constant", algorithm=algorithm(normalisation="constant"), micro_batch_tokens=40),
         case("unclipped", grad_clip=0.0),
+        case("zero 1, optimizer offloaded", zero_stage=1, offload_optimizer=True),
+        make_case(wide, "long, offloaded", LONG, zero_stage=3, offload_optimizer=True, offload_parameters=True),
         case("kl", algorithm=KL),
+        make_case(wide, "long, kl", LONG, algorithm=KL),
         case("gspo", algorithm=GSPO),
         case("gspo, packed, small", algorithm=GSPO, layout="packed", micro_batch_tokens=60),
         case("single", SINGLE),
@@ -90,9 +112,21 @@ def one_rank(folder, model) -> dict[str, Outcome]:
 
 
 @pytest.fixture(scope="module")
-def two_ranks(folder, model, one_rank) -> dict[str, Outcome]:
+def two_ranks(folder, model, wide, one_rank) -> dict[str, Outcome]:
     case = partial(make_case, model)
     cases = [
+        make_case(wide, "long, zero 3", LONG, zero_stage=3, algorithm=KL),
+        make_case(
+            wide,
+            "long, zero 3, offloaded",
+            LONG,
+            zero_stage=3,
+            offload_optimizer=True,
+            offload_parameters=True,
+            save_to=str(folder / "state-offloaded"),
+            save_planner_to=str(folder / "planner-offloaded"),
+        ),
+        make_case(wide, "long, zero 3, packed", LONG, zero_stage=3, layout="packed", gradient_checkpointing=True),
         case("zero 0"),
         case("zero 1, small", zero_stage=1, micro_batch_tokens=40),
         case("zero 2, packed, small", zero_stage=2, micro_batch_tokens=60, layout="packed"),
@@ -170,6 +204,7 @@ def test_two_updates_are_those_of_plain_torch(one_rank, model, case, token_scale
         ("zero 3, small", "zero 0"),
         ("zero 3, packed, small", "zero 0"),
         ("gspo, packed, small", "gspo"),
+        ("zero 1, optimizer offloaded", "zero 0"),
     ],
 )
 def test_one_rank_updates_alike_under_every_cut(one_rank, case, whole, model):
@@ -199,6 +234,24 @@ def test_two_ranks_update_like_one(one_rank, two_ranks, case, alone, model):
     assert difference(two_ranks[case], one_rank[alone], model) < 1e-3
     for here, there in zip(two_ranks[case].metrics, one_rank[alone].metrics, strict=True):
         for key in ("loss", "grad_norm", "entropy", "mismatch_max", "reference_kl", "ratio_max", "tokens"):
+            assert getattr(here, key) == pytest.approx(getattr(there, key), rel=1e-4, abs=1e-9), key
+
+
+@pytest.mark.parametrize(
+    ("case", "alone"),
+    [
+        ("long, small", "long"),
+        ("long, offloaded", "long"),
+        ("long, zero 3", "long, kl"),
+        ("long, zero 3, packed", "long"),
+        ("long, zero 3, offloaded", "long"),
+    ],
+)
+def test_an_output_layer_in_chunks_updates_like_one_in_a_single_call(one_rank, two_ranks, case, alone, wide):
+    found, expected = (one_rank | two_ranks)[case], one_rank[alone]
+    assert difference(found, expected, wide) < 1e-3
+    for here, there in zip(found.metrics, expected.metrics, strict=True):
+        for key in ("loss", "grad_norm", "entropy", "reference_kl"):
             assert getattr(here, key) == pytest.approx(getattr(there, key), rel=1e-4, abs=1e-9), key
 
 
@@ -250,8 +303,12 @@ def test_a_learner_that_saves_and_loads_goes_on_as_if_it_had_not(request, one_ra
 
 
 def test_state_of_another_layout_is_refused_by_key_and_value(one_rank, two_ranks):
-    assert "learner.zero_stage=1, but this run has 2" in one_rank["other stage"].error
-    assert "learner.num_workers=1, but this run has 2" in two_ranks["other ranks"].error
+    for outcome, ranks, stage in ((one_rank["other stage"], 1, 2), (two_ranks["other ranks"], 2, 1)):
+        assert (
+            "was saved with learner.num_workers=1, learner.zero_stage=1, learner.dtype=float32, but " in outcome.error
+        )
+        assert f"this run has learner.num_workers={ranks}, learner.zero_stage={stage}, " in outcome.error
+        assert "planner.model set to the checkpoint's planner directory" in outcome.error
     assert "holds no learner state" in one_rank["no state"].error
 
 

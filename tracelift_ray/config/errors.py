@@ -1,4 +1,4 @@
-"""The one error that a wrong configuration raises."""
+"""The one error that a wrong configuration raises, and errors in one line."""
 
 from __future__ import annotations
 
@@ -38,3 +38,8 @@ def _shown(value: object) -> str:
         text = f"{{{', '.join(f'{key}: {each}' for key, each in value.items())}}}"
     text = " ".join(text.split()) or "''"
     return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

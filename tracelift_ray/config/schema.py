@@ -83,6 +83,8 @@ class LearnerConfig:
     gpus_per_worker: NotNegative
     collective: Literal["gloo", "nccl"]
     zero_stage: Literal[0, 1, 2, 3]
+    offload_optimizer: bool  # zero_stage 1 or more
+    offload_parameters: bool  # zero_stage 3
     dtype: Literal["float32", "bfloat16"]
     lr: NotNegative
     betas: tuple[BelowOne, BelowOne]
@@ -97,6 +99,11 @@ class LearnerConfig:
     startup_s: Positive
     save_every: Count  # steps; 0: only at the end
     keep_checkpoints: PositiveCount
+    keep_best: str  # a metric; empty: none
+    export_every: Count  # steps; 0: never
+    keep_exports: PositiveCount
+    upload_command: str  # for /bin/sh; empty: none
+    upload_deadline_s: Positive
 
 
 @dataclass(frozen=True)

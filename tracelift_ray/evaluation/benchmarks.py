@@ -137,7 +137,7 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
         engine=engine,
     )
     changed = replace(run, executor=executor)
-    check_run(changed)
+    check_run(changed, trains=False)
     return changed
 
 

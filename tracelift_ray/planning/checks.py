@@ -12,7 +12,7 @@ from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
-from tracelift_ray.config.schema import RunConfig, SandboxConfig
+from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
 from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.placement import PlacementError, placed
@@ -24,14 +24,16 @@ from tracelift_ray.transfer.kinds import TRANSFERS
 from tracelift_ray.verification.runners import RUNNERS
 
 
-def check_run(config: RunConfig) -> None:
-    """Check every rule.
+def check_run(config: RunConfig, *, trains: bool = True) -> None:
+    """Check every rule; ``trains`` says whether those of training count, too.
 
     Raises:
         ConfigError: the first rule that does not hold.
     """
     _check_batch(config)
     _check_sampling(config)
+    if trains:
+        _check_whole_distribution(config)
     _check_context("planner", config.planner)
     if is_remote(config.executor.engine):
         _check_remote(config.executor)
@@ -44,6 +46,7 @@ def check_run(config: RunConfig) -> None:
     _check_planner_engine(config)
     _check_transfer(config)
     _check_devices(config)
+    _check_offload(config.learner)
     check_sandbox(config.sandbox)
     check_declared_resources(config)
     _check_placement(config)
@@ -109,6 +112,17 @@ def _check_sampling(config: RunConfig) -> None:
     if executor.temperature == 0 and required.with_trace > 1 and required.baseline:
         right = f"must be above 0, because reward.num_samples={required.with_trace} greedy samples are all the same"
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
+
+
+def _check_whole_distribution(config: RunConfig) -> None:
+    """Traces that are trained on come from the distribution that the learner differentiates."""
+    top_p = config.planner.sampling.top_p
+    if top_p < 1:
+        right = (
+            "must be 1 in training: the learner's log-probs are over the whole vocabulary, so importance weights of "
+            "traces from a cut one would be biased"
+        )
+        raise ConfigError("planner.sampling.top_p", top_p, right)
 
 
 def _check_seeds(config: RunConfig) -> None:
@@ -206,6 +220,16 @@ def _check_devices(config: RunConfig) -> None:
             "must be float32 where planner.pool.gpus_per_worker=0: other types on CPUs do not agree with the learner"
         )
         raise ConfigError("planner.engine.dtype", config.planner.engine.dtype, right)
+
+
+def _check_offload(learner: LearnerConfig) -> None:
+    """DeepSpeed moves to the CPU only what ZeRO has divided among the ranks."""
+    if learner.offload_optimizer and learner.zero_stage < 1:
+        right = f"must be false where learner.zero_stage={learner.zero_stage}; it needs 1, 2 or 3"
+        raise ConfigError("learner.offload_optimizer", True, right)
+    if learner.offload_parameters and learner.zero_stage < 3:
+        right = f"must be false where learner.zero_stage={learner.zero_stage}; it needs 3"
+        raise ConfigError("learner.offload_parameters", True, right)
 
 
 def check_sandbox(sandbox: SandboxConfig) -> None:

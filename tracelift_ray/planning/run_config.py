@@ -19,13 +19,16 @@ from tracelift_ray.tasks.presets import presets
 HELPER_KEYS = frozenset({"runs_root", "variant"})
 
 
-def to_run_config(cfg: DictConfig, *, base: Path | None = None, extra: Collection[str] = ()) -> RunConfig:
+def to_run_config(
+    cfg: DictConfig, *, base: Path | None = None, extra: Collection[str] = (), trains: bool = True
+) -> RunConfig:
     """Convert and check a composed configuration.
 
     Args:
         cfg: what Hydra composed, interpolations unresolved.
         base: what relative paths start from; None: the current directory.
         extra: top-level keys that the entry point itself reads.
+        trains: whether the rules of training count.
 
     Returns:
         The run, every path absolute. In a multirun ``name`` ends with the job's variant.
@@ -38,7 +41,7 @@ def to_run_config(cfg: DictConfig, *, base: Path | None = None, extra: Collectio
     config = to_dataclass(RunConfig, fields)
     config = replace(config, name=f"{config.name}{values.get('variant', '')}")
     config = absolute_paths(config, base or Path.cwd())
-    check_run(config)
+    check_run(config, trains=trains)
     return config
 
 

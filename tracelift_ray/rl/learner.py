@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine
 from tracelift_ray.training.export import largest_last, named_tensors, save_pretrained
 from tracelift_ray.training.generators import seed_generators
-from tracelift_ray.training.logprobs import token_entropy, token_logprobs
-from tracelift_ray.training.microbatches import MicroBatch, check_batch, check_packing, collate, completion_logits
+from tracelift_ray.training.microbatches import MicroBatch, check_batch, check_packing, collate
 from tracelift_ray.training.models import load_causal_lm
+from tracelift_ray.training.output_layer import CompletionScorer
 from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
@@ -44,6 +44,8 @@ def engine_settings(config: LearnerConfig) -> EngineSettings:
         owner="learner",
         collective=config.collective,
         zero_stage=config.zero_stage,
+        offload_optimizer=config.offload_optimizer,
+        offload_parameters=config.offload_parameters,
         dtype=config.dtype,
         grad_clip=config.grad_clip,
         startup_s=config.startup_s,
@@ -85,7 +87,8 @@ class Learner:
         self._seed = seed
         self._place = place
         self._engine = TrainingEngine(engine_settings(learner), place)
-        self._reference: torch.nn.Module | None = None
+        self._policy: CompletionScorer | None = None
+        self._reference: CompletionScorer | None = None
         self._sender: WeightSender | None = None
         self._packed = learner.layout == "packed"
 
@@ -112,8 +115,10 @@ class Learner:
             )
             if self._packed:
                 check_packing(self._engine.model, self._engine.device)
+            self._policy = CompletionScorer(self._engine.model, self._engine.device)
             if self._algorithm.kl_coef > 0:
-                self._reference = self._engine.freeze(load_causal_lm(self._model, config.dtype))
+                reference = self._engine.freeze(load_causal_lm(self._model, config.dtype))
+                self._reference = CompletionScorer(reference, self._engine.device)
 
     def close(self) -> None:
         """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time, on any
@@ -121,7 +126,7 @@ class Learner:
         if self._sender is not None:
             self._sender.close()
             self._sender = None
-        self._reference = None
+        self._policy = self._reference = None
         self._engine.close()
 
     def update(self, batch: TrainBatch) -> UpdateMetrics | None:
@@ -139,8 +144,8 @@ class Learner:
         started = time.monotonic()
         micro_batches = self._cut(batch)
         passes = self._algorithm.updates_per_batch
-        old = [self._logprobs(self._engine.model, m) if passes > 1 else None for m in micro_batches]
-        reference = [None if self._reference is None else self._logprobs(self._reference, m) for m in micro_batches]
+        old = [self._logprobs(self._policy if passes > 1 else None, m) for m in micro_batches]
+        reference = [self._logprobs(self._reference, m) for m in micro_batches]
         steps = [self._step(micro_batches, old, reference) for _ in range(passes)]
         return UpdateMetrics.of_steps(
             steps,
@@ -160,8 +165,8 @@ class Learner:
         return collate(samples, weights, self._engine.device, packed=self._packed)
 
     @torch.no_grad()
-    def _logprobs(self, model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
-        return token_logprobs(completion_logits(model, batch), batch.targets, self._temperature)
+    def _logprobs(self, scorer: CompletionScorer | None, batch: MicroBatch) -> torch.Tensor | None:
+        return None if scorer is None else scorer.scores(batch, self._temperature)[0]
 
     def _step(
         self, batches: list[MicroBatch], old: list[torch.Tensor | None], reference: list[torch.Tensor | None]
@@ -182,8 +187,8 @@ class Learner:
         self, batch: MicroBatch, old: torch.Tensor | None, reference: torch.Tensor | None, sums: MetricSums
     ) -> torch.Tensor:
         """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
-        logits = completion_logits(self._engine.model, batch)
-        current = token_logprobs(logits, batch.targets, self._temperature)
+        assert self._policy is not None  # start has run
+        current, entropy = self._policy.scores(batch, self._temperature)
         before = current.detach() if old is None else old
         tokens = LossInputs(current, before, batch.behaviour, batch.advantages, batch.segments, batch.lengths)
         terms = LOSSES[self._algorithm.loss](tokens, self._algorithm)
@@ -192,7 +197,6 @@ class Learner:
             kl = kl_penalty(current, reference, self._algorithm.kl_kind)
             per_token = per_token + self._algorithm.kl_coef * kl
         loss = (per_token * batch.weights).sum()
-        entropy = token_entropy(logits.detach(), self._temperature)
         sums.add(loss, tokens, terms, kl, entropy, self._algorithm.mismatch_cap)
         return loss
 
@@ -276,12 +280,13 @@ class Learner:
             saved = json.loads((path / _LAYOUT).read_text())
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} holds no learner state ({error}); use another checkpoint") from error
-        for key, now in self._layout().items():
-            if saved[key] != now:
-                raise CheckpointError(
-                    f"{path} was saved with learner.{key}={saved[key]}, but this run has {now}; resume with the saved "
-                    "value, or begin a new run with planner.model set to the checkpoint's planner directory"
-                )
+        layout = self._layout()
+        if any(saved[key] != layout[key] for key in layout):
+            raise CheckpointError(
+                f"{path} was saved with {_in_words(saved, layout)}, but this run has {_in_words(layout, layout)}; "
+                "resume with the saved values, or begin a new run with planner.model set to the checkpoint's planner "
+                "directory, which keeps the weights but not the optimizer's state"
+            )
         self._engine.restore(path)
         self.version = saved["version"]
 
@@ -289,3 +294,7 @@ class Learner:
         """What decides how DeepSpeed lays its state out on disk."""
         config = self._config
         return {"num_workers": self._place.world_size, "zero_stage": config.zero_stage, "dtype": config.dtype}
+
+
+def _in_words(layout: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return ", ".join(f"learner.{key}={layout[key]}" for key in keys)

@@ -3,6 +3,8 @@
 One step: take a batch, train on it, broadcast the new weights, account for it. A batch without signal makes no
 optimizer step and no new version, so it is neither trained on nor broadcast. An interrupt is honoured while waiting
 for groups or for an evaluation; update, broadcast and save run to their end, so that what is saved is one state.
+A failure that leaves the learner whole ends the run with a checkpoint, too: only one in the middle of an update or of a
+save leaves the learner's state in doubt.
 """
 
 from __future__ import annotations
@@ -14,16 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
+from tracelift_ray.rl.saving import Saving
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.phases import PhaseClock
 from tracelift_ray.tracking.tracker import Tracker
-from tracelift_ray.training import checkpoint
-from tracelift_ray.types import Problem
+from tracelift_ray.types import Problem, TrainBatch
 
 Result = TypeVar("Result")
 
@@ -69,11 +72,13 @@ class TrainingLoop:
         self.evaluate = evaluate
         self.faults = faults
         self.tracker = tracker
-        self.checkpoints = checkpoints
         self.pool_metrics = pool_metrics
+        self.saving = Saving(run.learner, learner, checkpoints, faults, tracker.message)
         self.progress = Progress()
         self._stop = asyncio.Event()
         self._saved_at = -1
+        self._measured: dict[str, float] = {}  # metrics of the present step
+        self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
 
     def interrupt(self) -> None:
         """Ask the run to end in order."""
@@ -86,7 +91,7 @@ class TrainingLoop:
         self.scheduler.restore(state["stream"], problems)
 
     async def train(self) -> None:
-        """Train to the end; save the planner there, and also when interrupted."""
+        """Train to the end; save the planner there, and also where an interrupt or a failure ends the run before."""
         try:
             await self._start()
             clock = PhaseClock()
@@ -97,8 +102,13 @@ class TrainingLoop:
             self.tracker.message(f"interrupted at step {self.progress.step}; saving the planner")
             await self.save()
             raise
+        except Exception as error:  # of any component: what was trained is kept, and the error goes on
+            await self.scheduler.stop()
+            await self._save_after(error)
+            raise
         finally:
             await self.scheduler.stop()
+            await self.saving.uploads.finish()
 
     async def _start(self) -> None:
         await self._broadcast()
@@ -114,23 +124,36 @@ class TrainingLoop:
         training = train_batch(batch.groups, batch.zero_signal, train_overlong=overlong)
         if training.samples:
             with clock.phase("update"):
-                update = await self.learner.update(training)
-            with clock.phase("broadcast"):
-                broadcast = await self._broadcast()
-        self.scheduler.finished(batch, self.progress.version)
-        self.progress.step += 1
-        self._log(batch, version, update, broadcast, clock)
+                update = await self._update(training)
+        try:
+            if training.samples:
+                with clock.phase("broadcast"):
+                    broadcast = await self._broadcast()
+        finally:  # the learner holds the step, whatever became of the broadcast
+            self.scheduler.finished(batch, self.progress.version)
+            self.progress.step += 1
+            self._log(batch, version, update, broadcast, clock)
         if self._due(self.run.evaluation.every):
             with clock.phase("evaluate"):
                 await self._evaluate()
         if self._due(self.run.learner.save_every):
             with clock.phase("save"):
                 await self.save()
+        if self._due(self.run.learner.export_every):
+            with clock.phase("save"):
+                await self._export()
 
     async def _finish(self) -> None:
         if not self._due(self.run.evaluation.every) or self.run.total_steps == 0:
             await self._evaluate()
         await self.save()
+
+    async def _update(self, training: TrainBatch) -> dict[str, float]:
+        self._whole = False
+        update = await self.learner.update(training)
+        self.progress.version += self.run.algorithm.updates_per_batch
+        self._whole = True
+        return update
 
     async def _broadcast(self) -> Broadcast:
         broadcast = await broadcast_weights(self.learner, self.planner)
@@ -139,6 +162,7 @@ class TrainingLoop:
 
     async def _evaluate(self) -> None:
         metrics = await self._unless_stopped(self.evaluate())
+        self._measured |= metrics
         self.tracker.log_evaluation(self.progress.step, metrics)
 
     async def save(self) -> None:
@@ -151,12 +175,25 @@ class TrainingLoop:
             "stream": self.scheduler.state(),
             "tracking": self.tracker.state(),
         }
-        with checkpoint.writing(self.checkpoints, self.progress.step) as draft:
-            await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
-            saved = checkpoint.publish(draft, state)
-        checkpoint.prune(self.checkpoints, self.run.learner.keep_checkpoints)
-        self._saved_at = self.progress.step
-        self.tracker.message(f"saved {saved.path}")
+        self._whole = False
+        await self.saving.checkpoint(self.progress.step, state, self._measured)
+        self._saved_at, self._whole = self.progress.step, True
+
+    async def _export(self) -> None:
+        self._whole = False
+        await self.saving.export(self.progress.step)
+        self._whole = True
+
+    async def _save_after(self, failure: Exception) -> None:
+        """Save what was trained before a failure, where the learner is whole; a save that fails is one line."""
+        step = self.progress.step
+        if not self._whole or step in (0, self._saved_at):
+            return
+        self.tracker.message(f"the run failed after step {step} ({first_line(failure)}); saving the planner")
+        try:
+            await self.save()
+        except Exception as error:  # the failure that ended the run is the one to report
+            self.tracker.message(f"the planner could not be saved: {first_line(error)}")
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.progress.step % every == 0
@@ -186,8 +223,9 @@ class TrainingLoop:
         metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
+        self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)
-        if broadcast is None:
+        if not update:
             self.tracker.message(f"step {step}: the policy was not updated; {_why_not_updated(batch, metrics)}")
         self.tracker.log_trajectories(step, batch.seen)
 

@@ -71,5 +71,5 @@ class LearnerGroup(Protocol):
     async def release_weights(self, manifest: WeightManifest) -> None:
         """Free what the transfer held (a file in shared memory, say)."""
 
-    async def save(self, planner_dir: str, state_dir: str) -> None:
-        """Write the planner as a Hugging Face directory and the optimizer's state beside it."""
+    async def save(self, planner_dir: str, state_dir: str | None) -> None:
+        """Write the planner as a Hugging Face directory and, where ``state_dir`` is given, the optimizer's state."""

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from tracelift_ray.types import InfrastructureError
 
 STATE = "state.json"
 MANIFEST = "manifest.json"
+#: The key of ``state.json`` under which a checkpoint has the metric that decides which one is the best.
+MEASURED = "measured"
 _NAME = re.compile(r"^step-(\d{6,})$")
 _TEMPORARY = ".tmp-"
 _DISK_ERRORS = {
@@ -114,17 +116,18 @@ def _free_mib(path: Path) -> int:
     return shutil.disk_usage(path).free >> 20
 
 
-def begin(directory: Path, step: int) -> Checkpoint:
+def begin(directory: Path, step: int, *, with_learner: bool = True) -> Checkpoint:
     """An empty draft for ``step`` under ``directory``, which is made if missing; leftovers of dead drafts are removed.
 
-    Write ``planner_dir`` and ``learner_dir`` of the draft, then ``publish`` it.
+    Write ``planner_dir`` and, ``with_learner``, ``learner_dir`` of the draft, then ``publish`` it.
     """
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         discard_drafts(directory)
         draft = Checkpoint(directory / f"{_TEMPORARY}step-{step:06d}", step)
         draft.planner_dir.mkdir(parents=True)
-        draft.learner_dir.mkdir()
+        if with_learner:
+            draft.learner_dir.mkdir()
     return draft
 
 
@@ -149,9 +152,9 @@ def publish(draft: Checkpoint, state: Mapping[str, Any]) -> Checkpoint:
 
 
 @contextmanager
-def writing(directory: Path, step: int) -> Iterator[Checkpoint]:
+def writing(directory: Path, step: int, *, with_learner: bool = True) -> Iterator[Checkpoint]:
     """A draft that is removed, with what was written, when the block fails; a full disk ends as CheckpointError."""
-    draft = begin(directory, step)
+    draft = begin(directory, step, with_learner=with_learner)
     try:
         with disk_errors(draft.path):
             yield draft
@@ -193,11 +196,22 @@ def is_complete(path: Path) -> bool:
     return _damage(path) is None
 
 
-def prune(directory: Path, keep: int) -> list[Path]:
-    """Remove all but the newest ``keep`` (at least 1) complete checkpoints; returns the paths removed."""
+def prune(directory: Path, keep: int, *, best: str = "", spare: Collection[Path] = ()) -> list[Path]:
+    """Remove complete checkpoints but the newest ``keep`` (at least 1); returns the paths removed.
+
+    Args:
+        best: a metric; the checkpoint with its highest value, as measured at that step, stays too. Empty: none does.
+        spare: paths that stay for now.
+    """
     if keep < 1:
         raise ValueError(f"keep is {keep}; at least one checkpoint has to stay")
-    surplus = [checkpoint.path for checkpoint in complete(directory)[:-keep]]
+    found = complete(directory)
+    kept = {*spare, *(each.path for each in found[-keep:])}
+    scores = [(each.state().get(MEASURED, {}).get(best), each) for each in found] if best else []
+    scored = [(score, each.step, each.path) for score, each in scores if score is not None]
+    if scored:
+        kept.add(max(scored)[2])
+    surplus = [each.path for each in found if each.path not in kept]
     for path in surplus:
         _retire(path)
     discard_drafts(directory)

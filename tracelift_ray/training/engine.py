@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tracelift_ray.config.errors import first_line
 from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
 from tracelift_ray.training.generators import generator_states, restore_generators
 from tracelift_ray.training.ranks import RankPlace, free_port
@@ -43,6 +44,8 @@ class EngineSettings:
         grad_clip: largest norm of the gradient; 0: not clipped.
         startup_s, deadline_s: seconds to join, and for any one collective afterwards.
         autocast: compute in bfloat16 with float32 weights and gradients.
+        offload_optimizer, offload_parameters: keep the optimizer's state (stage 1 or more), and the weights (stage 3),
+            in the memory of the machine instead of the GPU's.
     """
 
     owner: str
@@ -53,6 +56,8 @@ class EngineSettings:
     startup_s: float
     deadline_s: float
     autocast: bool = False
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
 
     @property
     def stage(self) -> int:
@@ -76,11 +81,18 @@ class EngineSettings:
                 "overlap_comm": self.collective == "nccl",
                 "reduce_bucket_size": 50_000_000,
                 "allgather_bucket_size": 50_000_000,
+                **self._offload(),
             },
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": None,
             **({"torch_autocast": autocast} if self.autocast else {}),
         }
+
+    def _offload(self) -> dict[str, Any]:
+        """What DeepSpeed keeps in the machine's memory; pinned where a GPU reads it."""
+        cpu = {"device": "cpu", "pin_memory": self.collective == "nccl"}
+        optimizer = {"offload_optimizer": cpu} if self.offload_optimizer else {}
+        return optimizer | ({"offload_param": cpu} if self.offload_parameters else {})
 
 
 class TrainingEngine:
@@ -278,7 +290,7 @@ def join(place: RankPlace, settings: EngineSettings) -> None:
         raise InfrastructureError(
             settings.owner,
             f"rank {place.rank} waited {settings.startup_s:g} s for {place.world_size} ranks at "
-            f"{place.master_address}:{place.master_port} ({_first_line(error)}); check that all {place.world_size} "
+            f"{place.master_address}:{place.master_port} ({first_line(error)}); check that all {place.world_size} "
             "started and that the port is reachable from their machines, or raise "
             f"{settings.owner}.startup_s",
         ) from error
@@ -293,7 +305,3 @@ def _quieten() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     transformers_logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, message=r".*torch\.distributed\..* is deprecated.*")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,35 +1,47 @@
-"""Log-probabilities and entropies of tokens, from logits, without holding all of them in float32 at once."""
+"""Log-probabilities and entropies of tokens, with the logits of a bounded number of them in memory at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-#: Tokens whose logits are held in float32 at a time: with a vocabulary of 150,000 a whole micro-batch would not fit.
-_CHUNK = 1024
+#: Tokens whose logits exist at a time: with a vocabulary of 150,000 those of a whole micro-batch would not fit.
+CHUNK = 1024
 
 
-def token_logprobs(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities [N] of ``targets`` [N] under ``logits`` [N, V] divided by ``temperature`` (> 0), in float32.
+def as_they_are(logits: Tensor) -> Tensor:
+    """The ``to_logits`` of rows that are logits already."""
+    return logits
 
-    Long inputs are worked through in chunks, which the backward pass computes again.
+
+def token_scores(
+    rows: Tensor, targets: Tensor, temperature: float, to_logits: Callable[[Tensor], Tensor] = as_they_are
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies of tokens under their logits divided by ``temperature`` (> 0).
+
+    Args:
+        rows: [N, H], from which ``to_logits`` makes logits [N, V] row by row.
+        targets: token ids [N].
+    Returns:
+        log-probabilities of ``targets`` [N], and entropies in nats [N], which carry no gradient; both float32. More
+        than ``CHUNK`` rows are worked through in chunks, which the backward pass computes again.
     """
-    if len(targets) <= _CHUNK:
-        return _logprobs(logits, targets, temperature)
-    pieces = zip(logits.split(_CHUNK), targets.split(_CHUNK), strict=True)
-    return torch.cat([checkpoint(_logprobs, *piece, temperature, use_reentrant=False) for piece in pieces])
+    if len(targets) <= CHUNK:
+        return _scores(rows, targets, temperature, to_logits)
+    pieces = zip(rows.split(CHUNK), targets.split(CHUNK), strict=True)
+    scores = [checkpoint(_scores, *piece, temperature, to_logits, use_reentrant=False) for piece in pieces]
+    return torch.cat([logprobs for logprobs, _ in scores]), torch.cat([entropies for _, entropies in scores])
 
 
-def _logprobs(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
-    scaled = logits.float() / temperature
-    return scaled.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - torch.logsumexp(scaled, dim=-1)
-
-
-@torch.no_grad()
-def token_entropy(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Entropy in nats [N] of the distributions of ``logits`` [N, V] at ``temperature``; carries no gradient."""
-    entropies = []
-    for piece in logits.split(_CHUNK):
-        logprobs = torch.log_softmax(piece.float() / temperature, dim=-1)
-        entropies.append(-(logprobs.exp() * logprobs).sum(-1))
-    return torch.cat(entropies)
+def _scores(
+    rows: Tensor, targets: Tensor, temperature: float, to_logits: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    scaled = to_logits(rows).float() / temperature
+    logprobs = scaled.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - torch.logsumexp(scaled, dim=-1)
+    # The entropies come last: computing a chunk again for its gradient ends before them.
+    with torch.no_grad():
+        every = torch.log_softmax(scaled, dim=-1)
+        return logprobs, -(every.exp() * every).sum(-1)

@@ -19,9 +19,9 @@ from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import CLOSING_TAG
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, alone, collective_of
 from tracelift_ray.training.export import copy_tokenizer, whole_directory
-from tracelift_ray.training.logprobs import token_logprobs
-from tracelift_ray.training.microbatches import collate, completion_logits
+from tracelift_ray.training.microbatches import collate
 from tracelift_ray.training.models import check_model_directory, load_causal_lm
+from tracelift_ray.training.output_layer import CompletionScorer
 from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.training.supervised_data import EncodedExample, encode, load_examples
@@ -116,13 +116,14 @@ def _train(
 ) -> tuple[list[float], float]:
     """All optimizer steps; the loss of each, and completion and prompt tokens per second."""
     engine.model.train()
+    scorer = CompletionScorer(engine.model, engine.device)
     batches = _batches(examples, config.batch_size, config.seed)
     losses: list[float] = []
     started, tokens = time.monotonic(), 0
     for step in range(config.steps):
         rate = _rate(config, step)
         batch = next(batches)
-        losses.append(_accumulate(engine, batch, config.micro_batch_tokens))
+        losses.append(_accumulate(engine, scorer, batch, config.micro_batch_tokens))
         engine.step(rate)
         tokens += sum(map(len, batch))
         elapsed = time.monotonic() - started
@@ -143,7 +144,9 @@ def _rate(config: WarmStartConfig, step: int) -> Callable[[float], float]:
     )
 
 
-def _accumulate(engine: TrainingEngine, batch: Sequence[EncodedExample], micro_batch_tokens: int) -> float:
+def _accumulate(
+    engine: TrainingEngine, scorer: CompletionScorer, batch: Sequence[EncodedExample], micro_batch_tokens: int
+) -> float:
     """Accumulate the gradient of one batch's mean negative log-likelihood; its value."""
     total = sum(len(item.completion_ids) for item in batch)
     plan = plan_micro_batches([len(item) for item in batch], 1, micro_batch_tokens)
@@ -153,8 +156,7 @@ def _accumulate(engine: TrainingEngine, batch: Sequence[EncodedExample], micro_b
         chosen = [batch[index] for index in indices]
         samples = [TrainSample(e.prompt_ids, e.completion_ids, (0.0,) * len(e.completion_ids), 0.0) for e in chosen]
         tensors = collate(samples, [1.0 / total] * len(samples), engine.device)
-        logits = completion_logits(engine.model, tensors)
-        value = -(token_logprobs(logits, tensors.targets, 1.0) * tensors.weights).sum()
+        value = -(scorer.scores(tensors, 1.0)[0] * tensors.weights).sum()
         values.append(value.item())
         return value
 

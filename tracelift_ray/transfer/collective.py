@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from tracelift_ray.config.errors import first_line
 from tracelift_ray.transfer.manifest import Channel, TensorSpec, WeightManifest
 from tracelift_ray.types import InfrastructureError, TransferBroken
 
@@ -45,7 +46,7 @@ def open_store(address: str, port: int, timeout_s: float, *, serves: bool) -> An
             address, port, is_master=serves, timeout=timedelta(seconds=timeout_s), wait_for_workers=False
         )
     except RuntimeError as error:
-        raise TransferBroken("weights", f"no channel at {address}:{port}: {_first_line(error)}") from error
+        raise TransferBroken("weights", f"no channel at {address}:{port}: {first_line(error)}") from error
 
 
 class Communicator:
@@ -77,7 +78,7 @@ class Communicator:
             self._group = _open_group(self.channel, own, self.rank, timedelta(seconds=self._timeout_s))
         except RuntimeError as error:
             self.close()
-            raise self._broken(f"it did not open: {_first_line(error)}") from None
+            raise self._broken(f"it did not open: {first_line(error)}") from None
         except TransferBroken:
             self.close()
             raise
@@ -99,7 +100,7 @@ class Communicator:
         try:
             self._under_way.append(group.broadcast([buffer], options))
         except RuntimeError as error:
-            raise self._broken(_first_line(error)) from None
+            raise self._broken(first_line(error)) from None
 
     def finish(self) -> None:
         """Wait for the broadcast that was started first."""
@@ -117,7 +118,7 @@ class Communicator:
         except IndexError:  # closed by another thread
             pass
         except RuntimeError as error:
-            failure = self._broken(_first_line(error))
+            failure = self._broken(first_line(error))
         # Outside the handler: the error of torch holds the broadcast, and with it the connections.
         self.close()
         raise failure
@@ -176,10 +177,6 @@ def _open_group(channel: Channel, store: Any, rank: int, limit: timedelta) -> An
     options = torch.distributed.ProcessGroupNCCL.Options()
     options._timeout = limit
     return torch.distributed.ProcessGroupNCCL(store, rank, channel.world_size, options)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def device_for(kind: str) -> torch.device:

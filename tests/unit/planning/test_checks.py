@@ -51,7 +51,10 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"reward.cached_samples": 15}, "reward.cached_samples", "16 or more"),
     ({"executor.sampling.temperature": 0.0}, "executor.sampling.temperature", "greedy"),
     ({"planner.sampling.temperature": 0.0}, "planner.sampling.temperature", "above 0"),
+    ({"planner.sampling.top_p": 0.95}, "planner.sampling.top_p", "must be 1 in training"),
     ({"planner.sampling.top_p": 0.0}, "planner.sampling.top_p", "above 0 and at most 1"),
+    ({"learner.offload_optimizer": True}, "learner.offload_optimizer", "needs 1, 2 or 3"),
+    ({"learner.offload_parameters": True, "learner.zero_stage": 2}, "learner.offload_parameters", "needs 3"),
     ({"learner.zero_stage": 4}, "learner.zero_stage", "0, 1, 2 or 3"),
     ({"data.heldout_fraction": 1.0}, "data.heldout_fraction", "below 1"),
     ({"learner.betas": (0.9, 1.0)}, "learner.betas[1]", "0 or more and below 1"),
@@ -110,6 +113,13 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     directory = tmp_path_factory.mktemp("checks")
     models = [f"{pool}.model={make_model(directory / pool)}" for pool in ("planner", "executor", "reasoning_rm")]
     return to_run_config(compose_config(*models, "data=demo", f"runs_root={directory}/runs"))
+
+
+def test_an_evaluation_may_cut_the_distribution_that_training_needs_whole(valid: RunConfig) -> None:
+    cut = changed(valid, {"planner.sampling.top_p": 0.95})
+    checks.check_run(cut, trains=False)
+    with pytest.raises(ConfigError, match=r"planner\.sampling\.top_p=0\.95: .* importance weights .* biased"):
+        checks.check_run(cut)
 
 
 def test_an_engine_without_seeds_of_single_requests_is_not_asked_for_them(

@@ -131,7 +131,7 @@ class FakeLearner:
     async def release_weights(self, manifest: WeightManifest) -> None:
         self.released.append(manifest.version)
 
-    async def save(self, planner_dir: str, state_dir: str) -> None:
+    async def save(self, planner_dir: str, state_dir: str | None) -> None:
         self.saved.append(planner_dir)
 
 

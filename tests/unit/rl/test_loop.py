@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,12 @@ from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers, FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
-from tracelift_ray.rl.rollout import Ticket
-from tracelift_ray.rl.scheduler import Scheduler
+from tracelift_ray.rl.rollout import GroupFailed, Ticket
+from tracelift_ray.rl.scheduler import Scheduler, StreamError
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import newest_complete
-from tracelift_ray.types import Group, InfrastructureError
+from tracelift_ray.types import Group, InfrastructureError, TrainBatch
 
 BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=disabled", "tracking.console=false")
 PROBLEMS = problems(40)
@@ -193,9 +194,150 @@ async def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert sorted(p.name for p in run.directory.checkpoints_path.iterdir()) == ["step-000006", "step-000008"]
 
 
+async def test_the_checkpoint_with_the_best_evaluation_stays_beside_the_newest(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=8)
+    settings = replace(run.config.learner, keep_checkpoints=1, keep_best="evaluation/math/accuracy")
+    run.loop.saving.config = settings
+    values = iter((0.1, 0.5, 0.9, 0.4, 0.6))  # steps 0, 2, 4, 6, 8
+
+    async def evaluate() -> dict[str, float]:
+        return {"evaluation/math/accuracy": next(values)}
+
+    run.loop.evaluate = evaluate
+    await run.train()
+    assert sorted(p.name for p in run.directory.checkpoints_path.iterdir()) == ["step-000004", "step-000008"]
+
+
+async def test_exports_have_an_interval_and_a_retention_besides_checkpoints(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=6)
+    run.loop.run = replace(
+        run.config,
+        learner=replace(run.config.learner, save_every=3, keep_checkpoints=9, export_every=1, keep_exports=2),
+    )
+    run.loop.saving.config = run.loop.run.learner
+    await run.train()
+    assert sorted(p.name for p in run.directory.checkpoints_path.iterdir()) == ["step-000003", "step-000006"]
+    exports = sorted(run.loop.saving.exports.iterdir())
+    assert [p.name for p in exports] == ["step-000005", "step-000006"]
+    assert not (exports[0] / "learner").exists()
+
+
 async def test_an_engine_with_other_weights_ends_the_run(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.engines.checksum = lambda engine, version: "stale" if version == 2 else f"sum-{version}"
     with pytest.raises(InfrastructureError, match=r"serves version 2 \(stale\)"):
         await run.train()
-    assert len(run.metrics()) == 1
+    assert len(run.metrics()) == 2
+    assert saved_step(run) == 2 and newest_state(run)["version"] == 2  # the learner has the step that it trained
+
+
+def saved_step(run: Run) -> int | None:
+    saved = newest_complete(run.directory.checkpoints_path)
+    return None if saved is None else saved.step
+
+
+def newest_state(run: Run) -> dict[str, Any]:
+    saved = newest_complete(run.directory.checkpoints_path)
+    assert saved is not None
+    return saved.state()
+
+
+class _Failing(FakeRollout):
+    """Ends every group from the seventh on with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def run(self, ticket: Ticket) -> Group:
+        if ticket.serial >= 6:
+            raise self.error
+        return await super().run(ticket)
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [
+        (GroupFailed(Ticket(0, 0, PROBLEMS[0], 0), Counter({"executor": 2})), StreamError),
+        (InfrastructureError("reasoning RM", "out of memory"), InfrastructureError),
+        (ValueError("a task's check failed"), ValueError),
+    ],
+    ids=["stream", "component", "task"],
+)
+async def test_a_failure_beside_the_learner_saves_it_and_is_what_is_reported(
+    tmp_path: Path, error: Exception, reported: type[Exception]
+) -> None:
+    run = Run(tmp_path, steps=100, rollout=_Failing(error))
+    with pytest.raises(reported) as raised:
+        await run.train()
+    assert raised.value is error or isinstance(raised.value, StreamError)
+    assert run.rollout.running == 0
+    assert saved_step(run) == 3
+    assert newest_state(run)["version"] == 3
+    resumed = Run(tmp_path, steps=5, resume=True)
+    await resumed.train()
+    assert [r["step"] for r in resumed.metrics()] == [1, 2, 3, 4, 5]
+
+
+async def test_a_failed_evaluation_saves_the_learner(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.loop.run = replace(run.loop.run, learner=replace(run.loop.run.learner, save_every=0))
+
+    async def broken() -> dict[str, float]:
+        if run.evaluations:
+            raise InfrastructureError("verifier", "gone")
+        return await run.evaluate()
+
+    run.loop.evaluate = broken
+    with pytest.raises(InfrastructureError, match="verifier: gone"):
+        await run.train()
+    assert saved_step(run) == 2
+
+
+async def test_a_learner_that_failed_in_an_update_is_not_saved(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+
+    async def update(batch: TrainBatch) -> dict[str, float]:
+        if run.learner.version == 3:
+            raise InfrastructureError("learner", "the loss is nan")
+        return await FakeLearner.update(run.learner, batch)
+
+    run.learner.update = update  # type: ignore[method-assign]
+    with pytest.raises(InfrastructureError, match="the loss is nan"):
+        await run.train()
+    assert saved_step(run) == 2 and len(run.learner.saved) == 1
+
+
+async def test_a_save_that_fails_does_not_hide_what_ended_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(Tracker, "message", lambda self, text: lines.append(text))
+    run = Run(tmp_path, steps=100, rollout=_Failing(ValueError("the first")))
+
+    async def save(planner_dir: str, state_dir: str | None) -> None:
+        if run.learner.version == 3:
+            raise InfrastructureError("learner", "a rank died")
+
+    run.learner.save = save  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="the first"):
+        await run.train()
+    assert saved_step(run) == 2
+    assert lines[-2:] == [
+        "the run failed after step 3 (the first); saving the planner",
+        "the planner could not be saved: learner: a rank died",
+    ]
+
+
+async def test_a_save_that_ended_the_run_is_not_tried_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    tries = []
+
+    async def save(planner_dir: str, state_dir: str | None) -> None:
+        tries.append(planner_dir)
+        raise InfrastructureError("checkpoint", "the disk is full")
+
+    run.learner.save = save  # type: ignore[method-assign]
+    with pytest.raises(InfrastructureError, match="the disk is full"):
+        await run.train()
+    assert len(tries) == 1

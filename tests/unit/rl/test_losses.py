@@ -5,7 +5,7 @@ import torch
 
 from tests.learner_configs import algorithm
 from tracelift_ray.rl.losses import LossInputs, kl_penalty, mismatch_weight, ppo_clip, sample_weight
-from tracelift_ray.training.logprobs import token_entropy, token_logprobs
+from tracelift_ray.training.logprobs import token_scores
 from tracelift_ray.types import TrainBatch
 
 
@@ -29,8 +29,8 @@ def one_trace(
 def test_log_probs_divide_the_logits_by_the_temperature():
     logits = torch.tensor([[0.0, math.log(4.0)]])
     # at temperature 2 the odds 1 : 4 become 1 : 2
-    assert token_logprobs(logits, torch.tensor([1]), 2.0).item() == pytest.approx(math.log(2 / 3), abs=1e-6)
-    assert token_logprobs(logits, torch.tensor([0]), 1.0).item() == pytest.approx(math.log(1 / 5), abs=1e-6)
+    assert token_scores(logits, torch.tensor([1]), 2.0)[0].item() == pytest.approx(math.log(2 / 3), abs=1e-6)
+    assert token_scores(logits, torch.tensor([0]), 1.0)[0].item() == pytest.approx(math.log(1 / 5), abs=1e-6)
 
 
 def test_long_inputs_in_chunks_have_the_same_values_and_gradients():
@@ -39,17 +39,17 @@ def test_long_inputs_in_chunks_have_the_same_values_and_gradients():
     targets = torch.randint(0, 7, (2500,), generator=generator)
     weights = torch.randn(2500, generator=generator)
     whole = torch.log_softmax(logits / 0.7, -1)[torch.arange(2500), targets]
-    chunked = token_logprobs(logits, targets, 0.7)
+    chunked, entropies = token_scores(logits, targets, 0.7)
     assert torch.allclose(chunked, whole, atol=1e-6)
     gradients = [torch.autograd.grad((value * weights).sum(), logits)[0] for value in (whole, chunked)]
     assert torch.allclose(*gradients, atol=1e-6)
-    assert torch.allclose(token_entropy(logits, 0.7)[:9], token_entropy(logits[:9], 0.7))
-    assert token_logprobs(logits[:0], targets[:0], 0.7).shape == token_entropy(logits[:0], 0.7).shape == (0,)
+    assert torch.allclose(entropies[:9], token_scores(logits[:9], targets[:9], 0.7)[1])
+    assert [scores.shape for scores in token_scores(logits[:0], targets[:0], 0.7)] == [(0,), (0,)]
 
 
 def test_entropy_of_a_known_distribution():
     logits = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
-    assert token_entropy(logits, 1.0).item() == pytest.approx(1.5 * math.log(2), abs=1e-6)
+    assert token_scores(logits, torch.tensor([0]), 1.0)[1].item() == pytest.approx(1.5 * math.log(2), abs=1e-6)
 
 
 def test_the_importance_weight_is_truncated_above_and_can_be_left_out():

@@ -155,3 +155,13 @@ def test_the_manifest_lists_every_other_file_with_its_size(tmp_path):
         "planner/model.safetensors": 7,
         "state.json": (saved.path / "state.json").stat().st_size,
     }
+
+
+def test_the_best_stays_and_what_is_spared_stays(tmp_path):
+    for step, measured in ((1, {"a": 0.2}), (2, {"a": 0.9}), (3, {"b": 5.0}), (4, None), (5, {"a": 0.1})):
+        with cp.writing(tmp_path, step) as draft:
+            cp.publish(draft, {} if measured is None else {cp.MEASURED: measured})
+    cp.prune(tmp_path, 1, best="a", spare=[tmp_path / "step-000003"])
+    assert [each.step for each in cp.complete(tmp_path)] == [2, 3, 5]
+    cp.prune(tmp_path, 1)
+    assert [each.step for each in cp.complete(tmp_path)] == [5]

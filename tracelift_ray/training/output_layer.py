@@ -1,0 +1,84 @@
+"""Scores of completion tokens under a causal language model, without the logits of a whole micro-batch.
+
+The output layer is called once in a forward pass, as always, but for this call it selects the hidden states of the
+completion tokens and makes their log-probs chunk by chunk. Promises: values and gradients are those of the plain form;
+logits exist for at most ``CHUNK`` tokens at a time, also in the backward pass; whatever the number of chunks, ZeRO-3
+gathers the layer's weights once for each pass, so ranks with different numbers of tokens stay in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tracelift_ray.training.logprobs import token_scores
+from tracelift_ray.training.microbatches import MicroBatch, collate, completion_logits
+from tracelift_ray.types import TrainSample
+
+_PROBE = TrainSample((0, 1), (2, 3), (0.0, 0.0), 0.0)
+
+
+class CompletionScorer:
+    """Scores completion tokens under one model, which may have DeepSpeed around it.
+
+    A model that changes what its output layer returns (soft capping, a scale) keeps the plain form: the logits of all
+    completion tokens exist together there. One forward pass in the constructor shows which form a model allows.
+    """
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self.model = model
+        self.chunked = False
+        layer = model.get_output_embeddings()
+        if layer is not None:
+            self._layer: nn.Module = layer
+            self.chunked = self._returned_as_made(collate([_PROBE], [1.0], device))
+
+    def scores(self, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log-probs [N], with gradient, and entropies [N] of the completion tokens, from one forward pass."""
+        if not self.chunked:
+            return token_scores(completion_logits(self.model, batch), batch.targets, temperature)
+        output, made = self._forward(batch, temperature)
+        return output, made[0][1]
+
+    @torch.no_grad()
+    def _returned_as_made(self, batch: MicroBatch) -> bool:
+        """Whether the model returns what its output layer makes, called once."""
+        output, made = self._forward(batch, 1.0)
+        return len(made) == 1 and output.shape == made[0][0].shape and torch.equal(output, made[0][0])
+
+    def _forward(self, batch: MicroBatch, temperature: float) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """What the model returns for logits, and what its output layer made in each of its calls."""
+        made: list[tuple[Tensor, Tensor]] = []
+        to_logits = self._layer.forward
+
+        def selecting(hidden: Tensor) -> Tensor:
+            made.append(token_scores(hidden[batch.chosen], batch.targets, temperature, to_logits))
+            return made[-1][0]
+
+        with _forward_of(self._layer, selecting):
+            output = self.model(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                position_ids=batch.position_ids,
+                use_cache=False,
+                logits_to_keep=batch.kept,
+            )
+        return output.logits, made
+
+
+@contextmanager
+def _forward_of(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """``layer`` computes ``forward`` inside the block; the hooks around its calls stay."""
+    own = vars(layer).get("forward")
+    vars(layer)["forward"] = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del vars(layer)["forward"]
+        else:
+            vars(layer)["forward"] = own
