@@ -81,6 +81,10 @@ class OpenAIEngine:
         import tenacity
 
         passing = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, openai.ConflictError)
+
+        async def once() -> Any:  # tenacity awaits the result of coroutine functions only
+            return await call()
+
         patiently = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(1 + self._remote.retries),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=30.0),
@@ -88,7 +92,7 @@ class OpenAIEngine:
             reraise=True,
         )
         try:
-            return await patiently(call)
+            return await patiently(once)
         except openai.APITimeoutError as error:
             raise InfrastructureError(
                 COMPONENT,
