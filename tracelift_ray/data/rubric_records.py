@@ -83,6 +83,11 @@ class RubricRecord:
     def task(self) -> str:
         return self.problem.task
 
+    @property
+    def traces(self) -> tuple[RubricTrace, ...]:
+        """The good ones first."""
+        return (*self.positives, *self.negatives)
+
 
 @dataclass(frozen=True)
 class RubricRecords:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.plotting import COLOURS, FAINT, picture
 from tracelift_ray.reasoning_rm.report.drift import Drift, Window
@@ -42,11 +42,9 @@ def draw_report(report: RmReport, path: Path) -> None:
 
 
 def _draw_rankings(panel: Axes, rankings: Sequence[Ranking]) -> None:
-    values = [ranking.pairs.value for ranking in rankings]
-    errors = [
-        [value - ranking.pairs.low for value, ranking in zip(values, rankings, strict=True)],
-        [ranking.pairs.high - value for value, ranking in zip(values, rankings, strict=True)],
-    ]
+    pairs = [ranking.pairs for ranking in rankings]
+    values = [share.value for share in pairs]
+    errors = [[share.value - share.low for share in pairs], [share.high - share.value for share in pairs]]
     names = [ranking.name for ranking in rankings]
     panel.bar(names, values, yerr=errors, color=COLOURS[: len(names)], ecolor=FAINT, capsize=3)
     panel.axhline(0.5, color=FAINT, linestyle=":")
@@ -57,12 +55,9 @@ def _draw_rankings(panel: Axes, rankings: Sequence[Ranking]) -> None:
 
 def _draw_means(panel: Axes, drift: Drift) -> None:
     windows = drift.windows
-    middles = [(window.first_step + window.last_step) / 2 for window in windows]
     for number, (key, name) in enumerate(_MEASURES):
-        found = [(at, getattr(window, key)) for at, window in zip(middles, windows, strict=True)]
-        known = [(at, mean) for at, mean in found if mean is not None]
-        if known:
-            places, means = zip(*known, strict=True)
+        places, means = _known(windows, key)
+        if means:
             values, errors = [mean.value for mean in means], [mean.error for mean in means]
             panel.errorbar(places, values, errors, fmt="o-", color=COLOURS[number], label=name, capsize=2)
     for number in {found for found in drift.outrun.values() if found is not None}:
@@ -71,13 +66,17 @@ def _draw_means(panel: Axes, drift: Drift) -> None:
     label(panel, "The planner's traces during training", "step (shaded: the RM's score outruns another)")
 
 
+def _known(windows: Sequence[Window], key: str) -> tuple[list[float], list[Any]]:
+    """The middle steps of the windows that have the value ``key``, and these values."""
+    having = [window for window in windows if getattr(window, key) is not None]
+    return [(w.first_step + w.last_step) / 2 for w in having], [getattr(w, key) for w in having]
+
+
 def _draw_orders(panel: Axes, windows: Sequence[Window]) -> None:
-    middles = [(window.first_step + window.last_step) / 2 for window in windows]
     for number, (key, name) in enumerate(_ORDERS, start=1):
-        found = [(at, getattr(window, key)) for at, window in zip(middles, windows, strict=True)]
-        known = [(at, value) for at, value in found if value is not None]
-        if known:
-            panel.plot(*zip(*known, strict=True), "o-", color=COLOURS[number], label=f"with {name}")
+        places, values = _known(windows, key)
+        if values:
+            panel.plot(places, values, "o-", color=COLOURS[number], label=f"with {name}")
     panel.axhline(0.0, color=FAINT, linestyle=":")
     panel.set_ylim(-1, 1)
     if panel.get_legend_handles_labels()[0]:

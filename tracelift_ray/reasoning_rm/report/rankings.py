@@ -5,13 +5,13 @@ The intervals are percentile bootstraps over groups, since the pairs of one grou
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
-from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace
+from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace, accuracy_by_kind, pairs_of
 
 RESAMPLES = 2000
 _PERCENTILES = (2.5, 97.5)
@@ -47,26 +47,14 @@ class Ranking:
 
 def rank_by(name: str, groups: Sequence[ScoredGroup], key: Callable[[ScoredTrace], float]) -> Ranking:
     """The ranking of at least one group by a number for each trace; equal numbers count as wrong."""
-    by_kind: defaultdict[str, list[bool]] = defaultdict(list)
-    by_group = []
-    whole = 0
-    for group in groups:
-        good = [key(trace) for trace in group.positives]
-        hits = 0
-        for negative in group.negatives:
-            value = key(negative)
-            right = [score > value for score in good]
-            by_kind[negative.kind or "unnamed"] += right
-            hits += sum(right)
-        total = len(good) * len(group.negatives)
-        by_group.append((hits, total))
-        whole += hits == total
+    pairs = [pairs_of(group, key) for group in groups]
+    by_group = tuple((sum(margin > 0 for _, margin in found), len(found)) for found in pairs)
     return Ranking(
         name=name,
         pairs=_share(by_group),
-        groups=whole / len(groups),
-        kinds={kind: sum(hits) / len(hits) for kind, hits in sorted(by_kind.items())},
-        by_group=tuple(by_group),
+        groups=fmean(right == total for right, total in by_group),
+        kinds={kind: share for kind, (share, _) in accuracy_by_kind(pairs).items()},
+        by_group=by_group,
     )
 
 

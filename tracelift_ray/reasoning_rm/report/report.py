@@ -26,7 +26,7 @@ from tracelift_ray.reasoning_rm.report.rankings import Interval, Ranking, advant
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import build_scorer
 from tracelift_ray.reasoning_rm.scoring.local import load_encoder
-from tracelift_ray.reasoning_rm.training.data import EncodedGroup, encode_groups, split_groups
+from tracelift_ray.reasoning_rm.training.data import encode_groups, split_groups
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, ScoredGroup, measure
 from tracelift_ray.reasoning_rm.training.passes import score_groups
 from tracelift_ray.tracking.run_dir import write_whole
@@ -155,10 +155,9 @@ def _scored(
     if config.share_prefixes:
         check_shared_prefixes(model.model)
     encoder = load_encoder(path, model, config.max_length)
-    encoded: list[EncodedGroup] = encode_groups(groups, encoder, config.max_tests)
     scored = score_groups(
         model,
-        encoded,
+        encode_groups(groups, encoder, config.max_tests),
         encoder.pad_id,
         batch_tokens=config.batch_tokens,
         share_prefixes=config.share_prefixes,
@@ -180,11 +179,9 @@ def _likelihoods(
     model = TraceLikelihood(path, config.dtype, config.max_length)
     result = []
     for group, known in zip(groups, scored, strict=True):
-        texts = [trace.reasoning for trace in (*group.positives, *group.negatives)]
-        values = iter(model.of(group.problem.statement, texts))
-        good = tuple(replace(trace, score=next(values)) for trace in known.positives)
-        flawed = tuple(replace(trace, score=next(values)) for trace in known.negatives)
-        result.append(ScoredGroup(good, flawed))
+        values = model.of(group.problem.statement, [trace.reasoning for trace in group.traces])
+        traces = [replace(trace, score=value) for trace, value in zip(known.traces, values, strict=True)]
+        result.append(known.with_traces(traces))
     return result
 
 

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 NUM_BINS = 10
 
 
@@ -36,19 +38,17 @@ class Calibration:
 
 def calibrate(predicted: Sequence[float], judged: Sequence[float]) -> Calibration:
     """The calibration of at least one prediction in [0, 1] against judgements in [0, 1]."""
-    pairs: list[list[tuple[float, float]]] = [[] for _ in range(NUM_BINS)]
-    for guess, truth in zip(predicted, judged, strict=True):
-        pairs[min(int(guess * NUM_BINS), NUM_BINS - 1)].append((guess, truth))
+    guesses, truths = np.array(predicted), np.array(judged)
+    places = np.minimum(guesses * NUM_BINS, NUM_BINS - 1).astype(int)
     bins = tuple(
         ReliabilityBin(
             place / NUM_BINS,
             (place + 1) / NUM_BINS,
-            statistics.fmean(guess for guess, _ in found),
-            statistics.fmean(truth for _, truth in found),
-            len(found),
+            float(guesses[places == place].mean()),
+            float(truths[places == place].mean()),
+            int((places == place).sum()),
         )
-        for place, found in enumerate(pairs)
-        if found
+        for place in np.unique(places).tolist()
     )
     error = sum(b.count * abs(b.predicted - b.judged) for b in bins) / len(predicted)
     return Calibration(error, bins)
@@ -77,14 +77,6 @@ def centred(groups: Sequence[Sequence[float]]) -> list[float]:
 
 def _ranks(values: Sequence[float]) -> list[float]:
     """The rank of each value, equal values sharing the mean of theirs."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for place in range(start, end + 1):
-            ranks[order[place]] = (start + end) / 2
-        start = end + 1
-    return ranks
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[places].tolist()

@@ -73,7 +73,7 @@ def score_groups(
     with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         for positions in budget_batches([group.tokens for group in prepared], batch_tokens):
             scored |= score_pass(model, prepared, positions, pad_id, model.device)
-    return scored_groups(groups, [scored[position] for position in range(len(groups))])
+    return [group.with_traces(scored[position]) for position, group in enumerate(groups)]
 
 
 @torch.no_grad()
@@ -84,14 +84,6 @@ def score_pass(
     chosen = [groups[position] for position in positions]
     rows = iter(_scored_traces(chosen, forward(model, chosen, pad_id, device)))
     return {p: [next(rows) for _ in group.traces] for p, group in zip(positions, chosen, strict=True)}
-
-
-def scored_groups(groups: Sequence[EncodedGroup], scored: Sequence[Sequence[ScoredTrace]]) -> list[ScoredGroup]:
-    """The scored traces of each group, positives first, as groups again."""
-    return [
-        ScoredGroup(tuple(traces[: len(group.positives)]), tuple(traces[len(group.positives) :]))
-        for group, traces in zip(groups, scored, strict=True)
-    ]
 
 
 def _scored_traces(groups: Sequence[PreparedGroup], output: RubricOutput) -> list[ScoredTrace]:

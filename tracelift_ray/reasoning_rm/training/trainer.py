@@ -25,7 +25,6 @@ from tracelift_ray.reasoning_rm.training.data import (
 )
 from tracelift_ray.reasoning_rm.training.finish import TrainingResult, finish, training_encoder
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, measure
-from tracelift_ray.reasoning_rm.training.passes import scored_groups
 from tracelift_ray.reasoning_rm.training.rank import RmRank
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import Progress, TrainingLog, WorkDirectory, best_weights, progress_of
@@ -35,6 +34,8 @@ from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.types import DataError
 
 Say = Callable[[str], None]
+#: What of the metrics an evaluation writes, beside labels and kinds of flaws.
+EVALUATED = ("pair_accuracy", "group_accuracy", "mean_margin", "total_mae", "total_rmse")
 
 
 def say_line(line: str) -> None:
@@ -162,7 +163,8 @@ class RmTrainer:
     def _evaluate(self, step: int) -> None:
         """Measure on held-out groups, and keep the weights where they are the best yet."""
         scored = self._rank.score([group.traces for group in self._heldout])
-        metrics = measure(scored_groups(self._heldout, scored), self._names)
+        groups = [group.with_traces(traces) for group, traces in zip(self._heldout, scored, strict=True)]
+        metrics = measure(groups, self._names)
         key = (metrics.group_accuracy, metrics.pair_accuracy, metrics.mean_margin)
         better = not self._progress.best or key > self._progress.best
         if better:
@@ -225,11 +227,7 @@ class EpochSchedule:
 def evaluation_record(metrics: RmMetrics) -> dict[str, float]:
     """The numbers of an evaluation for ``metrics.jsonl``."""
     return {
-        "pair_accuracy": metrics.pair_accuracy,
-        "group_accuracy": metrics.group_accuracy,
-        "mean_margin": metrics.mean_margin,
-        "total_mae": metrics.total_mae,
-        "total_rmse": metrics.total_rmse,
+        **{name: getattr(metrics, name) for name in EVALUATED},
         **{f"label_{name}": share for name, share in metrics.dimension_accuracy.items()},
         **{f"pairs_{kind}": share for kind, (share, _) in metrics.kind_accuracy.items()},
     }
