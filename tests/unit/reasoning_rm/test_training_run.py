@@ -13,6 +13,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.data.split import split_heldout
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.training.adapters import (
     add_adapters,
@@ -28,7 +29,6 @@ from tracelift_ray.reasoning_rm.training.data import (
     sample_epoch,
     split_groups,
 )
-from tracelift_ray.reasoning_rm.training.finish import training_encoder
 from tracelift_ray.reasoning_rm.training.metrics import measure
 from tracelift_ray.reasoning_rm.training.passes import prepare, score_groups
 from tracelift_ray.reasoning_rm.training.settings import LoraSettings, LossSettings, RankSettings, check_training
@@ -50,7 +50,8 @@ def config(words, tmp_path):
 
 
 def encoded(config, groups):
-    return encode_groups(groups, training_encoder(config), config.max_tests)
+    encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
+    return encode_groups(groups, encoder, config.max_tests)
 
 
 def test_an_epoch_shows_every_group_once_with_its_positive_first(config):

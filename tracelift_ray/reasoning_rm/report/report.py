@@ -18,6 +18,7 @@ import torch
 
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.data.rubric_records import RubricRecord, load_rubric_records
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, shows_problem
 from tracelift_ray.reasoning_rm.report.drift import Drift, RunTrace, measure_drift, read_run
@@ -25,7 +26,6 @@ from tracelift_ray.reasoning_rm.report.likelihood import TraceLikelihood
 from tracelift_ray.reasoning_rm.report.rankings import Interval, Ranking, advantage, rank_by
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import build_scorer
-from tracelift_ray.reasoning_rm.scoring.local import load_encoder
 from tracelift_ray.reasoning_rm.training.data import encode_groups, split_groups
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, ScoredGroup, measure
 from tracelift_ray.reasoning_rm.training.passes import score_groups
@@ -154,7 +154,7 @@ def _scored(
     model = ReasoningRewardModel.from_pretrained(path, device=device)
     if config.share_prefixes:
         check_shared_prefixes(model.model)
-    encoder = load_encoder(path, model, config.max_length)
+    encoder = InputEncoder.load(path, config.max_length, show_problem=shows_problem(model.config))
     scored = score_groups(
         model,
         encode_groups(groups, encoder, config.max_tests),

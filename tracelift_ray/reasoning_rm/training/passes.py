@@ -49,8 +49,7 @@ def forward(model: Any, groups: Sequence[PreparedGroup], pad_id: int, device: to
     if trees:
         tree = collate_trees(trees, pad_id, device)
         return model(tree.input_ids, tree.attention_mask, position_ids=tree.position_ids, ends=tree.ends)
-    batch = collate([trace.input for group in groups for trace in group.traces], pad_id, device)
-    return model(batch.input_ids, batch.attention_mask)
+    return model(*collate([trace.input for group in groups for trace in group.traces], pad_id, device))
 
 
 def score_groups(

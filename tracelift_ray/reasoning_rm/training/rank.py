@@ -48,13 +48,13 @@ class _Counts:
 
     @classmethod
     def of(cls, groups: Sequence[PreparedGroup], margin: float) -> _Counts:
-        marks = [mark for group in groups if group.tree for mark in group.tree.good[group.tree.shared :]]
+        trees = [group.tree for group in groups if group.tree is not None]
         return cls(
             groups=len(groups),
             traces=sum(len(group.traces) for group in groups),
             pairs=count_pairs(([trace.total for trace in group.traces[1:]] for group in groups), margin),
-            good=sum(marks),
-            flawed=len(marks) - sum(marks),
+            good=sum(tree.num_good - tree.shared for tree in trees),
+            flawed=sum(len(tree) - tree.num_good for tree in trees),
         )
 
 

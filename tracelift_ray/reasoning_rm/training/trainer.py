@@ -15,6 +15,7 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import Tensor
 
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.training.data import (
     EncodedGroup,
     EncodedTrace,
@@ -23,7 +24,7 @@ from tracelift_ray.reasoning_rm.training.data import (
     load_data,
     sample_epoch,
 )
-from tracelift_ray.reasoning_rm.training.finish import TrainingResult, finish, training_encoder
+from tracelift_ray.reasoning_rm.training.finish import TrainingResult, finish
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, measure
 from tracelift_ray.reasoning_rm.training.rank import RmRank
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
@@ -66,7 +67,7 @@ def train(config: TrainRmConfig, say: Say = say_line) -> TrainingResult:
 
 def train_rank(place: RankPlace, config: TrainRmConfig, data: GroupData, say: Say) -> None:
     """One rank's part of a run, up to its last checkpoint."""
-    encoder = training_encoder(config)
+    encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
     train_groups = encode_groups(data.train, encoder, config.max_tests)
     heldout = encode_groups(data.heldout[: config.eval_groups or None], encoder, config.max_tests)
     rank = RmRank(config, data.names, encoder.pad_id, place)

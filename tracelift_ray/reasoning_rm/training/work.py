@@ -8,6 +8,7 @@ A checkpoint is there whole or not at all and belongs to one configuration and o
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -172,8 +173,5 @@ def _fingerprint(config: TrainRmConfig) -> dict[str, Any]:
 
 
 def _hash(path: str) -> str:
-    digest = xxhash.xxh3_64()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, xxhash.xxh3_64).hexdigest()
