@@ -90,7 +90,7 @@ def _load(path: str, limit: int, run: RunConfig, say: Say) -> tuple[Problem, ...
     """The problems of a benchmark, uncut and with all their tests."""
     loaded = load_problems(path, on_error=run.data.on_error, limit=limit)
     say(loaded.report.summary())
-    return loaded.problems
+    return loaded.records
 
 
 def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:

@@ -262,6 +262,6 @@ def test_a_run_on_the_same_file_shows_the_text_that_the_rm_was_trained_on(tmp_pa
     bounded = dataclasses.replace(record, problem=dataclasses.replace(record.problem, tests_text=text))
     write_rubric_records(tmp_path / "groups.jsonl", [bounded])
     trained = load_rubric_records(tmp_path / "groups.jsonl").records[0].problem
-    run = load_problems(tmp_path / "groups.jsonl", "groups", max_tests=1).problems[0]
+    run = load_problems(tmp_path / "groups.jsonl", "groups", max_tests=1).records[0]
     assert render_input(run, "r").text == render_input(trained, "r").text
     assert f"<tests>\n{text}\n</tests>" in render_input(run, "r").text
