@@ -188,28 +188,28 @@ def test_weight_decay_is_for_matrices_and_new_heads_have_their_own_rate(config):
 
 
 def test_a_checkpoint_is_kept_with_the_best_weights_and_older_ones_go(config):
-    work = WorkDirectory.open(config)
+    work = WorkDirectory(config)
     assert work.newest() is None
     for step in (3, 6, 9):
         progress = Progress(step, best_step=3, best=(0.5, 0.75, 0.1), worse_since=step // 3 - 1, seconds=1.5)
         work.publish(work.draft(step), progress, {"total_head.weight": torch.full((1, 2), float(step))})
-    newest = WorkDirectory.open(config).newest()
+    newest = WorkDirectory(config).newest()
     assert newest is not None and progress_of(newest) == progress
     assert best_weights(newest)["total_head.weight"].tolist() == [[9.0, 9.0]]
     assert sorted(path.name for path in (work.path / "checkpoints").iterdir()) == ["step-000006", "step-000009"]
 
 
 def test_an_unfinished_run_is_not_mixed_with_another(config, tmp_path):
-    work = WorkDirectory.open(config)
+    work = WorkDirectory(config)
     work.publish(work.draft(3), Progress(3), {})
-    WorkDirectory.open(dataclasses.replace(config, log_every=5, save_every=1))
+    WorkDirectory(dataclasses.replace(config, log_every=5, save_every=1))
     with pytest.raises(DataError, match=r"rm\.work holds an unfinished run with lr=0\.001, and this one has 0\.5"):
-        WorkDirectory.open(dataclasses.replace(config, lr=0.5))
+        WorkDirectory(dataclasses.replace(config, lr=0.5))
     with pytest.raises(DataError, match=r"unfinished run with ranks\.workers=1"):
-        WorkDirectory.open(dataclasses.replace(config, ranks=RankSettings(2, 0, 1.0, 1.0)))
+        WorkDirectory(dataclasses.replace(config, ranks=RankSettings(2, 0, 1.0, 1.0)))
     write_rubric_records(tmp_path / "groups.jsonl", adding_groups(13))
     with pytest.raises(DataError, match=r"groups \(content\)"):
-        WorkDirectory.open(config)
+        WorkDirectory(config)
 
 
 def test_nothing_is_overwritten(config, tmp_path):

@@ -85,7 +85,7 @@ def run(config, rank, lines=None):
     loop.resume()
     loop.finish_steps()
     loop.close(0)
-    return WorkDirectory.open(config)
+    return WorkDirectory(config)
 
 
 def test_the_weights_of_the_best_evaluation_are_kept_and_it_stops_when_none_is_better(config):

@@ -141,9 +141,8 @@ def _item(item: Any, index: int, task: str) -> tuple[Problem, str]:
     if name not in TASKS:
         raise RequestRefused(422, f"{where}.task_name must be {' or '.join(TASKS)}")
     task_type = name if texts["task_type"] is None else texts["task_type"]
-    return Problem("", name, texts["problem"] or "", task_type=task_type, tests_text=texts["tests"] or ""), texts[
-        "reasoning"
-    ] or ""
+    problem = Problem("", name, texts["problem"] or "", task_type=task_type, tests_text=texts["tests"] or "")
+    return problem, texts["reasoning"] or ""
 
 
 def _text(item: Mapping[str, Any], key: str, where: str) -> str | None:

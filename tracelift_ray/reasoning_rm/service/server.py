@@ -11,25 +11,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer
 from tracelift_ray.reasoning_rm.service.protocol import RequestRefused, ScoringRequest, read_request, write_answer
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+from tracelift_ray.types import InfrastructureError, RubricScore
 
 KIB = 1024
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-
-
-class Scores(Protocol):
-    """What the service puts behind its door."""
-
-    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
-        """The score of one trace, cut to ``max_length`` tokens where that is less than the scorer's own limit."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class ServiceLimits:
 class ScoringService:
     """Answers requests with the scores of ``scorer``. ``description`` is what ``/health`` says of it."""
 
-    def __init__(self, scorer: Scores, limits: ServiceLimits, description: dict[str, str]) -> None:
+    def __init__(self, scorer: TraceScorer, limits: ServiceLimits, description: dict[str, str]) -> None:
         self._scorer = scorer
         self._limits = limits
         self._description = description

@@ -81,13 +81,12 @@ def score_pass(
 ) -> dict[int, list[ScoredTrace]]:
     """What the model says of every trace of the groups at ``positions``, from one pass; by position."""
     chosen = [groups[position] for position in positions]
-    rows = iter(_scored_traces(chosen, forward(model, chosen, pad_id, device)))
-    return {p: [next(rows) for _ in group.traces] for p, group in zip(positions, chosen, strict=True)}
-
-
-def _scored_traces(groups: Sequence[PreparedGroup], output: RubricOutput) -> list[ScoredTrace]:
-    """Plain values of every trace, group by group."""
-    traces = [trace for group in groups for trace in group.traces]
+    output = forward(model, chosen, pad_id, device)
     predicted = output.label_logits.argmax(-1).tolist()
-    rows = zip(traces, predicted, output.total.tolist(), output.score.tolist(), strict=True)
-    return [ScoredTrace(t.labels, tuple(p), t.total, total, q, t.length, t.kind) for t, p, total, q in rows]
+    rows = zip(predicted, output.total.tolist(), output.score.tolist(), strict=True)
+
+    def scored(trace: EncodedTrace) -> ScoredTrace:
+        labels, total, score = next(rows)
+        return ScoredTrace(trace.labels, tuple(labels), trace.total, total, score, trace.length, trace.kind)
+
+    return {p: [scored(trace) for trace in group.traces] for p, group in zip(positions, chosen, strict=True)}

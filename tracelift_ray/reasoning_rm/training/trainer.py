@@ -25,7 +25,7 @@ from tracelift_ray.reasoning_rm.training.data import (
     sample_epoch,
 )
 from tracelift_ray.reasoning_rm.training.finish import TrainingResult, finish
-from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, measure
+from tracelift_ray.reasoning_rm.training.metrics import measure
 from tracelift_ray.reasoning_rm.training.rank import RmRank
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import Progress, TrainingLog, WorkDirectory, best_weights, progress_of
@@ -60,7 +60,7 @@ def train(config: TrainRmConfig, say: Say = say_line) -> TrainingResult:
     if output.exists():
         raise DataError(f"output={output} exists already; name another directory or remove it")
     data = load_data(config, say)
-    work = WorkDirectory.open(config)
+    work = WorkDirectory(config)
     run_ranks(config.ranks.workers, train_rank, config, data, say)
     return finish(config, data, work, say)
 
@@ -101,7 +101,7 @@ class RmTrainer:
         self._names = names
         self._say = say
         self._first = rank.place.rank == 0
-        self._work = WorkDirectory.open(config)
+        self._work = WorkDirectory(config)
         self._schedule = EpochSchedule(groups, config)
         self._progress = Progress()
         self._best: Mapping[str, Tensor] = {}
@@ -176,7 +176,10 @@ class RmTrainer:
             stopped = bool(self._config.patience) and since >= self._config.patience
             self._progress = replace(self._progress, worse_since=since, stopped=stopped)
         if self._log is not None:
-            self._log.write(step, "heldout", evaluation_record(metrics))
+            record = {name: getattr(metrics, name) for name in EVALUATED}
+            record |= {f"label_{name}": share for name, share in metrics.dimension_accuracy.items()}
+            record |= {f"pairs_{kind}": share for kind, (share, _) in metrics.kind_accuracy.items()}
+            self._log.write(step, "heldout", record)
         self._say(
             f"step {step}: held out, pair accuracy {metrics.pair_accuracy:.3f}, group accuracy "
             f"{metrics.group_accuracy:.3f}{' (best yet)' if better else ''}"
@@ -223,15 +226,6 @@ class EpochSchedule:
             self._epoch = epoch
         start = place * self._config.groups_per_step
         return self._sampled[start : start + self._config.groups_per_step]
-
-
-def evaluation_record(metrics: RmMetrics) -> dict[str, float]:
-    """The numbers of an evaluation for ``metrics.jsonl``."""
-    return {
-        **{name: getattr(metrics, name) for name in EVALUATED},
-        **{f"label_{name}": share for name, share in metrics.dimension_accuracy.items()},
-        **{f"pairs_{kind}": share for kind, (share, _) in metrics.kind_accuracy.items()},
-    }
 
 
 def _say_nothing(line: str) -> None:
