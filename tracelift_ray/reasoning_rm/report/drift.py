@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.reasoning_rm.training.measures import centred, correlation, rank_correlation
+from tracelift_ray.reasoning_rm.training.metrics import centred, correlation, rank_correlation
 from tracelift_ray.tracking.jsonl import read_records
 from tracelift_ray.types import DataError, Problem
 

@@ -97,7 +97,7 @@ def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Cal
 
 def _save(model: Any, config: TrainRmConfig, result: TrainingResult) -> None:
     """Writes the model's directory, with what the run says of it."""
-    from tracelift_ray.reasoning_rm.training.figures import draw_training
+    from tracelift_ray.reasoning_rm.figures import draw_training
 
     with whole_directory(Path(config.output)) as partial:
         torch.nn.Module.to(model, "cpu").save_pretrained(partial)
