@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tracelift_ray.evaluation.benchmarks import Pass
     from tracelift_ray.evaluation.results import ProblemResult
     from tracelift_ray.evaluation.run import Task
-    from tracelift_ray.rl.system import SystemSettings
 
 RESULTS = "results.json"
 
@@ -91,12 +90,11 @@ async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     from tracelift_ray.rl.assembly import system_settings
 
     named = named_problems(run, config, _say)
-    settings = system_settings(run)
-    tasks = evaluation_tasks(named, run, settings, _say)
+    tasks = evaluation_tasks(named, run, system_settings(run), _say)
     setup = setup_of(run, config)
     against = None if config.against is None else comparable_results(Path(config.against), setup)
     other_run = None if config.other_executor.model is None else with_other_executor(run, config)
-    own, other = await _passes(run, other_run, config, tasks, settings, out)
+    own, other = await _passes(run, other_run, config, tasks, out)
     _report(config, setup, tasks, own, other, against, out)
     causes = own.causes if other is None else own.causes + other.causes
     for cause, count in causes.most_common(3):
@@ -109,13 +107,12 @@ async def _passes(
     other_run: RunConfig | None,
     config: EvaluateConfig,
     tasks: list[Task],
-    settings: SystemSettings,
     out: Path,
 ) -> tuple[Pass, Pass | None]:
     """The pass under the run's executor and, where there is one, under the other; what is done is kept in ``out``."""
     from actors.runtime import connected
     from actors.system import running_pools
-    from tracelift_ray.evaluation.benchmarks import OTHER, first_pass, other_pass, setup_of
+    from tracelift_ray.evaluation.benchmarks import OTHER, run_pass, setup_of
     from tracelift_ray.evaluation.results import ResultStore
     from tracelift_ray.planning.resources import total_cpus
 
@@ -129,10 +126,10 @@ async def _passes(
         if any(wanted - each.done.keys() for each in stores):
             opened.enter_context(connected(run.cluster, total_cpus(run)))
         opened.callback(lambda: _say(f"{len(store.done):,} results are in {out}; the same command goes on from them"))
-        own = await first_pass(run, config, tasks, settings, store, running_pools, _say)
+        own = await run_pass(run, config, tasks, store, running_pools, _say)
         if other_run is None:
             return own, None
-        return own, await other_pass(other_run, config, tasks, own, stores[1], running_pools, _say)
+        return own, await run_pass(other_run, config, tasks, stores[1], running_pools, _say, own)
 
 
 def _report(

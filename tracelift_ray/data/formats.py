@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracelift_ray.config.rules import either
-from tracelift_ray.data.rubric_records import parse_rubric_record
-from tracelift_ray.records import Record, RecordError, required_text
+from tracelift_ray.data.rubric_records import named_task, parse_rubric_record
+from tracelift_ray.records import Record
 from tracelift_ray.tasks.base import Format
 from tracelift_ray.tasks.code_tests import tests_record
 from tracelift_ray.tasks.table import TASKS, task_of
@@ -21,10 +20,7 @@ from tracelift_ray.types import Problem
 def parse_problem(record: Record) -> Problem:
     """The project's own form: id, task, statement, and what the task checks artifacts against (``answer`` or
     ``tests``); optionally task_type (default: the task) and solution. Other fields are ignored."""
-    name = required_text(record, "task")
-    if name not in TASKS:
-        raise RecordError("wrong_value", "task", f"must be {either(list(TASKS))}", name)
-    return task_of(name).read_problem(record)
+    return task_of(named_task(record)).read_problem(record)
 
 
 def parse_groups(record: Record) -> Problem:

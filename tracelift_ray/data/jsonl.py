@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, Generic, NoReturn, TypeVar
 
 from tracelift_ray.config.schema import OnError
 from tracelift_ray.records import Record, RecordError
@@ -88,6 +88,20 @@ class LoadReport:
         return "; ".join(parts)
 
 
+@dataclass(frozen=True)
+class Loaded(Generic[T]):
+    """The records of one file in its order, and what became of those that are faulty."""
+
+    records: tuple[T, ...]
+    report: LoadReport
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.records)
+
+
 @dataclass
 class FaultLog:
     """Collects the faults of one file; the first few whole, all of them by kind."""
@@ -100,7 +114,7 @@ class FaultLog:
     def add(self, line: int, error: RecordError) -> None:
         self.by_kind[error.kind] += 1
         if len(self.listed) < LISTED_FAULTS:
-            value = "" if error.value is None else _shorten(error.value)
+            value = "" if error.value is None else _SHORT.repr(error.value)
             self.listed.append(Fault(self.path, line, error.kind, error.field, error.rule, value))
 
     @property
@@ -110,6 +124,10 @@ class FaultLog:
     @property
     def counts(self) -> tuple[tuple[str, int], ...]:
         return tuple(self.by_kind.most_common())
+
+    def report(self, format: str, loaded: int, *, cut: int = 0, same_text: int = 0) -> LoadReport:
+        faults = tuple(self.listed)
+        return LoadReport(self.path, format, self.records, loaded, faults, self.counts, cut, same_text)
 
     def fail(self, headline: str) -> NoReturn:
         """Raise a DataError: ``headline``, the counts, and the listed faults one a line."""
@@ -236,7 +254,3 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _by_kind(counts: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{kind} {count:,}" for kind, count in counts)
-
-
-def _shorten(value: object) -> str:
-    return _SHORT.repr(value)

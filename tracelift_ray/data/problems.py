@@ -7,32 +7,18 @@ statement is empty or longer than allowed, and nothing is left out without being
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import xxhash
 
 from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.formats import FORMATS, detect_format, problem_record
-from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
+from tracelift_ray.data.jsonl import Loaded, load_records, write_lines
 from tracelift_ray.records import Record, RecordError
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, Problem
-
-
-@dataclass(frozen=True)
-class ProblemSet:
-    """The problems of one file in its order, and what became of its records."""
-
-    problems: tuple[Problem, ...]
-    report: LoadReport
-
-    def __len__(self) -> int:
-        return len(self.problems)
-
-    def __iter__(self) -> Iterator[Problem]:
-        return iter(self.problems)
 
 
 def load_problems(
@@ -43,7 +29,7 @@ def load_problems(
     max_problem_chars: int = 0,
     max_tests: int = 0,
     limit: int = 0,
-) -> ProblemSet:
+) -> Loaded[Problem]:
     """Read a JSONL file of problems.
 
     Args:
@@ -58,17 +44,7 @@ def load_problems(
     """
     reader = _Reader(str(path), format, max_problem_chars, max_tests)
     problems, log = load_records(path, reader.read, what="problems", on_error=on_error, limit=limit)
-    report = LoadReport(
-        log.path,
-        reader.format,
-        log.records,
-        len(problems),
-        tuple(log.listed),
-        log.counts,
-        reader.cut,
-        reader.same_text,
-    )
-    return ProblemSet(problems, report)
+    return Loaded(problems, log.report(reader.format, len(problems), cut=reader.cut, same_text=reader.same_text))
 
 
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> int:
@@ -102,7 +78,9 @@ class _Reader:
         first = self._lines.setdefault(problem.id, line)
         if first != line:
             raise RecordError("duplicate_id", "id", f"must be unique, but line {first} has the same", problem.id)
-        self._count_text(problem)
+        key = text_key(problem.statement)
+        self.same_text += key in self._texts
+        self._texts.add(key)
         return self._shortened(problem)
 
     def _detect(self, line: int, record: Record) -> str:
@@ -115,11 +93,6 @@ class _Reader:
                 "(id, task, statement, answer or tests)"
             )
         return found
-
-    def _count_text(self, problem: Problem) -> None:
-        key = text_key(problem.statement)
-        self.same_text += key in self._texts
-        self._texts.add(key)
 
     def _shortened(self, problem: Problem) -> Problem:
         tests = problem.tests

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.rules import either
 from tracelift_ray.config.schema import OnError
-from tracelift_ray.data.jsonl import LoadReport, load_records, write_lines
+from tracelift_ray.data.jsonl import Loaded, load_records, write_lines
 from tracelift_ray.records import (
     Record,
     RecordError,
@@ -83,22 +83,13 @@ class RubricRecord:
     def task(self) -> str:
         return self.problem.task
 
-
-@dataclass(frozen=True)
-class RubricRecords:
-    """The records of one file in its order, and what became of those that are faulty."""
-
-    records: tuple[RubricRecord, ...]
-    report: LoadReport
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __iter__(self) -> Iterator[RubricRecord]:
-        return iter(self.records)
+    @property
+    def traces(self) -> tuple[RubricTrace, ...]:
+        """The good ones first."""
+        return (*self.positives, *self.negatives)
 
 
-def load_rubric_records(path: str | Path, on_error: OnError = "strict", limit: int = 0) -> RubricRecords:
+def load_rubric_records(path: str | Path, on_error: OnError = "strict", limit: int = 0) -> Loaded[RubricRecord]:
     """Read a TraceLift-Groups file.
 
     Args:
@@ -120,8 +111,7 @@ def load_rubric_records(path: str | Path, on_error: OnError = "strict", limit: i
         return parsed
 
     records, log = load_records(path, parse, what="groups", on_error=on_error, limit=limit)
-    report = LoadReport(log.path, "groups", log.records, len(records), tuple(log.listed), log.counts)
-    return RubricRecords(records, report)
+    return Loaded(records, log.report("groups", len(records)))
 
 
 def write_rubric_records(path: str | Path, records: Iterable[RubricRecord]) -> int:
@@ -181,17 +171,18 @@ def parse_rubric_record(record: Record) -> RubricRecord:
 
 def parse_rubric(value: Any, where: str, task: str) -> RubricLabels:
     """A rubric object with exactly the task's five dimensions, each an integer in 0..4, and a total in [0, 1]."""
-    if not isinstance(value, dict):
-        raise RecordError("missing_rubric", where, "must be an object of five labels and a total", value)
-    dimensions = task_of(task).dimensions
-    _refuse_unknown(value, where, task)
+    rubric, dimensions = _rubric_object(value, where), task_of(task).dimensions
+    unknown = [name for name in rubric if name not in (*dimensions, "total")]
+    if unknown:
+        rule = f"the dimensions of {task} are {', '.join(dimensions)}"
+        raise RecordError("unknown_dimension", f"{where}.{unknown[0]}", rule)
     labels = []
     for name in dimensions:
-        label = value.get(name)
+        label = rubric.get(name)
         if isinstance(label, bool) or not isinstance(label, (int, float)) or label not in range(MAX_LABEL + 1):
             raise RecordError("bad_label", f"{where}.{name}", f"must be an integer from 0 to {MAX_LABEL}", label)
         labels.append(int(label))
-    total = value.get("total")
+    total = rubric.get("total")
     if isinstance(total, bool) or not isinstance(total, (int, float)) or not 0 <= total <= 1 or math.isnan(total):
         raise RecordError("bad_total", f"{where}.total", "must be a number from 0 to 1", total)
     return RubricLabels(tuple(labels), float(total))
@@ -199,16 +190,10 @@ def parse_rubric(value: Any, where: str, task: str) -> RubricLabels:
 
 def _task(record: Record) -> str:
     """The task that the record names, else the first whose dimensions its first rubric has."""
-    traces = items(record.get("positive_pool") or [], "positive_pool")
-    if not traces:
-        raise RecordError("no_positives", "positive_pool", "must hold at least one trace")
-    first = mapping(traces[0], "positive_pool[0]")
-    rubric = first.get("rubric")
-    if not isinstance(rubric, dict):
-        rule = "must be an object of five labels and a total"
-        raise RecordError("missing_rubric", "positive_pool[0].rubric", rule, rubric)
+    first = mapping(_pool(record, "positive_pool")[0], "positive_pool[0]")
+    rubric = _rubric_object(first.get("rubric"), "positive_pool[0].rubric")
     if record.get("task") is not None:
-        return _named_task(record)
+        return named_task(record)
     by_dimensions: dict[tuple[str, ...], str] = {}
     for name, task in TASKS.items():
         by_dimensions.setdefault(task.dimensions, name)
@@ -221,7 +206,7 @@ def _task(record: Record) -> str:
     return found[0]
 
 
-def _named_task(record: Record) -> str:
+def named_task(record: Record) -> str:
     """The task that a record names, as those do whose dimensions are another task's, too."""
     name = required_text(record, "task")
     if name not in TASKS:
@@ -229,20 +214,23 @@ def _named_task(record: Record) -> str:
     return name
 
 
-def _refuse_unknown(rubric: Mapping[str, Any], where: str, task: str) -> None:
-    unknown = [name for name in rubric if name not in (*task_of(task).dimensions, "total")]
-    if unknown:
-        known = ", ".join(task_of(task).dimensions)
-        raise RecordError("unknown_dimension", f"{where}.{unknown[0]}", f"the dimensions of {task} are {known}")
+def _rubric_object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecordError("missing_rubric", where, "must be an object of five labels and a total", value)
+    return value
+
+
+def _pool(record: Record, name: str) -> list[Any]:
+    pool = items(record.get(name) or [], name)
+    if not pool:
+        missing = "no_negatives" if name == "negative_bank" else "no_positives"
+        raise RecordError(missing, name, "must hold at least one trace")
+    return pool
 
 
 def _traces(record: Record, name: str, task: str) -> tuple[RubricTrace, ...]:
-    raw = items(record.get(name) or [], name)
-    if not raw:
-        missing = "no_negatives" if name == "negative_bank" else "no_positives"
-        raise RecordError(missing, name, "must hold at least one trace")
     traces = []
-    for i, value in enumerate(raw):
+    for i, value in enumerate(_pool(record, name)):
         where = f"{name}[{i}]"
         entry = mapping(value, where)
         reasoning = required_text(entry, "reasoning", where=f"{where}.")
@@ -260,15 +248,11 @@ def _tests_text(record: Record) -> str:
     return as_text(value, name) if isinstance(value, str) else ""
 
 
-def _reference(record: Record) -> str:
-    value = record.get("reference_solution")
-    return "" if value is None else scalar_text(value, "reference_solution")
-
-
 def _worked_solution(record: Record, answer: str | None) -> str | None:
     """The reference solution, unless it is the answer and nothing more."""
-    reference = _reference(record)
-    return reference if reference and reference != answer else None
+    value = record.get("reference_solution")
+    reference = None if value is None else scalar_text(value, "reference_solution")
+    return None if reference in ("", answer) else reference
 
 
 def _trace_record(trace: RubricTrace, task: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import json
 import logging
 import sys
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -77,10 +76,8 @@ class SolutionMemory:
                 continue
             with stream:
                 for _, record in read_records(stream):
-                    if not isinstance(record, RecordError):
-                        self._take(record)
-
-    def _take(self, record: Mapping[str, object]) -> None:
-        key, name, detail = record.get("key"), record.get("outcome"), record.get("detail")
-        if isinstance(key, str) and isinstance(name, str) and isinstance(detail, str):
-            self._known[key] = (name, detail)
+                    if isinstance(record, RecordError):
+                        continue
+                    key, name, detail = record.get("key"), record.get("outcome"), record.get("detail")
+                    if isinstance(key, str) and isinstance(name, str) and isinstance(detail, str):
+                        self._known[key] = (name, detail)

@@ -122,4 +122,4 @@ def _load(
         max_tests=config.max_tests,
         limit=config.limit,
     )
-    return loaded.problems, loaded.report
+    return loaded.records, loaded.report

@@ -48,13 +48,13 @@ async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
     )  # fmt: skip
     say(loaded.report.summary())
     by_rule = config.perturb.kind == "rule" and config.traces.kind != "data"
-    if by_rule and any(task_of(problem.task).runs_programs for problem in loaded.problems):
+    if by_rule and any(task_of(problem.task).runs_programs for problem in loaded.records):
         right = "must be llm: the rules change the programs that traces.kind=data narrates, and no other plans"
         raise ConfigError("perturb.kind", config.perturb.kind, right)
     async with AsyncExitStack() as opened:
         stages = await _stages(config, opened)
         drafts = await make_drafts(
-            loaded.problems, stages, concurrency=config.concurrency, progress_s=config.progress_s, say=say
+            loaded.records, stages, concurrency=config.concurrency, progress_s=config.progress_s, say=say
         )
     outcome = outcome_of(drafts, config, loaded.report.format)
     if not outcome.records:

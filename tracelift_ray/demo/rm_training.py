@@ -125,12 +125,11 @@ def mark_groups(drawn: Sequence[tuple[WordProblem, RubricRecord]]) -> MarkedTrac
     marks: dict[tuple[int, int, int], float] = {}
     words: dict[tuple[int, int], int] = {}
     for row, (world, group) in enumerate(drawn):
-        traces = (*group.positives, *group.negatives)
-        inputs = [render_input(group.problem, trace.reasoning) for trace in traces]
+        inputs = [render_input(group.problem, trace.reasoning) for trace in group.traces]
         tree = build_tree(tokenizer([each.text for each in inputs])["input_ids"])
         trees.append(tree)
         head = len(tokenizer(inputs[0].text[: inputs[0].start])["input_ids"])
-        for trace, end in zip(traces, tree.ends, strict=True):
+        for trace, end in zip(group.traces, tree.ends, strict=True):
             labels.append(trace.labels)
             totals.append(trace.total)
             path = tree.path(end)[head:]

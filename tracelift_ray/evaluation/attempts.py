@@ -9,38 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any
 
+from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult
+from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, RubricScore, Trace, first_failure
+from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, Trace, first_failure
 
-TRACES = ("greedy", "sampled")
 #: Marks the seeds of evaluations, so that they share no samples with training.
 _KEY = "evaluation"
 _FAILED: Outcome = "no_artifact"
 
 #: Further checks of a trace's text, by the name of the figure that their rate becomes.
 TraceChecks = Mapping[str, Callable[[Problem, str], bool]]
-
-
-class EvaluatedSystem(Protocol):
-    """What is evaluated: ``streaming.rollout.PlannerExecutorSystem`` has this shape."""
-
-    async def trace(
-        self, problem: Problem, index: int, key: Sequence[int | str], *, greedy: bool = False, whole_text: bool = False
-    ) -> Trace:
-        """One trace of ``problem``."""
-
-    async def execute(
-        self, problem: Problem, reasoning: str | None, count: int, key: Sequence[int | str]
-    ) -> tuple[Execution, ...]:
-        """``count`` verified executor samples; ``reasoning`` None is the baseline."""
-
-    async def score(self, problem: Problem, reasoning: str) -> RubricScore:
-        """The rubric score of a trace."""
+#: A trace and the attempts with it; None for each where there is no trace to show.
+Tried = tuple[EvaluatedTrace, tuple[Execution | None, ...]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +48,12 @@ class Manner:
     whole_text: bool
     checks: TraceChecks
 
+    @classmethod
+    def of(cls, run: RunConfig, traces: str, *, scored: bool, checks: TraceChecks) -> Manner:
+        """As the run's configuration says."""
+        mask_leaks, whole_text = run.reward.leak == "mask", run.reward.malformed == "whole_text"
+        return cls(traces, run.evaluation.num_samples, scored, mask_leaks, whole_text, checks)
+
 
 class Attempts:
     """Attempts problems with one system, again and again, whatever its planner's weights are by then.
@@ -69,7 +61,7 @@ class Attempts:
     The attempts without a trace are made once and kept, since the executor is frozen.
     """
 
-    def __init__(self, system: EvaluatedSystem, manner: Manner) -> None:
+    def __init__(self, system: PlannerExecutorSystem, manner: Manner) -> None:
         self._system = system
         self._manner = manner
         self._baselines: dict[Problem, tuple[Outcome, ...]] = {}
@@ -77,39 +69,31 @@ class Attempts:
     async def evaluate(self, benchmark: str, problem: Problem) -> ProblemResult:
         """The result of a problem. Raises InfrastructureError."""
         greedy = self._manner.traces == "greedy"
-        async with _together() as together:
-            without = together.create_task(self._without(problem))
-            tried = [
-                together.create_task(self._attempt(problem, index, greedy))
-                for index in range(1 if greedy else self._manner.attempts)
-            ]
-        pairs = [task.result() for task in tried]
-        executions = [execution for _, some in pairs for execution in some]
-        return ProblemResult(
-            benchmark,
-            problem.id,
-            problem.task,
-            tuple(trace for trace, _ in pairs),
-            tuple(_FAILED if each is None else each.verdict.outcome for each in executions),
-            without.result(),
-            tuple(None if each is None else each.artifact.content for each in executions),
-        )
+        count = 1 if greedy else self._manner.attempts
+        return await self._result(benchmark, problem, [self._attempt(problem, i, greedy) for i in range(count)])
 
     async def replay(self, earlier: ProblemResult, problem: Problem) -> ProblemResult:
         """The same traces under this system's executor. Raises InfrastructureError."""
         per_trace = len(earlier.with_trace) // len(earlier.traces)
+        tries = [self._execute(problem, trace, per_trace, index) for index, trace in enumerate(earlier.traces)]
+        return await self._result(earlier.benchmark, problem, tries)
+
+    async def _result(
+        self, benchmark: str, problem: Problem, tries: Sequence[Coroutine[Any, Any, Tried]]
+    ) -> ProblemResult:
         async with _together() as together:
             without = together.create_task(self._without(problem))
-            tried = [
-                together.create_task(self._execute(problem, trace.text, per_trace, index))
-                for index, trace in enumerate(earlier.traces)
-            ]
-        executions = [execution for task in tried for execution in task.result()]
-        return replace(
-            earlier,
-            with_trace=tuple(_FAILED if each is None else each.verdict.outcome for each in executions),
-            without_trace=without.result(),
-            artifacts=tuple(None if each is None else each.artifact.content for each in executions),
+            tasks = [together.create_task(each) for each in tries]
+        tried = [task.result() for task in tasks]
+        executions = [execution for _, some in tried for execution in some]
+        return ProblemResult(
+            benchmark,
+            problem.id,
+            problem.task,
+            tuple(trace for trace, _ in tried),
+            tuple(_FAILED if each is None else each.verdict.outcome for each in executions),
+            without.result(),
+            tuple(None if each is None else each.artifact.content for each in executions),
         )
 
     async def _without(self, problem: Problem) -> tuple[Outcome, ...]:
@@ -120,9 +104,7 @@ class Attempts:
             known = self._baselines[problem] = tuple(each.verdict.outcome for each in executions)
         return known
 
-    async def _attempt(
-        self, problem: Problem, index: int, greedy: bool
-    ) -> tuple[EvaluatedTrace, tuple[Execution | None, ...]]:
+    async def _attempt(self, problem: Problem, index: int, greedy: bool) -> Tried:
         manner = self._manner
         trace = await self._system.trace(
             problem, index, (_KEY, problem.id), greedy=greedy, whole_text=manner.whole_text
@@ -130,30 +112,26 @@ class Attempts:
         seen = self._seen(problem, trace)
         if manner.scored and trace.reasoning is not None:
             seen = replace(seen, rm_score=(await self._system.score(problem, trace.reasoning)).score)
-        return seen, await self._execute(problem, seen.text, manner.attempts if greedy else 1, index)
+        return await self._execute(problem, seen, manner.attempts if greedy else 1, index)
 
     def _seen(self, problem: Problem, trace: Trace) -> EvaluatedTrace:
         """A trace as the executor is shown it."""
+        tokens, cut = len(trace.completion.token_ids), trace.completion.finish_reason == "length"
         reasoning, task = trace.reasoning, task_of(problem.task)
-        leaked = reasoning is not None and task.leaks(problem, reasoning)
-        shown = (
-            task.mask(problem, reasoning) if reasoning is not None and leaked and self._manner.mask_leaks else reasoning
-        )
-        checks = {
-            name: reasoning is not None and check(problem, reasoning) for name, check in self._manner.checks.items()
-        }
-        completion = trace.completion
-        cut = completion.finish_reason == "length"
-        return EvaluatedTrace(shown, trace.malformed, len(completion.token_ids), cut, leaked, None, checks)
+        if reasoning is None:
+            failed = dict.fromkeys(self._manner.checks, False)
+            return EvaluatedTrace(None, trace.malformed, tokens, cut, False, None, failed)
+        checks = {name: check(problem, reasoning) for name, check in self._manner.checks.items()}
+        leaked = task.leaks(problem, reasoning)
+        shown = task.mask(problem, reasoning) if leaked and self._manner.mask_leaks else reasoning
+        return EvaluatedTrace(shown, trace.malformed, tokens, cut, leaked, None, checks)
 
-    async def _execute(
-        self, problem: Problem, text: str | None, count: int, index: int
-    ) -> tuple[Execution | None, ...]:
-        """``count`` attempts with one trace; None for each where there is no trace to show."""
-        if text is None:
-            return (None,) * count
+    async def _execute(self, problem: Problem, trace: EvaluatedTrace, count: int, index: int) -> Tried:
+        """``count`` attempts with one trace."""
+        if trace.text is None:
+            return trace, (None,) * count
         key = (_KEY, problem.id) if self._manner.traces == "greedy" else (_KEY, problem.id, index)
-        return await self._system.execute(problem, text, count, key)
+        return trace, await self._system.execute(problem, trace.text, count, key)
 
 
 @contextlib.asynccontextmanager

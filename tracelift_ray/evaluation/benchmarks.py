@@ -90,7 +90,7 @@ def _load(path: str, limit: int, run: RunConfig, say: Say) -> tuple[Problem, ...
     """The problems of a benchmark, uncut and with all their tests."""
     loaded = load_problems(path, on_error=run.data.on_error, limit=limit)
     say(loaded.report.summary())
-    return loaded.problems
+    return loaded.records
 
 
 def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
@@ -141,65 +141,31 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
     return changed
 
 
-async def first_pass(
+async def run_pass(
     run: RunConfig,
     config: EvaluateConfig,
     tasks: list[Task],
-    settings: SystemSettings,
     store: ResultStore,
     open_pools: OpenPools,
     say: Say,
+    earlier: Pass | None = None,
 ) -> Pass:
-    """Traces and executions under the run's own executor."""
-    manner = Manner(
-        config.traces,
-        run.evaluation.num_samples,
-        scored=requirements(run.reward).rubric,
-        mask_leaks=run.reward.leak == "mask",
-        whole_text=run.reward.malformed == "whole_text",
-        checks=trace_checks(run.data),
-    )
-    return await _evaluated(run, tasks, settings, store, manner, None, open_pools, say)
-
-
-async def other_pass(
-    run: RunConfig,
-    config: EvaluateConfig,
-    tasks: list[Task],
-    own: Pass,
-    store: ResultStore,
-    open_pools: OpenPools,
-    say: Say,
-) -> Pass:
-    """The traces of the first pass under the other executor, which ``run`` names."""
-    manner = Manner(config.traces, run.evaluation.num_samples, False, False, False, {})
-    known = [task for task in tasks if (task[0], task[1].id) in own.results]
-    return await _evaluated(run, known, system_settings(run), store, manner, own.results, open_pools, say)
-
-
-async def _evaluated(
-    run: RunConfig,
-    tasks: list[Task],
-    settings: SystemSettings,
-    store: ResultStore,
-    manner: Manner,
-    earlier: Mapping[tuple[str, str], ProblemResult] | None,
-    open_pools: OpenPools,
-    say: Say,
-) -> Pass:
-    """One pass: new traces, or those of ``earlier`` results."""
-    wanted = {(name, problem.id) for name, problem in tasks}
+    """New traces and their executions under the executor of ``run``; with an earlier pass, its traces instead."""
+    if earlier is not None:
+        tasks = [task for task in tasks if (task[0], task[1].id) in earlier.results]
+    ordered = [(name, problem.id) for name, problem in tasks]
     causes: Counter[str] = Counter()
-    if wanted - store.done.keys():
+    if set(ordered) - store.done.keys():
+        settings, scored = system_settings(run), requirements(run.reward).rubric
+        manner = Manner.of(run, config.traces, scored=scored, checks=trace_checks(run.data))
         async with open_pools(run, [problem for _, problem in tasks], plans=earlier is None) as pools:
             attempts = Attempts(PlannerExecutorSystem(pools, settings), manner)
 
             async def solve(name: str, problem: Problem) -> ProblemResult:
                 if earlier is None:
                     return await attempts.evaluate(name, problem)
-                return await attempts.replay(earlier[name, problem.id], problem)
+                return await attempts.replay(earlier.results[name, problem.id], problem)
 
             side_by_side = concurrency_of(run.planner.pool, run.executor.pool)
             causes = await evaluate_all(tasks, solve, store, say=say, concurrency=side_by_side)
-    ordered = [(name, problem.id) for name, problem in tasks]
     return Pass({key: store.done[key] for key in ordered if key in store.done}, causes)

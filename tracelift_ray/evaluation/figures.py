@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from tracelift_ray.evaluation.results import ProblemResult
 from tracelift_ray.evaluation.statistics import Interval, PairedTest, bootstrap, paired_test, pass_at_k
+
+#: By benchmark and problem.
+Results = Mapping[tuple[str, str], ProblemResult]
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,12 @@ def benchmark_figures(
         uplift=_interval([result.uplift for result in results], how),
         pass_at={k: over(k, with_trace=True) for k in larger},
         baseline_pass_at={k: over(k, with_trace=False) for k in larger},
-        malformed=_share([trace.malformed is not None for trace in traces]),
-        length_cut=_share([trace.length_cut for trace in traces]),
-        leak=_share([trace.leaked for trace in traces]),
-        trace_tokens=sum(trace.tokens for trace in traces) / len(traces),
-        rm_score=sum(scores) / len(scores) if scores else None,
-        checks={name: _share([trace.checks.get(name, False) for trace in traces]) for name in names},
+        malformed=fmean(trace.malformed is not None for trace in traces),
+        length_cut=fmean(trace.length_cut for trace in traces),
+        leak=fmean(trace.leaked for trace in traces),
+        trace_tokens=fmean(trace.tokens for trace in traces),
+        rm_score=fmean(scores) if scores else None,
+        checks={name: fmean(trace.checks.get(name, False) for trace in traces) for name in names},
         chance=chance,
     )
 
@@ -135,17 +139,14 @@ class Comparison:
         }
 
 
-def compare(
-    first: Mapping[tuple[str, str], ProblemResult], second: Mapping[tuple[str, str], ProblemResult], how: Resampling
-) -> dict[str, Comparison]:
+def compare(first: Results, second: Results, how: Resampling) -> dict[str, Comparison]:
     """Two evaluations by benchmark, on the problems that both have results of; benchmarks without any are left out."""
     found = {}
-    for benchmark in dict.fromkeys(name for name, _ in first):
-        keys = [key for key in first if key[0] == benchmark and key in second]
-        if keys:
-            ours, theirs = [first[key].successes for key in keys], [second[key].successes for key in keys]
-            test = paired_test(ours, theirs, confidence=how.confidence, resamples=how.resamples)
-            found[benchmark] = Comparison(len(keys), _rate(ours), _rate(theirs), test)
+    for benchmark, (ours, theirs) in _of_both(first, second).items():
+        attempts = [[result.successes for result in results] for results in (ours, theirs)]
+        test = paired_test(*attempts, confidence=how.confidence, resamples=how.resamples)
+        first_rate, second_rate = (fmean(result.accuracy for result in results) for results in (ours, theirs))
+        found[benchmark] = Comparison(len(ours), first_rate, second_rate, test)
     return found
 
 
@@ -168,19 +169,13 @@ class Transfer:
         }
 
 
-def transfer(
-    own: Mapping[tuple[str, str], ProblemResult], other: Mapping[tuple[str, str], ProblemResult], how: Resampling
-) -> dict[str, Transfer]:
+def transfer(own: Results, other: Results, how: Resampling) -> dict[str, Transfer]:
     """Uplift under both executors, by benchmark."""
     found = {}
-    for benchmark in dict.fromkeys(name for name, _ in own):
-        keys = [key for key in own if key[0] == benchmark and key in other]
-        if keys:
-            ours, theirs = [own[key].uplift for key in keys], [other[key].uplift for key in keys]
-            differences = [b - a for a, b in zip(ours, theirs, strict=True)]
-            found[benchmark] = Transfer(
-                len(keys), _interval(ours, how), _interval(theirs, how), _interval(differences, how)
-            )
+    for benchmark, results in _of_both(own, other).items():
+        ours, theirs = ([result.uplift for result in some] for some in results)
+        differences = [b - a for a, b in zip(ours, theirs, strict=True)]
+        found[benchmark] = Transfer(len(ours), *(_interval(each, how) for each in (ours, theirs, differences)))
     return found
 
 
@@ -199,9 +194,12 @@ def _interval(values: Sequence[float], how: Resampling) -> Interval:
     return bootstrap(values, confidence=how.confidence, resamples=how.resamples)
 
 
-def _rate(attempts: Sequence[Sequence[bool]]) -> float:
-    return sum(sum(each) / len(each) for each in attempts) / len(attempts)
-
-
-def _share(values: Sequence[bool]) -> float:
-    return sum(values) / len(values)
+def _of_both(first: Results, second: Results) -> dict[str, tuple[list[ProblemResult], list[ProblemResult]]]:
+    """The results of the problems that both have, in the order of the first, by benchmark."""
+    found: dict[str, tuple[list[ProblemResult], list[ProblemResult]]] = {}
+    for key in first:
+        if key in second:
+            ours, theirs = found.setdefault(key[0], ([], []))
+            ours.append(first[key])
+            theirs.append(second[key])
+    return found

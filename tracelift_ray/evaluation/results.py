@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
@@ -74,13 +75,33 @@ class ProblemResult:
         return tuple(outcome == "passed" for outcome in self.without_trace)
 
     @property
+    def accuracy(self) -> float:
+        """Success rate with the trace, in [0, 1]."""
+        return fmean(self.successes)
+
+    @property
+    def baseline(self) -> float:
+        """Success rate without a trace, in [0, 1]."""
+        return fmean(self.baseline_successes)
+
+    @property
     def uplift(self) -> float:
-        """Success rate with the trace minus the rate without, in [-1, 1]."""
-        with_trace, without = self.successes, self.baseline_successes
-        return sum(with_trace) / len(with_trace) - sum(without) / len(without)
+        """Accuracy minus baseline, in [-1, 1]."""
+        return self.accuracy - self.baseline
 
 
-class ResultStore:
+class ResultsInMemory:
+    """Results by benchmark and problem id, which nobody needs later."""
+
+    def __init__(self) -> None:
+        self.done: dict[tuple[str, str], ProblemResult] = {}
+
+    def add(self, result: ProblemResult) -> None:
+        """Keep a result."""
+        self.done[result.key] = result
+
+
+class ResultStore(ResultsInMemory):
     """The results of one evaluation in ``directory``.
 
     Args:
@@ -107,7 +128,7 @@ class ResultStore:
     def add(self, result: ProblemResult) -> None:
         """Keep a result; it is on disk afterwards."""
         self._writer.write({"step": len(self.done), **asdict(result)})
-        self.done[result.key] = result
+        super().add(result)
 
     def close(self) -> None:
         """Close the file."""

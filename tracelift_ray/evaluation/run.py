@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import Protocol
 
 from tracelift_ray.config.models import PoolConfig
-from tracelift_ray.evaluation.results import ProblemResult
+from tracelift_ray.evaluation.results import ProblemResult, ResultsInMemory
 from tracelift_ray.types import InfrastructureError, Problem
 
 PROGRESS_S = 15.0
@@ -21,26 +19,6 @@ PROGRESS_S = 15.0
 #: What a problem is counted under, and the problem.
 Task = tuple[str, Problem]
 Say = Callable[[str], None]
-
-
-class Results(Protocol):
-    """Where results are kept, by benchmark and problem id: ``results.ResultStore``, or memory."""
-
-    done: dict[tuple[str, str], ProblemResult]
-
-    def add(self, result: ProblemResult) -> None:
-        """Keep a result."""
-
-
-@dataclass
-class ResultsInMemory:
-    """Results that nobody needs later."""
-
-    done: dict[tuple[str, str], ProblemResult] = field(default_factory=dict)
-
-    def add(self, result: ProblemResult) -> None:
-        """Keep a result."""
-        self.done[result.key] = result
 
 
 def concurrency_of(*pools: PoolConfig) -> int:
@@ -51,7 +29,7 @@ def concurrency_of(*pools: PoolConfig) -> int:
 async def evaluate_all(
     tasks: Sequence[Task],
     solve: Callable[[str, Problem], Awaitable[ProblemResult]],
-    store: Results,
+    store: ResultsInMemory,
     *,
     say: Say,
     concurrency: int,

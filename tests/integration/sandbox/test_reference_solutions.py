@@ -92,6 +92,6 @@ def test_a_solution_broken_on_purpose_never_passes(tmp_path: Path, variant: str)
 
 @pytest.mark.skipif(not MBPP, reason="TRACELIFT_MBPP names no MBPP file")
 def test_solutions_of_mbpp_pass_their_own_tests() -> None:
-    problems = load_problems(MBPP, "mbpp").problems[::10]
+    problems = load_problems(MBPP, "mbpp").records[::10]
     judged = judge_all(replace(LIMITS, cpu_s=5.0), 2, [(problem, problem.solution or "") for problem in problems])
     assert [(each.problem.id, each.outcome) for each in judged if each.outcome != "passed"] == []

@@ -76,7 +76,7 @@ def test_gsm8k_ids_do_not_depend_on_the_row(tmp_path: Path) -> None:
     other = {"question": "What is 2 + 2?", "answer": "#### 4"}
     one = load_problems(write(tmp_path / "one", GSM8K, other), "gsm8k")
     two = load_problems(write(tmp_path / "two", other, GSM8K), "gsm8k")
-    assert [p.id for p in one] == [p.id for p in reversed(two.problems)]
+    assert [p.id for p in one] == [p.id for p in reversed(two.records)]
     assert len({p.id for p in one}) == 2
 
 
@@ -93,7 +93,7 @@ def test_stdio_tests_may_say_how_outputs_are_compared(tmp_path: Path, rule: dict
     (problem,) = load_problems(write(tmp_path / "f", STDIO | {"tests": STDIO["tests"] | rule}))
     assert problem.tests == CodeTests("stdio", inputs=("1\n", " 2"), outputs=("1\n", " 2"), **rule)
     write_problems(tmp_path / "again", [problem])
-    assert load_problems(tmp_path / "again").problems == (problem,)
+    assert load_problems(tmp_path / "again").records == (problem,)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_groups_load_as_problems_with_the_reference_from_metadata(tmp_path: Path
 def test_auto_knows_the_format_by_its_keys(tmp_path: Path, record: dict[str, Any], format: str) -> None:
     loaded = load_problems(write(tmp_path / "f", record))
     assert loaded.report.format == format
-    assert loaded.problems == load_problems(tmp_path / "f", format).problems
+    assert loaded.records == load_problems(tmp_path / "f", format).records
 
 
 def test_auto_names_the_keys_it_does_not_know(tmp_path: Path) -> None:
@@ -173,15 +173,15 @@ def test_auto_names_the_keys_it_does_not_know(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("record", [GSM8K, MBPP, HUMANEVAL, MATH500, GOOD, STDIO])
 def test_problems_written_in_our_form_come_back_the_same(tmp_path: Path, record: dict[str, Any]) -> None:
-    loaded = load_problems(write(tmp_path / "f", record)).problems
+    loaded = load_problems(write(tmp_path / "f", record)).records
     assert write_problems(tmp_path / "deep" / "ours.jsonl", loaded) == 1
-    assert load_problems(tmp_path / "deep" / "ours.jsonl", "problems").problems == loaded
+    assert load_problems(tmp_path / "deep" / "ours.jsonl", "problems").records == loaded
 
 
 def test_white_space_of_test_data_is_kept_and_numbers_are_taken_as_answers(tmp_path: Path) -> None:
     loaded = load_problems(write(tmp_path / "f", STDIO, GOOD | {"id": 5, "answer": -2.5, "task_type": "sum"}))
-    assert loaded.problems[0].tests == CodeTests("stdio", inputs=("1\n", " 2"), outputs=("1\n", " 2"))
-    assert loaded.problems[1] == Problem("5", "math", "1 + 1 = ?", "sum", "-2.5")
+    assert loaded.records[0].tests == CodeTests("stdio", inputs=("1\n", " 2"), outputs=("1\n", " 2"))
+    assert loaded.records[1] == Problem("5", "math", "1 + 1 = ?", "sum", "-2.5")
 
 
 def test_a_byte_order_mark_and_blank_lines_and_windows_line_ends_are_no_faults(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_statement_of_200_kb_is_cut_and_counted(tmp_path: Path) -> None:
     loaded = load_problems(path, max_problem_chars=2_500)
     assert [len(problem.statement) for problem in loaded] == [2_500, 9]
     assert loaded.report.cut == 1
-    assert len(load_problems(path).problems[0].statement) == 200_000
+    assert len(load_problems(path).records[0].statement) == 200_000
 
 
 def test_a_line_without_end_is_refused_without_being_kept(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from tests.unit.evaluation.cases import PROBLEMS, TASKS, System, manner, store
 from tracelift_ray.evaluation.attempts import Attempts
-from tracelift_ray.evaluation.results import ProblemResult
-from tracelift_ray.evaluation.run import ResultsInMemory, evaluate_all
+from tracelift_ray.evaluation.results import ProblemResult, ResultsInMemory
+from tracelift_ray.evaluation.run import evaluate_all
 from tracelift_ray.types import InfrastructureError, Problem
 
 

@@ -31,7 +31,6 @@ def test_tokens_that_only_flawed_sequences_have_at_their_place_are_marked():
     marks = good_marks([build_tree(ROWS), build_tree(([1, 2], [1, 3]))], "cpu")
     assert marks[0].tolist() == [-1, -1, 1, 1, 1, 0, 0, 0, 0]
     assert marks[1].tolist() == [-1, 1, 0, -1, -1, -1, -1, -1, -1]
-    assert build_tree(([1, 2], [1, 2, 3]), num_good=2).good == (True, True, True)
 
 
 def test_scores_and_gradients_are_those_of_separate_rows(reward_model):

@@ -6,8 +6,8 @@ import pytest
 
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.service.protocol import (
+    RequestRefused,
     UnreadableAnswer,
-    UnreadableRequest,
     read_answer,
     read_request,
     write_answer,
@@ -76,7 +76,7 @@ ITEM = {"problem": "p", "reasoning": "r"}
     ],
 )
 def test_a_request_that_cannot_be_answered_says_why(body, status, reason):
-    with pytest.raises(UnreadableRequest) as caught:
+    with pytest.raises(RequestRefused) as caught:
         read(body)
     assert caught.value.status == status
     assert reason in str(caught.value) and "\n" not in str(caught.value)

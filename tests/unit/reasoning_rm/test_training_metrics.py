@@ -2,8 +2,7 @@
 
 import pytest
 
-from tracelift_ray.reasoning_rm.training.measures import calibrate, rank_correlation
-from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace, measure
+from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace, calibrate, measure, rank_correlation
 from tracelift_ray.tasks.math import MathTask
 
 

@@ -13,6 +13,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.data.split import split_heldout
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.training.adapters import (
     add_adapters,
@@ -28,7 +29,6 @@ from tracelift_ray.reasoning_rm.training.data import (
     sample_epoch,
     split_groups,
 )
-from tracelift_ray.reasoning_rm.training.finish import training_encoder
 from tracelift_ray.reasoning_rm.training.metrics import measure
 from tracelift_ray.reasoning_rm.training.passes import prepare, score_groups
 from tracelift_ray.reasoning_rm.training.settings import LoraSettings, LossSettings, RankSettings, check_training
@@ -50,7 +50,8 @@ def config(words, tmp_path):
 
 
 def encoded(config, groups):
-    return encode_groups(groups, training_encoder(config), config.max_tests)
+    encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
+    return encode_groups(groups, encoder, config.max_tests)
 
 
 def test_an_epoch_shows_every_group_once_with_its_positive_first(config):
@@ -187,28 +188,28 @@ def test_weight_decay_is_for_matrices_and_new_heads_have_their_own_rate(config):
 
 
 def test_a_checkpoint_is_kept_with_the_best_weights_and_older_ones_go(config):
-    work = WorkDirectory.open(config)
+    work = WorkDirectory(config)
     assert work.newest() is None
     for step in (3, 6, 9):
         progress = Progress(step, best_step=3, best=(0.5, 0.75, 0.1), worse_since=step // 3 - 1, seconds=1.5)
         work.publish(work.draft(step), progress, {"total_head.weight": torch.full((1, 2), float(step))})
-    newest = WorkDirectory.open(config).newest()
+    newest = WorkDirectory(config).newest()
     assert newest is not None and progress_of(newest) == progress
     assert best_weights(newest)["total_head.weight"].tolist() == [[9.0, 9.0]]
     assert sorted(path.name for path in (work.path / "checkpoints").iterdir()) == ["step-000006", "step-000009"]
 
 
 def test_an_unfinished_run_is_not_mixed_with_another(config, tmp_path):
-    work = WorkDirectory.open(config)
+    work = WorkDirectory(config)
     work.publish(work.draft(3), Progress(3), {})
-    WorkDirectory.open(dataclasses.replace(config, log_every=5, save_every=1))
+    WorkDirectory(dataclasses.replace(config, log_every=5, save_every=1))
     with pytest.raises(DataError, match=r"rm\.work holds an unfinished run with lr=0\.001, and this one has 0\.5"):
-        WorkDirectory.open(dataclasses.replace(config, lr=0.5))
+        WorkDirectory(dataclasses.replace(config, lr=0.5))
     with pytest.raises(DataError, match=r"unfinished run with ranks\.workers=1"):
-        WorkDirectory.open(dataclasses.replace(config, ranks=RankSettings(2, 0, 1.0, 1.0)))
+        WorkDirectory(dataclasses.replace(config, ranks=RankSettings(2, 0, 1.0, 1.0)))
     write_rubric_records(tmp_path / "groups.jsonl", adding_groups(13))
     with pytest.raises(DataError, match=r"groups \(content\)"):
-        WorkDirectory.open(config)
+        WorkDirectory(config)
 
 
 def test_nothing_is_overwritten(config, tmp_path):
@@ -261,6 +262,6 @@ def test_a_run_on_the_same_file_shows_the_text_that_the_rm_was_trained_on(tmp_pa
     bounded = dataclasses.replace(record, problem=dataclasses.replace(record.problem, tests_text=text))
     write_rubric_records(tmp_path / "groups.jsonl", [bounded])
     trained = load_rubric_records(tmp_path / "groups.jsonl").records[0].problem
-    run = load_problems(tmp_path / "groups.jsonl", "groups", max_tests=1).problems[0]
+    run = load_problems(tmp_path / "groups.jsonl", "groups", max_tests=1).records[0]
     assert render_input(run, "r").text == render_input(trained, "r").text
     assert f"<tests>\n{text}\n</tests>" in render_input(run, "r").text

@@ -15,8 +15,8 @@ import torch.distributed as dist
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
 from tracelift_ray.data.rubric_records import write_rubric_records
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.training.data import encode_groups
-from tracelift_ray.reasoning_rm.training.finish import training_encoder
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
 from tracelift_ray.reasoning_rm.training.trainer import RmTrainer
 from tracelift_ray.reasoning_rm.training.work import WorkDirectory, best_weights, progress_of
@@ -79,13 +79,13 @@ def config(words, tmp_path):
 
 
 def run(config, rank, lines=None):
-    encoder = training_encoder(config)
+    encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
     groups, held = (encode_groups(adding_groups(4, seed=seed), encoder, 0) for seed in (0, 1))
     loop = RmTrainer(config, rank, groups, held, MathTask.dimensions, [].append if lines is None else lines.append)
     loop.resume()
     loop.finish_steps()
     loop.close(0)
-    return WorkDirectory.open(config)
+    return WorkDirectory(config)
 
 
 def test_the_weights_of_the_best_evaluation_are_kept_and_it_stops_when_none_is_better(config):

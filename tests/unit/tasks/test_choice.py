@@ -49,10 +49,10 @@ def test_published_formats_are_recognised_and_read(
 def test_the_own_form_takes_options_in_the_statement_or_as_a_list_and_round_trips(tmp_path: Path) -> None:
     own = {"id": "a", "task": "choice", "statement": STATEMENT, "answer": "B"}
     listed = own | {"id": "b", "statement": MMLU["question"], "choices": OPTIONS, "answer": 1}
-    problems = load_problems(written(tmp_path, own, listed)).problems
+    problems = load_problems(written(tmp_path, own, listed)).records
     assert [(p.statement, p.answer) for p in problems] == [(STATEMENT, "B")] * 2
     write_problems(tmp_path / "out.jsonl", problems)
-    assert load_problems(tmp_path / "out.jsonl").problems == problems
+    assert load_problems(tmp_path / "out.jsonl").records == problems
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tracelift_ray.dataset.llm.model import AskedModel, RequestTooLong
 from tracelift_ray.dataset.pipeline.rule_stages import problem_rng
 from tracelift_ray.dataset.pipeline.stages import Candidate, Refused
 from tracelift_ray.dataset.settings import PerturbConfig, TracesConfig
-from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
+from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_trace
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, Problem
 
@@ -91,11 +91,6 @@ class ByLlm:
 
     async def _rubric(self, problem: Problem, reasoning: str) -> RubricLabels | None:
         try:
-            reply = await self._model.ask(judge_prompt(problem, reasoning), greedy=True)
-            try:
-                return parse_judgement(reply, problem.task).rubric
-            except JudgementError as error:
-                repaired = await self._model.ask(repair_prompt(reply, error, problem.task), greedy=True)
-                return parse_judgement(repaired, problem.task).rubric
+            return await judge_trace(problem, reasoning, lambda request: self._model.ask(request, greedy=True))
         except (JudgementError, RequestTooLong):
             return None

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from tracelift_ray.reasoning_rm.model.inputs import hide_problem, render_input
 from tracelift_ray.types import Problem
@@ -36,14 +38,6 @@ class EncodedInput:
         return self if len(self) <= length else EncodedInput(self.token_ids[:length], truncated=True)
 
 
-@dataclass(frozen=True)
-class InputBatch:
-    """Right-padded tensors of (B, T), the arguments of ``ReasoningRewardModel.forward``."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-
-
 class InputEncoder:
     """Tokenizes RM inputs, cutting them on the right at ``max_length`` tokens.
 
@@ -59,6 +53,11 @@ class InputEncoder:
         self._max_length = max_length
         self._show_problem = show_problem
 
+    @classmethod
+    def load(cls, path: str | Path, max_length: int, *, show_problem: bool) -> InputEncoder:
+        """With the tokenizer in the directory of a backbone or a reward model."""
+        return cls(AutoTokenizer.from_pretrained(str(path)), max_length, show_problem=show_problem)
+
     def encode(self, items: Sequence[tuple[Problem, str]]) -> list[EncodedInput]:
         """The tokens of each (problem, trace), in order."""
         if not items:
@@ -71,15 +70,15 @@ class InputEncoder:
         return [EncodedInput(tuple(ids[:cut]), len(ids) > cut) for ids in rows]
 
 
-def collate(inputs: Sequence[EncodedInput], pad_id: int, device: torch.device | str) -> InputBatch:
-    """Pads on the right to the longest of ``inputs``; the attention mask is 1 at tokens and 0 at padding."""
+def collate(inputs: Sequence[EncodedInput], pad_id: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask (1 at tokens, 0 at padding), both (B, T): padded on the right to the longest."""
     shape = (len(inputs), max(map(len, inputs)))
     ids = torch.full(shape, pad_id, dtype=torch.long)
     mask = torch.zeros(shape, dtype=torch.long)
     for row, item in enumerate(inputs):
         ids[row, : len(item)] = torch.tensor(item.token_ids)
         mask[row, : len(item)] = 1
-    return InputBatch(ids.to(device), mask.to(device))
+    return ids.to(device), mask.to(device)
 
 
 def budget_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

@@ -9,6 +9,7 @@ tolerance, in any model whose attention is causal and takes a mask (``check_shar
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,6 @@ class PrefixTree:
     Attributes:
         token_ids, parents, depths: N each; ``parents[i] < i``, and -1 for the first token of a sequence.
         ends: for each sequence, in the order given, the tree's token that is its last.
-        good: whether a good sequence begins with the tokens up to this one.
         shared: tokens that every sequence begins with.
     """
 
@@ -37,11 +37,15 @@ class PrefixTree:
     parents: tuple[int, ...]
     depths: tuple[int, ...]
     ends: tuple[int, ...]
-    good: tuple[bool, ...]
     shared: int
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def num_good(self) -> int:
+        """How many tokens the first sequence has, which is a good one; they come first."""
+        return self.ends[0] + 1
 
     def path(self, end: int) -> list[int]:
         """The tree's tokens from the first of a sequence to its last, ``end``."""
@@ -68,15 +72,14 @@ class TreeBatch:
     ends: Tensor
 
 
-def build_tree(sequences: Sequence[Sequence[int]], num_good: int = 1) -> PrefixTree:
-    """The tree of at least one sequence of at least one token each; the first ``num_good`` are good ones."""
+def build_tree(sequences: Sequence[Sequence[int]]) -> PrefixTree:
+    """The tree of at least one sequence of at least one token each."""
     places: dict[tuple[int, int], int] = {}
     ids: list[int] = []
     parents: list[int] = []
     depths: list[int] = []
     ends = []
-    good = 0
-    for number, sequence in enumerate(sequences):
+    for sequence in sequences:
         at = -1
         for depth, token in enumerate(sequence):
             parent, at = at, places.setdefault((at, token), len(ids))
@@ -85,23 +88,8 @@ def build_tree(sequences: Sequence[Sequence[int]], num_good: int = 1) -> PrefixT
                 parents.append(parent)
                 depths.append(depth)
         ends.append(at)
-        good = len(ids) if number < num_good else good  # the tokens of good sequences come first
-    return PrefixTree(
-        tuple(ids),
-        tuple(parents),
-        tuple(depths),
-        tuple(ends),
-        tuple(place < good for place in range(len(ids))),
-        _shared(sequences),
-    )
-
-
-def _shared(sequences: Sequence[Sequence[int]]) -> int:
-    """The length of the longest common beginning."""
-    return next(
-        (place for place, tokens in enumerate(zip(*sequences, strict=False)) if len(set(tokens)) > 1),
-        min(map(len, sequences)),
-    )
+    shared = sum(1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*sequences, strict=False)))
+    return PrefixTree(tuple(ids), tuple(parents), tuple(depths), tuple(ends), shared)
 
 
 def collate_trees(trees: Sequence[PrefixTree], pad_id: int, device: torch.device | str) -> TreeBatch:
@@ -123,10 +111,11 @@ def collate_trees(trees: Sequence[PrefixTree], pad_id: int, device: torch.device
 
 
 def good_marks(trees: Sequence[PrefixTree], device: torch.device | str) -> Tensor:
-    """(B, T), of each token: 1 where a good sequence begins so, 0 where none does, -1 where all do and at padding."""
+    """(B, T), of each token: 1 where the good one begins so, 0 where it does not, -1 where all do and at padding."""
     marks = torch.full((len(trees), max(map(len, trees))), -1, dtype=torch.long)
     for row, tree in zip(marks, trees, strict=True):
-        row[tree.shared : len(tree)] = torch.tensor(tree.good[tree.shared :], dtype=torch.long)
+        row[tree.shared : tree.num_good] = 1
+        row[tree.num_good : len(tree)] = 0
     return marks.to(device)
 
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.reasoning_rm.training.measures import centred, correlation, rank_correlation
+from tracelift_ray.reasoning_rm.training.metrics import centred, correlation, rank_correlation
 from tracelift_ray.tracking.jsonl import read_records
 from tracelift_ray.types import DataError, Problem
 
 #: A change counts where it is larger than this many standard errors.
 _SURE = 2.0
+#: What the score is held against.
+MEASURES = ("success", "uplift", "judge")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def measure_drift(traces: Sequence[RunTrace], windows: int) -> Drift:
     for trace in traces:
         parts[sum(trace.step >= bound for bound in bounds) - 1].append(trace)
     measured = tuple(_window(part) for part in parts)
-    return Drift(measured, {name: _outrun(measured, name) for name in ("success", "uplift", "judge")})
+    return Drift(measured, {name: _outrun(measured, name) for name in MEASURES})
 
 
 def _outrun(windows: Sequence[Window], name: str) -> int | None:
@@ -138,32 +140,29 @@ def _below(lower: Mean, higher: Mean) -> bool:
 
 
 def _window(traces: Sequence[RunTrace]) -> Window:
-    scores = [trace.score for trace in traces]
-    uplifts = [trace.uplift for trace in traces if trace.uplift is not None]
-    judged = [trace for trace in traces if trace.judge is not None]
+    measured: dict[str, Any] = {}
+    for name in MEASURES:
+        known = [trace for trace in traces if getattr(trace, name) is not None]
+        values = [getattr(trace, name) for trace in known]
+        measured[name] = _mean(values) if values else None
+        measured[f"{name}_order"] = rank_correlation([trace.score for trace in known], values)
     return Window(
         first_step=traces[0].step,
         last_step=traces[-1].step,
         traces=len(traces),
-        score=_mean(scores),
-        success=_mean([trace.success for trace in traces]),
-        uplift=_mean(uplifts) if uplifts else None,
-        judge=_mean([trace.judge for trace in judged if trace.judge is not None]) if judged else None,
-        success_order=rank_correlation(scores, [trace.success for trace in traces]),
+        score=_mean([trace.score for trace in traces]),
         success_within=_within_groups(traces),
-        uplift_order=rank_correlation([t.score for t in traces if t.uplift is not None], uplifts),
-        judge_order=rank_correlation(
-            [trace.score for trace in judged], [trace.judge for trace in judged if trace.judge is not None]
-        ),
+        **measured,
     )
 
 
 def _within_groups(traces: Sequence[RunTrace]) -> float | None:
-    groups: defaultdict[int, list[RunTrace]] = defaultdict(list)
+    by_group: defaultdict[int, list[RunTrace]] = defaultdict(list)
     for trace in traces:
-        groups[trace.group].append(trace)
-    scores = centred([[trace.score for trace in group] for group in groups.values()])
-    return correlation(scores, centred([[trace.success for trace in group] for group in groups.values()]))
+        by_group[trace.group].append(trace)
+    groups = by_group.values()
+    scores = centred([[trace.score for trace in group] for group in groups])
+    return correlation(scores, centred([[trace.success for trace in group] for group in groups]))
 
 
 def _mean(values: Sequence[float]) -> Mean:

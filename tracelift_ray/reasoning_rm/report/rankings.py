@@ -5,13 +5,13 @@ The intervals are percentile bootstraps over groups, since the pairs of one grou
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
-from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace
+from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace, accuracy_by_kind, pairs_of
 
 RESAMPLES = 2000
 _PERCENTILES = (2.5, 97.5)
@@ -47,50 +47,32 @@ class Ranking:
 
 def rank_by(name: str, groups: Sequence[ScoredGroup], key: Callable[[ScoredTrace], float]) -> Ranking:
     """The ranking of at least one group by a number for each trace; equal numbers count as wrong."""
-    by_kind: defaultdict[str, list[bool]] = defaultdict(list)
-    by_group = []
-    whole = 0
-    for group in groups:
-        good = [key(trace) for trace in group.positives]
-        hits = 0
-        for negative in group.negatives:
-            value = key(negative)
-            right = [score > value for score in good]
-            by_kind[negative.kind or "unnamed"] += right
-            hits += sum(right)
-        total = len(good) * len(group.negatives)
-        by_group.append((hits, total))
-        whole += hits == total
+    pairs = [pairs_of(group, key) for group in groups]
+    by_group = tuple((sum(margin > 0 for _, margin in found), len(found)) for found in pairs)
+    right, total = (sum(counts) for counts in zip(*by_group, strict=True))
     return Ranking(
         name=name,
-        pairs=_share(by_group),
-        groups=whole / len(groups),
-        kinds={kind: sum(hits) / len(hits) for kind, hits in sorted(by_kind.items())},
-        by_group=tuple(by_group),
+        pairs=_interval(right / total, _resampled(by_group)),
+        groups=fmean(hits == size for hits, size in by_group),
+        kinds={kind: share for kind, (share, _) in accuracy_by_kind(pairs).items()},
+        by_group=by_group,
     )
 
 
 def advantage(ranking: Ranking, other: Ranking) -> Interval:
     """Share of pairs of one ranking less that of another on the same groups, resampled together."""
-    ours, theirs = np.array(ranking.by_group, float), np.array(other.by_group, float)
-    draws = _draws(len(ours))
-    shares = _shares(ours, draws) - _shares(theirs, draws)
-    low, high = np.percentile(shares, _PERCENTILES)
-    return Interval(ranking.pairs.value - other.pairs.value, float(low), float(high))
+    shares = _resampled(ranking.by_group) - _resampled(other.by_group)
+    return _interval(ranking.pairs.value - other.pairs.value, shares)
 
 
-def _share(by_group: Sequence[tuple[int, int]]) -> Interval:
-    counts = np.array(by_group, float)
-    low, high = np.percentile(_shares(counts, _draws(len(counts))), _PERCENTILES)
-    return Interval(float(counts[:, 0].sum() / counts[:, 1].sum()), float(low), float(high))
+def _interval(value: float, resampled: np.ndarray) -> Interval:
+    low, high = np.percentile(resampled, _PERCENTILES)
+    return Interval(value, float(low), float(high))
 
 
-def _draws(count: int) -> np.ndarray:
-    """(RESAMPLES, count) indices of groups, the same for the same count."""
-    return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
-
-
-def _shares(counts: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """(RESAMPLES,) share of pairs in the right order."""
-    drawn = counts[draws].sum(1)
-    return drawn[:, 0] / drawn[:, 1]
+def _resampled(by_group: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(RESAMPLES,) shares of pairs in the right order; as many groups are always drawn in the same way."""
+    count = len(by_group)
+    draws = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
+    right, total = np.array(by_group, float)[draws].sum(1).T
+    return right / total

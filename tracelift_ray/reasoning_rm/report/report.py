@@ -18,6 +18,7 @@ import torch
 
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.data.rubric_records import RubricRecord, load_rubric_records
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, shows_problem
 from tracelift_ray.reasoning_rm.report.drift import Drift, RunTrace, measure_drift, read_run
@@ -25,8 +26,7 @@ from tracelift_ray.reasoning_rm.report.likelihood import TraceLikelihood
 from tracelift_ray.reasoning_rm.report.rankings import Interval, Ranking, advantage, rank_by
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.scoring.kinds import build_scorer
-from tracelift_ray.reasoning_rm.scoring.local import load_encoder
-from tracelift_ray.reasoning_rm.training.data import EncodedGroup, encode_groups, split_groups
+from tracelift_ray.reasoning_rm.training.data import encode_groups, split_groups
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, ScoredGroup, measure
 from tracelift_ray.reasoning_rm.training.passes import score_groups
 from tracelift_ray.tracking.run_dir import write_whole
@@ -82,7 +82,7 @@ def make_report(config: RmReportConfig, say: Say) -> RmReport:
 
 def write_report(report: RmReport, config: RmReportConfig, table: str) -> Path:
     """Writes ``report.json``, ``report.md`` (``table``) and ``report.png``; returns their directory."""
-    from tracelift_ray.reasoning_rm.report.figures import draw_report
+    from tracelift_ray.reasoning_rm.figures import draw_report
 
     out = Path(config.out) if config.out is not None else Path(config.model) / "report"
     try:
@@ -101,7 +101,8 @@ async def judge_traces(traces: Sequence[RunTrace], config: ReasoningRmConfig, co
     Raises:
         InfrastructureError: the judge could not be asked, or gave no score.
     """
-    chosen = sorted({len(traces) * number // min(count, len(traces)) for number in range(min(count, len(traces)))})
+    count = min(count, len(traces))
+    chosen = [len(traces) * number // count for number in range(count)]
     scorer = build_scorer(config)
     judged = list(traces)
     try:
@@ -134,7 +135,8 @@ def _held_out(config: RmReportConfig, groups: Sequence[RubricRecord], say: Say) 
     rankings = [rank_by(REWARD_MODEL, scored, lambda trace: trace.score)]
     if config.trace_only is not None:
         say(f"scoring them with {config.trace_only}")
-        rankings.append(rank_by(TRACE_ONLY, _blind(config, config.trace_only, groups), lambda trace: trace.score))
+        blind, _ = _scored(config, config.trace_only, groups, trace_only=True)
+        rankings.append(rank_by(TRACE_ONLY, blind, lambda trace: trace.score))
     if config.backbone is not None:
         say(f"asking {config.backbone} how likely they are")
         rankings.append(rank_by(LIKELIHOOD, _likelihoods(config, config.backbone, groups, scored), lambda t: t.score))
@@ -147,30 +149,26 @@ def _held_out(config: RmReportConfig, groups: Sequence[RubricRecord], say: Say) 
 
 
 def _scored(
-    config: RmReportConfig, path: str, groups: Sequence[RubricRecord]
+    config: RmReportConfig, path: str, groups: Sequence[RubricRecord], trace_only: bool = False
 ) -> tuple[list[ScoredGroup], tuple[str, ...]]:
     """What the reward model in ``path`` says of the groups, and its dimensions."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = ReasoningRewardModel.from_pretrained(path, device=device)
+    shown = shows_problem(model.config)
+    if trace_only and shown:
+        raise DataError(f"trace_only={path} is a model that is shown the problem; train one with show_problem=false")
     if config.share_prefixes:
         check_shared_prefixes(model.model)
-    encoder = load_encoder(path, model, config.max_length)
-    encoded: list[EncodedGroup] = encode_groups(groups, encoder, config.max_tests)
+    encoder = InputEncoder.load(path, config.max_length, show_problem=shown)
     scored = score_groups(
         model,
-        encoded,
+        encode_groups(groups, encoder, config.max_tests),
         encoder.pad_id,
         batch_tokens=config.batch_tokens,
         share_prefixes=config.share_prefixes,
         dtype=config.dtype,
     )
     return scored, tuple(model.config.rm_dimension_names)
-
-
-def _blind(config: RmReportConfig, path: str, groups: Sequence[RubricRecord]) -> list[ScoredGroup]:
-    if shows_problem(ReasoningRewardModel.from_pretrained(path).config):
-        raise DataError(f"trace_only={path} is a model that is shown the problem; train one with show_problem=false")
-    return _scored(config, path, groups)[0]
 
 
 def _likelihoods(
@@ -180,11 +178,9 @@ def _likelihoods(
     model = TraceLikelihood(path, config.dtype, config.max_length)
     result = []
     for group, known in zip(groups, scored, strict=True):
-        texts = [trace.reasoning for trace in (*group.positives, *group.negatives)]
-        values = iter(model.of(group.problem.statement, texts))
-        good = tuple(replace(trace, score=next(values)) for trace in known.positives)
-        flawed = tuple(replace(trace, score=next(values)) for trace in known.negatives)
-        result.append(ScoredGroup(good, flawed))
+        values = model.of(group.problem.statement, [trace.reasoning for trace in group.traces])
+        traces = [replace(trace, score=value) for trace, value in zip(known.traces, values, strict=True)]
+        result.append(known.with_traces(traces))
     return result
 
 

@@ -47,9 +47,9 @@ def as_markdown(model: str, tables: Sequence[TextTable]) -> str:
 def _rankings(report: HeldOutReport) -> TextTable:
     rankings = report.rankings
     rows = [
-        ("pairs in the right order", *(_share(ranking.pairs) for ranking in rankings)),
+        ("pairs in the right order", *(_interval(ranking.pairs) for ranking in rankings)),
         ("groups in the right order", *(f"{ranking.groups:.3f}" for ranking in rankings)),
-        ("the RM's advantage in pairs", _NONE, *(_gain(report.advantages[r.name]) for r in rankings[1:])),
+        ("the RM's advantage in pairs", _NONE, *(_interval(report.advantages[r.name], "+.3f") for r in rankings[1:])),
         *(
             (f"pairs against {kind} ({pairs})", *(f"{ranking.kinds[kind]:.3f}" for ranking in rankings))
             for kind, (_, pairs) in report.metrics.kind_accuracy.items()
@@ -106,7 +106,10 @@ def _means(drift: Drift) -> TextTable:
 
 
 def _orders(drift: Drift) -> TextTable:
-    rows = tuple((_steps(window), *map(_signed, _window_orders(window))) for window in drift.windows)
+    rows = tuple(
+        (_steps(w), *map(_signed, (w.success_order, w.success_within, w.uplift_order, w.judge_order)))
+        for w in drift.windows
+    )
     return TextTable(
         "How the RM's score orders the traces of a window",
         ("steps", "by success", "by success, in a group", "by uplift", "by judge"),
@@ -115,20 +118,12 @@ def _orders(drift: Drift) -> TextTable:
     )
 
 
-def _window_orders(window: Window) -> tuple[float | None, ...]:
-    return (window.success_order, window.success_within, window.uplift_order, window.judge_order)
-
-
 def _steps(window: Window) -> str:
     return f"{window.first_step} to {window.last_step}"
 
 
-def _share(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def _gain(interval: Interval) -> str:
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+def _interval(interval: Interval, form: str = ".3f") -> str:
+    return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
 def _mean(mean: Mean | None) -> str:

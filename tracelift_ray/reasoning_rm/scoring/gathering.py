@@ -67,18 +67,15 @@ class Gatherer(Generic[Item, Answer]):
                 continue
             self._under_way.update(future for _, future in batch)
             try:
-                await self._answer(batch)
+                answers = await self._answer_all([item for item, _ in batch])
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
             except Exception as error:  # a bug, too, belongs to those who asked: nobody awaits this task
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
             self._under_way.difference_update(future for _, future in batch)
-
-    async def _answer(self, batch: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
-        answers = await self._answer_all([item for item, _ in batch])
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
 
     def _taken(self, most: int) -> list[tuple[Item, asyncio.Future[Answer]]]:
         return [self._queue.get_nowait() for _ in range(min(most, self._queue.qsize()))]

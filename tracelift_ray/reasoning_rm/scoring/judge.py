@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tracelift_ray.config.models import JudgeConfig
 from tracelift_ray.engines.kinds import build_engine, needs_tokenizer
 from tracelift_ray.engines.seeds import request_seed
-from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
+from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_trace
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.templates import read_prompts
 from tracelift_ray.tasks.thinking import answer_in
@@ -47,18 +47,11 @@ class JudgeScorer:
         Raises:
             InfrastructureError: no reply, one that cannot be read after its repair, or a trace that is too long.
         """
-        reply = await self._reply(judge_prompt(problem, reasoning), problem, reasoning)
         try:
-            judgement = parse_judgement(reply, problem.task)
+            rubric = await judge_trace(problem, reasoning, lambda request: self._reply(request, problem, reasoning))
         except JudgementError as error:
-            repaired = await self._reply(repair_prompt(reply, error, problem.task), problem, reasoning)
-            try:
-                judgement = parse_judgement(repaired, problem.task)
-            except JudgementError as again:
-                raise InfrastructureError(
-                    COMPONENT, f"the judge's reply and its repair cannot be read: {again}"
-                ) from again
-        return RubricScore.of(judgement.rubric.labels, judgement.rubric.total)
+            raise InfrastructureError(COMPONENT, f"the judge's reply and its repair cannot be read: {error}") from error
+        return RubricScore.of(rubric.labels, rubric.total)
 
     async def close(self) -> None:
         """End the engine and its processes."""

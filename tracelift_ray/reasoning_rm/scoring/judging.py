@@ -1,8 +1,7 @@
 """The judge's prompt and the strict reading of its reply: rubric scores 0..10, read as labels 0..4 and a total.
 
-Pure text in, text or values out: which model answers, and how often it is asked, is the caller's business. A reply
-either is the one JSON object that was asked for, or raises ``JudgementError`` with what is wrong with it; nothing is
-guessed.
+Which model answers is the caller's business. A reply either is the one JSON object that was asked for, or raises
+``JudgementError`` with what is wrong with it; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tracelift_ray.data.rubric_records import MAX_LABEL, RubricLabels
@@ -40,23 +39,17 @@ class JudgementError(ValueError):
     """A reply is not the JSON object that was asked for; the message says what is wrong, in one line."""
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """A judge's scores.
+async def judge_trace(problem: Problem, reasoning: str, ask: Callable[[str], Awaitable[str]]) -> RubricLabels:
+    """The rubric of one trace by the model that ``ask`` sends a request to; an unreadable reply is repaired once.
 
-    Attributes:
-        scores: one for each dimension in the order of ``task_of(task).dimensions``, each 0..10.
-        total: the judge's own overall score, 0..10.
+    Raises:
+        JudgementError: the repaired reply cannot be read either.
     """
-
-    scores: tuple[float, ...]
-    total: float
-
-    @property
-    def rubric(self) -> RubricLabels:
-        """Labels in buckets of two (0-1, 2-3, 4-5, 6-7, 8-10 become 0..4), and the total in [0, 1]."""
-        labels = tuple(min(MAX_LABEL, int(score // 2)) for score in self.scores)
-        return RubricLabels(labels, self.total / MAX_SCORE)
+    reply = await ask(judge_prompt(problem, reasoning))
+    try:
+        return parse_judgement(reply, problem.task)
+    except JudgementError as error:
+        return parse_judgement(await ask(repair_prompt(reply, error, problem.task)), problem.task)
 
 
 def judge_prompt(problem: Problem, reasoning: str) -> str:
@@ -86,10 +79,11 @@ def repair_prompt(reply: str, error: JudgementError, task: str) -> str:
     )
 
 
-def parse_judgement(text: str, task: str) -> Judgement:
+def parse_judgement(text: str, task: str) -> RubricLabels:
     """Read a judge's reply: one JSON object with exactly the task's dimensions and ``total``, each 0..10.
 
-    White space and one code fence around the object are allowed, and nothing else.
+    White space and one code fence around the object are allowed, and nothing else. Labels are buckets of two scores
+    (0-1, 2-3, 4-5, 6-7, 8-10 become 0..4), and the total becomes one in [0, 1].
 
     Raises:
         JudgementError: anything else.
@@ -102,7 +96,7 @@ def parse_judgement(text: str, task: str) -> Judgement:
     if unknown:
         raise JudgementError(f"unknown key {unknown[0]!r:.60}; the keys are {', '.join(wanted)}")
     *scores, total = (_score(values, name) for name in wanted)
-    return Judgement(tuple(scores), total)
+    return RubricLabels(tuple(min(MAX_LABEL, int(score // 2)) for score in scores), total / MAX_SCORE)
 
 
 def _format_request(task: str) -> str:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
 
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder, budget_batches, collate
@@ -24,11 +21,8 @@ from tracelift_ray.types import TOP_LABEL, InfrastructureError, Problem, RubricS
 PASS_SIZE = 256
 
 
-@dataclass(frozen=True)
-class _Asked:
-    problem: Problem
-    reasoning: str
-    max_length: int | None
+#: A problem, a trace of it, and a cut in tokens below the configured one (None: the configured one).
+Asked = tuple[Problem, str, int | None]
 
 
 class ModelScorer:
@@ -36,7 +30,7 @@ class ModelScorer:
 
     def __init__(self, config: ReasoningRmConfig) -> None:
         self._config = config
-        self._gatherer: Gatherer[_Asked, RubricScore] | None = None
+        self._gatherer: Gatherer[Asked, RubricScore] | None = None
 
     async def start(self) -> None:
         """Load the model. Raises ``RewardModelError`` where there is none."""
@@ -46,22 +40,16 @@ class ModelScorer:
     async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
         """The rubric score of one trace; ``max_length`` cuts it shorter than the configuration does."""
         assert self._gatherer is not None, "start comes first"
-        return await self._gatherer.ask(_Asked(problem, reasoning, max_length))
+        return await self._gatherer.ask((problem, reasoning, max_length))
 
     async def close(self) -> None:
         """Stop scoring."""
         if self._gatherer is not None:
             await self._gatherer.close()
 
-    async def _score_all(self, asked: Sequence[_Asked]) -> list[RubricScore]:
-        items = [(each.problem, each.reasoning) for each in asked]
-        return await asyncio.to_thread(self._scorer.score, items, [each.max_length for each in asked])
-
-
-def load_encoder(path: str | Path, model: ReasoningRewardModel, max_length: int) -> InputEncoder:
-    """The tokenizer of the reward model in ``path``, and what that model is shown."""
-    tokenizer = AutoTokenizer.from_pretrained(str(path))
-    return InputEncoder(tokenizer, max_length, show_problem=shows_problem(model.config))
+    async def _score_all(self, asked: Sequence[Asked]) -> list[RubricScore]:
+        items = [(problem, reasoning) for problem, reasoning, _ in asked]
+        return await asyncio.to_thread(self._scorer.score, items, [max_length for _, _, max_length in asked])
 
 
 class RubricScorer:
@@ -79,7 +67,8 @@ class RubricScorer:
         self._max_batch_tokens = config.max_batch_tokens
         dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
         self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype, device=device)
-        self._encoder = load_encoder(config.model, self._model, config.max_length)
+        shown = shows_problem(self._model.config)
+        self._encoder = InputEncoder.load(config.model, config.max_length, show_problem=shown)
 
     def score(
         self, items: Sequence[tuple[Problem, str]], max_lengths: Sequence[int | None] | None = None
@@ -92,27 +81,26 @@ class RubricScorer:
         Raises:
             InfrastructureError: the model could not compute, or computed something that is no number.
         """
-        asked = zip(items, max_lengths if max_lengths is not None else [None] * len(items), strict=True)
-        first: dict[tuple[Problem, str, int | None], int] = {}
-        places = [first.setdefault((*item, length), len(first)) for item, length in asked]
+        cuts = [None] * len(items) if max_lengths is None else max_lengths
+        asked: list[Asked] = [(*item, cut) for item, cut in zip(items, cuts, strict=True)]
+        distinct = list(dict.fromkeys(asked))
         try:
-            scores = self._score_distinct(list(first))
+            scores = dict(zip(distinct, self._score_distinct(distinct), strict=True))
         except RuntimeError as error:  # torch's out-of-memory and device errors
             cause = str(error).strip().splitlines()[0]
             raise InfrastructureError("reasoning_rm", f"{type(error).__name__}: {cause}") from error
-        return [scores[place] for place in places]
+        return [scores[each] for each in asked]
 
     @torch.inference_mode()
-    def _score_distinct(self, items: Sequence[tuple[Problem, str, int | None]]) -> list[RubricScore]:
-        whole = self._encoder.encode([(problem, reasoning) for problem, reasoning, _ in items])
-        encoded = [row if item[2] is None else row.cut(item[2]) for row, item in zip(whole, items, strict=True)]
+    def _score_distinct(self, asked: Sequence[Asked]) -> list[RubricScore]:
+        whole = self._encoder.encode([(problem, reasoning) for problem, reasoning, _ in asked])
+        encoded = [row if cut is None else row.cut(cut) for row, (_, _, cut) in zip(whole, asked, strict=True)]
         scores: dict[int, RubricScore] = {}
         for positions in budget_batches([len(item) for item in encoded], self._max_batch_tokens):
             chosen = [encoded[position] for position in positions]
-            batch = collate(chosen, self._encoder.pad_id, self._model.device)
-            output = self._model(batch.input_ids, batch.attention_mask)
+            output = self._model(*collate(chosen, self._encoder.pad_id, self._model.device))
             scores.update(zip(positions, _to_scores(output, chosen), strict=True))
-        return [scores[position] for position in range(len(items))]
+        return [scores[position] for position in range(len(asked))]
 
 
 def _to_scores(output: RubricOutput, inputs: Sequence[EncodedInput]) -> list[RubricScore]:

@@ -50,7 +50,11 @@ class RemoteScorer:
         self._started = False
         self._headers = {"Content-Type": "application/json"}
         if service.api_key_env:
-            self._headers["Authorization"] = f"Bearer {_key(service.api_key_env)}"
+            key = os.environ.get(service.api_key_env)
+            if not key:
+                right = f"set {service.api_key_env}, or empty api_key_env"
+                raise ValueError(f"the scoring service's key is not in the environment: {right}")
+            self._headers["Authorization"] = f"Bearer {key}"
 
     async def start(self) -> None:
         """Ask for one score, so that a service that is not there is known before a run needs it."""
@@ -84,19 +88,18 @@ class RemoteScorer:
     async def _request(self, items: Sequence[tuple[Problem, str]]) -> list[RubricScore]:
         """One request, tried again where that may help."""
         body = json.dumps(write_request(items, self._max_length, self._service.send_tests)).encode()
+        tries = 1 + self._service.retries
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(self._service.deadline_s),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_S),
+            retry=tenacity.retry_if_exception_type(_Passing),
+            reraise=True,
+        )
         try:
-            async for attempt in tenacity.AsyncRetrying(
-                stop=tenacity.stop_after_attempt(1 + self._service.retries)
-                | tenacity.stop_after_delay(self._service.deadline_s),
-                wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_S),
-                retry=tenacity.retry_if_exception_type(_Passing),
-                reraise=True,
-            ):
-                with attempt:
-                    return [RubricScore((), score, score) for score in await self._ask(body, len(items))]
+            scores: list[float] = await retrying(self._ask, body, len(items))
         except _Passing as error:
-            self._fail(f"{error}, in up to {1 + self._service.retries} tries; check that the service is up", error)
-        raise AssertionError("tenacity ends by returning or raising")
+            self._fail(f"{error}, in up to {tries} tries; check that the service is up", error)
+        return [RubricScore((), score, score) for score in scores]
 
     async def _ask(self, body: bytes, count: int) -> list[float]:
         """One try."""
@@ -132,10 +135,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 def _excerpt(body: bytes) -> str:
     return " ".join(body[:300].decode(errors="replace").split()) or "no body"
-
-
-def _key(variable: str) -> str:
-    key = os.environ.get(variable)
-    if not key:
-        raise ValueError(f"the scoring service's key is not in the environment: set {variable}, or empty api_key_env")
-    return key

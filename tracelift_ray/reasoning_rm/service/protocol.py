@@ -30,8 +30,8 @@ _ITEM_KEYS = ("problem", "reasoning", "task_name", "task_type", "tests")
 _REQUEST_KEYS = ("items", "max_length", "batch_size", "dimensions")
 
 
-class UnreadableRequest(ValueError):
-    """A request that cannot be answered: ``status`` is 400 where it is no JSON, else 422."""
+class RequestRefused(ValueError):
+    """A request that gets an error instead of scores: ``status`` 400 where it is no JSON, 422 where it is malformed."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -88,23 +88,23 @@ def read_request(body: bytes, max_items: int, task: str) -> ScoringRequest:
         task: of items that name none.
 
     Raises:
-        UnreadableRequest: names the field and what would be right.
+        RequestRefused: names the field and what would be right.
     """
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise UnreadableRequest(400, f"the body is no JSON: {error}") from error
+        raise RequestRefused(400, f"the body is no JSON: {error}") from error
     if not isinstance(values, dict):
-        raise UnreadableRequest(422, "the body must be an object with a list under items")
+        raise RequestRefused(422, "the body must be an object with a list under items")
     _refuse_unknown("the body", values, _REQUEST_KEYS)
     items = values.get("items")
     if not isinstance(items, list) or not items:
-        raise UnreadableRequest(422, "items must be a list of at least one problem and reasoning")
+        raise RequestRefused(422, "items must be a list of at least one problem and reasoning")
     if len(items) > max_items:
-        raise UnreadableRequest(422, f"items are {len(items)}, at most {max_items} are taken; send them in parts")
+        raise RequestRefused(422, f"items are {len(items)}, at most {max_items} are taken; send them in parts")
     dimensions = values.get("dimensions", False)
     if not isinstance(dimensions, bool):
-        raise UnreadableRequest(422, "dimensions must be true or false")
+        raise RequestRefused(422, "dimensions must be true or false")
     return ScoringRequest(
         tuple(_item(item, index, task) for index, item in enumerate(items)),
         _count(values, "max_length"),
@@ -116,7 +116,7 @@ def read_request(body: bytes, max_items: int, task: str) -> ScoringRequest:
 def _refuse_unknown(where: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
     unknown = [key for key in values if key not in known]
     if unknown:
-        raise UnreadableRequest(422, f"{where} has the unknown field {unknown[0]!r:.80}; there are {', '.join(known)}")
+        raise RequestRefused(422, f"{where} has the unknown field {unknown[0]!r:.80}; there are {', '.join(known)}")
 
 
 def _count(values: Mapping[str, Any], key: str) -> int | None:
@@ -124,32 +124,31 @@ def _count(values: Mapping[str, Any], key: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UnreadableRequest(422, f"{key} must be a whole number of at least 1")
+        raise RequestRefused(422, f"{key} must be a whole number of at least 1")
     return value
 
 
 def _item(item: Any, index: int, task: str) -> tuple[Problem, str]:
     where = f"items[{index}]"
     if not isinstance(item, dict):
-        raise UnreadableRequest(422, f"{where} must be an object with problem and reasoning")
+        raise RequestRefused(422, f"{where} must be an object with problem and reasoning")
     _refuse_unknown(where, item, _ITEM_KEYS)
     texts = {key: _text(item, key, where) for key in _ITEM_KEYS}
     for key in ("problem", "reasoning"):
         if texts[key] is None:
-            raise UnreadableRequest(422, f"{where}.{key} is missing")
+            raise RequestRefused(422, f"{where}.{key} is missing")
     name = texts["task_name"] or task
     if name not in TASKS:
-        raise UnreadableRequest(422, f"{where}.task_name must be {' or '.join(TASKS)}")
+        raise RequestRefused(422, f"{where}.task_name must be {' or '.join(TASKS)}")
     task_type = name if texts["task_type"] is None else texts["task_type"]
-    return Problem("", name, texts["problem"] or "", task_type=task_type, tests_text=texts["tests"] or ""), texts[
-        "reasoning"
-    ] or ""
+    problem = Problem("", name, texts["problem"] or "", task_type=task_type, tests_text=texts["tests"] or "")
+    return problem, texts["reasoning"] or ""
 
 
 def _text(item: Mapping[str, Any], key: str, where: str) -> str | None:
     value = item.get(key)
     if value is not None and not isinstance(value, str):
-        raise UnreadableRequest(422, f"{where}.{key} must be text")
+        raise RequestRefused(422, f"{where}.{key} must be text")
     return value
 
 

@@ -11,25 +11,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from tracelift_ray.reasoning_rm.service.protocol import ScoringRequest, UnreadableRequest, read_request, write_answer
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer
+from tracelift_ray.reasoning_rm.service.protocol import RequestRefused, ScoringRequest, read_request, write_answer
+from tracelift_ray.types import InfrastructureError, RubricScore
 
 KIB = 1024
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-
-
-class Scores(Protocol):
-    """What the service puts behind its door."""
-
-    async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
-        """The score of one trace, cut to ``max_length`` tokens where that is less than the scorer's own limit."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,18 +43,10 @@ class ServiceLimits:
     timeout_s: float
 
 
-class _Refused(Exception):
-    """A request that gets an error instead of scores."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 class ScoringService:
     """Answers requests with the scores of ``scorer``. ``description`` is what ``/health`` says of it."""
 
-    def __init__(self, scorer: Scores, limits: ServiceLimits, description: dict[str, str]) -> None:
+    def __init__(self, scorer: TraceScorer, limits: ServiceLimits, description: dict[str, str]) -> None:
         self._scorer = scorer
         self._limits = limits
         self._description = description
@@ -86,7 +70,7 @@ class ScoringService:
         began = monotonic()
         try:
             response = web.json_response(await self._answer(request))
-        except _Refused as error:
+        except RequestRefused as error:
             response = _error(error.status, str(error))
         self._metrics.requests.labels(str(response.status)).inc()
         self._metrics.seconds.observe(monotonic() - began)
@@ -94,25 +78,25 @@ class ScoringService:
 
     async def _answer(self, request: web.Request) -> dict[str, object]:
         if self._draining:
-            raise _Refused(503, "the service is shutting down; ask another one")
+            raise RequestRefused(503, "the service is shutting down; ask another one")
         try:
             asked = read_request(await request.read(), self._limits.max_items, self._limits.task)
         except web.HTTPRequestEntityTooLarge as error:
-            raise _Refused(413, f"the body is larger than {self._limits.max_body_kib} KiB; send it in parts") from error
-        except UnreadableRequest as error:
-            raise _Refused(error.status, str(error)) from error
+            raise RequestRefused(
+                413, f"the body is larger than {self._limits.max_body_kib} KiB; send it in parts"
+            ) from error
         count = len(asked.items)
         if self._waiting + count > self._limits.max_waiting:
-            raise _Refused(503, f"busy: {self._waiting} traces are waiting; try again later")
+            raise RequestRefused(503, f"busy: {self._waiting} traces are waiting; try again later")
         self._waiting += count
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 scores = await self._scores(asked)
         except TimeoutError as error:
             late = f"{count} traces were not scored in {self._limits.timeout_s:g} s; send fewer, or try again later"
-            raise _Refused(504, late) from error
+            raise RequestRefused(504, late) from error
         except InfrastructureError as error:
-            raise _Refused(500, str(error)) from error
+            raise RequestRefused(500, str(error)) from error
         finally:
             self._waiting -= count
         self._metrics.traces.inc(count)

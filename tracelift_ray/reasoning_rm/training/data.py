@@ -9,6 +9,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace, load_rubric_records
 from tracelift_ray.data.split import split_heldout
@@ -16,6 +17,9 @@ from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import DataError, Problem
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,23 @@ class EncodedTrace:
 
 
 @dataclass(frozen=True)
-class EncodedGroup:
-    """A problem's good and flawed traces, at least one of each."""
+class TraceGroup(Generic[T]):
+    """A problem's good and flawed traces, at least one of each, as values of one type."""
 
-    positives: tuple[EncodedTrace, ...]
-    negatives: tuple[EncodedTrace, ...]
+    positives: tuple[T, ...]
+    negatives: tuple[T, ...]
 
     @property
-    def traces(self) -> tuple[EncodedTrace, ...]:
+    def traces(self) -> tuple[T, ...]:
+        """The good ones first."""
         return (*self.positives, *self.negatives)
+
+    def with_traces(self, values: Sequence[U]) -> TraceGroup[U]:
+        """The group with other values for ``traces``, in their order."""
+        return TraceGroup(tuple(values[: len(self.positives)]), tuple(values[len(self.positives) :]))
+
+
+EncodedGroup = TraceGroup[EncodedTrace]
 
 
 @dataclass(frozen=True)
@@ -116,12 +128,8 @@ def dimension_names(tasks: set[str]) -> tuple[str, ...]:
 
 def encode_groups(groups: Sequence[RubricRecord], encoder: InputEncoder, max_tests: int) -> list[EncodedGroup]:
     """Tokenizes every trace of every group, with at most ``max_tests`` tests of each problem (0: all)."""
-    items = [
-        (_with_tests(group.problem, max_tests), trace.reasoning)
-        for group in groups
-        for trace in (*group.positives, *group.negatives)
-    ]
-    inputs = iter(encoder.encode(items))
+    shown = [(_with_tests(group.problem, max_tests), trace.reasoning) for group in groups for trace in group.traces]
+    inputs = iter(encoder.encode(shown))
 
     def encoded(traces: Sequence[RubricTrace]) -> tuple[EncodedTrace, ...]:
         return tuple(EncodedTrace(next(inputs), t.labels, t.total, t.negative_kind, len(t.reasoning)) for t in traces)

@@ -57,21 +57,13 @@ class TrainingResult:
     heldout: RmMetrics
 
 
-def training_encoder(config: TrainRmConfig) -> InputEncoder:
-    """The backbone's tokenizer as the run uses it."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(config.model)
-    return InputEncoder(tokenizer, config.max_length, show_problem=config.show_problem)
-
-
 def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Callable[[str], None]) -> TrainingResult:
     """Measures and saves the best weights of a run whose last step is in its newest checkpoint."""
     newest = work.newest()
     assert newest is not None  # the last step of every run is saved
     progress = progress_of(newest)
     model = whole_model(config, data.names, best_weights(newest))
-    encoder = training_encoder(config)
+    encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
     heldout = encode_groups(data.heldout, encoder, config.max_tests)
     say(f"measuring step {progress.best_step} on {len(heldout)} held-out groups")
     torch.nn.Module.to(model, device_of(config.device))
@@ -105,7 +97,7 @@ def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Cal
 
 def _save(model: Any, config: TrainRmConfig, result: TrainingResult) -> None:
     """Writes the model's directory, with what the run says of it."""
-    from tracelift_ray.reasoning_rm.training.figures import draw_training
+    from tracelift_ray.reasoning_rm.figures import draw_training
 
     with whole_directory(Path(config.output)) as partial:
         torch.nn.Module.to(model, "cpu").save_pretrained(partial)

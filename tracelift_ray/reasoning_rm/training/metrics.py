@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
+from statistics import fmean
 
-from tracelift_ray.reasoning_rm.training.measures import Calibration, calibrate, centred, correlation
+import numpy as np
+
+from tracelift_ray.reasoning_rm.training.data import TraceGroup
+
+NUM_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,33 @@ class ScoredTrace:
     kind: str | None = None
 
 
+ScoredGroup = TraceGroup[ScoredTrace]
+#: Of a pair of a good and a flawed trace: the kind of flaw, and by how much the good one's number is higher.
+Pair = tuple[str, float]
+
+
 @dataclass(frozen=True)
-class ScoredGroup:
-    """A group's traces, at least one of each."""
+class ReliabilityBin:
+    """The predictions in [low, high): their mean, the mean of what was judged, and how many they are."""
 
-    positives: tuple[ScoredTrace, ...]
-    negatives: tuple[ScoredTrace, ...]
+    low: float
+    high: float
+    predicted: float
+    judged: float
+    count: int
 
-    @property
-    def traces(self) -> tuple[ScoredTrace, ...]:
-        return (*self.positives, *self.negatives)
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far predictions in [0, 1] are what they say.
+
+    Attributes:
+        error: expected calibration error, the mean over predictions of |mean predicted - mean judged| of their bin.
+        bins: equally wide ones; those without predictions are left out.
+    """
+
+    error: float
+    bins: tuple[ReliabilityBin, ...]
 
 
 @dataclass(frozen=True)
@@ -109,36 +132,42 @@ class RmMetrics:
 
 def measure(groups: Sequence[ScoredGroup], dimension_names: Sequence[str]) -> RmMetrics:
     """The metrics of at least one group; equal scores count as wrong."""
-    margins: list[float] = []
-    by_kind: defaultdict[str, list[bool]] = defaultdict(list)
-    for group in groups:
-        for negative in group.negatives:
-            for positive in group.positives:
-                margins.append(positive.score - negative.score)
-                by_kind[negative.kind or "unnamed"].append(positive.score > negative.score)
+    pairs = [pairs_of(group, attrgetter("score")) for group in groups]
+    margins = [margin for found in pairs for _, margin in found]
     traces = [trace for group in groups for trace in group.traces]
     right = [[a == b for a, b in zip(trace.predicted, trace.labels, strict=True)] for trace in traces]
     return RmMetrics(
         groups=len(groups),
         traces=len(traces),
-        pair_accuracy=_mean(margin > 0 for margin in margins),
-        group_accuracy=_mean(_lowest(group.positives) > _highest(group.negatives) for group in groups),
-        mean_margin=_mean(margins),
-        total_mae=_mean(abs(trace.predicted_total - trace.total) for trace in traces),
-        total_rmse=math.sqrt(_mean((trace.predicted_total - trace.total) ** 2 for trace in traces)),
-        dimension_accuracy={name: _mean(row[i] for row in right) for i, name in enumerate(dimension_names)},
-        kind_accuracy={kind: (_mean(hits), len(hits)) for kind, hits in sorted(by_kind.items())},
+        pair_accuracy=fmean(margin > 0 for margin in margins),
+        group_accuracy=fmean(all(margin > 0 for _, margin in found) for found in pairs),
+        mean_margin=fmean(margins),
+        total_mae=fmean(abs(trace.predicted_total - trace.total) for trace in traces),
+        total_rmse=math.sqrt(fmean((trace.predicted_total - trace.total) ** 2 for trace in traces)),
+        dimension_accuracy={name: fmean(row[i] for row in right) for i, name in enumerate(dimension_names)},
+        kind_accuracy=accuracy_by_kind(pairs),
         calibration=calibrate([trace.predicted_total for trace in traces], [trace.total for trace in traces]),
         length_bias=_length_bias(groups),
         reference=_reference(groups, traces, dimension_names),
     )
 
 
+def pairs_of(group: ScoredGroup, number: Callable[[ScoredTrace], float]) -> list[Pair]:
+    """All pairs of a group, by a number for each trace."""
+    return [(bad.kind or "unnamed", number(good) - number(bad)) for bad in group.negatives for good in group.positives]
+
+
+def accuracy_by_kind(groups: Iterable[Iterable[Pair]]) -> dict[str, tuple[float, int]]:
+    """The share of pairs in the right order by kind of flaw, and the number of pairs."""
+    hits: defaultdict[str, list[bool]] = defaultdict(list)
+    for kind, margin in chain.from_iterable(groups):
+        hits[kind].append(margin > 0)
+    return {kind: (fmean(found), len(found)) for kind, found in sorted(hits.items())}
+
+
 def _length_bias(groups: Sequence[ScoredGroup]) -> LengthBias:
-    by_group = [group.traces for group in groups]
     lengths, scores, totals = (
-        [[getter(trace) for trace in traces] for traces in by_group]
-        for getter in (attrgetter("length"), attrgetter("score"), attrgetter("total"))
+        [[getattr(trace, name) for trace in group.traces] for group in groups] for name in ("length", "score", "total")
     )
     return LengthBias(
         score=correlation(_flat(lengths), _flat(scores)),
@@ -154,27 +183,60 @@ def _reference(
     middle = statistics.median(trace.total for trace in traces)
     columns = zip(dimension_names, zip(*(trace.labels for trace in traces), strict=True), strict=True)
     return Reference(
-        group_accuracy=_mean(
+        group_accuracy=fmean(
             1 / math.comb(len(group.positives) + len(group.negatives), len(group.positives)) for group in groups
         ),
-        total_mae=_mean(abs(trace.total - middle) for trace in traces),
+        total_mae=fmean(abs(trace.total - middle) for trace in traces),
         total_rmse=statistics.pstdev(trace.total for trace in traces),
         dimension_accuracy={name: max(Counter(labels).values()) / len(labels) for name, labels in columns},
     )
 
 
-def _lowest(traces: Iterable[ScoredTrace]) -> float:
-    return min(trace.score for trace in traces)
-
-
-def _highest(traces: Iterable[ScoredTrace]) -> float:
-    return max(trace.score for trace in traces)
-
-
 def _flat(groups: Iterable[Iterable[float]]) -> list[float]:
-    return [value for group in groups for value in group]
+    return list(chain.from_iterable(groups))
 
 
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)
+def calibrate(predicted: Sequence[float], judged: Sequence[float]) -> Calibration:
+    """The calibration of at least one prediction in [0, 1] against judgements in [0, 1]."""
+    guesses, truths = np.array(predicted), np.array(judged)
+    places = np.minimum(guesses * NUM_BINS, NUM_BINS - 1).astype(int)
+    bins = tuple(
+        ReliabilityBin(
+            place / NUM_BINS,
+            (place + 1) / NUM_BINS,
+            float(guesses[places == place].mean()),
+            float(truths[places == place].mean()),
+            int((places == place).sum()),
+        )
+        for place in np.unique(places).tolist()
+    )
+    error = sum(b.count * abs(b.predicted - b.judged) for b in bins) / len(predicted)
+    return Calibration(error, bins)
+
+
+def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Pearson's, in [-1, 1]; None for fewer than two pairs, or where one of the two does not vary."""
+    if len(first) < 2:
+        return None
+    try:
+        value = statistics.correlation(first, second)
+    except statistics.StatisticsError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's, in [-1, 1]; None as for ``correlation``."""
+    return correlation(_ranks(first), _ranks(second))
+
+
+def centred(groups: Sequence[Sequence[float]]) -> list[float]:
+    """Every value less the mean of its group: what is left of a correlation then is that within groups."""
+    return [value - fmean(group) for group in groups for value in group]
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """The rank of each value, equal values sharing the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[places].tolist()

@@ -49,8 +49,7 @@ def forward(model: Any, groups: Sequence[PreparedGroup], pad_id: int, device: to
     if trees:
         tree = collate_trees(trees, pad_id, device)
         return model(tree.input_ids, tree.attention_mask, position_ids=tree.position_ids, ends=tree.ends)
-    batch = collate([trace.input for group in groups for trace in group.traces], pad_id, device)
-    return model(batch.input_ids, batch.attention_mask)
+    return model(*collate([trace.input for group in groups for trace in group.traces], pad_id, device))
 
 
 def score_groups(
@@ -73,7 +72,7 @@ def score_groups(
     with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         for positions in budget_batches([group.tokens for group in prepared], batch_tokens):
             scored |= score_pass(model, prepared, positions, pad_id, model.device)
-    return scored_groups(groups, [scored[position] for position in range(len(groups))])
+    return [group.with_traces(scored[position]) for position, group in enumerate(groups)]
 
 
 @torch.no_grad()
@@ -82,21 +81,12 @@ def score_pass(
 ) -> dict[int, list[ScoredTrace]]:
     """What the model says of every trace of the groups at ``positions``, from one pass; by position."""
     chosen = [groups[position] for position in positions]
-    rows = iter(_scored_traces(chosen, forward(model, chosen, pad_id, device)))
-    return {p: [next(rows) for _ in group.traces] for p, group in zip(positions, chosen, strict=True)}
-
-
-def scored_groups(groups: Sequence[EncodedGroup], scored: Sequence[Sequence[ScoredTrace]]) -> list[ScoredGroup]:
-    """The scored traces of each group, positives first, as groups again."""
-    return [
-        ScoredGroup(tuple(traces[: len(group.positives)]), tuple(traces[len(group.positives) :]))
-        for group, traces in zip(groups, scored, strict=True)
-    ]
-
-
-def _scored_traces(groups: Sequence[PreparedGroup], output: RubricOutput) -> list[ScoredTrace]:
-    """Plain values of every trace, group by group."""
-    traces = [trace for group in groups for trace in group.traces]
+    output = forward(model, chosen, pad_id, device)
     predicted = output.label_logits.argmax(-1).tolist()
-    rows = zip(traces, predicted, output.total.tolist(), output.score.tolist(), strict=True)
-    return [ScoredTrace(t.labels, tuple(p), t.total, total, q, t.length, t.kind) for t, p, total, q in rows]
+    rows = zip(predicted, output.total.tolist(), output.score.tolist(), strict=True)
+
+    def scored(trace: EncodedTrace) -> ScoredTrace:
+        labels, total, score = next(rows)
+        return ScoredTrace(trace.labels, tuple(labels), trace.total, total, score, trace.length, trace.kind)
+
+    return {p: [scored(trace) for trace in group.traces] for p, group in zip(positions, chosen, strict=True)}

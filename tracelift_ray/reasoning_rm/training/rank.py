@@ -22,7 +22,7 @@ from tracelift_ray.reasoning_rm.model.batching import budget_batches
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes, good_marks
 from tracelift_ray.reasoning_rm.training.adapters import add_adapters, make_optimizer, new_model, trained_tensors
 from tracelift_ray.reasoning_rm.training.data import EncodedTrace
-from tracelift_ray.reasoning_rm.training.losses import RubricTargets, count_pairs, prefix_loss, rubric_loss
+from tracelift_ray.reasoning_rm.training.losses import LossTerms, RubricTargets, count_pairs, prefix_loss, rubric_loss
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
 from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, score_pass
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
@@ -32,7 +32,7 @@ from tracelift_ray.training.generators import seed_generators
 from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.ranks import RankPlace
 
-LOSS_TERMS = ("classification", "regression", "ranking", "negative_ranking", "prefix", "loss")
+LOSS_TERMS = (*LossTerms._fields[:-1], "prefix", "loss")
 _BUCKET_MIB = 256
 
 
@@ -48,13 +48,13 @@ class _Counts:
 
     @classmethod
     def of(cls, groups: Sequence[PreparedGroup], margin: float) -> _Counts:
-        marks = [mark for group in groups if group.tree for mark in group.tree.good[group.tree.shared :]]
+        trees = [group.tree for group in groups if group.tree is not None]
         return cls(
             groups=len(groups),
             traces=sum(len(group.traces) for group in groups),
             pairs=count_pairs(([trace.total for trace in group.traces[1:]] for group in groups), margin),
-            good=sum(marks),
-            flawed=len(marks) - sum(marks),
+            good=sum(tree.num_good - tree.shared for tree in trees),
+            flawed=sum(len(tree) - tree.num_good for tree in trees),
         )
 
 
@@ -177,7 +177,7 @@ class RmRank:
         )
         weights = self._config.loss
         output = forward(self._engine.model, groups, self._pad_id, self._device)
-        terms = rubric_loss(
+        *terms, total = rubric_loss(
             output,
             targets,
             weights,
@@ -185,12 +185,11 @@ class RmRank:
             num_groups=counts.groups,
             num_pairs=counts.pairs,
         )
-        prefix = terms.total.new_zeros(())
+        prefix = total.new_zeros(())
         if output.good_logits is not None:
             good = good_marks([group.tree for group in groups if group.tree is not None], self._device)
             prefix = prefix_loss(output.good_logits, good, num_good=counts.good, num_flawed=counts.flawed)
-        parts = [terms.classification, terms.regression, terms.ranking, terms.negative_ranking, prefix]
-        return torch.stack([*parts, terms.total + weights.prefix * prefix])
+        return torch.stack([*terms, prefix, total + weights.prefix * prefix])
 
 
 def engine_settings(config: TrainRmConfig) -> EngineSettings:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import Tensor
 
+from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.training.data import (
     EncodedGroup,
     EncodedTrace,
@@ -23,9 +24,8 @@ from tracelift_ray.reasoning_rm.training.data import (
     load_data,
     sample_epoch,
 )
-from tracelift_ray.reasoning_rm.training.finish import TrainingResult, finish, training_encoder
-from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, measure
-from tracelift_ray.reasoning_rm.training.passes import scored_groups
+from tracelift_ray.reasoning_rm.training.finish import TrainingResult, finish
+from tracelift_ray.reasoning_rm.training.metrics import measure
 from tracelift_ray.reasoning_rm.training.rank import RmRank
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import Progress, TrainingLog, WorkDirectory, best_weights, progress_of
@@ -35,6 +35,8 @@ from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.types import DataError
 
 Say = Callable[[str], None]
+#: What of the metrics an evaluation writes, beside labels and kinds of flaws.
+EVALUATED = ("pair_accuracy", "group_accuracy", "mean_margin", "total_mae", "total_rmse")
 
 
 def say_line(line: str) -> None:
@@ -58,14 +60,14 @@ def train(config: TrainRmConfig, say: Say = say_line) -> TrainingResult:
     if output.exists():
         raise DataError(f"output={output} exists already; name another directory or remove it")
     data = load_data(config, say)
-    work = WorkDirectory.open(config)
+    work = WorkDirectory(config)
     run_ranks(config.ranks.workers, train_rank, config, data, say)
     return finish(config, data, work, say)
 
 
 def train_rank(place: RankPlace, config: TrainRmConfig, data: GroupData, say: Say) -> None:
     """One rank's part of a run, up to its last checkpoint."""
-    encoder = training_encoder(config)
+    encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
     train_groups = encode_groups(data.train, encoder, config.max_tests)
     heldout = encode_groups(data.heldout[: config.eval_groups or None], encoder, config.max_tests)
     rank = RmRank(config, data.names, encoder.pad_id, place)
@@ -99,7 +101,7 @@ class RmTrainer:
         self._names = names
         self._say = say
         self._first = rank.place.rank == 0
-        self._work = WorkDirectory.open(config)
+        self._work = WorkDirectory(config)
         self._schedule = EpochSchedule(groups, config)
         self._progress = Progress()
         self._best: Mapping[str, Tensor] = {}
@@ -162,7 +164,8 @@ class RmTrainer:
     def _evaluate(self, step: int) -> None:
         """Measure on held-out groups, and keep the weights where they are the best yet."""
         scored = self._rank.score([group.traces for group in self._heldout])
-        metrics = measure(scored_groups(self._heldout, scored), self._names)
+        groups = [group.with_traces(traces) for group, traces in zip(self._heldout, scored, strict=True)]
+        metrics = measure(groups, self._names)
         key = (metrics.group_accuracy, metrics.pair_accuracy, metrics.mean_margin)
         better = not self._progress.best or key > self._progress.best
         if better:
@@ -173,7 +176,10 @@ class RmTrainer:
             stopped = bool(self._config.patience) and since >= self._config.patience
             self._progress = replace(self._progress, worse_since=since, stopped=stopped)
         if self._log is not None:
-            self._log.write(step, "heldout", evaluation_record(metrics))
+            record = {name: getattr(metrics, name) for name in EVALUATED}
+            record |= {f"label_{name}": share for name, share in metrics.dimension_accuracy.items()}
+            record |= {f"pairs_{kind}": share for kind, (share, _) in metrics.kind_accuracy.items()}
+            self._log.write(step, "heldout", record)
         self._say(
             f"step {step}: held out, pair accuracy {metrics.pair_accuracy:.3f}, group accuracy "
             f"{metrics.group_accuracy:.3f}{' (best yet)' if better else ''}"
@@ -220,19 +226,6 @@ class EpochSchedule:
             self._epoch = epoch
         start = place * self._config.groups_per_step
         return self._sampled[start : start + self._config.groups_per_step]
-
-
-def evaluation_record(metrics: RmMetrics) -> dict[str, float]:
-    """The numbers of an evaluation for ``metrics.jsonl``."""
-    return {
-        "pair_accuracy": metrics.pair_accuracy,
-        "group_accuracy": metrics.group_accuracy,
-        "mean_margin": metrics.mean_margin,
-        "total_mae": metrics.total_mae,
-        "total_rmse": metrics.total_rmse,
-        **{f"label_{name}": share for name, share in metrics.dimension_accuracy.items()},
-        **{f"pairs_{kind}": share for kind, (share, _) in metrics.kind_accuracy.items()},
-    }
 
 
 def _say_nothing(line: str) -> None:

@@ -8,6 +8,7 @@ A checkpoint is there whole or not at all and belongs to one configuration and o
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -56,31 +57,20 @@ class Progress:
 
 
 class WorkDirectory:
-    """The directory of one run; ``open`` it before training starts.
+    """The directory of one run, made where it is missing; else the run in it goes on.
 
-    Args:
-        fingerprint: of the configuration and the groups, as JSON values.
+    Raises:
+        DataError: it cannot be written, or holds the unfinished run of another configuration or other groups.
     """
 
-    def __init__(self, run: RunDirectory, config: TrainRmConfig, fingerprint: Mapping[str, Any]) -> None:
-        self._run = run
-        self._config = config
-        self._fingerprint = dict(fingerprint)
-
-    @classmethod
-    def open(cls, config: TrainRmConfig) -> WorkDirectory:
-        """Make the directory, or find the run in it that goes on.
-
-        Raises:
-            DataError: it cannot be written, or holds the unfinished run of another configuration or other groups.
-        """
+    def __init__(self, config: TrainRmConfig) -> None:
         output = Path(config.output)
-        run = RunDirectory.create(output.with_name(f"{output.name}.work"))
-        work = cls(run, config, _fingerprint(config))
-        newest = work.newest()
+        self._run = RunDirectory.create(output.with_name(f"{output.name}.work"))
+        self._config = config
+        self._fingerprint = _fingerprint(config)
+        newest = self.newest()
         if newest is not None:
-            work._check_same(newest.state()["fingerprint"])
-        return work
+            self._check_same(newest.state()["fingerprint"])
 
     @property
     def path(self) -> Path:
@@ -107,10 +97,9 @@ class WorkDirectory:
 
     def open_log(self, step: int | None, say: Callable[[str], None]) -> TrainingLog:
         """The metrics' outputs of a run that starts (None) or goes on after ``step``."""
-        self._run.record_start(dataclasses.asdict(self._config), step)
+        config, name = dataclasses.asdict(self._config), Path(self._config.output).name
+        self._run.record_start(config, step)
         tracking = TrackingConfig(self._config.wandb, self._config.project, None, 0, 0, False)
-        name = Path(self._config.output).name
-        config = dataclasses.asdict(self._config)
         sink = WandbSink.start(tracking, self._run, config, name, resumed=step is not None, say=say)
         return TrainingLog(JsonlWriter(self._run.metrics_path, keep_step=step or 0), sink)
 
@@ -172,8 +161,5 @@ def _fingerprint(config: TrainRmConfig) -> dict[str, Any]:
 
 
 def _hash(path: str) -> str:
-    digest = xxhash.xxh3_64()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, xxhash.xxh3_64).hexdigest()
