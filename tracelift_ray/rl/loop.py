@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,7 +147,7 @@ class TrainingLoop:
             "step": self.progress.step,
             "version": self.progress.version,
             "stream": self.scheduler.state(),
-            "tracking": asdict(self.tracker.state()),
+            "tracking": self.tracker.state(),
         }
         with checkpoint.writing(self.checkpoints, self.progress.step) as draft:
             await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))

@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tracelift_ray.types import DataError
@@ -53,22 +52,15 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield offset, record
 
 
-def _length_up_to(path: Path, step: int | None) -> tuple[int, int | None]:
-    """Bytes of the whole records whose step is at most ``step`` (None: of all), and the last such step."""
-    length, last = 0, None
-    for offset, record in read_records(path):
-        if step is not None and record["step"] > step:
-            break
-        length, last = offset, record["step"]
-    return length, last
-
-
 class JsonlWriter:
     """One append-only file of step records.
 
     Args:
         path: the file; made where missing. A torn last line is cut off.
         keep_step: records of later steps are dropped; None keeps all.
+
+    Attributes:
+        last_step: the step of the newest record, None in an empty file.
 
     Raises:
         DataError: the file holds something other than records of a run.
@@ -77,18 +69,12 @@ class JsonlWriter:
     def __init__(self, path: Path, keep_step: int | None = None) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._length = 0
-        self._last_step: int | None = None
+        self.last_step: int | None = None
         try:
-            self._cut(keep_step)
+            self.rewind(keep_step)
         except (OSError, DataError):
             os.close(self._descriptor)
             raise
-
-    @property
-    def last_step(self) -> int | None:
-        """The step of the newest record, None in an empty file."""
-        return self._last_step
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record.
@@ -98,8 +84,8 @@ class JsonlWriter:
             OSError: the record could not be written whole; the file is left as it was before.
         """
         step = record.get("step")
-        if not isinstance(step, int) or (self._last_step is not None and step < self._last_step):
-            raise ValueError(f"{self._path}: step {step!r} after step {self._last_step}; rewind before going back")
+        if not isinstance(step, int) or (self.last_step is not None and step < self.last_step):
+            raise ValueError(f"{self._path}: step {step!r} after step {self.last_step}; rewind before going back")
         line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data = line.encode("utf-8", "replace") + b"\n"
         try:
@@ -110,26 +96,19 @@ class JsonlWriter:
             os.ftruncate(self._descriptor, self._length)
             raise
         self._length += len(data)
-        self._last_step = step
+        self.last_step = step
 
-    def rewind(self, step: int) -> None:
-        """Drop all records of later steps."""
-        self._cut(step)
+    def rewind(self, step: int | None) -> None:
+        """Drop all records of later steps, or none (None), and a torn last line."""
+        self._length, self.last_step = 0, None
+        for offset, record in read_records(self._path):
+            if step is not None and record["step"] > step:
+                break
+            self._length, self.last_step = offset, record["step"]
+        os.ftruncate(self._descriptor, self._length)
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def __enter__(self) -> JsonlWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _cut(self, step: int | None) -> None:
-        self._length, self._last_step = _length_up_to(self._path, step)
-        os.ftruncate(self._descriptor, self._length)

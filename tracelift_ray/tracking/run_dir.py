@@ -7,6 +7,7 @@ start of the run. Nothing that an earlier start wrote is overwritten: an older c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -39,6 +40,7 @@ _DISTRIBUTIONS = (
     "wandb",
 )
 _GIT_TIMEOUT_S = 10.0
+_DESCRIPTION = "run.json"
 
 
 class RunDirectoryError(DataError):
@@ -97,10 +99,8 @@ def environment_versions() -> dict[str, str]:
     """Python, platform and the installed versions of the libraries a run depends on, read without importing them."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _DISTRIBUTIONS:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -133,7 +133,7 @@ def check_shared(path: Path, run_id: str) -> None:
         RunDirectoryError: the node sees another directory under that path, or cannot write there.
     """
     try:
-        seen = json.loads((path / "run.json").read_text("utf-8"))["id"]
+        seen = json.loads((path / _DESCRIPTION).read_text("utf-8"))["id"]
     except (OSError, ValueError, KeyError):
         seen = None
     if seen != run_id:
@@ -180,9 +180,15 @@ class RunDirectory:
         run_id: 32 hex digits, drawn when the directory was first used; the same for every later start.
     """
 
-    def __init__(self, path: Path, run_id: str) -> None:
+    def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.path = path
-        self.run_id = run_id
+        self.run_id = str(description["id"])
+        self.config_path = path / "config.yaml"
+        self.metrics_path = path / "metrics.jsonl"
+        self.trajectories_path = path / "trajectories.jsonl"
+        self.checkpoints_path = path / "checkpoints"
+        self.wandb_state_path = path / "wandb_run.json"
+        self._description = description
 
     @classmethod
     def create(cls, path: str | Path) -> RunDirectory:
@@ -197,38 +203,17 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(f"run_dir: cannot create {folder}: {error.strerror or error}") from error
         probe_writable(folder)
-        description = folder / "run.json"
-        if not description.exists():
-            write_whole(description, json.dumps({"id": uuid.uuid4().hex, "starts": []}, indent=1) + "\n")
+        file = folder / _DESCRIPTION
+        if not file.exists():
+            write_whole(file, json.dumps({"id": uuid.uuid4().hex, "starts": []}, indent=1) + "\n")
         try:
-            run_id = json.loads(description.read_text("utf-8"))["id"]
+            return cls(folder, json.loads(file.read_text("utf-8")))
         except (ValueError, KeyError) as error:
-            raise RunDirectoryError(f"run_dir: {description} is not a run description; move it away") from error
-        return cls(folder, run_id)
-
-    @property
-    def config_path(self) -> Path:
-        return self.path / "config.yaml"
+            raise RunDirectoryError(f"run_dir: {file} is not a run description; move it away") from error
 
     def prompt_path(self, role: str) -> Path:
         """Where the prompt file of a role is kept."""
         return self.path / "prompts" / f"{role}.yaml"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def trajectories_path(self) -> Path:
-        return self.path / "trajectories.jsonl"
-
-    @property
-    def checkpoints_path(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def wandb_state_path(self) -> Path:
-        return self.path / "wandb_run.json"
 
     def keep_prompts(self, sources: Mapping[str, str]) -> None:
         """Keep the texts of prompt files, by role, as they are at this start."""
@@ -244,25 +229,17 @@ class RunDirectory:
             config: the resolved configuration as plain containers.
             resume_step: the step that the run goes on from; None for a start from the beginning.
         """
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        _keep(self.config_path, text)
+        _keep(self.config_path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         code = code_version()
-        description = self.path / "run.json"
-        content = json.loads(description.read_text("utf-8"))
-        content["starts"].append(
-            {
-                "time": time.time(),
-                "resume_step": resume_step,
-                "code": asdict(code),
-                "environment": environment_versions(),
-            }
-        )
-        write_whole(description, json.dumps(content, indent=1) + "\n")
+        start = {"time": time.time(), "resume_step": resume_step, "code": asdict(code)}
+        self._description["starts"].append({**start, "environment": environment_versions()})
+        self._write_description()
         return code
 
     def record_note(self, name: str, text: str) -> None:
         """Note something about the latest start in ``run.json``."""
-        description = self.path / "run.json"
-        content = json.loads(description.read_text("utf-8"))
-        content["starts"][-1][name] = text
-        write_whole(description, json.dumps(content, indent=1) + "\n")
+        self._description["starts"][-1][name] = text
+        self._write_description()
+
+    def _write_description(self) -> None:
+        write_whole(self.path / _DESCRIPTION, json.dumps(self._description, indent=1) + "\n")

@@ -6,6 +6,7 @@ evaluations; a hyphen stands where a run has none.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -32,41 +33,36 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Cells:
-    """A table as text; the first ``labels`` columns are names, the others figures."""
+    """A table as text; the first two columns, the task and the measure, are names, the others figures."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
 
     def rich(self) -> Table:
         """For the terminal."""
         table = Table(title=Text(self.title), title_justify="left", title_style="bold")
         for index, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="left" if index < self.labels else "right")
-        for position, row in enumerate(self.rows):
-            last_of_block = position + 1 < len(self.rows) and self.rows[position + 1][0] != row[0] and self.labels > 1
-            table.add_row(*map(Text, row), end_section=last_of_block)
+            table.add_column(Text(column), justify="left" if index < 2 else "right")
+        for row, following in itertools.zip_longest(self.rows, self.rows[1:]):
+            table.add_row(*map(Text, row), end_section=following is not None and following[0] != row[0])
         return table
 
     def markdown(self) -> str:
         """For a file."""
-        rule = ["---" if index < self.labels else "--:" for index in range(len(self.columns))]
-        lines = [self.columns, tuple(rule), *self.rows]
+        lines = [self.columns, ("---", "---", *["--:"] * len(self.columns[2:])), *self.rows]
         return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _figure(point: Point, task: str, name: str, decimals: int) -> str:
-    value = point.metrics.get(f"evaluation/{task}/{name}")
+def _figure(point: Point, metric: str, decimals: int) -> str:
+    value, error = point.metrics.get(metric), point.metrics.get(f"{metric}_stderr")
     if value is None:
         return MISSING
-    error = point.metrics.get(f"evaluation/{task}/{name}_stderr")
     return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
 
 
-def _change(first: Point, last: Point, task: str, name: str, decimals: int) -> str:
-    before, after = (point.metrics.get(f"evaluation/{task}/{name}") for point in (first, last))
-    return MISSING if before is None or after is None else f"{after - before:+.{decimals}f}"
+def _change(first: Point, last: Point, metric: str, decimals: int) -> str:
+    return f"{last.metrics[metric] - first.metrics[metric]:+.{decimals}f}" if metric in first.metrics else MISSING
 
 
 def before_after(run: RunHistory) -> Cells | None:
@@ -75,22 +71,17 @@ def before_after(run: RunHistory) -> Cells | None:
         return None
     first, last = run.evaluations[0], run.evaluations[-1]
     title = f"Held-out problems, {run.name}: {run.arm}, seed {run.seed}"
-    measured = [(task, row) for task in run.tasks for row in ROWS if f"evaluation/{task}/{row[0]}" in last.metrics]
-    if first is last:
-        single = tuple((task, label, _figure(last, task, name, places)) for task, (name, label, places) in measured)
-        return Cells(title, ("task", "measure", f"step {last.step}"), single, labels=2)
-    rows = tuple(
-        (
-            task,
-            label,
-            _figure(first, task, name, places),
-            _figure(last, task, name, places),
-            _change(first, last, task, name, places),
-        )
-        for task, (name, label, places) in measured
-    )
-    columns = ("task", "measure", f"before (step {first.step})", f"after (step {last.step})", "change")
-    return Cells(title, columns, rows, labels=2)
+    single = first is last
+    columns = (f"before (step {first.step})", f"after (step {last.step})", "change")
+    rows = []
+    for task in run.tasks:
+        for name, label, decimals in ROWS:
+            metric = f"evaluation/{task}/{name}"
+            if metric in last.metrics:
+                before, after = _figure(first, metric, decimals), _figure(last, metric, decimals)
+                figures = (after,) if single else (before, after, _change(first, last, metric, decimals))
+                rows.append((task, label, *figures))
+    return Cells(title, ("task", "measure", *((f"step {last.step}",) if single else columns)), tuple(rows))
 
 
 def by_arm(runs: Iterable[RunHistory]) -> dict[str, list[RunHistory]]:
@@ -101,8 +92,9 @@ def by_arm(runs: Iterable[RunHistory]) -> dict[str, list[RunHistory]]:
     return {arm: sorted(members, key=lambda run: run.seed) for arm, members in arms.items()}
 
 
-def _over_seeds(values: Sequence[float], decimals: int) -> str:
+def _over_seeds(points: Iterable[Point], metric: str, decimals: int) -> str:
     """Mean, and the range where there is one."""
+    values = [point.metrics[metric] for point in points if metric in point.metrics]
     if not values:
         return MISSING
     mean, low, high = (f"{f(values):.{decimals}f}" for f in (statistics.fmean, min, max))
@@ -120,14 +112,9 @@ def comparison(runs: Sequence[RunHistory]) -> Cells:
             metric = f"evaluation/{task}/{name}"
             if not any(metric in run.evaluations[-1].metrics for run in evaluated):
                 continue
-            at_start = [p.metrics[metric] for r in evaluated if metric in (p := r.evaluations[0]).metrics]
-            after = [
-                _over_seeds(
-                    [p.metrics[metric] for r in members if metric in (p := r.evaluations[-1]).metrics], decimals
-                )
-                for members in arms.values()
-            ]
-            rows.append((task, label, _over_seeds(at_start, decimals), *after))
+            start = _over_seeds((run.evaluations[0] for run in evaluated), metric, decimals)
+            ends = ((run.evaluations[-1] for run in members) for members in arms.values())
+            rows.append((task, label, start, *(_over_seeds(points, metric, decimals) for points in ends)))
     steps = sorted({run.evaluations[-1].step for run in evaluated})
     title = f"Held-out problems after step {' / '.join(map(str, steps))}: mean [lowest, highest] over seeds"
-    return Cells(title, ("task", "measure", "start", *heads), tuple(rows), labels=2)
+    return Cells(title, ("task", "measure", "start", *heads), tuple(rows))

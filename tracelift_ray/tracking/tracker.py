@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from rich.console import Console
 
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.console import ConsoleReporter
@@ -20,13 +21,6 @@ from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
 from tracelift_ray.tracking.wandb_sink import WandbSink
 from tracelift_ray.types import ScoredGroup
-
-
-@dataclass(frozen=True)
-class TrackerState:
-    """What a checkpoint notes of the tracking: the W&B run's id, None without W&B."""
-
-    wandb_run_id: str | None
 
 
 class Tracker:
@@ -59,7 +53,8 @@ class Tracker:
         self._trajectories = JsonlWriter(run.trajectories_path, resume_step)
         self._evaluated = {r["step"] for _, r in read_records(run.metrics_path) if r.get("kind") == EVALUATION}
         code = run.record_start(run_config, resume_step)
-        self._console = ConsoleReporter(total_steps, resume_step or 0) if config.console else None
+        console = Console() if config.console else Console(quiet=True, force_terminal=False)
+        self._console = ConsoleReporter(total_steps, resume_step or 0, console)
         self._wandb = WandbSink.start(
             config,
             run,
@@ -71,20 +66,12 @@ class Tracker:
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report one training step: ``group/name`` to number. Raises ``OSError`` when the disk is full."""
-        values = self._record(step, TRAINING, metrics)
-        if self._wandb is not None:
-            self._wandb.log(step, values)
-        if self._console is not None:
-            self._console.step(step, values)
+        self._console.step(step, self._record(step, TRAINING, metrics))
 
     def log_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report an evaluation of the planner after ``step`` optimizer steps; 0 is before training."""
-        values = self._record(step, EVALUATION, metrics)
+        self._console.evaluation(step, self._record(step, EVALUATION, metrics))
         self._evaluated.add(step)
-        if self._wandb is not None:
-            self._wandb.log(step, values)
-        if self._console is not None:
-            self._console.evaluation(step, values)
 
     def has_evaluation(self, step: int) -> bool:
         """Whether ``metrics.jsonl`` holds an evaluation after ``step``, so that a resumed run does not repeat it."""
@@ -112,8 +99,7 @@ class Tracker:
 
     def message(self, text: str) -> None:
         """One line for the person who watches; nothing where the console is off."""
-        if self._console is not None:
-            self._console.message(text)
+        self._console.message(text)
 
     def rewind(self, step: int) -> None:
         """The run goes back to ``step`` (a restarted learner): later records are dropped, to be written again."""
@@ -123,21 +109,23 @@ class Tracker:
         if self._wandb is not None:
             self._wandb.rewind(step)
 
-    def state(self) -> TrackerState:
-        """What a checkpoint should note."""
-        return TrackerState(self._wandb.run_id if self._wandb is not None else None)
+    def state(self) -> dict[str, str | None]:
+        """What a checkpoint notes: the W&B run's id, None without W&B."""
+        return {"wandb_run_id": self._wandb.run_id if self._wandb is not None else None}
 
     def close(self, exit_code: int = 0) -> None:
         """Finish every output; closing twice is harmless."""
         if self._wandb is not None:
             self._wandb.close(exit_code)
-        if self._console is not None:
-            self._console.close()
+        self._console.close()
         self._metrics.close()
         self._trajectories.close()
 
     def _record(self, step: int, kind: str, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Append the metrics; they come back without those that are no finite numbers."""
+        """Append the metrics and log them to W&B, which gets, like the caller, only those that are finite numbers."""
         values = {name: float(value) for name, value in metrics.items()}
         self._metrics.write({"step": step, "time": time.time(), "kind": kind, **values})
-        return {name: value for name, value in values.items() if math.isfinite(value)}
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        if self._wandb is not None:
+            self._wandb.log(step, finite)
+        return finite

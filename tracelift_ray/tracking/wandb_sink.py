@@ -12,7 +12,6 @@ import json
 import netrc
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -97,32 +96,27 @@ def table_row(record: Mapping[str, Any]) -> list[Any]:
     return [shown[column] for column in _TABLE_COLUMNS]
 
 
-@dataclass
-class _Position:
-    """Which W&B run this is and the step of the last row that was sent to it (-1: none)."""
-
-    run_id: str
-    last_step: int
-
-
 class WandbSink:
     """One W&B run. Use ``WandbSink.start``; every method is harmless once the service has failed.
 
     Args:
         run: what ``wandb.init`` returned.
-        position: kept in ``state_path`` as rows are sent.
+        run_id: of the W&B run.
+        last_sent: the step of the last row that was sent to it (-1: none); kept in ``state_path`` as rows are sent.
         say: prints one line.
     """
 
-    def __init__(self, run: Any, position: _Position, state_path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, run: Any, run_id: str, last_sent: int, state_path: Path, say: Callable[[str], None]) -> None:
+        self.run_id = run_id
         self._run: Any | None = run
-        self._position = position
+        self._last_sent = last_sent
         self._state_path = state_path
         self._say = say
         self._step = -1
         self._row: dict[str, Any] = {}
         # Steps up to here were sent by an earlier start, and are not sent again.
-        self._sent_before = position.last_step
+        self._sent_before = last_sent
+        self._store_position()
 
     @classmethod
     def start(
@@ -140,22 +134,16 @@ class WandbSink:
         if mode == "disabled":
             say(f"W&B: disabled ({reason})")
             return None
-        position = _stored_position(directory.wandb_state_path) if resumed else None
-        position = position or _Position(os.urandom(4).hex(), -1)
+        stored = _stored_position(directory.wandb_state_path) if resumed else None
+        run_id, last_sent = stored or (os.urandom(4).hex(), -1)
         try:
-            run = _init(config, mode, directory.path, run_config, name, position.run_id)
+            run = _init(config, mode, directory.path, run_config, name, run_id)
         except _failures() as error:
             say(f"W&B: did not start ({_one_line(error)}); the run goes on, metrics are in {directory.metrics_path}")
             return None
         where = run.url if mode == "online" else f"{directory.path / 'wandb'}, upload with `wandb sync`"
-        say(f"W&B: {mode} ({reason}), run {position.run_id}: {where}")
-        sink = cls(run, position, directory.wandb_state_path, say)
-        sink._store_position()
-        return sink
-
-    @property
-    def run_id(self) -> str:
-        return self._position.run_id
+        say(f"W&B: {mode} ({reason}), run {run_id}: {where}")
+        return cls(run, run_id, last_sent, directory.wandb_state_path, say)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the row of ``step``; the row before is sent when the step moves on."""
@@ -182,15 +170,14 @@ class WandbSink:
         try:
             self._run.summary[name] = text
         except _failures() as error:
-            self._run = None
-            self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
+            self._stopped(error)
 
     def rewind(self, step: int) -> None:
         """The run goes back to ``step``: rows that were sent stay, and their steps are not sent again."""
         if self._step > step:
             self._row = {}
             self._step = -1
-        self._sent_before = max(self._sent_before, self._position.last_step)
+        self._sent_before = max(self._sent_before, self._last_sent)
 
     def close(self, exit_code: int = 0) -> None:
         """Send the last row and finish; closing twice is harmless."""
@@ -207,22 +194,25 @@ class WandbSink:
             return
         row, self._row = self._row, {}
         try:
-            self._position.last_step = self._step
+            self._last_sent = self._step
             self._store_position()
             self._run.log({"step": self._step, **row}, step=self._step, commit=True)
         except _failures() as error:
-            self._run = None
-            self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
+            self._stopped(error)
+
+    def _stopped(self, error: BaseException) -> None:
+        self._run = None
+        self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
 
     def _store_position(self) -> None:
-        content = {"id": self._position.run_id, "last_step": self._position.last_step}
-        write_whole(self._state_path, json.dumps(content) + "\n")
+        write_whole(self._state_path, json.dumps({"id": self.run_id, "last_step": self._last_sent}) + "\n")
 
 
-def _stored_position(path: Path) -> _Position | None:
+def _stored_position(path: Path) -> tuple[str, int] | None:
+    """The id of an earlier start's W&B run and the step of the last row that was sent to it."""
     try:
         content = json.loads(path.read_text("utf-8"))
-        return _Position(str(content["id"]), int(content["last_step"]))
+        return str(content["id"]), int(content["last_step"])
     except (OSError, ValueError, KeyError):
         return None
 
@@ -236,10 +226,7 @@ def _init(
     import wandb
 
     settings = wandb.Settings(
-        silent=True,
-        console="off",
-        init_timeout=_INIT_TIMEOUT_S,
-        x_transaction_log_flush_interval=_FLUSH_INTERVAL_S,
+        silent=True, console="off", init_timeout=_INIT_TIMEOUT_S, x_transaction_log_flush_interval=_FLUSH_INTERVAL_S
     )
     run = wandb.init(
         mode=mode,  # type: ignore[arg-type]
