@@ -26,12 +26,13 @@ from tracelift_ray.dataset.pipeline.stages import JudgeStage, PerturbStage, Refe
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tracking.run_dir import write_whole
 from tracelift_ray.types import DataError
 
 #: Part of what a model's stored replies are found by: raise it where requests or their reading change.
 REQUESTS_VERSION = 1
 #: The modules that decide what is made by rule.
-_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/rubrics.py")
+_RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/stages.py")
 
 
 async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
@@ -120,9 +121,8 @@ def _write(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: i
     if outcome.heldout:
         write_rubric_records(out / "heldout.jsonl", outcome.heldout)
         names.append("heldout.jsonl")
-    write_lines(out / "left_out.jsonl", (asdict(entry) for entry in outcome.left_out))
+    left_out = outcome.left_out.items()
+    write_lines(out / "left_out.jsonl", ({"problem_id": id, "reason": reason} for id, reason in left_out))
     checksums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names}
     card = data_card(outcome, config, source=source, problems=problems, checksums=checksums)
-    partial = out / "README.md.partial"
-    partial.write_text(card, encoding="utf-8")
-    partial.replace(out / "README.md")
+    write_whole(out / "README.md", card)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from types import TracebackType
 from typing import Any
 
 from tracelift_ray.config.models import JudgeConfig
@@ -74,11 +73,9 @@ class AskedModel:
         try:
             await self._engine.start()
         except InfrastructureError as error:
-            await self._engine.close()
+            await self.__aexit__()
             raise InfrastructureError("llm", error.cause) from error
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         await self._engine.close()

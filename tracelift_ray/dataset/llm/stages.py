@@ -14,7 +14,7 @@ from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.dataset.llm.edits import FLAWS, edit_fault, edit_place, edit_prompt, narration_prompt, read_edit
 from tracelift_ray.dataset.llm.model import AskedModel, RequestTooLong
 from tracelift_ray.dataset.pipeline.rule_stages import problem_rng
-from tracelift_ray.dataset.pipeline.stages import Flawed, Refused, Submission
+from tracelift_ray.dataset.pipeline.stages import MadeTrace, Refused
 from tracelift_ray.dataset.settings import PerturbConfig, TracesConfig
 from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_prompt, parse_judgement, repair_prompt
 from tracelift_ray.tasks.table import task_of
@@ -56,7 +56,7 @@ class LlmPerturbations:
         self._config = config
         self._seed = seed
 
-    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
+    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[MadeTrace], dict[str, int]]:
         if problem.task not in FLAWS:
             raise DataError(f"task {problem.task!r} has no kinds of flaw to ask for; {', '.join(FLAWS)} have some")
         kinds = list(FLAWS[problem.task])
@@ -66,14 +66,14 @@ class LlmPerturbations:
         wanted = list(dict.fromkeys(wanted))
         answers = await asyncio.gather(*(self._edit(problem, trace, kind) for trace, kind in wanted))
         discarded: Counter[str] = Counter()
-        made: dict[str, Flawed] = {}
+        made: dict[str, MadeTrace] = {}
         for flawed, faults in answers:
             discarded.update(faults)
             if flawed is not None:
                 made.setdefault(flawed.reasoning, flawed)
         return list(made.values()), dict(discarded)
 
-    async def _edit(self, problem: Problem, trace: str, kind: str) -> tuple[Flawed | None, list[str]]:
+    async def _edit(self, problem: Problem, trace: str, kind: str) -> tuple[MadeTrace | None, list[str]]:
         """One edit, and why the replies before it were of no use."""
         faults: list[str] = []
         request = edit_prompt(problem, trace, kind)
@@ -86,7 +86,7 @@ class LlmPerturbations:
             if edited is not None:
                 fault = edit_fault(problem, trace, edited, self._config.max_changed) or ""
                 if not fault:
-                    return Flawed(edited, kind, edit_place(trace, edited)), faults
+                    return MadeTrace(edited, kind, edit_place(trace, edited)), faults
             faults.append(fault)
         return None, faults
 
@@ -97,7 +97,7 @@ class LlmJudgements:
     def __init__(self, model: AskedModel) -> None:
         self._model = model
 
-    async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
+    async def rubrics(self, problem: Problem, traces: Sequence[MadeTrace]) -> list[RubricLabels | None]:
         return list(await asyncio.gather(*(self._rubric(problem, trace.reasoning) for trace in traces)))
 
     async def _rubric(self, problem: Problem, reasoning: str) -> RubricLabels | None:

@@ -16,8 +16,7 @@ from tracelift_ray.dataset.code_rules.plans import CODE_LABELS, CodePlans
 from tracelift_ray.dataset.code_rules.trials import Trials
 from tracelift_ray.dataset.math_rules.perturber import MATH_LABELS, math_negatives
 from tracelift_ray.dataset.math_rules.traces import math_traces
-from tracelift_ray.dataset.pipeline.rubrics import rubric_of
-from tracelift_ray.dataset.pipeline.stages import Flawed, Submission, TaskRules
+from tracelift_ray.dataset.pipeline.stages import MadeTrace, TaskRules, rubric_of
 from tracelift_ray.tasks.code import CODE
 from tracelift_ray.tasks.math import MATH
 from tracelift_ray.tasks.table import task_of
@@ -54,17 +53,17 @@ class ByRule:
         rng = problem_rng("traces", self._seed, problem)
         return await _run(problem, lambda: self.rules(problem.task).traces(problem, rng))
 
-    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
+    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[MadeTrace], dict[str, int]]:
         return await _run(problem, lambda: self._made(problem, traces)), {}
 
-    async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
+    async def rubrics(self, problem: Problem, traces: Sequence[MadeTrace]) -> list[RubricLabels | None]:
         labels = self.rules(problem.task).labels
         return [rubric_of(labels, trace.kind, trace.place) for trace in traces]
 
-    def _made(self, problem: Problem, traces: Sequence[str]) -> list[Flawed]:
+    def _made(self, problem: Problem, traces: Sequence[str]) -> list[MadeTrace]:
         rules = self.rules(problem.task)
         rng = problem_rng("flaws", self._seed, problem)
-        made: dict[tuple[object, ...], Flawed] = {}
+        made: dict[tuple[object, ...], MadeTrace] = {}
         for index, trace in enumerate(traces):
             wanted = len(made) + share(self._count, len(traces), index)
             # More than are wanted, since some will be flaws that another good trace has been given already.
@@ -74,7 +73,7 @@ class ByRule:
         return list(made.values())
 
 
-def _gist(flawed: Flawed, plain: str) -> tuple[object, ...]:
+def _gist(flawed: MadeTrace, plain: str) -> tuple[object, ...]:
     """What two flawed traces share where they have one flaw, and differ only in what the good traces differ in."""
     lines, others = flawed.reasoning.splitlines(), plain.splitlines()
     gone = [line for line in others if line not in lines]

@@ -7,7 +7,6 @@ A trace that gives the answer away, or is malformed, is no reference, even where
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 from typing import Any
 
 from tracelift_ray.dataset.pipeline.stages import Refused
@@ -82,16 +81,11 @@ class SampledReferences:
             await self._planner.engine.start()
             await self._executor.engine.start()
         except BaseException:  # after any failure no engine's processes may stay behind
-            await self._close()
+            await self.__aexit__()
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._close()
-
-    async def _close(self) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         self._verifier.close()
         await self._planner.engine.close()
         await self._executor.engine.close()

@@ -7,13 +7,17 @@ in any order of problems.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tracelift_ray.data.rubric_records import RubricLabels
-from tracelift_ray.dataset.pipeline.rubrics import LabelTable
+from tracelift_ray.data.rubric_records import MAX_LABEL, RubricLabels
 from tracelift_ray.types import Problem
+
+Labels = tuple[int, int, int, int, int]
+#: By kind, the labels of a flaw in the first half of a trace and of one in the second, in the order of the task's
+#: dimensions: the earlier a flaw, the more is built on it.
+LabelTable = Mapping[str, tuple[Labels, Labels]]
 
 
 class Refused(Exception):
@@ -25,22 +29,13 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Flawed:
-    """A trace with one flaw.
+class MadeTrace:
+    """A trace, good or with one flaw.
 
     Attributes:
-        kind: its name in the negative bank, such as ``wrong_operation``.
-        place: where in the trace the flaw begins: 0 at its start, 1 at its end.
+        kind: the flaw's name in the negative bank, such as ``wrong_operation``; None for a good trace.
+        place: where in the trace the flaw begins: 0 at its start, 1 at its end; 0 for a good trace.
     """
-
-    reasoning: str
-    kind: str
-    place: float
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A trace to be judged. ``kind`` and ``place`` as of its flaw; None and 0 for a good trace."""
 
     reasoning: str
     kind: str | None = None
@@ -62,8 +57,18 @@ class TaskRules:
     """
 
     traces: Callable[[Problem, random.Random], list[str]]
-    negatives: Callable[[Problem, str, random.Random, int], list[Flawed]]
+    negatives: Callable[[Problem, str, random.Random, int], list[MadeTrace]]
     labels: LabelTable
+
+
+def rubric_of(table: LabelTable, kind: str | None, place: float) -> RubricLabels:
+    """The rubric that follows from a flaw by rule: its kind, and whether it sits in the first half of the trace.
+
+    The total is half the mean and half the least of the labels, so that one grave flaw counts. Raises KeyError for a
+    kind that the table lacks.
+    """
+    labels = (MAX_LABEL,) * 5 if kind is None else table[kind][place >= 0.5]
+    return RubricLabels(labels, round(0.5 * sum(labels) / (MAX_LABEL * len(labels)) + 0.5 * min(labels) / MAX_LABEL, 4))
 
 
 class ReferenceStage(Protocol):
@@ -76,14 +81,14 @@ class ReferenceStage(Protocol):
 class PerturbStage(Protocol):
     """Gives a problem its flawed traces."""
 
-    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Flawed], dict[str, int]]:
-        """Flawed copies of the good traces, and how many attempts were thrown away for which reason. Raises
+    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[MadeTrace], dict[str, int]]:
+        """MadeTrace copies of the good traces, and how many attempts were thrown away for which reason. Raises
         InfrastructureError."""
 
 
 class JudgeStage(Protocol):
     """Gives traces their rubrics."""
 
-    async def rubrics(self, problem: Problem, traces: Sequence[Submission]) -> list[RubricLabels | None]:
+    async def rubrics(self, problem: Problem, traces: Sequence[MadeTrace]) -> list[RubricLabels | None]:
         """One rubric for each trace, in order; None where the judge's reply was of no use. Raises
         InfrastructureError."""
