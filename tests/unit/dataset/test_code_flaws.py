@@ -51,7 +51,9 @@ def test_only_leaks_show_program_text(trials: Trials) -> None:
             flaw.kind for flaw in found if any(text in flaw.reasoning for text in ("numbers[", " = ", "range(", "=="))
         }
         assert shown <= {"leaked_implementation"}
-        assert not any(task_of("code").leaks(COUNT_EVEN, flaw.reasoning) for flaw in found if flaw.kind != "leaked_implementation")
+        assert not any(
+            task_of("code").leaks(COUNT_EVEN, flaw.reasoning) for flaw in found if flaw.kind != "leaked_implementation"
+        )
 
 
 def test_a_leak_of_one_branch_does_not_give_away_the_others(trials: Trials) -> None:
