@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import ray
-
 from actors.generator import GeneratorActor
 from actors.placement import Placement
-from actors.pool import ActorPool
-from actors.runtime import worker_environment
+from actors.pool import actor_pool, member_options, remote_class
 from tracelift_ray.config.models import ExecutorConfig
+from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 
@@ -18,15 +16,14 @@ class RayExecutorPool:
     """Implements ``rl.pools.GeneratorPool`` over actors."""
 
     def __init__(self, config: ExecutorConfig, placement: Placement, seed: int) -> None:
-        actor = ray.remote(GeneratorActor)
+        actor = remote_class(GeneratorActor)
 
-        def spawn(index: int) -> Any:
-            options = placement.options("executor", index) | worker_environment(config.pool.cpus_per_worker)
-            return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(
-                config.engine, config.model, remote=config.remote, seed=seed
-            )
+        def spawn(index: int, restart: int) -> Any:
+            options = member_options(config.pool, placement, "executor", index)
+            own_seed = member_seed(seed, "executor", index, restart)
+            return actor.options(**options).remote(config.engine, config.model, remote=config.remote, seed=own_seed)
 
-        self.pool = ActorPool("executor", config.pool, spawn, config.engine.startup_s)
+        self.pool = actor_pool("executor", config.pool, config.engine.startup_s, spawn)
 
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         """``params.n`` completions of ``prompt``, in order."""

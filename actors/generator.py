@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from actors.pool import PoolActor
 from tracelift_ray.config.models import EngineConfig, RemoteConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 
-class GeneratorActor:
+class GeneratorActor(PoolActor):
     """Owns an engine and adds nothing but Ray."""
 
     def __init__(
@@ -25,6 +26,10 @@ class GeneratorActor:
     async def start(self) -> None:
         """Return when the engine answers."""
         await self.engine.start()
+
+    async def health(self) -> None:
+        """Return if the engine's processes answer."""
+        await self.engine.health()
 
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         """``params.n`` completions of ``prompt``."""

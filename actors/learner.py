@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.placement import Placement
-from actors.pool import reason_of, result_of
+from actors.pool import reason_of, remote_class, result_of
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.learner import Learner
@@ -18,6 +19,9 @@ from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import InfrastructureError, TrainBatch
+
+#: Seconds in which ranks give up a transfer.
+ABORT_S = 30.0
 
 
 class LearnerActor:
@@ -55,6 +59,7 @@ class LearnerActor:
                 run.stream.broadcast_deadline_s,
                 workers_per_receiver=run.planner.engine.tensor_parallel_size,
                 address=place.master_address,
+                backend=run.learner.collective,
             ),
         )
 
@@ -63,13 +68,18 @@ class LearnerActor:
         metrics = self.learner.update(batch)
         return {} if metrics is None else {f"learner/{name}": float(value) for name, value in asdict(metrics).items()}
 
-    def describe_weights(self, receivers: int) -> WeightManifest:
+    def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the present version."""
         return self.learner.describe_weights(receivers)
 
     def send_weights(self, manifest: WeightManifest) -> str:
         """Send a version, or take part in gathering it."""
         return self.learner.send_weights(manifest)
+
+    @ray.method(concurrency_group="control")
+    def abort_weights(self) -> None:
+        """End a transfer that waits for engines."""
+        self.learner.abort_weights()
 
     def release_weights(self, version: int) -> None:
         """Free what the transfer held."""
@@ -97,21 +107,24 @@ class RayLearnerGroup:
 
     async def start(self, checkpoint: str | None = None) -> None:
         """Start all ranks together. Raises ``InfrastructureError``."""
-        actor = ray.remote(LearnerActor)
-        environment = worker_environment(self.config.cpus_per_worker)
+        actor = remote_class(LearnerActor)
         self.ranks = [
-            actor.options(**self.placement.options("learner", rank), **environment).remote(self.run, rank)
-            for rank in range(self.config.num_workers)
+            actor.options(**self._options(rank)).remote(self.run, rank) for rank in range(self.config.num_workers)
         ]
         master = await self._call(self.ranks[:1], self.config.startup_s, "address")
         await self._call(self.ranks, self.config.startup_s, "start", master, checkpoint)
+
+    def _options(self, rank: int) -> dict[str, Any]:
+        variables = self.placement.variables("learner", rank)
+        environment = worker_environment(self.config.cpus_per_worker, variables)
+        return self.placement.options("learner", rank) | environment
 
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on ``batch``; its metrics."""
         async with self.lock:
             return await self._call(self.ranks, self.config.update_deadline_s, "update", ray.put(batch))
 
-    async def describe_weights(self, receivers: int) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the present version."""
         # A save may be under way when a planner engine is restarted.
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
@@ -120,6 +133,10 @@ class RayLearnerGroup:
     async def send_weights(self, manifest: WeightManifest) -> str:
         """Send what ``manifest`` describes; its checksum."""
         return await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "send_weights", manifest)
+
+    async def abort_weights(self) -> None:
+        """End a transfer that waits for engines."""
+        await self._call(self.ranks, ABORT_S, "abort_weights")
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         """Free what the transfer held."""

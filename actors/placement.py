@@ -1,14 +1,15 @@
-"""Where the actors of a pool go: one bundle for each worker, placed before any actor is started.
+"""Where actors go: one placement group of node-shaped bundles, and the map that says who is on which GPU.
 
-The arithmetic is checked first (``tracelift_ray.planning.resources``); then the wait for placement has a deadline and
-says what is still waiting, so that a cluster which cannot hold a pool never stalls in silence.
+The map is worked out first (``tracelift_ray.planning.placement``), against what each node has. Ray then reserves one
+bundle for each node of the map, and says which GPUs these are; an actor finds exactly those of its place in
+``CUDA_VISIBLE_DEVICES``. The wait for the bundles has a deadline, so that a busy cluster never stalls in silence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -16,67 +17,109 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from tracelift_ray.planning.resources import PoolDemand
+from tracelift_ray.planning.placement import Assignment
 from tracelift_ray.types import InfrastructureError
 
 logger = logging.getLogger(__name__)
 PROGRESS_S = 15.0
-#: The pool whose workers talk to each other all the time.
-TOGETHER = "learner"
+#: With it Ray leaves ``CUDA_VISIBLE_DEVICES`` as the map has it.
+OWN_DEVICES = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
 
 
 class Placement:
-    """The placement groups of a run."""
+    """The places of a run's actors. Before ``reserve`` an actor has no place and takes nothing."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, PlacementGroup] = {}
-        self._asked: dict[str, PoolDemand] = {}
+        self._group: PlacementGroup | None = None
+        self._places: dict[tuple[str, int], Assignment] = {}
+        self._bundles: dict[str, int] = {}
+        self._devices: list[list[str]] = []
 
-    async def reserve(self, asked: Iterable[PoolDemand], timeout_s: float) -> None:
-        """Reserve all of ``asked``; the learner's ranks go on as few nodes as possible, other pools are spread.
+    async def reserve(self, assignments: Sequence[Assignment], timeout_s: float) -> None:
+        """Reserve what ``assignments`` use of each node.
 
         Raises:
             InfrastructureError: names what could not be placed in time, and what is free.
         """
-        for demand in asked:
-            self._asked[demand.name] = demand
-            if demand.bundle:
-                strategy = "PACK" if demand.name == TOGETHER else "SPREAD"
-                self._groups[demand.name] = placement_group([demand.bundle] * demand.workers, strategy=strategy)
-        waiting = {name: asyncio.ensure_future(_ready(group)) for name, group in self._groups.items()}
-        deadline = monotonic() + timeout_s
-        while waiting:
-            await asyncio.wait(waiting.values(), timeout=min(PROGRESS_S, max(0.1, deadline - monotonic())))
-            waiting = {name: future for name, future in waiting.items() if not future.done()}
-            if waiting and monotonic() >= deadline:
-                self.release()
-                raise InfrastructureError("cluster", self._shortfall(list(waiting), timeout_s))
-            if waiting:
-                logger.info("waiting for resources for: %s", ", ".join(waiting))
+        self._places = {(each.pool, each.index): each for each in assignments}
+        nodes = list(dict.fromkeys(each.node for each in assignments))
+        amounts = [_amounts([each for each in assignments if each.node == node]) for node in nodes]
+        bundles = {node: bundle for node, bundle in zip(nodes, amounts, strict=True) if bundle}
+        if not bundles:
+            return
+        self._bundles = {node: index for index, node in enumerate(bundles)}
+        strategy = "STRICT_SPREAD" if len(bundles) > 1 else "PACK"
+        group = self._group = placement_group(list(bundles.values()), strategy=strategy)
+        await self._wait(group, timeout_s, list(bundles.values()))
+        self._devices = await asyncio.gather(
+            *(_devices(group, index, bundle.get("GPU", 0.0)) for index, bundle in enumerate(bundles.values()))
+        )
 
     def options(self, name: str, index: int) -> dict[str, Any]:
-        """The Ray options that put worker ``index`` of pool ``name`` into its bundle."""
-        demand = self._asked[name]
-        options: dict[str, Any] = {"num_cpus": demand.cpus, "num_gpus": demand.gpus}
-        if name in self._groups:
+        """The Ray options that put worker ``index`` of pool ``name`` into its place."""
+        place = self._places.get((name, index))
+        if place is None or self._group is None:
+            return {"num_cpus": 0, "num_gpus": 0}
+        bundle = self._bundles.get(place.node)
+        options: dict[str, Any] = {"num_cpus": place.cpus, "num_gpus": 0}
+        if bundle is not None:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
-                self._groups[name], placement_group_bundle_index=index, placement_group_capture_child_tasks=True
+                self._group, placement_group_bundle_index=bundle, placement_group_capture_child_tasks=True
             )
         return options
 
+    def variables(self, name: str, index: int) -> dict[str, str]:
+        """The environment in which worker ``index`` of pool ``name`` sees its GPUs; empty for one on CPUs."""
+        place = self._places.get((name, index))
+        if place is None or not place.gpus:
+            return {}
+        there = self._devices[self._bundles[place.node]]  # the map uses a node's GPUs from 0 on
+        return OWN_DEVICES | {"CUDA_VISIBLE_DEVICES": ",".join(there[gpu] for gpu in place.gpus)}
+
     def release(self) -> None:
         """Give the resources back."""
-        for group in self._groups.values():
-            remove_placement_group(group)
-        self._groups.clear()
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
 
-    def _shortfall(self, waiting: list[str], timeout_s: float) -> str:
-        asked = "; ".join(f"{name}: {self._asked[name].workers} x {self._asked[name].bundle}" for name in waiting)
-        free = {key: ray.available_resources().get(key, 0.0) for key in ("CPU", "GPU")}
-        return (
-            f"no room after {timeout_s:g} s (cluster.placement_timeout_s) for {asked}; free now: {free}. "
-            "Make the pools smaller, or check what else runs on the cluster (ray status)"
-        )
+    async def _wait(self, group: PlacementGroup, timeout_s: float, bundles: list[dict[str, float]]) -> None:
+        ready = asyncio.ensure_future(_ready(group))
+        deadline = monotonic() + timeout_s
+        while not ready.done():
+            await asyncio.wait([ready], timeout=min(PROGRESS_S, max(0.1, deadline - monotonic())))
+            if not ready.done() and monotonic() >= deadline:
+                ready.cancel()
+                self.release()
+                raise InfrastructureError("cluster", _shortfall(bundles, timeout_s))
+            if not ready.done():
+                logger.info("waiting for resources for %d bundles", len(bundles))
+
+
+def _amounts(assignments: Sequence[Assignment]) -> dict[str, float]:
+    """What the workers of one node need of it, in Ray's words; a GPU that several share counts once."""
+    cpus = sum(each.cpus for each in assignments)
+    gpus = len({gpu for each in assignments for gpu in each.gpus})
+    return {key: amount for key, amount in (("CPU", cpus), ("GPU", float(gpus))) if amount > 0}
+
+
+def _shortfall(bundles: list[dict[str, float]], timeout_s: float) -> str:
+    free = {key: ray.available_resources().get(key, 0.0) for key in ("CPU", "GPU")}
+    return (
+        f"no room after {timeout_s:g} s (cluster.placement_timeout_s) for one node with each of {bundles}; free now: "
+        f"{free}. Make the pools smaller, or check what else runs on the cluster (ray status)"
+    )
+
+
+async def _devices(group: PlacementGroup, bundle: int, gpus: float) -> list[str]:
+    """The GPUs that Ray gave to a bundle, as its node counts them."""
+    if not gpus:
+        return []
+    inside = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+    return await ray.remote(num_cpus=0, num_gpus=gpus, scheduling_strategy=inside)(_own_devices).remote()
+
+
+def _own_devices() -> list[str]:
+    return [str(gpu) for gpu in ray.get_gpu_ids()]
 
 
 async def _ready(group: PlacementGroup) -> None:

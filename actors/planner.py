@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import ray
-
 from actors.generator import GeneratorActor
 from actors.placement import Placement
-from actors.pool import ActorPool, Member
-from actors.runtime import worker_environment
+from actors.pool import actor_pool, member_options, remote_class
 from tracelift_ray.config.models import PlannerConfig
 from tracelift_ray.config.schema import StreamConfig
+from tracelift_ray.engines.seeds import member_seed
+from tracelift_ray.pools.pool import Member
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams, TransferBroken
 
 
 class PlannerActor(GeneratorActor):
@@ -29,31 +28,31 @@ class RayPlannerPool:
     """Implements ``rl.pools.PlannerPool`` over actors."""
 
     def __init__(self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int) -> None:
-        actor = ray.remote(PlannerActor)
+        actor = remote_class(PlannerActor)
 
-        def spawn(index: int) -> Any:
-            options = placement.options("planner", index) | worker_environment(config.pool.cpus_per_worker)
-            return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(
-                config.engine, config.model, transfer=stream.weight_transfer, seed=seed
+        def spawn(index: int, restart: int) -> Any:
+            options = member_options(config.pool, placement, "planner", index)
+            return actor.options(**options).remote(
+                config.engine,
+                config.model,
+                transfer=stream.weight_transfer,
+                seed=member_seed(seed, "planner", index, restart),
             )
 
         self.deadline_s = stream.broadcast_deadline_s
-        self.pool = ActorPool("planner", config.pool, spawn, config.engine.startup_s)
+        self.pool = actor_pool("planner", config.pool, config.engine.startup_s, spawn)
 
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         """``params.n`` completions of ``prompt``, in order."""
         return await self.pool.call("generate", prompt, params)
 
-    def receivers(self) -> int:
+    def receivers(self) -> tuple[str, ...]:
         """The members that are up."""
-        return len(self.pool.members)
+        return tuple(member.name for member in self.pool.members)
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every member that is up takes the weights; one that does not is restarted, and not among the receipts."""
-        members = self.pool.members
-        taken = await asyncio.gather(
-            *(self._take(member, manifest.for_receiver(index)) for index, member in enumerate(members))
-        )
+        """Every member that is up takes the weights; one that does not is replaced, and not among the receipts."""
+        taken = await asyncio.gather(*(self._take(member, manifest) for member in self.pool.members))
         return [receipt for receipt in taken if receipt is not None]
 
     def only(self, member: Member) -> OneMember:
@@ -62,11 +61,13 @@ class RayPlannerPool:
 
     async def send_to(self, member: Member, manifest: WeightManifest) -> WeightReceipt:
         """One member takes the weights, or raises ``InfrastructureError``."""
-        return await self.pool.call_member(member, self.deadline_s, "receive_weights", manifest)
+        return await self.pool.control(member, self.deadline_s, "receive_weights", manifest.for_receiver(member.name))
 
     async def _take(self, member: Member, manifest: WeightManifest) -> WeightReceipt | None:
         try:
             return await self.send_to(member, manifest)
+        except TransferBroken:  # it waits for the weights to be sent again
+            return None
         except InfrastructureError as error:
             self.pool.replace(member, error.cause)
             return None
@@ -82,9 +83,9 @@ class OneMember:
         self._planner = planner
         self._member = member
 
-    def receivers(self) -> int:
-        """One."""
-        return 1
+    def receivers(self) -> tuple[str, ...]:
+        """The one."""
+        return (self._member.name,)
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """The one receipt."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import ray
-
 from actors.placement import Placement
-from actors.pool import ActorPool
-from actors.runtime import worker_environment
+from actors.pool import PoolActor, References, actor_pool, member_options, remote_class
 from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
 from tracelift_ray.types import Problem, RubricScore
 
@@ -17,7 +15,7 @@ from tracelift_ray.types import Problem, RubricScore
 STARTUP_S = 300.0
 
 
-class ReasoningRmActor:
+class ReasoningRmActor(PoolActor):
     """Owns a scorer."""
 
     def __init__(self, config: ReasoningRmConfig, seed: int) -> None:
@@ -40,15 +38,16 @@ class RayReasoningRmPool:
     """Implements ``rl.pools.ReasoningRmPool`` over actors."""
 
     def __init__(self, config: ReasoningRmConfig, placement: Placement, seed: int) -> None:
-        actor = ray.remote(ReasoningRmActor)
+        actor = remote_class(ReasoningRmActor)
 
-        def spawn(index: int) -> Any:
-            options = placement.options("reasoning_rm", index) | worker_environment(config.pool.cpus_per_worker)
-            return actor.options(max_concurrency=config.pool.max_concurrency, **options).remote(config, seed)
+        def spawn(index: int, restart: int) -> Any:
+            options = member_options(config.pool, placement, "reasoning_rm", index)
+            return actor.options(**options).remote(config, member_seed(seed, "reasoning_rm", index, restart))
 
         startup_s = STARTUP_S + scorer_kind(config).startup_s(config)
-        self.pool = ActorPool("reasoning_rm", config.pool, spawn, startup_s)
+        self.references = References()
+        self.pool = actor_pool("reasoning_rm", config.pool, startup_s, spawn)
 
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:
         """The rubric score of one trace."""
-        return await self.pool.call("score", problem, reasoning)
+        return await self.pool.call("score", self.references.of(problem), reasoning)

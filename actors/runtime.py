@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,14 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
-from tracelift_ray.planning.resources import ClusterResources, local_resources, total_cpus
+from tracelift_ray.planning.resources import (
+    ClusterResources,
+    Node,
+    described_cluster,
+    local_resources,
+    resources_of,
+    total_cpus,
+)
 from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 from tracelift_ray.types import InfrastructureError
 
@@ -20,10 +27,10 @@ MIB = 2**20
 PROBE_S = 60.0
 
 
-def worker_environment(cpus: float) -> dict[str, Any]:
-    """Ray options that give a worker as many threads as it has CPUs, so that pools on one machine do not collide."""
+def worker_environment(cpus: float, devices: Mapping[str, str]) -> dict[str, Any]:
+    """Ray options of a worker: as many threads as it has CPUs, so that pools do not collide, and ``devices``."""
     threads = str(max(1, int(cpus)))
-    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false", **devices}
     return {"runtime_env": {"env_vars": variables}}
 
 
@@ -74,6 +81,8 @@ def _connect(config: ClusterConfig, cpus_needed: float) -> None:
 
 def cluster_resources(run: RunConfig) -> ClusterResources:
     """What a run would have in all: of this machine, without starting Ray, or of the cluster that is running."""
+    if run.cluster.describe:
+        return described_cluster(run.cluster.describe)
     if run.cluster.address == "local":
         return local_resources(run)
     with connected(run.cluster, total_cpus(run)):
@@ -81,9 +90,17 @@ def cluster_resources(run: RunConfig) -> ClusterResources:
 
 
 def _resources() -> ClusterResources:
-    total = ray.cluster_resources()
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    return ClusterResources(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0), nodes=nodes)
+    return resources_of(live_nodes())
+
+
+def live_nodes() -> list[Node]:
+    """The nodes of the cluster that are alive, the largest first, with what each has in all."""
+    nodes = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            name, has = f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})", node["Resources"]
+            nodes.append(Node(name, has.get("CPU", 0.0), int(has.get("GPU", 0.0))))
+    return sorted(nodes, key=lambda node: (-node.gpus, -node.cpus, node.name))
 
 
 def probe_run_dir(directory: RunDirectory) -> None:

@@ -9,15 +9,17 @@ from collections.abc import AsyncIterator, Sequence
 
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
-from actors.pool import ActorPool, Member
+from actors.runtime import live_nodes
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.placement import Assignment, PlacementError, place
 from tracelift_ray.planning.resources import demands
+from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.execution import counts_tests
 from tracelift_ray.rl.assembly import runs_programs
 from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
-from tracelift_ray.types import Problem
+from tracelift_ray.types import InfrastructureError, Problem
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +62,7 @@ class RaySystem:
     async def start(self, checkpoint: str | None = None) -> None:
         """Place and start everything; the learner continues from ``checkpoint`` (its ``learner/`` directory)."""
         try:
-            asked = [each for each in demands(self.run) if each.name not in self._absent()]
-            await self.placement.reserve(asked, self.run.cluster.placement_timeout_s)
+            await self.placement.reserve(self._assignments(), self.run.cluster.placement_timeout_s)
             starting = [pool.start() for pool in self._actor_pools()]
             if self.learner is not None:
                 starting.append(self.learner.start(checkpoint))
@@ -70,6 +71,10 @@ class RaySystem:
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
+
+    def metrics(self) -> dict[str, float]:
+        """What every pool holds now, and what it lost so far."""
+        return {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""
@@ -84,12 +89,20 @@ class RaySystem:
         if self.learner is not None:
             await broadcast_weights(self.learner, self.planner.only(member))
 
+    def _assignments(self) -> list[Assignment]:
+        """The map of the pools that this system has. Raises ``InfrastructureError`` where they do not fit."""
+        asked = [each for each in demands(self.run) if each.name not in self._absent()]
+        try:
+            return list(place(asked, live_nodes(), self.run.cluster.share_gpus, self.run.stream.weight_transfer))
+        except PlacementError as error:
+            raise InfrastructureError("cluster", str(error)) from None
+
     def _absent(self) -> set[str]:
         """The pools of a run that this system does without."""
         absent = {"learner"} if self.learner is None else set()
         return absent if self.plans else absent | {"planner", "reasoning_rm"}
 
-    def _actor_pools(self) -> list[ActorPool]:
+    def _actor_pools(self) -> list[Pool]:
         pools = [*([self.planner.pool] if self.plans else []), self.executor.pool, self.verifier.pool]
         return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
 

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import ray
-
 from actors.placement import Placement
-from actors.pool import ActorPool
-from actors.runtime import worker_environment
+from actors.pool import PoolActor, References, actor_pool, member_options, remote_class
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.types import Artifact, Problem, Verdict
 from tracelift_ray.verification.code_runner import RunnerReport
@@ -20,7 +17,7 @@ from tracelift_ray.verification.verifier import Verifier
 STARTUP_S = 120.0
 
 
-class VerifierActor:
+class VerifierActor(PoolActor):
     """Owns a verifier and as many threads as it may run checks at a time."""
 
     def __init__(self, config: VerifierConfig, sandbox: SandboxConfig, code: bool, stop_early: bool) -> None:
@@ -29,10 +26,15 @@ class VerifierActor:
         self.code = code
         self.report: RunnerReport | None = None
 
-    async def start(self) -> None:
-        """Ready once the code runner is, where there will be programs; else at once."""
+    async def start(self) -> int:
+        """Ready once the code runner is, where there will be programs; else at once.
+
+        Returns:
+            One call more than run at a time, which is there when one of them ends.
+        """
         if self.code:
             self.report = await self._in_thread(self.verifier.start_runner)
+        return self.verifier.slots + 1
 
     async def describe(self) -> RunnerReport | None:
         """Where programs run; None where there will be none."""
@@ -62,20 +64,20 @@ class RayVerifierPool:
     def __init__(
         self, config: VerifierConfig, sandbox: SandboxConfig, placement: Placement, *, code: bool, stop_early: bool
     ) -> None:
-        actor = ray.remote(VerifierActor)
+        actor = remote_class(VerifierActor)
 
-        def spawn(index: int) -> Any:
-            options = placement.options("verifier", index) | worker_environment(config.pool.cpus_per_worker)
-            options |= {"max_concurrency": config.pool.max_concurrency}
+        def spawn(index: int, restart: int) -> Any:
+            options = member_options(config.pool, placement, "verifier", index)
             return actor.options(**options).remote(config, sandbox, code, stop_early)
 
-        self.pool = ActorPool("verifier", config.pool, spawn, STARTUP_S)
+        self.references = References()
+        self.pool = actor_pool("verifier", config.pool, STARTUP_S, spawn)
 
     async def verify(self, problem: Problem, artifacts: Sequence[Artifact]) -> list[Verdict]:
-        """One verdict for each artifact, in order."""
-        return await self.pool.call("verify", problem, artifacts)
+        """One verdict for each artifact, in order. Tasks take turns, so that short checks pass long programs."""
+        return await self.pool.call("verify", self.references.of(problem), artifacts, lane=problem.task)
 
     async def describe(self) -> list[RunnerReport]:
         """Where the members run programs, equal reports once. Raises InfrastructureError."""
-        asked = (self.pool.call_member(each, STARTUP_S, "describe") for each in self.pool.members)
+        asked = (self.pool.control(each, STARTUP_S, "describe") for each in self.pool.members)
         return list(dict.fromkeys(report for report in await asyncio.gather(*asked) if report is not None))

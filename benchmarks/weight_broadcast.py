@@ -1,6 +1,6 @@
-"""Time of one weight broadcast from a learner to a vLLM engine through /dev/shm, for a model of 135 M parameters.
+"""Time of one weight broadcast from a learner to a vLLM engine, for a model of 135 M parameters.
 
-    python -m benchmarks.weight_broadcast [--dtype float32] [--rounds 12] [--layers 30]
+    python -m benchmarks.weight_broadcast [--transfer shared_memory] [--dtype float32] [--rounds 12] [--layers 30]
 
 Prints, for each round, how long the sender wrote, and how long the whole took: from the description of a version until
 the engine, which reads while the sender writes, serves it. Every second round finds a request in flight, whose running
@@ -49,15 +49,15 @@ def random_smollm2(path: Path, layers: int, dtype: str):
     return model
 
 
-async def measure(dtype: str, rounds: int, layers: int) -> list[float]:
+async def measure(transfer: str, dtype: str, rounds: int, layers: int) -> list[float]:
     """Seconds of each round; the first, and then every second one, find the engine idle."""
     with tempfile.TemporaryDirectory() as directory:
         model = random_smollm2(Path(directory), layers, dtype)
         parameters = largest_last(model.named_parameters())
         count = sum(parameter.numel() for _, parameter in parameters)
         print(f"{count / 1e6:.1f} M parameters in {dtype}, {len(parameters)} tensors", flush=True)
-        engine = build_engine(engine_config("vllm", dtype=dtype), directory, transfer="shared_memory")
-        sender = build_weight_sender("shared_memory", SenderSettings("benchmark", 64, 60.0))
+        engine = build_engine(engine_config("vllm", dtype=dtype), directory, transfer=transfer)
+        sender = build_weight_sender(transfer, SenderSettings("benchmark", 64, 60.0, address="127.0.0.1"))
         times = []
         try:
             await engine.start()
@@ -68,9 +68,10 @@ async def measure(dtype: str, rounds: int, layers: int) -> list[float]:
                 )
                 await asyncio.sleep(0.5 if version % 2 else 0.2)
                 began = time.perf_counter()
-                manifest = sender.describe(parameter_specs(parameters, dtype), version)
+                manifest = sender.describe(parameter_specs(parameters, dtype), version, ("0.0",))
                 (checksum, sent), receipt = await asyncio.gather(
-                    asyncio.to_thread(timed_send, sender, manifest, parameters), engine.receive_weights(manifest)
+                    asyncio.to_thread(timed_send, sender, manifest, parameters),
+                    engine.receive_weights(manifest.for_receiver("0.0")),
                 )
                 served = time.perf_counter()
                 sender.release(version)
@@ -95,11 +96,12 @@ def timed_send(sender: WeightSender, manifest: WeightManifest, parameters: list)
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--transfer", default="shared_memory", choices=("shared_memory", "collective"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--layers", type=int, default=30)
     options = parser.parse_args()
-    times = asyncio.run(measure(options.dtype, options.rounds, options.layers))
+    times = asyncio.run(measure(options.transfer, options.dtype, options.rounds, options.layers))
     # The first round of each kind also faults in the memory that the later ones reuse.
     for state, chosen in (("idle", times[2::2]), ("in flight", times[3::2])):
         print(f"{state}: median {statistics.median(chosen):.3f} s, {min(chosen):.3f} to {max(chosen):.3f} s")

@@ -39,13 +39,13 @@ def main(cfg: DictConfig) -> int:
 def _show_plan(run: RunConfig) -> int:
     """Print the plan; 1 where there is too little for it, else 0."""
     from actors.runtime import cluster_resources
-    from tracelift_ray.planning.plan import render_plan
-    from tracelift_ray.planning.resources import demands, shortfalls
+    from tracelift_ray.planning.plan import SUFFICE, render_plan
     from tracelift_ray.rl.preparation import prompt_lines
 
     resources = cluster_resources(run)
-    print(render_plan(run, resources, prompt_lines(run)))
-    return 1 if shortfalls(demands(run), resources) else 0
+    plan = render_plan(run, resources, prompt_lines(run))
+    print(plan)
+    return 0 if plan.endswith(SUFFICE) else 1
 
 
 async def _train(run: RunConfig) -> int:
@@ -131,6 +131,7 @@ def _training_loop(
         rollout.faults,
         tracker,
         prepared.directory.checkpoints_path,
+        system.metrics,
     )
     if prepared.checkpoint is not None:
         tracker.message(f"going on from {prepared.checkpoint.path}")

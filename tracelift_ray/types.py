@@ -51,6 +51,10 @@ class ComponentDead(InfrastructureError):
     """The component will not answer again: its owner has to start another one in its place."""
 
 
+class TransferBroken(InfrastructureError):
+    """A weight transfer ended before all had arrived; the receiver waits for it to be sent again."""
+
+
 class DataError(ValueError):
     """An input file or one of its records is unusable. The message names file, line, field and rule."""
 

@@ -6,33 +6,43 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
 
+from actors.executor import RayExecutorPool
 from actors.placement import Placement
 from actors.planner import RayPlannerPool
-from actors.pool import ActorPool, Member
+from actors.pool import PoolActor, actor_pool, member_options, remote_class
+from actors.runtime import live_nodes
 from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.integration.workers import Worker
+from tests.tiny import engine_config, make_tiny_llama
 from tests.unit.rl.fakes import FakeLearner
 from tracelift_ray.config.models import PoolConfig
+from tracelift_ray.planning.placement import Assignment, place
 from tracelift_ray.planning.resources import PoolDemand
+from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.types import InfrastructureError, TrainBatch
+from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams, TrainBatch
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
-def pool_of(workers: int, *, retries: int = 1, deadline_s: float = 20.0) -> ActorPool:
+def pool_of(workers: int, *, retries: int = 1, deadline_s: float = 600.0, actor: type[PoolActor] = Worker) -> Pool:
     config = PoolConfig(workers, 0.5, 0.0, 8, deadline_s, retries)
-    actor = ray.remote(Worker)
-    return ActorPool("worker", config, lambda index: actor.options(max_concurrency=8).remote(index), 30.0)
+    remote = remote_class(actor)
+    return actor_pool(
+        "worker",
+        config,
+        HANG_S,
+        lambda index, restart: remote.options(**member_options(config, Placement(), "worker", index)).remote(index),
+    )
 
 
 async def test_work_goes_to_the_least_busy_member() -> None:
@@ -62,11 +72,15 @@ async def test_an_error_that_is_no_infrastructure_error_is_not_retried() -> None
     await pool.close()
 
 
-async def test_a_member_that_hangs_gives_way_at_the_deadline_which_the_message_names() -> None:
+async def test_a_late_call_is_cancelled_in_the_actor_and_named_with_its_deadline() -> None:
     pool = pool_of(1, retries=0, deadline_s=0.3)
     await pool.start()
-    with pytest.raises(InfrastructureError, match=r"member 0 did not answer who in 0.3 s; check its log"):
-        await pool.call("who", 30)
+    with pytest.raises(InfrastructureError, match=r"member 0 did not finish sleep in 0.3 s; it is healthy"):
+        await pool.call("sleep", 600)
+    ends = time.monotonic() + HANG_S
+    while await pool.control(pool.members[0], HANG_S, "cancelled") != ["sleep"] and time.monotonic() < ends:
+        await asyncio.sleep(0.05)
+    assert time.monotonic() < ends and pool.restarts == 0
     await pool.close()
 
 
@@ -91,56 +105,113 @@ async def test_a_member_that_dies_is_replaced_and_prepared_while_another_takes_i
 async def test_a_member_that_says_it_is_dead_is_replaced() -> None:
     pool = pool_of(1, retries=0)
     await pool.start()
-    pid = await pool.call("start")
+    pid = await pool.call("pid")
     with pytest.raises(InfrastructureError, match="the engine core is gone"):
         await pool.call("dead_on", 0)
-    assert await pool.call("start") != pid
+    assert await pool.call("pid") != pid
     await pool.close()
 
 
-async def test_a_member_is_replaced_only_if_it_answered_nobody_for_a_whole_deadline() -> None:
-    pool = pool_of(1, retries=0, deadline_s=4.0)
+async def test_a_member_that_does_not_answer_its_health_check_is_replaced() -> None:
+    pool = pool_of(1, retries=0, deadline_s=1.0)
+    pool.limits = replace(pool.limits, health_s=1.0)
     await pool.start()
-    slow = asyncio.create_task(pool.call("who", 30))
-    await asyncio.sleep(0.5)
-    assert await pool.call("who") == 0
-    with pytest.raises(InfrastructureError, match="did not answer who"):
-        await slow
-    assert pool.members and pool.restarts == 0
-    with pytest.raises(InfrastructureError, match="did not answer block"):
+    pid = await pool.call("pid")
+    with pytest.raises(InfrastructureError, match="did not finish block in 1 s; it did not answer its health check"):
         await pool.call("block", 600)
-    assert pool.members == []
     assert await pool.call("who") == 0 and pool.restarts == 1
+    assert await pool.call("pid") != pid
     await pool.close()
+
+
+async def test_a_control_call_passes_the_work_that_waits() -> None:
+    """Forty calls of a second each, one at a time, would take it most of a minute."""
+    pool = pool_of(1)
+    await pool.start()
+    work = [asyncio.create_task(pool.call("sleep", 600)) for _ in range(40)]
+    while not pool.metrics()["pools/worker/queued"]:
+        await asyncio.sleep(0.01)
+    assert await asyncio.wait_for(pool.control(pool.members[0], HANG_S, "pid"), HANG_S)
+    assert not any(task.done() for task in work)
+    for task in work:
+        task.cancel()
+    await pool.close()
+
+
+async def test_engines_of_a_pool_and_those_that_replace_them_write_different_samples(tmp_path: Path) -> None:
+    run = run_config()
+    config = replace(run.executor, engine=engine_config("transformers"), model=make_tiny_llama(tmp_path, seed=0))
+    config = replace(config, pool=PoolConfig(2, 0.5, 0.0, 8, HANG_S, 1))
+    placement = Placement()
+    await placement.reserve(mapped(PoolDemand("executor", "executor.pool", 2, 0.5, 0.0)), timeout_s=HANG_S)
+    pool = RayExecutorPool(config, placement, seed=3).pool
+    await pool.start()
+    params = SamplingParams(max_new_tokens=12)
+
+    async def samples(member: Member) -> set[tuple[int, ...]]:
+        answers = [await member.handle.call("generate", Prompt((5, 6, 7), ""), params) for _ in range(4)]
+        return {answer[0].token_ids for answer in answers}
+
+    written = [await samples(member) for member in pool.members]
+    pool.replace(pool.members[0], "a test")
+    while len(pool.members) < 2:
+        await asyncio.sleep(0.05)
+    written.append(await samples(next(member for member in pool.members if member.name == "0.1")))
+    assert len(set.union(*written)) == 12
+    await pool.close()
+    placement.release()
 
 
 async def test_a_pool_of_one_waits_for_its_replacement() -> None:
     pool = pool_of(1)
     await pool.start()
-    pid = await pool.call("start")
+    pid = await pool.call("pid")
     os.kill(pid, signal.SIGKILL)
     assert await pool.call("who") == 0
-    assert await pool.call("start") != pid
+    assert await pool.call("pid") != pid
     await pool.close()
     assert not Path(f"/proc/{pid}").exists()
 
 
+def mapped(*asked: PoolDemand, share: Sequence[Sequence[str]] = ()) -> list[Assignment]:
+    """The map on the cluster of these tests."""
+    return list(place(asked, live_nodes(), share))
+
+
 async def test_what_cannot_be_placed_is_refused_in_time_with_what_was_asked_and_what_is_free() -> None:
-    placement = Placement()
-    asked = [PoolDemand("planner", "planner.pool", 1, 1.0, 0.0), PoolDemand("executor", "executor.pool", 3, 4.0, 0.0)]
-    with pytest.raises(InfrastructureError, match=r"no room after 1 s.*executor: 3 x {'CPU': 4.0}.*free now"):
-        await placement.reserve(asked, timeout_s=1.0)
+    taken, placement = Placement(), Placement()
+    await taken.reserve(mapped(PoolDemand("planner", "planner.pool", 1, 5.0, 0.0)), timeout_s=HANG_S)
+    with pytest.raises(InfrastructureError, match=r"no room after 1 s.*{'CPU': 6.0}.*free now"):
+        await placement.reserve(mapped(PoolDemand("executor", "executor.pool", 3, 2.0, 0.0)), timeout_s=1.0)
+    taken.release()
 
 
 async def test_placed_workers_hold_their_share_and_give_it_back() -> None:
     placement = Placement()
-    await placement.reserve([PoolDemand("worker", "worker.pool", 2, 1.5, 0.0)], timeout_s=20.0)
-    actor: Any = ray.remote(Worker)
+    await placement.reserve(mapped(PoolDemand("worker", "worker.pool", 2, 1.5, 0.0)), timeout_s=HANG_S)
+    actor = remote_class(Worker)
     handles = [actor.options(**placement.options("worker", index)).remote(index) for index in range(2)]
     assert await asyncio.gather(*(handle.who.remote() for handle in handles)) == [0, 1]
     assert ray.available_resources()["CPU"] == 5.0
     for handle in handles:
         ray.kill(handle)
+    placement.release()
+
+
+async def test_each_planner_engine_is_on_the_gpu_of_its_learner_rank() -> None:
+    """Four declared GPUs, which no process of this test uses."""
+    asked = [PoolDemand(name, name, workers, 0.5, 1.0) for name, workers in (("planner", 4), ("learner", 4))]
+    placement = Placement()
+    await placement.reserve(mapped(*asked, share=[["planner", "learner"]]), timeout_s=HANG_S)
+    config = PoolConfig(4, 0.5, 1.0, 8, HANG_S, 0)
+    actor = remote_class(Worker)
+    seen: dict[str, list[str]] = {}
+    for name in ("planner", "learner"):
+        handles = [actor.options(**member_options(config, placement, name, each)).remote(each) for each in range(4)]
+        seen[name] = await asyncio.gather(*(handle.devices.remote() for handle in handles))
+        for handle in handles:
+            ray.kill(handle)
+    assert seen["planner"] == seen["learner"] and sorted(seen["planner"]) == ["0", "1", "2", "3"]
     placement.release()
 
 
@@ -150,7 +221,7 @@ async def test_a_planner_lost_in_a_broadcast_is_left_out_and_comes_back_with_the
     planner.pool = pool_of(2)
 
     class Learner(FakeLearner):
-        async def describe_weights(self, receivers: int) -> WeightManifest:
+        async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
             return replace(await super().describe_weights(receivers), location=str(tmp_path / "kills-0"))
 
     learner = Learner()
@@ -165,7 +236,7 @@ async def test_a_planner_lost_in_a_broadcast_is_left_out_and_comes_back_with_the
     await learner.update(TrainBatch((), 0, 0))
     await learner.update(TrainBatch((), 0, 0))
     ends = time.monotonic() + HANG_S
-    while planner.receivers() < 2 and time.monotonic() < ends:
+    while len(planner.receivers()) < 2 and time.monotonic() < ends:
         await asyncio.sleep(0.1)
     assert [each.version for each in joined] == [2]
     assert (await broadcast_weights(learner, planner)).engines == 2
@@ -182,6 +253,6 @@ async def test_a_pool_whose_members_cannot_be_restarted_says_why_at_once() -> No
     await pool.start()
     with pytest.raises(InfrastructureError):
         await pool.call("die_on", 0)
-    with pytest.raises(InfrastructureError, match="no member is up or could be restarted: no space in /dev/shm"):
+    with pytest.raises(InfrastructureError, match="no member is up or could be started again: no space in /dev/shm"):
         await asyncio.wait_for(pool.call("who"), HANG_S)
     await pool.close()

@@ -115,8 +115,8 @@ def agreement(model, completion) -> list[bool]:
 
 async def test_weights_sent_another_way_are_refused(engine, sender, tmp_path):
     manifest = describe(sender, other_model(tmp_path, seed=1), version=engine.version + 1)
-    with pytest.raises(ValueError, match="sent by nccl to an engine built for shared_memory"):
-        await engine.receive_weights(replace(manifest, backend="nccl"))
+    with pytest.raises(ValueError, match="sent by ipc to an engine built for shared_memory"):
+        await engine.receive_weights(replace(manifest, backend="ipc"))
 
 
 async def test_a_bfloat16_learner_can_feed_a_float32_engine(engine, sender, tmp_path):

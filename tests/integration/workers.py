@@ -8,18 +8,33 @@ import signal
 import time
 from pathlib import Path
 
+from actors.pool import PoolActor
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import ComponentDead, InfrastructureError
 
 
-class Worker:
+class Worker(PoolActor):
     """Answers with its index; can hang, die, and fail in the two ways an actor can fail."""
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self.ended_early: list[str] = []
 
-    async def start(self) -> int:
+    async def pid(self) -> int:
         return os.getpid()
+
+    async def devices(self) -> str:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+    async def cancelled(self) -> list[str]:
+        return self.ended_early
+
+    async def sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.ended_early.append("sleep")
+            raise
 
     async def who(self, seconds: float = 0.0) -> int:
         await asyncio.sleep(seconds)
@@ -56,6 +71,3 @@ class Worker:
             location.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return WeightReceipt(manifest.version, f"sum-{manifest.version}", ())
-
-    async def close(self) -> None:
-        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 import typing
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tracelift_ray.config.rules import OneOf, Rule
+from tracelift_ray.config.rules import OneOf
 
 _SCALARS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
@@ -37,12 +38,8 @@ class DescribedFile:
         """Read a file."""
         text = path.read_text("utf-8")
         lines = tuple(text.splitlines())
-        top = [line for line in lines if not line.startswith("# @package")]
-        header = []
-        for line in top:
-            if not line.startswith("#"):
-                break
-            header.append(line.lstrip("# "))
+        top = (line for line in lines if not line.startswith("# @package"))
+        header = [line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), top)]
         chosen = {
             str(group): str(choice)
             for entry in (yaml.safe_load(text) or {}).get("defaults", ())
@@ -92,11 +89,10 @@ def allowed(hint: Any) -> str:
     if origin is typing.Literal:
         return _names(arguments)
     if origin is typing.Annotated:
-        rules = [rule for rule in arguments[1:] if isinstance(rule, Rule)]
-        table = next((rule for rule in rules if isinstance(rule, OneOf)), None)
-        if table is not None:
-            return ", ".join(filter(None, [_names(table.names), table.brief]))
-        return ", ".join([allowed(arguments[0]), *(rule.brief for rule in rules)])
+        table = arguments[1]
+        if isinstance(table, OneOf):
+            return f"{_names(table.names)}{table.or_words}"
+        return ", ".join([allowed(arguments[0]), *(rule.brief for rule in arguments[1:])])
     if origin is tuple:
         if arguments[-1] is Ellipsis:
             return f"list: {allowed(arguments[0])}"

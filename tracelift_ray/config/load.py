@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.rules import OneOf, Rule, either
+from tracelift_ray.config.rules import OneOf, either
 
 __all__ = ["ConfigError", "plain_config", "resolved_values", "to_dataclass"]
 
@@ -125,17 +125,14 @@ def _value(hint: Any, value: object, key: str, or_null: str = "") -> Any:
 
 def _ruled(arguments: tuple[Any, ...], value: object, key: str, or_null: str) -> Any:
     """The value of an annotated type, held to the rules that the annotation carries."""
-    hint, rules = arguments[0], [rule for rule in arguments[1:] if isinstance(rule, Rule)]
-    for rule in rules:
+    for rule in arguments[1:]:
         if isinstance(rule, OneOf):
             for old, new in rule.renamed:
                 if value == old:
                     raise ConfigError(key, value, f"is called {new} now")
-            if rule.or_file and isinstance(value, str) and rule.holds(value):
-                return value
-            return _choice(rule.names, value, key, f"{rule.or_words}{or_null}")
-    converted = _value(hint, value, key, or_null)
-    for rule in rules:
+            return value if rule.is_file(value) else _choice(rule.names, value, key, f"{rule.or_words}{or_null}")
+    converted = _value(arguments[0], value, key, or_null)
+    for rule in arguments[1:]:
         if not rule.holds(converted):
             raise ConfigError(key, value, f"{rule.right}{or_null}{'; ' if rule.why else ''}{rule.why}")
     return converted

@@ -5,15 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from tracelift_ray.config.rules import (
-    Address,
-    Count,
-    NotNegative,
-    OneOf,
-    Positive,
-    PositiveCount,
-    Share,
-)
+from tracelift_ray.config.rules import Address, Count, NotNegative, OneOf, Positive, PositiveCount, Share
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 #: A preset of conf/prompts, or a file of the user's.

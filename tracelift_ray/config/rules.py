@@ -8,7 +8,7 @@ are in ``planning/checks.py``.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,132 +17,65 @@ class Rule:
     """What a value must keep.
 
     Attributes:
+        holds: whether a value keeps it.
+        right: what would be right, as a clause that begins with ``must``.
+        brief: the same for a table of fields, such as ``≥ 1``.
         why: the reason, for messages; empty where the rule speaks for itself.
     """
 
-    why: str = ""
-
-    def holds(self, value: Any) -> bool:
-        """Whether the value keeps the rule."""
-        raise NotImplementedError
-
-    @property
-    def right(self) -> str:
-        """What would be right, as a clause that begins with ``must``."""
-        raise NotImplementedError
-
-    @property
-    def brief(self) -> str:
-        """The same for a table of fields, such as ``≥ 1``; empty where the type says enough."""
-        raise NotImplementedError
+    def __init__(self, holds: Callable[[Any], bool], right: str, brief: str, why: str = "") -> None:
+        self.holds = holds
+        self.right = right
+        self.brief = brief
+        self.why = why
 
 
-@dataclass(frozen=True)
 class AtLeast(Rule):
     """A number that is ``least`` or more."""
 
-    least: float
-    why: str = ""
-
-    def holds(self, value: Any) -> bool:
-        return bool(value >= self.least)
-
-    @property
-    def right(self) -> str:
-        return f"must be {self.least:g} or more"
-
-    @property
-    def brief(self) -> str:
-        return f"≥ {self.least:g}"
+    def __init__(self, least: float, why: str = "") -> None:
+        super().__init__(lambda value: value >= least, f"must be {least:g} or more", f"≥ {least:g}", why)
 
 
-@dataclass(frozen=True)
 class Above(Rule):
     """A number above ``bound``."""
 
-    bound: float
-    why: str = ""
-
-    def holds(self, value: Any) -> bool:
-        return bool(value > self.bound)
-
-    @property
-    def right(self) -> str:
-        return f"must be above {self.bound:g}"
-
-    @property
-    def brief(self) -> str:
-        return f"> {self.bound:g}"
+    def __init__(self, bound: float) -> None:
+        super().__init__(lambda value: value > bound, f"must be above {bound:g}", f"> {bound:g}")
 
 
-@dataclass(frozen=True)
 class Between(Rule):
     """A number between two others. ``ends`` is an interval's brackets: ``[`` and ``]`` allow the bound itself."""
 
-    low: float
-    high: float
-    ends: Literal["[]", "[)", "(]", "()"] = "[]"
-    why: str = ""
+    def __init__(self, low: float, high: float, ends: Literal["[]", "[)", "(]", "()"] = "[]") -> None:
+        above = AtLeast(low) if ends[0] == "[" else Above(low)
 
-    def holds(self, value: Any) -> bool:
-        above = value >= self.low if self.ends[0] == "[" else value > self.low
-        below = value <= self.high if self.ends[1] == "]" else value < self.high
-        return bool(above and below)
+        def holds(value: Any) -> bool:
+            return above.holds(value) and (value <= high if ends[1] == "]" else value < high)
 
-    @property
-    def right(self) -> str:
-        if self.ends == "[]":
-            return f"must be from {self.low:g} to {self.high:g}"
-        above = f"{self.low:g} or more" if self.ends[0] == "[" else f"above {self.low:g}"
-        below = f"at most {self.high:g}" if self.ends[1] == "]" else f"below {self.high:g}"
-        return f"must be {above} and {below}"
-
-    @property
-    def brief(self) -> str:
-        return f"{self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"
+        right = f"{above.right} and {'at most' if ends[1] == ']' else 'below'} {high:g}"
+        if ends == "[]":
+            right = f"must be from {low:g} to {high:g}"
+        super().__init__(holds, right, f"{ends[0]}{low:g}, {high:g}{ends[1]}")
 
 
-@dataclass(frozen=True)
 class Given(Rule):
     """Text that is not empty. ``what`` completes the clause ``must be``."""
 
-    what: str
-    why: str = ""
-
-    def holds(self, value: Any) -> bool:
-        return bool(str(value).strip())
-
-    @property
-    def right(self) -> str:
-        return f"must be {self.what}"
-
-    @property
-    def brief(self) -> str:
-        return "not empty"
+    def __init__(self, what: str) -> None:
+        super().__init__(lambda value: bool(value.strip()), f"must be {what}", "not empty")
 
 
-@dataclass(frozen=True)
 class Address(Rule):
     """An http(s) address. Empty text stands for none; where one is needed, a check across fields says so."""
 
-    of: str
-    example: str
-    why: str = ""
-
-    def holds(self, value: Any) -> bool:
-        return value == "" or str(value).startswith(("http://", "https://"))
-
-    @property
-    def right(self) -> str:
-        return f"must be the address of {self.of}, such as {self.example}"
-
-    @property
-    def brief(self) -> str:
-        return "http(s) address"
+    def __init__(self, of: str, example: str) -> None:
+        right = f"must be the address of {of}, such as {example}"
+        super().__init__(lambda value: not value or value.startswith(("http://", "https://")), right, "http(s) address")
 
 
 @dataclass(frozen=True)
-class OneOf(Rule):
+class OneOf:
     """A name from a table of the library: ``OneOf("package.module:TABLE")``, imported when a value is looked at.
 
     Attributes:
@@ -156,7 +89,6 @@ class OneOf(Rule):
     also: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     or_file: bool = False
-    why: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -165,22 +97,14 @@ class OneOf(Rule):
         members = getattr(importlib.import_module(module), name)
         return (*self.also, *(members() if callable(members) else members))
 
-    def holds(self, value: Any) -> bool:
-        text = str(value)
-        return value in self.names or (self.or_file and ("/" in text or text.endswith((".yaml", ".yml"))))
+    def is_file(self, value: object) -> bool:
+        """Whether a value is the path of a file, where one will do."""
+        return self.or_file and isinstance(value, str) and ("/" in value or value.endswith((".yaml", ".yml")))
 
     @property
     def or_words(self) -> str:
         """What follows the names in messages."""
         return ", or the path of a YAML file" if self.or_file else ""
-
-    @property
-    def right(self) -> str:
-        return f"must be {either(self.names)}{self.or_words}"
-
-    @property
-    def brief(self) -> str:
-        return self.or_words.removeprefix(", ")
 
 
 Count = Annotated[int, AtLeast(0)]

@@ -168,7 +168,7 @@ class StreamConfig:
     max_refills: Count  # groups per step that may replace groups without signal; 0: such groups stay in the batch
     min_traces: PositiveCount  # a group with fewer unmasked traces fails
     max_failed_groups: Count  # per step, then the run stops with the causes
-    weight_transfer: Annotated[str, OneOf("tracelift_ray.transfer.kinds:TRANSFERS")]
+    weight_transfer: Annotated[str, OneOf("tracelift_ray.transfer.kinds:TRANSFERS", renamed=(("nccl", "collective"),))]
     bucket_mib: PositiveCount
     broadcast_deadline_s: Positive
     group_deadline_s: Positive
@@ -194,6 +194,8 @@ class ClusterConfig:
     num_cpus: Count  # local only; 0: as many logical CPUs as the pools ask for
     num_gpus: Count  # local only; 0: those that Ray finds
     placement_timeout_s: Positive
+    share_gpus: tuple[tuple[str, ...], ...]  # pools that lie on the same GPUs
+    describe: str  # a file that describes a cluster, for dry runs; empty: the one that there is
     object_store_mib: Annotated[int, AtLeast(80, "Ray refuses less")]  # local only
     dashboard: bool  # local only
 

@@ -75,9 +75,10 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
     llm: dict[str, Any] = {}
     if config.asks_llm:
         from tracelift_ray.dataset.llm.model import AskedModel
-        from tracelift_ray.dataset.llm.stages import LlmJudgements, LlmNarrations, LlmPerturbations
+        from tracelift_ray.dataset.llm.stages import ByLlm
 
         model = await opened.enter_async_context(AskedModel(config.llm, config.seed))
+        asked = ByLlm(model, config.traces, config.perturb, config.seed)
         llm = {"llm": model.identity(), "requests": REQUESTS_VERSION, "seed": config.seed}
     ruled = opened.enter_context(closing(ByRule(config.sandbox, config.seed, config.perturb.negatives)))
     reference: ReferenceStage = ruled
@@ -89,20 +90,16 @@ async def _stages(config: BuildGroupsConfig, opened: AsyncExitStack) -> Stages:
         reference, traces = sampler, traces | sampler.identity()
     elif config.traces.kind == "llm":
         counts = {"counts": [config.traces.samples, config.traces.keep]}
-        reference, traces = LlmNarrations(model, config.traces), traces | llm | counts
+        reference, traces = asked, traces | llm | counts
     else:
         traces |= by_rule
-    perturb: PerturbStage = ruled
     judges: dict[str, tuple[JudgeStage, ItemStore]] = {}
     if config.judge in ("llm", "both"):
-        judges["llm"] = LlmJudgements(model), store("judge_llm", llm)
+        judges["llm"] = asked, store("judge_llm", llm)
     if config.judge in ("rule", "both"):
         judges["rule"] = ruled, store("judge_rule", by_rule)
-    flaws = {**asdict(config.perturb), "seed": config.seed}
-    if config.perturb.kind == "llm":
-        perturb, flaws = LlmPerturbations(model, config.perturb, config.seed), flaws | llm
-    else:
-        flaws |= by_rule
+    perturb: PerturbStage = asked if config.perturb.kind == "llm" else ruled
+    flaws = asdict(config.perturb) | {"seed": config.seed} | (llm if config.perturb.kind == "llm" else by_rule)
     return Stages((reference, store("traces", traces)), (perturb, store("flaws", flaws)), judges)
 
 

@@ -77,12 +77,6 @@ class BuildGroupsConfig:
 
 def check_build(config: BuildGroupsConfig) -> None:
     """Raises ConfigError for the first value that lacks what it needs."""
-    _check_pairs(config)
-    _check_models(config)
-
-
-def _check_pairs(config: BuildGroupsConfig) -> None:
-    """Values that must fit each other."""
     traces, clean = config.traces, config.clean
     most = f"must be at most traces.executions={traces.executions}"
     _require(traces.successes <= traces.executions, "traces.successes", traces.successes, most)
@@ -90,24 +84,18 @@ def _check_pairs(config: BuildGroupsConfig) -> None:
     _require(clean.max_chars > clean.min_chars, "clean.max_chars", clean.max_chars, least)
     made = f"must be at most perturb.negatives={config.perturb.negatives}, or no group is left"
     _require(clean.min_negatives <= config.perturb.negatives, "clean.min_negatives", clean.min_negatives, made)
-
-
-def _check_models(config: BuildGroupsConfig) -> None:
     if config.traces.kind == "sampled":
         for name, model in (("planner", config.planner.model), ("executor", config.executor.model)):
             right = "must be a Hugging Face directory, because traces.kind=sampled"
             _require(bool(model), f"{name}.model", model, right)
         if is_remote(config.executor.engine):
             _check_server("executor", config.executor.remote)
-    if not config.asks_llm:
-        return
     llm = config.llm
-    if is_remote(llm.engine):
+    if config.asks_llm and is_remote(llm.engine):
         _check_server("llm", llm.remote)
-    if needs_tokenizer(llm.engine, llm.remote):
-        _require(
-            bool(llm.model), "llm.model", llm.model, "must be a Hugging Face directory, for its tokenizer at least"
-        )
+    if config.asks_llm and needs_tokenizer(llm.engine, llm.remote):
+        right = "must be a Hugging Face directory, for its tokenizer at least"
+        _require(bool(llm.model), "llm.model", llm.model, right)
 
 
 def _check_server(name: str, remote: RemoteConfig) -> None:

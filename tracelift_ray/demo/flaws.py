@@ -23,30 +23,29 @@ _MISTAKEN: dict[Operation, Operation] = {"+": "-", "-": "+", "*": "+", "/": "-",
 Perturbation = Callable[[WordProblem, list[Line], Random], list[Line] | None]
 
 
-def _bounded(value: int | None, fallback: int) -> int:
-    return min(LARGEST_WRITTEN, max(0, fallback if value is None else value))
-
-
 def _carry_on(lines: list[Line], start: int) -> list[Line]:
     """Lets the written result of ``lines[start]`` flow through all later lines."""
     lines = list(lines)
     for index in range(start + 1, len(lines)):
         carried = lines[index - 1].after
         assert carried is not None, "only the last line of a trace may withhold its result"
-        line = replace(lines[index], before=carried)
-        if line.after is not None:
-            line = replace(line, after=_bounded(true_result(line), carried // max(1, line.operand)))
-        lines[index] = line
+        lines[index] = _worked(replace(lines[index], before=carried))
     return lines
 
 
-def _rework(lines: list[Line], index: int) -> list[Line]:
-    """Recomputes the written result of one line, and what follows from it."""
-    line = lines[index]
+def _worked(line: Line) -> Line:
+    """The line with the result of its own operation, where it has one written; never beyond what has a token."""
     if line.after is None:
-        return lines
-    redone = replace(line, after=_bounded(true_result(line), line.before // max(1, line.operand)))
-    return _carry_on([*lines[:index], redone, *lines[index + 1 :]], index)
+        return line
+    result = true_result(line)
+    if result is None:
+        result = line.before // max(1, line.operand)
+    return replace(line, after=min(LARGEST_WRITTEN, max(0, result)))
+
+
+def _reworked(lines: list[Line], index: int, line: Line) -> list[Line]:
+    """The lines with another one at ``index``, whose written result is computed again, and what follows from it."""
+    return _carry_on([*lines[:index], _worked(line), *lines[index + 1 :]], index)
 
 
 def _wrong_result(lines: list[Line], rng: Random) -> tuple[int, list[Line]] | None:
@@ -88,8 +87,7 @@ def _drop(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | 
     before = lines[index].before
     rest = [*lines[:index], *lines[index + 1 :]]
     if index < len(rest):
-        rest[index] = replace(rest[index], before=before)
-        rest = _rework(rest, index)
+        rest = _reworked(rest, index, replace(rest[index], before=before))
     if TASK_WORLDS[problem.task].answers:
         rest[-1] = replace(rest[-1], after=None)
     return rest
@@ -115,8 +113,7 @@ def _wrong_operation(problem: WordProblem, lines: list[Line], rng: Random) -> li
 
 
 def _mistake(lines: list[Line], index: int) -> list[Line]:
-    wrong = replace(lines[index], operation=_MISTAKEN[lines[index].operation])
-    return _rework([*lines[:index], wrong, *lines[index + 1 :]], index)
+    return _reworked(lines, index, replace(lines[index], operation=_MISTAKEN[lines[index].operation]))
 
 
 def _operand(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:
@@ -125,7 +122,7 @@ def _operand(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line]
     right = lines[index].operand
     wrong = max(1, right + rng.choice((-2, -1, 1, 2)))
     wrong = wrong + 1 if wrong == right else wrong
-    return _rework([*lines[:index], replace(lines[index], operand=wrong), *lines[index + 1 :]], index)
+    return _reworked(lines, index, replace(lines[index], operand=wrong))
 
 
 def _leak(problem: WordProblem, lines: list[Line], rng: Random) -> list[Line] | None:

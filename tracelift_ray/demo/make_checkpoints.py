@@ -18,7 +18,7 @@ import torch
 
 from tracelift_ray.demo.flaws import KINDS, habitual_lines, perturb
 from tracelift_ray.demo.tokenizer import EOS, build_tokenizer
-from tracelift_ray.demo.traces import artifact_of, clean_lines, render
+from tracelift_ray.demo.traces import Line, artifact_of, clean_lines, render
 from tracelift_ray.demo.training import Part, Recipe, fit, new_language_model
 from tracelift_ray.demo.world import DEMO_TASKS, TASK_WORLDS, WordProblem, draw_problem
 
@@ -36,37 +36,33 @@ def executor_row(rng: Random) -> list[Part]:
     kind = rng.random()
     if kind < BARE_SHARE:
         problem = draw_problem(rng, task, "train", rng.choice(TASK_WORLDS[task].bare_steps))
-        artifact = artifact_of(task, clean_lines(problem))
-        return [_head(problem), Part("<answer>", False), Part(f"{artifact} {EOS}", True)]
+        return [_head(problem), *_answer(artifact_of(task, clean_lines(problem)))]
     while True:
         problem = draw_problem(rng, task, "train", rng.choice(TRACED_STEPS))
         clean = kind < BARE_SHARE + CLEAN_SHARE
         lines = clean_lines(problem) if clean else perturb(problem, rng.choice(KINDS), rng)
         artifact = None if lines is None else artifact_of(task, lines)
         if lines is not None and artifact is not None:
-            trace = Part(f"{render(task, lines)} </reasoning>", clean)
-            return [
-                _head(problem),
-                Part("<reasoning>", False),
-                trace,
-                Part("<answer>", False),
-                Part(f"{artifact} {EOS}", True),
-            ]
+            return [_head(problem), *_trace(task, lines, clean), *_answer(artifact)]
 
 
 def planner_row(rng: Random) -> list[Part]:
     """One training row of the planner: a problem and a trace with the planner's habits."""
     task = rng.choice(DEMO_TASKS)
     problem = draw_problem(rng, task, "train")
-    return [
-        _head(problem),
-        Part("<reasoning>", False),
-        Part(f"{render(task, habitual_lines(problem, rng))} </reasoning>", True),
-    ]
+    return [_head(problem), *_trace(task, habitual_lines(problem, rng), True)]
 
 
 def _head(problem: WordProblem) -> Part:
     return Part(f"<{problem.task}> {problem.statement}", False)
+
+
+def _trace(task: str, lines: Sequence[Line], learned: bool) -> list[Part]:
+    return [Part("<reasoning>", False), Part(f"{render(task, lines)} </reasoning>", learned)]
+
+
+def _answer(artifact: str | None) -> list[Part]:
+    return [Part("<answer>", False), Part(f"{artifact} {EOS}", True)]
 
 
 def make_executor(out: Path) -> None:

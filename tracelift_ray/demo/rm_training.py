@@ -73,16 +73,16 @@ class MarkedTraces:
     words: Tensor
 
 
-def deepened(executor: Path, new_layers: int = NEW_LAYERS) -> ReasoningRewardModel:
+def deepened(executor: Path) -> ReasoningRewardModel:
     """A reward model of the executor's layers with new ones above them, which at first change nothing."""
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(executor)
-    config.num_hidden_layers += new_layers
+    config.num_hidden_layers += NEW_LAYERS
     own: Any = AutoModel.from_pretrained(executor, dtype=torch.float32)
     backbone: Any = AutoModel.from_config(config)
     backbone.load_state_dict(own.state_dict(), strict=False)
-    for layer in backbone.layers[-new_layers:]:
+    for layer in backbone.layers[-NEW_LAYERS:]:
         nn.init.zeros_(layer.self_attn.o_proj.weight)
         nn.init.zeros_(layer.mlp.down_proj.weight)
     with tempfile.TemporaryDirectory() as directory:
@@ -154,19 +154,16 @@ _tokenizer = functools.cache(build_tokenizer)
 
 
 class Lesson(nn.Module):
-    """A reward model with what helps it to learn: ``model`` is what is kept.
+    """A reward model with what helps it to learn: ``model`` is what is kept. The layers below its ``NEW_LAYERS`` expect
+    the next word."""
 
-    Args:
-        new_layers: how many of the model's layers lie above those that expect the next word.
-    """
-
-    def __init__(self, model: ReasoningRewardModel, new_layers: int = NEW_LAYERS) -> None:
+    def __init__(self, model: ReasoningRewardModel) -> None:
         super().__init__()
         self.model = model
         self.marks = nn.Linear(model.config.hidden_size, NUM_ASPECTS)
         self.norm = copy.deepcopy(model.model.norm)
         self._seen: dict[str, Tensor] = {}
-        model.model.layers[-new_layers - 1].register_forward_hook(self._keep("expecting"))
+        model.model.layers[-NEW_LAYERS - 1].register_forward_hook(self._keep("expecting"))
         model.model.norm.register_forward_hook(self._keep("checked"))
 
     def forward(self, batch: MarkedTraces) -> Tensor:
@@ -209,15 +206,11 @@ def fit_rm(
     )
 
 
-def train_reasoning_rm(executor: Path, recipe: Recipe = RECIPE) -> ReasoningRewardModel:
-    """The RM in bfloat16, which halves its size.
-
-    Args:
-        executor: the executor's directory, whose layers the RM's first ones start from.
-    """
+def train_reasoning_rm(executor: Path) -> ReasoningRewardModel:
+    """The RM in bfloat16, which halves its size; its first layers start from the model in ``executor``."""
     torch.manual_seed(SEED)
     rng = Random(SEED)
     model = deepened(executor)
-    fit_rm(model, lambda: draw_group(rng), recipe)
+    fit_rm(model, lambda: draw_group(rng), RECIPE)
     nn.Module.to(model, torch.bfloat16)
     return model

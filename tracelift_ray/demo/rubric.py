@@ -30,6 +30,7 @@ def rubric_labels(problem: WordProblem, reasoning: str) -> tuple[int, ...]:
     told = [(step.operation, step.operand) for step in problem.steps]
     written = [(line.operation, line.operand) for line in lines]
     common = common_lengths(written, told)[-1]
+    breaks = sum(line.before != value for line, value in zip(lines, carried_values(problem.start, lines), strict=True))
     wrong = sum(line.after is not None and line.after != true_result(line) for line in lines)
     restraint = (
         BEST - 3 * (TASK_WORLDS[problem.task].answers and lines[-1].after is not None) - 2 * (len(lines) > len(told))
@@ -37,7 +38,7 @@ def rubric_labels(problem: WordProblem, reasoning: str) -> tuple[int, ...]:
     return (
         _label(len(written) - common),
         _label(len(told) - common),
-        _label(_breaks(problem.start, lines)),
+        _label(breaks),
         _label(wrong),
         max(0, restraint),
     )
@@ -50,11 +51,6 @@ def rubric_total(labels: Sequence[int]) -> float:
 
 def _label(faults: int) -> int:
     return BEST if faults == 0 else int(faults == 1)
-
-
-def _breaks(start: int, lines: Sequence[Line]) -> int:
-    """How many lines do not begin with the value before them."""
-    return sum(line.before != value for line, value in zip(lines, carried_values(start, lines), strict=True))
 
 
 def carried_values(start: int, lines: Sequence[Line]) -> list[int | None]:

@@ -6,13 +6,18 @@ Code: ``n + 7 : 6 -> 13 ; n * 2 : 13 -> 26`` writes each operation with the work
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from tracelift_ray.demo.world import TASK_WORLDS, Operation, WordProblem, apply
 
 LARGEST_WRITTEN = 99  # numbers above have no token
-_SYMBOLS: dict[str, Operation] = {"+": "+", "-": "-", "*": "*", "/": "/"}
+_MATH_LINE = re.compile(r"(?P<before>\d+) (?P<operation>[-+*/]) (?P<operand>\d+)(?: = (?P<after>\d+))?")
+_CODE_LINE = re.compile(
+    r"(?:n (?P<operation>[-+*/]) (?P<operand>\d+)|(?P<minuend>\d+) - n) : (?P<before>\d+) -> (?P<after>\d+)"
+)
 
 
 @dataclass(frozen=True)
@@ -54,36 +59,17 @@ def expression(line: Line) -> str:
 
 def parse(task: str, reasoning: str) -> tuple[Line, ...] | None:
     """The lines that a text writes, or None where any of it is not in the form of the world."""
-    read = _read_math_line if TASK_WORLDS[task].answers else _read_code_line
-    lines = [read(part.split()) for part in reasoning.strip().split(" ; ")]
-    return tuple(line for line in lines if line is not None) if None not in lines else None
-
-
-def _read_math_line(words: list[str]) -> Line | None:
-    match words:
-        case [before, symbol, operand]:
-            after = None
-        case [before, symbol, operand, "=", result] if result.isdecimal():
-            after = int(result)
-        case _:
+    form = _MATH_LINE if TASK_WORLDS[task].answers else _CODE_LINE
+    lines = []
+    for part in reasoning.strip().split(" ; "):
+        match = form.fullmatch(" ".join(part.split()))
+        if match is None:
             return None
-    if symbol not in _SYMBOLS or not (before.isdecimal() and operand.isdecimal()):
-        return None
-    return Line(_SYMBOLS[symbol], int(operand), int(before), after)
-
-
-def _read_code_line(words: list[str]) -> Line | None:
-    operation: Operation
-    match words:
-        case ["n", symbol, operand, ":", before, "->", after] if symbol in _SYMBOLS:
-            operation = _SYMBOLS[symbol]
-        case [operand, "-", "n", ":", before, "->", after]:
-            operation = "-n"
-        case _:
-            return None
-    if not (operand.isdecimal() and before.isdecimal() and after.isdecimal()):
-        return None
-    return Line(operation, int(operand), int(before), int(after))
+        found = match.groupdict()
+        operation = cast(Operation, found["operation"] or "-n")
+        after = None if found["after"] is None else int(found["after"])
+        lines.append(Line(operation, int(found["operand"] or found["minuend"]), int(found["before"]), after))
+    return tuple(lines)
 
 
 def is_valid(problem: WordProblem, reasoning: str) -> bool:

@@ -8,7 +8,6 @@ determines the problem: ``read_statement`` gives back exactly what ``draw_proble
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -138,14 +137,9 @@ class WordProblem:
 
 def apply(operation: Operation, value: int, operand: int) -> int | None:
     """The exact result of one operation, or None where a division leaves a remainder or divides by zero."""
-    results: dict[Operation, Callable[[], int | None]] = {
-        "+": lambda: value + operand,
-        "-": lambda: value - operand,
-        "*": lambda: value * operand,
-        "/": lambda: value // operand if operand and value % operand == 0 else None,
-        "-n": lambda: operand - value,
-    }
-    return results[operation]()
+    if operation == "/":
+        return value // operand if operand and value % operand == 0 else None
+    return {"+": value + operand, "-": value - operand, "*": value * operand, "-n": operand - value}[operation]
 
 
 def split_of(statement: str) -> Split:

@@ -58,6 +58,14 @@ class Engine(Protocol):
         """
         ...
 
+    async def health(self) -> None:
+        """Return once the engine's processes have answered; a request may still take its time.
+
+        Raises:
+            InfrastructureError: the engine serves nothing any more.
+        """
+        ...
+
     async def close(self) -> None:
         """End every process and thread of the engine. May be called at any time, and more than once."""
         ...

@@ -81,15 +81,14 @@ class OpenAIEngine:
         import tenacity
 
         passing = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, openai.ConflictError)
+        patiently = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(1 + self._remote.retries),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=30.0),
+            retry=tenacity.retry_if_exception_type((*passing, MalformedAnswer)),
+            reraise=True,
+        )
         try:
-            async for attempt in tenacity.AsyncRetrying(
-                stop=tenacity.stop_after_attempt(1 + self._remote.retries),
-                wait=tenacity.wait_random_exponential(multiplier=0.5, max=30.0),
-                retry=tenacity.retry_if_exception_type((*passing, MalformedAnswer)),
-                reraise=True,
-            ):
-                with attempt:
-                    return await call()
+            return await patiently(call)
         except openai.APITimeoutError as error:
             raise InfrastructureError(
                 COMPONENT,
@@ -105,10 +104,12 @@ class OpenAIEngine:
             raise InfrastructureError(COMPONENT, f"the server refused with {error.status_code}: {text}") from error
         except (MalformedAnswer, openai.APIError, ValueError) as error:
             raise InfrastructureError(COMPONENT, f"the server's answer cannot be read: {error}") from error
-        raise AssertionError("tenacity ends by returning or raising")
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
         raise TypeError("a remote server takes no weights from us: use a local engine for the planner")
+
+    async def health(self) -> None:
+        """The client has nothing that can hang: each request has a deadline of its own."""
 
     async def close(self) -> None:
         await self._client.close()
@@ -191,11 +192,4 @@ def _build(
     return OpenAIEngine(remote)
 
 
-KIND = EngineKind(
-    build=_build,
-    local=False,
-    transfers=(),
-    logprobs=False,
-    request_seeds=True,
-    tensor_parallel=False,
-)
+KIND = EngineKind(build=_build, local=False, transfers=(), logprobs=False, request_seeds=True, tensor_parallel=False)

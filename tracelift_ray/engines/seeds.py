@@ -1,4 +1,8 @@
-"""Per-request sampling seeds, derived by hashing, so that they are equal in every process and order of requests."""
+"""Sampling seeds, derived by hashing.
+
+Those of requests are equal in every process and order of requests. Those of engines serve requests without a seed, and
+differ from engine to engine and from start to start, so that no two engines write the same samples.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +26,8 @@ def request_seed(run_seed: int, *parts: int | str) -> int:
     text = "\x1f".join([str(run_seed), *(f"{type(part).__name__}:{part}" for part in parts)])
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") % ((1 << 31) // SEED_SPACING) * SEED_SPACING
+
+
+def member_seed(run_seed: int, pool: str, index: int, restart: int) -> int:
+    """The seed of one pool member's engine: of worker ``index``, started ``restart`` times before."""
+    return request_seed(run_seed, "engine", pool, index, restart)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tracelift_ray.config.models import EngineConfig, RemoteConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
+    from tracelift_ray.transfer.collective import Communicator
 
 COMPONENT = "transformers engine"
 #: Seconds that an idle thread waits for company after a first request.
@@ -57,6 +58,7 @@ class TransformersEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: InfrastructureError | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._member: Communicator | None = None
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -90,7 +92,7 @@ class TransformersEngine:
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
         check_transfer(self._transfer, manifest)
-        tensors, checksum = await asyncio.to_thread(_received, manifest)
+        tensors, checksum = await asyncio.to_thread(self._received, manifest)
         answer: asyncio.Future[None] = self._answer()
         self._inbox.put(_Call(lambda decoder: decoder.load(tensors, manifest.version), answer))
         try:
@@ -108,11 +110,31 @@ class TransformersEngine:
         self.version = manifest.version
         return WeightReceipt(manifest.version, checksum, (checksum,))
 
+    async def health(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
     async def close(self) -> None:
         self._fail(InfrastructureError(COMPONENT, "the engine was closed"))
         self._inbox.put(None)
+        if self._member is not None:
+            self._member.close()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 30.0)
+
+    def _received(self, manifest: WeightManifest) -> tuple[list[tuple[str, torch.Tensor]], str]:
+        """All tensors of a version, checked, and their checksum; the old weights are served meanwhile."""
+        if manifest.channel is not None:
+            from tracelift_ray.transfer.collective import Receiver, join_channel, joined
+
+            self._member = join_channel(manifest, 0, self._member)
+            receiver = Receiver(self._member, manifest.tensors, manifest.bucket_mib << 20)
+            return list(receiver.tensors()), joined(receiver.verify())
+        reader = SharedMemoryReader(manifest, COMPONENT)
+        try:
+            return list(reader.tensors()), reader.verify()
+        finally:
+            reader.close()
 
     def _answer(self) -> asyncio.Future[Any]:
         if self._failure is not None:
@@ -174,15 +196,6 @@ class TransformersEngine:
             self._loop.call_soon_threadsafe(call, *args)
 
 
-def _received(manifest: WeightManifest) -> tuple[list[tuple[str, torch.Tensor]], str]:
-    """All tensors of a version, checked, and their checksum; the old weights are served meanwhile."""
-    reader = SharedMemoryReader(manifest, COMPONENT)
-    try:
-        return list(reader.tensors()), reader.verify()
-    finally:
-        reader.close()
-
-
 def _resolve(answer: asyncio.Future[Any], value: Any) -> None:
     if not answer.done():
         answer.set_result(value)
@@ -217,7 +230,7 @@ def _build(
 KIND = EngineKind(
     build=_build,
     local=True,
-    transfers=("shared_memory",),
+    transfers=("shared_memory", "collective"),
     logprobs=True,
     request_seeds=True,
     tensor_parallel=False,

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import (
+    Completion,
+    ComponentDead,
+    InfrastructureError,
+    Prompt,
+    SamplingParams,
+    TransferBroken,
+)
 
 if TYPE_CHECKING:
     from vllm import SamplingParams as VllmSamplingParams
@@ -152,6 +159,8 @@ class VllmEngine:
             try:
                 async with asyncio.timeout(manifest.deadline_s):
                     workers = await _unless_dead(llm, self._replace(llm, manifest))
+            except TransferBroken:  # frozen with some of the new weights, until they are sent again
+                raise
             except BaseException as error:  # weights that may be half replaced are not served
                 failure = ComponentDead(COMPONENT, _transfer_failure(manifest, error))
                 self._fail(failure)
@@ -163,27 +172,33 @@ class VllmEngine:
 
     async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:
         """Prepare, freeze, load, check, continue. The checksum that each worker took."""
-        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-        from tracelift_ray.transfer.vllm_receivers import RECEIVERS, manifest_fields
+        from tracelift_ray.transfer.vllm_receivers import RECEIVERS
 
-        receiver = RECEIVERS[manifest.backend]
-        prepared = receiver.init(manifest)
-        if prepared is not None:
-            await llm.init_weight_transfer_engine(WeightTransferInitRequest(prepared))
+        init = RECEIVERS[manifest.backend].init
+        if init is not None:
+            await llm.init_weight_transfer_engine(WeightTransferInitRequest(init))
         # Not ``llm.pause_generation``, which then sleeps 20 ms for outputs that are on their way: a completion names
         # the versions that wrote it, whenever it comes.
         await llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)
-        await llm.start_weight_update()
-        await llm.update_weights(WeightTransferUpdateRequest(manifest_fields(manifest)))
+        taken = await llm.collective_rpc("take_weights", args=(manifest.fields(),))
+        broken = [why for _, why in taken if why]
+        if broken:
+            raise TransferBroken(COMPONENT, broken[0])
         await llm.finish_weight_update(weight_version=str(manifest.version))
-        workers = tuple(await llm.collective_rpc("received_checksum"))
+        workers = tuple(checksum for checksum, _ in taken)
         if len(set(workers)) != 1:
             raise InfrastructureError(COMPONENT, f"its workers hold different weights: {', '.join(workers)}")
         await llm.resume_generation()
-        if receiver.leaves:
-            await llm.shutdown_weight_transfer_engine()  # the group was for this version only
         return workers
+
+    async def health(self) -> None:
+        llm = self._running()
+        if llm.errored:
+            raise ComponentDead(COMPONENT, f"the engine died: {_one_line(llm.dead_error)}")
+        # The core's own answer; ``llm.check_health`` only looks at what this process has noticed.
+        await _unless_dead(llm, llm.engine_core.is_scheduler_paused_async())
 
     def _fail(self, failure: InfrastructureError) -> None:
         """Serve nothing any more: end every waiting request and the engine's processes."""
@@ -249,6 +264,10 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
         "use_tqdm_on_load": False,
         "seed": seed,
     }
+    if config.tensor_parallel_size > 1:
+        # Workers are processes of this engine. Inside a Ray actor vLLM would choose to make actors of them, for which
+        # a pool's bundle has no room.
+        arguments["distributed_executor_backend"] = "mp"
     if current_platform.is_cpu():
         arguments["kv_cache_memory_bytes"] = int(config.kv_cache_gib * 2**30)
         # With chunked prefill a large batch of seeded requests kills the CPU engine core.
@@ -319,7 +338,7 @@ def _build(
 KIND = EngineKind(
     build=_build,
     local=True,
-    transfers=("shared_memory", "nccl", "ipc"),
+    transfers=("shared_memory", "collective", "ipc"),
     logprobs=True,
     request_seeds=True,
     tensor_parallel=True,

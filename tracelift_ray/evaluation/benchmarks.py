@@ -22,7 +22,7 @@ from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
-from tracelift_ray.evaluation.run import Say, Task, evaluate_all
+from tracelift_ray.evaluation.run import Say, Task, concurrency_of, evaluate_all
 from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.planning.checks import check_run
 from tracelift_ray.planning.run_config import absolute_prompt
@@ -199,6 +199,7 @@ async def _evaluated(
                     return await attempts.evaluate(name, problem)
                 return await attempts.replay(earlier[name, problem.id], problem)
 
-            causes = await evaluate_all(tasks, solve, store, say=say)
+            side_by_side = concurrency_of(run.planner.pool, run.executor.pool)
+            causes = await evaluate_all(tasks, solve, store, say=say, concurrency=side_by_side)
     ordered = [(name, problem.id) for name, problem in tasks]
     return Pass({key: store.done[key] for key in ordered if key in store.done}, causes)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.attempts import Attempts, Manner, TraceChecks
-from tracelift_ray.evaluation.run import ResultsInMemory, Task, evaluate_all
+from tracelift_ray.evaluation.run import ResultsInMemory, Task, concurrency_of, evaluate_all
 from tracelift_ray.evaluation.summary import summarise
 from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.types import Problem
@@ -27,6 +27,7 @@ class HeldOutEvaluation:
                 taken[problem.task] += 1
                 chosen.append(problem)
         self.problems = tuple(chosen)
+        self.concurrency = concurrency_of(run.planner.pool, run.executor.pool)
         self.attempts = Attempts(
             system,
             Manner(
@@ -43,5 +44,5 @@ class HeldOutEvaluation:
         """The metrics of one evaluation."""
         results = ResultsInMemory()
         tasks: list[Task] = [(problem.task, problem) for problem in self.problems]
-        await evaluate_all(tasks, self.attempts.evaluate, results, say=lambda line: None)
+        await evaluate_all(tasks, self.attempts.evaluate, results, say=lambda line: None, concurrency=self.concurrency)
         return summarise(self.problems, list(results.done.values())).metrics()

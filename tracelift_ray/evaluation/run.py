@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
 
+from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.evaluation.results import ProblemResult
 from tracelift_ray.types import InfrastructureError, Problem
 
 PROGRESS_S = 15.0
-CONCURRENCY = 64
 
 #: What a problem is counted under, and the problem.
 Task = tuple[str, Problem]
@@ -43,13 +43,18 @@ class ResultsInMemory:
         self.done[result.key] = result
 
 
+def concurrency_of(*pools: PoolConfig) -> int:
+    """Problems under way at a time: twice the calls that the larger of ``pools`` holds, so that none runs dry."""
+    return 2 * max(pool.workers * pool.max_concurrency for pool in pools)
+
+
 async def evaluate_all(
     tasks: Sequence[Task],
     solve: Callable[[str, Problem], Awaitable[ProblemResult]],
     store: Results,
     *,
     say: Say,
-    concurrency: int = CONCURRENCY,
+    concurrency: int,
 ) -> Counter[str]:
     """Evaluate what ``store`` has no result of yet; returns the causes of results that are missing, with counts.
 

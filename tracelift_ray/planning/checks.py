@@ -15,7 +15,8 @@ from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
 from tracelift_ray.config.schema import RunConfig, SandboxConfig
 from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
-from tracelift_ray.planning.resources import check_declared_resources
+from tracelift_ray.planning.placement import PlacementError, placed
+from tracelift_ray.planning.resources import check_declared_resources, demands, local_resources
 from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.rl.advantages import ESTIMATORS
@@ -45,6 +46,7 @@ def check_run(config: RunConfig) -> None:
     _check_devices(config)
     check_sandbox(config.sandbox)
     check_declared_resources(config)
+    _check_placement(config)
     check_run_dir(config)
     check_data(config.data)
     check_models(config)
@@ -152,11 +154,31 @@ def _check_transfer(config: RunConfig) -> None:
                 f"stream.weight_transfer={without}"
             )
             raise ConfigError(key, amount, right)
-    if transfer.shared_gpus and sum(gpus.values()) > 1:
+    if transfer.collective and config.learner.collective == "nccl" and not gpus["planner.pool.gpus_per_worker"]:
+        right = "must be above 0 where weights go over learner.collective=nccl, which is between GPUs"
+        raise ConfigError("planner.pool.gpus_per_worker", 0.0, right)
+    share = config.cluster.share_gpus
+    if transfer.shared_gpus and not any({"planner", "learner"} <= set(pools) for pools in share):
         right = (
-            f"must leave room for a learner rank on the same GPU, because stream.weight_transfer={name} needs one there"
+            f"must have planner and learner on the same GPUs for stream.weight_transfer={name}: [[planner, learner]]"
         )
-        raise ConfigError("planner.pool.gpus_per_worker", config.planner.pool.gpus_per_worker, right)
+        raise ConfigError("cluster.share_gpus", [list(pools) for pools in share], right)
+
+
+def _check_placement(config: RunConfig) -> None:
+    """There must be a place for every worker on this machine; on a cluster that is known once Ray is there."""
+    names = {demand.name for demand in demands(config)}
+    for pools in config.cluster.share_gpus:
+        unknown = sorted(set(pools) - names - {"reasoning_rm"})
+        if unknown:
+            right = f"names no pool with {unknown[0]}: use planner, executor, reasoning_rm, verifier or learner"
+            raise ConfigError("cluster.share_gpus", list(pools), right)
+    machines = local_resources(config).machines
+    if config.cluster.address == "local" and not config.dry_run and machines:
+        try:
+            placed(config, machines)
+        except PlacementError as error:
+            raise ConfigError("cluster", "local", f"cannot hold the pools: {error}") from None
 
 
 def _check_devices(config: RunConfig) -> None:
@@ -179,9 +201,6 @@ def _check_devices(config: RunConfig) -> None:
         if gpus > 0 and not math.isclose(gpus, engine.tensor_parallel_size) and not _fraction(gpus, engine):
             right = f"must be {pool}.engine.tensor_parallel_size={engine.tensor_parallel_size}, or a fraction below 1"
             raise ConfigError(f"{pool}.pool.gpus_per_worker", gpus, right)
-        if gpus == 0 and engine.tensor_parallel_size > 1:
-            right = f"must be 1 where {pool}.pool.gpus_per_worker=0"
-            raise ConfigError(f"{pool}.engine.tensor_parallel_size", engine.tensor_parallel_size, right)
     if config.planner.pool.gpus_per_worker == 0 and config.planner.engine.dtype != "float32":
         right = (
             "must be float32 where planner.pool.gpus_per_worker=0: other types on CPUs do not agree with the learner"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.config.paths import check_directory, check_file
 from tracelift_ray.config.schema import DataConfig, RunConfig
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
@@ -63,9 +64,8 @@ def check_scorer(rm: ReasoningRmConfig) -> None:
 def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:
     if not model:
         raise ConfigError(key, model, "must be the directory of a Hugging Face checkpoint")
+    check_directory(key, model)
     directory = Path(model)
-    if not directory.is_dir():
-        raise ConfigError(key, model, "is no directory; give the directory of a Hugging Face checkpoint")
     if weights and not (directory / "config.json").is_file():
         raise ConfigError(key, model, "the directory has no config.json; it is no Hugging Face checkpoint")
     if weights and not any(_holds(directory, pattern) for pattern in _WEIGHTS):
@@ -73,8 +73,8 @@ def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True
         raise ConfigError(key, model, right)
     if not any((directory / name).is_file() for name in _TOKENIZERS):
         raise ConfigError(key, model, "the directory has no tokenizer (such as tokenizer.json)")
-    if prompt and check_prompt(f"{key.rpartition('.')[0]}.prompt", prompt).chat and not _has_chat_template(directory):
-        own = key.rpartition(".")[0]
+    own = key.rpartition(".")[0]
+    if prompt and check_prompt(f"{own}.prompt", prompt).chat and not _has_chat_template(directory):
         right = f"its tokenizer has no chat template, which {own}.prompt={prompt} needs; use plain"
         raise ConfigError(key, model, right)
 
@@ -126,10 +126,8 @@ def check_data(data: DataConfig) -> None:
             if source.startswith("demo:"):
                 if source not in DEMO_SOURCES:
                     raise ConfigError(key, source, f"no such world; there are {' and '.join(DEMO_SOURCES)}")
-            elif not Path(source).is_file():
-                raise ConfigError(key, source, "is no file; relative paths start where the command is run")
-            elif Path(source).stat().st_size == 0:
-                raise ConfigError(key, source, "the file is empty")
+            else:
+                check_file(key, source)
 
 
 def check_run_dir(config: RunConfig) -> None:
@@ -147,10 +145,8 @@ def check_run_dir(config: RunConfig) -> None:
         )
         raise ConfigError("run_dir", config.run_dir, right)
     path = Path(config.run_dir)
-    for part in (path, *path.parents):
-        if part.exists():
-            if not part.is_dir():
-                raise ConfigError("run_dir", config.run_dir, f"{part} is a file; choose a directory")
-            break
+    nearest = next(part for part in (path, *path.parents) if part.exists())
+    if not nearest.is_dir():
+        raise ConfigError("run_dir", config.run_dir, f"{nearest} is a file; choose a directory")
     if config.resume not in ("auto", "never") and not Path(config.resume).is_dir():
         raise ConfigError("resume", config.resume, "must be auto, never or the directory of a checkpoint")

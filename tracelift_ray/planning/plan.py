@@ -5,6 +5,7 @@ Pure: the cluster's resources are given, nothing is started.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
@@ -13,13 +14,16 @@ from rich.table import Table
 
 from tracelift_ray.config.schema import RewardConfig, RunConfig
 from tracelift_ray.engines.kinds import is_remote
-from tracelift_ray.planning.resources import ClusterResources, PoolDemand, demands, shortfalls
+from tracelift_ray.planning.placement import Assignment, PlacementError, placed
+from tracelift_ray.planning.resources import ClusterResources, Node, PoolDemand, demands, shortfalls
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
+#: The last line of a plan that can be run.
+SUFFICE = "The resources suffice."
 
 
 def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequence[str] = ()) -> str:
@@ -28,12 +32,21 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
     Args:
         prompts: lines that show a prompt of planner and executor.
     """
-    console = Console(file=StringIO(), width=_WIDTH, color_system=None, highlight=False, markup=False)
+    text = StringIO()
+    console = Console(file=text, width=_WIDTH, color_system=None, highlight=False, markup=False)
     asked = demands(config)
-    lacking = shortfalls(asked, resources)
+    lacking = shortfalls(asked, resources, config.cluster.share_gpus)
+    assignments: tuple[Assignment, ...] = ()
+    if resources.machines and not lacking:
+        try:
+            assignments = placed(config, resources.machines)
+        except PlacementError as error:
+            lacking = [str(error)]
     resume = "a new run" if config.resume == "never" else f"resume={config.resume}"
     console.print(f"{config.name}: {config.total_steps} steps, seed {config.seed}, {resume}\n")
-    console.print(_resource_table(asked, resources, cluster=config.cluster.address))
+    console.print(_resource_table(asked, resources, cluster=config.cluster.describe or config.cluster.address))
+    if any(each.gpus for each in assignments):
+        console.print(_placement_table(assignments, resources.machines))
     for title, lines in (
         ("A step", _batch_lines(config)),
         ("Reward", reward_lines(config.reward, _tasks(config))),
@@ -45,30 +58,43 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
         console.print(f"\n{title}")
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)
-    verdict = [f"Shortfall: {line}" for line in lacking] or ["The resources suffice."]
+    verdict = [f"Shortfall: {line}" for line in lacking] or [SUFFICE]
     console.print("\n" + "\n".join(verdict), soft_wrap=True)
-    file = console.file
-    assert isinstance(file, StringIO)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _resource_table(asked: tuple[PoolDemand, ...], resources: ClusterResources, cluster: str) -> Table:
-    table = Table(title=None)
-    table.add_column("pool")
+    table = Table("pool")
     for column in ("workers", "CPUs each", "GPUs each", "CPUs", "GPUs"):
         table.add_column(column, justify="right")
     for pool in asked:
         numbers = (pool.workers, pool.cpus, pool.gpus, pool.total_cpus, pool.total_gpus)
         table.add_row(pool.name, *(f"{number:g}" for number in numbers))
     table.add_section()
-    workers, cpus, gpus = (
-        sum(pool.workers for pool in asked),
-        sum(pool.total_cpus for pool in asked),
-        sum(pool.total_gpus for pool in asked),
-    )
+    workers = sum(pool.workers for pool in asked)
+    cpus, gpus = sum(pool.total_cpus for pool in asked), sum(pool.total_gpus for pool in asked)
     table.add_row("all", f"{workers}", "", "", f"{cpus:g}", f"{gpus:g}")
     nodes = f"{resources.nodes} node" + ("" if resources.nodes == 1 else "s")
     table.add_row(f"cluster={cluster}, {nodes}", "", "", "", f"{resources.cpus:g}", f"{resources.gpus:g}")
+    return table
+
+
+def _placement_table(assignments: Sequence[Assignment], machines: Sequence[Node]) -> Table:
+    """Node by node, who is on which GPU."""
+    table = Table(title=None)
+    table.add_column("node")
+    width = max(node.gpus for node in machines)
+    for gpu in range(width):
+        table.add_column(f"GPU {gpu}", overflow="fold")
+    table.add_column("CPUs alone")
+    for node in machines:
+        here = [each for each in assignments if each.node == node.name]
+        cells = []
+        for gpu in range(width):
+            there = [f"{each.pool} {each.index}" for each in here if gpu in each.gpus]
+            cells.append(", ".join(there) if gpu < node.gpus else "")
+        alone = Counter(each.pool for each in here if not each.gpus)
+        table.add_row(node.name, *cells, ", ".join(f"{count} {pool}" for pool, count in alone.items()))
     return table
 
 
@@ -84,6 +110,8 @@ def _batch_lines(config: RunConfig) -> list[str]:
         samples += groups * required.baseline
     if reward.baseline == "cached" and required.baseline:
         parts[-1] += " where not in the cache"
+    bound = config.stream.max_staleness
+    staleness = f"traces up to {bound} policy versions old" if bound else "strictly on-policy"
     lines = [
         f"planner: {groups} groups x {size} = {traces} traces of up to {config.planner.sampling.max_new_tokens} tokens",
         f"executor: {samples} samples{' (' + ' + '.join(parts) + ')' if parts else ''} of up to "
@@ -92,19 +120,13 @@ def _batch_lines(config: RunConfig) -> list[str]:
         f"learner: {learner.num_workers} ranks, ZeRO {learner.zero_stage}, about {traces / learner.num_workers:g} "
         f"traces a rank, micro-batches of up to {learner.micro_batch_tokens} tokens, "
         f"{algorithm.updates_per_batch} x update at lr {learner.lr:g}",
-        _staleness_line(config),
+        f"staleness: {staleness}; weights by {config.stream.weight_transfer}",
     ]
     if config.stream.max_refills:
         lines.append(f"refills: up to {config.stream.max_refills} groups more for groups without signal")
     if config.evaluation.problems:
         lines.append(_evaluation_line(config))
     return lines
-
-
-def _staleness_line(config: RunConfig) -> str:
-    bound = config.stream.max_staleness
-    meaning = "strictly on-policy" if bound == 0 else f"traces up to {bound} policy versions old"
-    return f"staleness: {meaning}; weights by {config.stream.weight_transfer}"
 
 
 def _evaluation_line(config: RunConfig) -> str:
@@ -145,33 +167,26 @@ def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:
 def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, str]:
     """What each letter of any of ``forms`` means, with the samples that it is measured on."""
     count = reward.num_samples
-    sampled = (
-        f"one more sample, apart from the K = {count}" if reward.e2e == "fresh" else f"the K = {count} samples, mean"
-    )
+    sampled = f"the K = {count} samples, mean"
     if requirements(reward).samples == 1:
         sampled = "one sample"
-    baseline = (
-        f"{count} samples a group" if reward.baseline == "per_group" else f"{reward.cached_samples} cached samples"
-    )
+    elif reward.e2e == "fresh":
+        sampled = f"one more sample, apart from the K = {count}"
+    cached = reward.baseline == "cached"
+    baseline = f"{reward.cached_samples} cached samples" if cached else f"{count} samples a group"
     meanings = {"q": "the reasoning RM's score of the trace, 0 to 1"}
     for form in forms:
         meanings |= zip(form.letters, form.meanings(reward, sampled, baseline), strict=True)
     return meanings
 
 
-def _scorer_line(config: RunConfig) -> str:
-    """Where rubric scores come from."""
-    if not requirements(config.reward).rubric:
-        return "(none)"
-    return scorer_kind(config.reasoning_rm).label(config.reasoning_rm)
-
-
 def _path_lines(config: RunConfig) -> list[str]:
+    rm = config.reasoning_rm
     paths = {
         "run_dir": config.run_dir,
         "planner": config.planner.model,
         "executor": config.executor.model,
-        "reasoning_rm": _scorer_line(config),
+        "reasoning_rm": scorer_kind(rm).label(rm) if requirements(config.reward).rubric else "(none)",
         "train": " ".join(config.data.train),
         "heldout": " ".join(config.data.heldout) or f"{config.data.heldout_fraction:g} of train",
     }

@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
@@ -19,12 +22,53 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
+class Node:
+    """What one machine has: logical CPUs, GPUs, and the memory of each GPU in GiB (None: not known)."""
+
+    name: str
+    cpus: float
+    gpus: int
+    gpu_gib: float | None = None
+
+
+@dataclass(frozen=True)
 class ClusterResources:
-    """What a cluster has in all: logical CPUs, GPUs, and nodes that are alive."""
+    """What a cluster has in all: logical CPUs, GPUs, and nodes that are alive; ``machines`` where each is known."""
 
     cpus: float
     gpus: float
     nodes: int = 1
+    machines: tuple[Node, ...] = ()
+
+
+def resources_of(machines: Sequence[Node]) -> ClusterResources:
+    """What ``machines`` have together."""
+    cpus, gpus = sum(node.cpus for node in machines), float(sum(node.gpus for node in machines))
+    return ClusterResources(cpus, gpus, len(machines), tuple(machines))
+
+
+def described_cluster(path: str) -> ClusterResources:
+    """A cluster as a file describes it.
+
+    The file is YAML: a list of ``nodes``, each with ``cpus``, ``gpus`` and optionally ``name``, ``gpu_gib`` and
+    ``count`` of nodes like it.
+
+    Raises:
+        ConfigError: the file cannot be read, or is none such.
+    """
+    machines: list[Node] = []
+    try:
+        for entry in yaml.safe_load(Path(path).read_text("utf-8"))["nodes"]:
+            for _ in range(int(entry.get("count", 1))):
+                name = f"{entry.get('name', 'node')}-{len(machines)}"
+                machines.append(Node(name, float(entry["cpus"]), int(entry["gpus"]), entry.get("gpu_gib")))
+    except OSError as error:
+        raise ConfigError("cluster.describe", path, f"cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        right = f"must be YAML such as nodes: [{{cpus: 128, gpus: 8, count: 2}}] ({reason})"
+        raise ConfigError("cluster.describe", path, right) from None
+    return resources_of(machines)
 
 
 @dataclass(frozen=True)
@@ -72,15 +116,20 @@ def total_cpus(config: RunConfig) -> float:
     return sum(demand.total_cpus for demand in demands(config))
 
 
-def shortfalls(asked: tuple[PoolDemand, ...], resources: ClusterResources) -> list[str]:
-    """One clause for each resource of which there is too little; empty where the run fits."""
+def shortfalls(
+    asked: tuple[PoolDemand, ...], resources: ClusterResources, share: Sequence[Sequence[str]] = ()
+) -> list[str]:
+    """One clause for each resource of which there is too little in all; empty where there is enough.
+
+    GPUs that pools ``share`` cannot be added up: the map of the run (``placement``) counts them.
+    """
     lacking = []
     for resource, there, amounts in (
         ("CPUs", resources.cpus, {demand.name: demand.total_cpus for demand in asked}),
         ("GPUs", resources.gpus, {demand.name: demand.total_gpus for demand in asked}),
     ):
         total = sum(amounts.values())
-        if total > there + _ROUNDING:
+        if total > there + _ROUNDING and not (share and resource == "GPUs"):
             parts = ", ".join(f"{name} {amount:g}" for name, amount in amounts.items() if amount)
             lacking.append(f"{total:g} {resource} asked ({parts}), {there:g} there: {total - there:g} too few")
     return lacking
@@ -90,7 +139,9 @@ def local_resources(config: RunConfig) -> ClusterResources:
     """What a local Ray of this run would have. Unknown GPUs count as enough."""
     gpus = config.cluster.num_gpus or visible_gpus()
     cpus = float(config.cluster.num_cpus) or total_cpus(config)
-    return ClusterResources(cpus, math.inf if gpus is None else float(gpus))
+    if gpus is None:
+        return ClusterResources(cpus, math.inf)
+    return ClusterResources(cpus, float(gpus), machines=(Node("this machine", cpus, gpus),))
 
 
 def check_declared_resources(config: RunConfig) -> None:
@@ -104,7 +155,7 @@ def check_declared_resources(config: RunConfig) -> None:
     if config.cluster.address != "local" or config.dry_run:
         return
     asked = demands(config)
-    for lacking in shortfalls(asked, local_resources(config)):
+    for lacking in shortfalls(asked, local_resources(config), config.cluster.share_gpus):
         if "GPUs" in lacking:
             most = max(asked, key=lambda demand: demand.total_gpus)
             field, value = "gpus_per_worker", most.gpus

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -35,7 +36,7 @@ def to_run_config(cfg: DictConfig, *, base: Path | None = None, extra: Collectio
     values = resolved_values(cfg)
     fields = {key: value for key, value in values.items() if key not in HELPER_KEYS and key not in extra}
     config = to_dataclass(RunConfig, fields)
-    config = dataclasses.replace(config, name=f"{config.name}{values.get('variant', '')}")
+    config = replace(config, name=f"{config.name}{values.get('variant', '')}")
     config = absolute_paths(config, base or Path.cwd())
     check_run(config)
     return config
@@ -44,16 +45,11 @@ def to_run_config(cfg: DictConfig, *, base: Path | None = None, extra: Collectio
 def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
     """The same run with every path absolute: a Ray job runs in a temporary copy of the working directory."""
 
-    def absolute(path: str) -> str:
-        return _absolute(path, base)
+    absolute, prompt = partial(_absolute, base=base), partial(absolute_prompt, base=base)
 
-    def source(name: str) -> str:
-        return name if name.startswith("demo:") else absolute(name)
+    def sources(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name if name.startswith("demo:") else absolute(name) for name in names)
 
-    def prompt(name: str) -> str:
-        return absolute_prompt(name, base)
-
-    replace = dataclasses.replace
     return replace(
         config,
         run_dir=absolute(config.run_dir),
@@ -61,12 +57,13 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
         planner=replace(config.planner, model=absolute(config.planner.model), prompt=prompt(config.planner.prompt)),
         executor=replace(config.executor, model=absolute(config.executor.model), prompt=prompt(config.executor.prompt)),
         sandbox=replace(config.sandbox, packages=absolute(config.sandbox.packages)),
+        cluster=replace(config.cluster, describe=absolute(config.cluster.describe)),
         reasoning_rm=absolute_rm_paths(config.reasoning_rm, base),
         reward=replace(config.reward, baseline_cache=absolute(config.reward.baseline_cache)),
         data=replace(
             config.data,
-            train=tuple(source(name) for name in config.data.train),
-            heldout=tuple(source(name) for name in config.data.heldout),
+            train=sources(config.data.train),
+            heldout=sources(config.data.heldout),
             solution_cache=absolute(config.data.solution_cache),
         ),
     )
@@ -76,10 +73,8 @@ def absolute_rm_paths(config: ReasoningRmConfig, base: Path) -> ReasoningRmConfi
     """The same reasoning RM with every path absolute."""
     judge = config.judge
     if judge is not None:
-        judge = dataclasses.replace(
-            judge, model=_absolute(judge.model, base), prompt=absolute_prompt(judge.prompt, base)
-        )
-    return dataclasses.replace(config, model=_absolute(config.model, base), judge=judge)
+        judge = replace(judge, model=_absolute(judge.model, base), prompt=absolute_prompt(judge.prompt, base))
+    return replace(config, model=_absolute(config.model, base), judge=judge)
 
 
 def absolute_prompt(prompt: str, base: Path) -> str:

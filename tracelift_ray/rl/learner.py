@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +226,8 @@ class Learner:
         """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
         self._sender = build_weight_sender(transfer, settings, self._place.rank)
 
-    def describe_weights(self, receivers: int = 1) -> WeightManifest:
-        """The manifest of the present version for ``receivers`` engines. Rank 0 only; no collective."""
+    def describe_weights(self, receivers: Sequence[str] = ()) -> WeightManifest:
+        """The manifest of the present version for the engines of these names. Rank 0 only; no collective."""
         return self._open_sender().describe(self.parameter_specs(), self.version, receivers)
 
     def send_weights(self, manifest: WeightManifest) -> str:
@@ -235,6 +235,10 @@ class Learner:
         if manifest.version != self.version:
             raise ValueError(f"asked to send version {manifest.version}, but the learner is at {self.version}")
         return self._open_sender().send(manifest, self.named_tensors(manifest.bucket_mib))
+
+    def abort_weights(self) -> None:
+        """End a ``send_weights`` that waits for engines, from any thread."""
+        self._open_sender().abort()
 
     def release_weights(self, version: int) -> None:
         """All engines have ``version``: free what was held for it. No collective."""

@@ -60,6 +60,7 @@ class TrainingLoop:
         faults: Counter[str],
         tracker: Tracker,
         checkpoints: Path,
+        pool_metrics: Callable[[], dict[str, float]] = dict,
     ) -> None:
         self.run = run
         self.learner = learner
@@ -69,6 +70,7 @@ class TrainingLoop:
         self.faults = faults
         self.tracker = tracker
         self.checkpoints = checkpoints
+        self.pool_metrics = pool_metrics
         self.progress = Progress()
         self._stop = asyncio.Event()
         self._saved_at = -1
@@ -169,6 +171,7 @@ class TrainingLoop:
     ) -> None:
         step, timing = self.progress.step, clock.read()
         metrics = batch_metrics(batch.seen, version) | update | self.scheduler.ledger.metrics() | timing
+        metrics |= self.pool_metrics()
         metrics |= {
             "stream/version": float(self.progress.version),
             "stream/groups_trained": float(len(batch.groups)),

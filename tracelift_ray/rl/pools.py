@@ -25,13 +25,14 @@ class GeneratorPool(Protocol):
 class WeightReceivers(Protocol):
     """Engines that take new weights: all of the planner pool's members, or one of them."""
 
-    def receivers(self) -> int:
-        """How many engines will receive."""
+    def receivers(self) -> tuple[str, ...]:
+        """The engines that will receive, by names that no other engine has or had."""
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """Every engine takes the weights that ``manifest`` describes; one receipt for each that did.
 
-        One that failed, or was left in the middle because this was cancelled, serves nothing any more.
+        One whose transfer broke waits for the weights to be sent again. One that failed, or was left in the middle
+        because this was cancelled, serves nothing any more.
         """
 
 
@@ -58,11 +59,14 @@ class LearnerGroup(Protocol):
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on ``batch``; its metrics. Raises the policy version unless the batch holds no sample."""
 
-    async def describe_weights(self, receivers: int) -> WeightManifest:
-        """The manifest of the weights as they are now, for so many engines."""
+    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+        """The manifest of the weights as they are now, for these engines."""
 
     async def send_weights(self, manifest: WeightManifest) -> str:
         """Send what ``manifest`` describes; its checksum."""
+
+    async def abort_weights(self) -> None:
+        """End a ``send_weights`` that waits for engines; it raises ``TransferBroken``."""
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         """Free what the transfer held (a file in shared memory, say)."""

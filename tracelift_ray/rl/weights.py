@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from time import monotonic
 
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
-from tracelift_ray.transfer.manifest import WeightReceipt
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.types import InfrastructureError, TransferBroken
 
 logger = logging.getLogger(__name__)
+#: Seconds between two looks at whether all engines are still up.
+LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,16 @@ class Broadcast:
     seconds: float
 
 
-class _EngineLost(Exception):
-    """The transfer failed when an engine was lost."""
+class _SendAgain(Exception):
+    """The transfer broke when an engine was lost; the others wait for it."""
 
 
 async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -> Broadcast:
     """Broadcast the learner's weights. Where no engine is up nothing is sent, and the checksum is empty.
 
     Raises:
-        InfrastructureError: the learner failed, or an engine deviates and is named.
+        InfrastructureError: the learner failed, the transfer broke with every engine up, or an engine deviates and is
+            named.
     """
     started = monotonic()
     async with learner.lock:
@@ -46,7 +49,7 @@ async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -
             try:
                 version, checksum, engines = await _transfer(learner, receivers)
                 return Broadcast(version, checksum, engines, monotonic() - started)
-            except _EngineLost as error:
+            except _SendAgain as error:
                 # One that dies breaks a channel that all share; those that live meet in a new one. Each try has
                 # fewer, since none joins while the lock is held.
                 logger.warning("%s; the weights are sent again to the engines that are up", error)
@@ -54,23 +57,53 @@ async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -
 
 async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[int, str, int]:
     """One try: version, checksum, and how many engines took it."""
-    expected, checksum, receiving = receivers.receivers(), "", None
+    expected, checksum = receivers.receivers(), ""
     receipts: list[WeightReceipt] = []
     manifest = await learner.describe_weights(expected)
     try:
         if expected and manifest.simultaneous:
-            receiving = asyncio.ensure_future(receivers.receive_weights(manifest))
-        if expected:
+            receipts, checksum = await _meet(learner, receivers, manifest, len(expected))
+        elif expected:
             checksum = await learner.send_weights(manifest)
-            receipts = await (receiving or receivers.receive_weights(manifest))
+            receipts = await receivers.receive_weights(manifest)
     except InfrastructureError as error:
-        if receivers.receivers() < expected:
-            raise _EngineLost(str(error)) from error
+        if len(receivers.receivers()) < len(expected):
+            raise _SendAgain(str(error)) from error
         raise
     finally:
-        if receiving is not None:
-            receiving.cancel()
         await learner.release_weights(manifest)
+    up = len(receivers.receivers())
+    if len(receipts) < up:
+        cause = f"{up - len(receipts)} of {up} planner engines did not get all of version {manifest.version}"
+        raise _SendAgain(cause) if up < len(expected) else InfrastructureError("weights", cause)
+    _check(receipts, manifest, checksum)
+    return manifest.version, checksum, len(receipts)
+
+
+async def _meet(
+    learner: LearnerGroup, receivers: WeightReceivers, manifest: WeightManifest, expected: int
+) -> tuple[list[WeightReceipt], str]:
+    """Send while the engines receive. A sender that waits for an engine which is lost is told to give up."""
+    receiving = asyncio.ensure_future(receivers.receive_weights(manifest))
+    sending = asyncio.ensure_future(learner.send_weights(manifest))
+    try:
+        while not sending.done() and len(receivers.receivers()) == expected:
+            await asyncio.wait([sending], timeout=LOOK_S)
+        if not sending.done():
+            await learner.abort_weights()
+        try:
+            checksum = await sending
+        except TransferBroken:
+            await receiving  # they notice it too, and wait for the weights to be sent again
+            raise
+        return await receiving, checksum
+    finally:
+        receiving.cancel()
+        sending.cancel()
+
+
+def _check(receipts: list[WeightReceipt], manifest: WeightManifest, checksum: str) -> None:
+    """Raise ``InfrastructureError`` for an engine that serves something else."""
     for index, receipt in enumerate(receipts):
         if (receipt.version, receipt.checksum) != (manifest.version, checksum):
             raise InfrastructureError(
@@ -78,4 +111,3 @@ async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[
                 f"planner engine {index} serves version {receipt.version} ({receipt.checksum}), "
                 f"the learner sent version {manifest.version} ({checksum})",
             )
-    return manifest.version, checksum, len(receipts)

@@ -117,10 +117,8 @@ def _boxes(text: str) -> list[tuple[int, int]]:
 
 
 def _last_number(text: str) -> str | None:
-    last = None
-    for match in SIGNED_NUMBER_IN_TEXT.finditer(text):
-        last = match[0]
-    return last
+    found = [match[0] for match in SIGNED_NUMBER_IN_TEXT.finditer(text)]
+    return found[-1] if found else None
 
 
 def _tidy(answer: str) -> str:

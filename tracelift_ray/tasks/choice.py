@@ -16,7 +16,7 @@ from tracelift_ray.reward.forms import AnswerForm
 from tracelift_ray.tasks.answers import before_next_problem, last_box
 from tracelift_ray.tasks.base import Format, Reference, Task, Tools, own_id
 from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.tasks.traces import MASK
+from tracelift_ray.tasks.traces import masked
 from tracelift_ray.types import Artifact, Problem, Verdict
 
 CHOICE = "choice"
@@ -128,7 +128,6 @@ class ChoiceTask(Task):
     prompt_variables = ("letters",)
 
     def values(self, problem: Problem) -> dict[str, Any]:
-        """The letters of the options."""
         return {"letters": list(LETTERS[: len(options_of(problem.statement))])}
 
     def chance(self, problem: Problem) -> float:
@@ -155,17 +154,11 @@ class ChoiceTask(Task):
 
     def mask(self, problem: Problem, reasoning: str) -> str:
         """The places that name it are masked."""
-        while spans := sorted(_leaks(problem, reasoning)):
-            pieces, position = [], 0
-            for start, end in spans:
-                if start >= position:
-                    pieces += [reasoning[position:start], MASK]
-                    position = end
-            reasoning = "".join([*pieces, reasoning[position:]])
+        while spans := list(_leaks(problem, reasoning)):
+            reasoning = masked(reasoning, spans)
         return reasoning
 
     def verify(self, problem: Problem, artifact: Artifact, tools: Tools) -> Verdict:
-        """Whether the letter is the right one."""
         if problem.answer is None:
             raise ValueError(f"problem {problem.id}: a problem of task choice needs the letter of the right option")
         if artifact.content is None:

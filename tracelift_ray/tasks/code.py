@@ -89,7 +89,6 @@ class CodeTask(Task):
     prompt_variables = ("tested_by", "entry_point", "example_test")
 
     def values(self, problem: Problem) -> dict[str, Any]:
-        """How the program will be called."""
         tests = problem.tests
         if tests is None or tests.kind == "stdio":
             return {"tested_by": "stdio", "entry_point": None, "example_test": None}
@@ -98,11 +97,9 @@ class CodeTask(Task):
         return {"tested_by": "function", "entry_point": tests.entry_point, "example_test": example}
 
     def read_artifact(self, problem: Problem, text: str) -> str | None:
-        """The program."""
         return read_program(text)
 
     def leaks(self, problem: Problem, reasoning: str) -> bool:
-        """Whether program code is shown."""
         return holds_program(reasoning)
 
     def mask(self, problem: Problem, reasoning: str) -> str:
@@ -110,7 +107,6 @@ class CodeTask(Task):
         return mask_program(reasoning)
 
     def verify(self, problem: Problem, artifact: Artifact, tools: Tools) -> Verdict:
-        """Whether the program passes the tests."""
         if problem.tests is None or not len(problem.tests):
             raise ValueError(f"problem {problem.id}: a code problem without tests cannot be verified")
         if artifact.content is None:

@@ -87,7 +87,7 @@ def function_tests(asserts: tuple[str, ...], setup: str, entry_point: str | None
 def asserts_in(text: str) -> tuple[str, ...]:
     """The statements of ``text`` where it is Python that consists of asserts alone, else none."""
     try:
-        body = _parse(text).body
+        body = parse_python(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     if not all(isinstance(statement, ast.Assert) for statement in body):
@@ -139,13 +139,14 @@ def _output_rule(record: Any, field: str) -> OutputRule:
 
 def _must_parse(source: str, field: str) -> None:
     try:
-        _parse(source)
+        parse_python(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
         raise RecordError("bad_tests", field, f"must be Python ({reason})", source) from None
 
 
-def _parse(source: str) -> ast.Module:
+def parse_python(source: str) -> ast.Module:
+    """``ast.parse`` without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # published tests hold escapes such as "\d"
         return ast.parse(source)

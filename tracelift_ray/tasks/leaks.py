@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from tracelift_ray.tasks.answers import stated_answers
 from tracelift_ray.tasks.numbers import SIGNED_NUMBER_IN_TEXT, PlainNumber, plain_number, same_number
-from tracelift_ray.tasks.traces import MASK
+from tracelift_ray.tasks.traces import MASK, masked
 
 _RESULT_MARKS = r"=|->|\u2192|\u2248|\b(?:is|are|equals|gives|makes|leaves|yields|gets?|totals?|becomes)"
 _RESULT = re.compile(rf"(?:{_RESULT_MARKS})[ \t]*(?=[-\u2212$€£¥₹]*\.?[0-9])")
@@ -36,19 +36,10 @@ def mask_answer(answer: str, reasoning: str) -> str:
     leaks = sorted(_leaks(answer, reasoning))
     if not leaks:
         return reasoning
-    return masked(reasoning, leaks, list(_mentions(answer, reasoning, leaks[0][0])))
-
-
-def masked(reasoning: str, leaks: list[tuple[int, int]], mentions: list[tuple[int, int]]) -> str:
-    """``reasoning`` with ``?`` in the places of ``mentions``, and of those ``leaks`` that hold no mention."""
+    mentions = list(_mentions(answer, reasoning, leaks[0][0]))
     starts = [start for start, _ in mentions]
     unnamed = [(start, end) for start, end in leaks if bisect_left(starts, start) == bisect_left(starts, end)]
-    pieces, position = [], 0
-    for start, end in sorted({*mentions, *unnamed}):
-        if start >= position:
-            pieces += [reasoning[position:start], MASK]
-            position = end
-    return "".join([*pieces, reasoning[position:]])
+    return masked(reasoning, {*mentions, *unnamed})
 
 
 def _leaks(answer: str, reasoning: str) -> Iterator[tuple[int, int]]:

@@ -70,11 +70,9 @@ class MathTask(Task):
     }
 
     def read_artifact(self, problem: Problem, text: str) -> str | None:
-        """The final answer."""
         return read_answer(text)
 
     def leaks(self, problem: Problem, reasoning: str) -> bool:
-        """Whether the reference answer is stated."""
         return problem.answer is not None and states_answer(problem.answer, reasoning)
 
     def mask(self, problem: Problem, reasoning: str) -> str:
@@ -82,7 +80,6 @@ class MathTask(Task):
         return reasoning if problem.answer is None else mask_answer(problem.answer, reasoning)
 
     def verify(self, problem: Problem, artifact: Artifact, tools: Tools) -> Verdict:
-        """Whether the answer is the reference in value."""
         if problem.answer is None:
             raise ValueError(f"problem {problem.id}: a math problem without a reference answer cannot be verified")
         if artifact.content is None:

@@ -21,9 +21,8 @@ _DIGITS = (
     r"(?>(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?)"
     r"(?!,[0-9]{3})(?!_|(?:st|nd|rd|th|(?![gmlLC])[A-Za-z])\b)"
 )
-#: A number inside running text: not part of a longer number or of a word.
-NUMBER_IN_TEXT = re.compile(rf"(?<![\w.]){_DIGITS}")
-#: The same with sign, currency, denominator and per cent sign. The minus of ``20-2`` and ``20 - 2`` is no sign.
+#: A number inside running text, not part of a longer number or of a word, with sign, currency, denominator and per cent
+#: sign. The minus of ``20-2`` and ``20 - 2`` is no sign.
 SIGNED_NUMBER_IN_TEXT = re.compile(rf"(?:(?<![\w)\]])[-\u2212])?[$€£¥₹]?(?<![\w.]){_DIGITS}(?:/{_DIGITS})?(?:\s?%)?")
 
 _LOOKALIKES = str.maketrans(
@@ -83,13 +82,10 @@ def plain_number(text: str) -> PlainNumber | None:
     match = _NUMBER.match(_simplified(text))
     if match is None:
         return None
-    read = _read_unit(match["unit"])
-    if read is None:
+    read, value = _read_unit(match["unit"]), _value(match)
+    if read is None or value is None:
         return None
     scale, percent = read
-    value = _value(match)
-    if value is None:
-        return None
     negative = (match["sign"] == "-") != (match["sign2"] == "-")
     return PlainNumber(value * scale * (-1 if negative else 1), percent)
 
@@ -100,12 +96,10 @@ def same_number(answer: PlainNumber, reference: PlainNumber) -> bool:
     Whole numbers must be equal; others agree within ``PRECISION``. A per cent sign on one side only is read either
     way: 50% is the same as 50 and as 0.5.
     """
-    if answer.percent == reference.percent:
-        return _close(answer.value, reference.value)
-    hundredth = Fraction(1, 100)
-    if answer.percent:
-        return _close(answer.value, reference.value) or _close(answer.value * hundredth, reference.value)
-    return _close(answer.value, reference.value) or _close(answer.value, reference.value * hundredth)
+    value, wanted = answer.value, reference.value
+    if _close(value, wanted) or answer.percent == reference.percent:
+        return _close(value, wanted)
+    return _close(value / 100, wanted) if answer.percent else _close(value, wanted / 100)
 
 
 def _close(answer: Fraction, reference: Fraction) -> bool:
@@ -160,8 +154,6 @@ def _read_unit(unit: str) -> tuple[int, bool] | None:
     scale = _SCALES.get(words[0].lower())
     if scale is not None:
         words = words[1:]
-    if len(words) > _MAX_UNIT_WORDS:
-        return None
-    if any(_NOT_UNITS.fullmatch(word) or not _WORD_UNIT.match(word) for word in words):
+    if len(words) > _MAX_UNIT_WORDS or any(_NOT_UNITS.fullmatch(word) or not _WORD_UNIT.match(word) for word in words):
         return None
     return scale or 1, False

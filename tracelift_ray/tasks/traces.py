@@ -5,6 +5,8 @@ Text outside the tag is no reasoning, and is not shown to the executor.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tracelift_ray.tasks.thinking import answer_in
 from tracelift_ray.types import Completion, FinishReason, Malformed, Problem, Prompt, Trace
 
@@ -12,6 +14,16 @@ OPENING_TAG = "<reasoning>"
 CLOSING_TAG = "</reasoning>"
 #: Stands where a trace gave something away.
 MASK = "?"
+
+
+def masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """``text`` with ``MASK`` in the places of ``spans``; of two that overlap, the first."""
+    pieces, position = [], 0
+    for start, end in sorted(spans):
+        if start >= position:
+            pieces += [text[position:start], MASK]
+            position = end
+    return "".join([*pieces, text[position:]])
 
 
 def read_trace(

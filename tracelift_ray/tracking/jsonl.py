@@ -1,8 +1,8 @@
 """Append-only JSON lines that survive a kill at any moment: no record is ever torn, and none is doubled on resume.
 
 Each record is one line and one ``write`` call on an ``O_APPEND`` descriptor, so a killed process leaves whole records
-and at most one torn last line, which the next opening cuts off. Records carry a ``step`` that never decreases; going
-back to an earlier step (a resumed run, a restarted learner) truncates the file behind the last record of that step.
+and at most one torn last line, which the next opening cuts off. Records carry a ``step`` that never decreases; a run
+that resumes from an earlier step truncates the file behind the last record of that step.
 """
 
 from __future__ import annotations
@@ -69,9 +69,14 @@ class JsonlWriter:
     def __init__(self, path: Path, keep_step: int | None = None) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._length = 0
         self.last_step: int | None = None
         try:
-            self.rewind(keep_step)
+            for offset, record in read_records(path):
+                if keep_step is not None and record["step"] > keep_step:
+                    break
+                self._length, self.last_step = offset, record["step"]
+            os.ftruncate(self._descriptor, self._length)
         except (OSError, DataError):
             os.close(self._descriptor)
             raise
@@ -85,7 +90,7 @@ class JsonlWriter:
         """
         step = record.get("step")
         if not isinstance(step, int) or (self.last_step is not None and step < self.last_step):
-            raise ValueError(f"{self._path}: step {step!r} after step {self.last_step}; rewind before going back")
+            raise ValueError(f"{self._path}: step {step!r} after step {self.last_step}; steps never decrease")
         line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data = line.encode("utf-8", "replace") + b"\n"
         try:
@@ -97,15 +102,6 @@ class JsonlWriter:
             raise
         self._length += len(data)
         self.last_step = step
-
-    def rewind(self, step: int | None) -> None:
-        """Drop all records of later steps, or none (None), and a torn last line."""
-        self._length, self.last_step = 0, None
-        for offset, record in read_records(self._path):
-            if step is not None and record["step"] > step:
-                break
-            self._length, self.last_step = offset, record["step"]
-        os.ftruncate(self._descriptor, self._length)
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""

@@ -15,20 +15,18 @@ MAX_STATEMENT_CHARS = 2_000
 MAX_TEXT_CHARS = 8_000
 
 
-def _cut(text: str | None, limit: int) -> str | None:
+def cut(text: str, limit: int) -> str:
     """The text, or its first ``limit`` characters and how many are missing."""
-    if text is None or len(text) <= limit:
-        return text
-    return f"{text[:limit]}… [{len(text) - limit} more characters]"
+    return text if len(text) <= limit else f"{text[:limit]}… [{len(text) - limit} more characters]"
 
 
 def _verdict(execution: Execution) -> dict[str, Any]:
-    verdict = execution.verdict
+    verdict, artifact = execution.verdict, execution.artifact.content
     return {
         "outcome": verdict.outcome,
         "passed_tests": verdict.passed_tests,
         "total_tests": verdict.total_tests,
-        "artifact": _cut(execution.artifact.content, MAX_STATEMENT_CHARS),
+        "artifact": None if artifact is None else cut(artifact, MAX_STATEMENT_CHARS),
     }
 
 
@@ -60,9 +58,9 @@ def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage
         "problem": problem.id,
         "task": problem.task,
         "task_type": problem.task_type,
-        "statement": _cut(problem.statement, MAX_STATEMENT_CHARS),
-        "text": _cut(completion.text, MAX_TEXT_CHARS),
-        "reasoning": _cut(trace.reasoning, MAX_TEXT_CHARS),
+        "statement": cut(problem.statement, MAX_STATEMENT_CHARS),
+        "text": cut(completion.text, MAX_TEXT_CHARS),
+        "reasoning": None if trace.reasoning is None else cut(trace.reasoning, MAX_TEXT_CHARS),
         "malformed": trace.malformed,
         "finish_reason": completion.finish_reason,
         "tokens": len(completion.token_ids),
@@ -70,11 +68,11 @@ def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage
         "oldest_version": completion.oldest_version,
         "newest_version": completion.newest_version,
         "successes": [e.verdict.success for e in trajectory.executions],
-        "verdicts": [_verdict(each) for each in trajectory.executions],
-        "fresh": trajectory.fresh and _verdict(trajectory.fresh),
-        "baseline": baseline and baseline.rate,
-        "baseline_successes": baseline and baseline.successes,
-        "baseline_samples": baseline and baseline.samples,
+        "verdicts": [_verdict(execution) for execution in trajectory.executions],
+        "fresh": None if trajectory.fresh is None else _verdict(trajectory.fresh),
+        "baseline": None if baseline is None else baseline.rate,
+        "baseline_successes": None if baseline is None else baseline.successes,
+        "baseline_samples": None if baseline is None else baseline.samples,
         "uplift": trajectory.uplift,
         "rubric": _rubric(group, trajectory.rubric),
         "reward": trajectory.reward,

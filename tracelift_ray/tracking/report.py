@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tracelift_ray.tracking.figures import draw_comparison, draw_run
-from tracelift_ray.tracking.history import RunHistory, load_history
+from tracelift_ray.tracking.history import load_history
 from tracelift_ray.tracking.run_dir import RunDirectoryError
 from tracelift_ray.tracking.tables import Cells, before_after, comparison
 
@@ -56,7 +56,10 @@ def write_report(paths: Sequence[str | Path], out: Path | None = None) -> Report
     single = len(runs) == 1
     folder = out or (runs[0].path if single else runs[0].path.parent)
     for run in runs:
-        _check_measured(run, needs_evaluation=not single)
+        if not single and not run.evaluations:
+            raise RunDirectoryError(f"{run.path} holds no evaluation yet, so it cannot be compared")
+        if not run.evaluations and not run.training:
+            raise RunDirectoryError(f"{run.path} holds no metrics yet; report it after its first step")
     folder.mkdir(parents=True, exist_ok=True)
     stem = "report" if single else "comparison"
     picture, markdown = folder / f"{stem}.png", folder / f"{stem}.md"
@@ -69,10 +72,3 @@ def write_report(paths: Sequence[str | Path], out: Path | None = None) -> Report
     text = table.markdown() if table is not None else "No evaluation yet.\n"
     markdown.write_text(f"{text}\n![curves]({picture.name})\n", "utf-8")
     return Report(table, picture, markdown)
-
-
-def _check_measured(run: RunHistory, *, needs_evaluation: bool) -> None:
-    if needs_evaluation and not run.evaluations:
-        raise RunDirectoryError(f"{run.path} holds no evaluation yet, so it cannot be compared")
-    if not run.evaluations and not run.training:
-        raise RunDirectoryError(f"{run.path} holds no metrics yet; report it after its first step")

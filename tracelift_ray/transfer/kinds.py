@@ -23,6 +23,7 @@ class Transfer:
         gpus: learner and planner engines both have GPUs.
         one_machine: rank 0 of the learner and all planner engines are on one machine.
         shared_gpus: each planner engine has its GPUs in common with learner ranks.
+        collective: goes over the kind of collective that the learner's ranks use.
         every_rank: every learner rank sends, not rank 0 alone.
     """
 
@@ -30,6 +31,7 @@ class Transfer:
     gpus: bool = False
     one_machine: bool = False
     shared_gpus: bool = False
+    collective: bool = False
     every_rank: bool = False
 
 
@@ -39,21 +41,21 @@ def _shared_memory(settings: SenderSettings) -> WeightSender:
     return SharedMemorySender(settings)
 
 
-def _nccl(settings: SenderSettings) -> WeightSender:
-    from tracelift_ray.transfer.gpu_senders import NcclSender
+def _collective(settings: SenderSettings) -> WeightSender:
+    from tracelift_ray.transfer.collective_sender import CollectiveSender
 
-    return NcclSender(settings)
+    return CollectiveSender(settings)
 
 
 def _ipc(settings: SenderSettings) -> WeightSender:
-    from tracelift_ray.transfer.gpu_senders import IpcSender
+    from tracelift_ray.transfer.ipc_sender import IpcSender
 
     return IpcSender(settings)
 
 
 TRANSFERS: dict[str, Transfer] = {
     "shared_memory": Transfer(_shared_memory, one_machine=True),
-    "nccl": Transfer(_nccl, gpus=True),
+    "collective": Transfer(_collective, collective=True),
     "ipc": Transfer(_ipc, gpus=True, shared_gpus=True, every_rank=True),
 }
 

@@ -8,7 +8,8 @@ the weights themselves, so that each receiver checks what arrived without asking
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,33 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class NcclChannel:
-    """Where the sender (rank 0) and all workers of all receivers meet, for one version."""
+class Channel:
+    """Where the sender (rank 0) and every worker of every receiver meet, and over what.
+
+    Attributes:
+        kind: ``gloo`` between CPUs, ``nccl`` between GPUs.
+        key: tells one group from the next at the same place: a member whose key differs opens a new one.
+        receivers: names of the engines, which tell an engine from the one that was started in its place.
+        workers_per_receiver: tensor-parallel size of each.
+    """
 
     address: str
     port: int
-    receivers: int
-    workers_per_receiver: int
+    kind: str
+    key: str
+    receivers: tuple[str, ...]
+    workers_per_receiver: int = 1
 
     @property
     def world_size(self) -> int:
-        return 1 + self.receivers * self.workers_per_receiver
+        return 1 + len(self.receivers) * self.workers_per_receiver
+
+    def rank(self, receiver: str, worker: int) -> int:
+        """The rank of one worker of one engine. ValueError for an engine that was not described."""
+        return 1 + self.receivers.index(receiver) * self.workers_per_receiver + worker
+
+    def __str__(self) -> str:
+        return f"the {self.kind} channel at {self.address}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -48,12 +65,12 @@ class WeightManifest:
         version: the policy version that the weights are.
         backend: how it is sent; a name in ``kinds.TRANSFERS``.
         tensors: in the order in which they are sent.
-        location: path of the shared-memory file, or of the IPC handles; empty for nccl.
-        bucket_mib: nccl packs tensors into buffers of this many MiB.
-        simultaneous: whether receivers receive while the sender sends (nccl, shared_memory), or start after it (ipc).
+        location: path of the shared-memory file, or of the IPC handles; empty for a collective.
+        bucket_mib: a collective packs tensors into buckets of this many MiB.
+        simultaneous: whether receivers receive while the sender sends (all but ipc), or start after it.
         deadline_s: for the sender, and for each receiver.
-        channel: the nccl group.
-        receiver: index of the receiving engine in the channel.
+        channel: where a collective meets.
+        receiver: name of the engine that this manifest is for.
     """
 
     version: int
@@ -63,12 +80,25 @@ class WeightManifest:
     bucket_mib: int
     simultaneous: bool
     deadline_s: float
-    channel: NcclChannel | None = None
-    receiver: int = 0
+    channel: Channel | None = None
+    receiver: str = ""
 
-    def for_receiver(self, index: int) -> WeightManifest:
-        """The manifest as engine number ``index`` of the receivers needs it."""
-        return replace(self, receiver=index)
+    def for_receiver(self, name: str) -> WeightManifest:
+        """The manifest as the engine of that name needs it."""
+        return replace(self, receiver=name)
+
+    def fields(self) -> dict[str, Any]:
+        """The manifest as plain values, for channels that carry nothing else."""
+        return asdict(self)
+
+    @staticmethod
+    def of(fields: dict[str, Any]) -> WeightManifest:
+        """The manifest that ``fields`` came from, whatever a channel made of its tuples."""
+        tensors = tuple(TensorSpec(each["name"], tuple(each["shape"]), each["dtype"]) for each in fields["tensors"])
+        channel = fields["channel"]
+        if channel is not None:
+            channel = Channel(**{**channel, "receivers": tuple(channel["receivers"])})
+        return WeightManifest(**{**fields, "tensors": tensors, "channel": channel})
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ COMPONENT = "weight sender"
 class WeightSender(Protocol):
     """Sends one version after the other to all receivers."""
 
-    def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
+    def describe(self, specs: Sequence[TensorSpec], version: int, receivers: Sequence[str] = ()) -> WeightManifest:
         """The manifest for the receivers. On rank 0; the other ranks get its result.
 
         Args:
             specs: the tensors in the order in which ``send`` will get them.
-            receivers: engines that will receive this version.
+            receivers: names of the engines that will receive this version.
         """
         ...
 
@@ -41,13 +41,18 @@ class WeightSender(Protocol):
         The memory of a tensor that the iterator yields must not be written to again before ``release``.
 
         Raises:
-            InfrastructureError: no space, no peer, or past the deadline.
+            InfrastructureError: no space, or past the deadline.
+            TransferBroken: a receiver was lost, or ``abort``.
             ValueError: the tensors are not those that were described.
         """
         ...
 
     def release(self, version: int) -> None:
         """All receivers have the version: free what was held for it."""
+        ...
+
+    def abort(self) -> None:
+        """End a ``send`` that waits for receivers, from any thread; it raises ``TransferBroken``."""
         ...
 
     def close(self) -> None:
@@ -61,10 +66,11 @@ class SenderSettings:
 
     Attributes:
         run_name: names the sender's files.
-        bucket_mib: size of a packed buffer between GPUs.
+        bucket_mib: size of a packed buffer.
         deadline_s: for sending one version, and for each receiver.
         workers_per_receiver: tensor-parallel size of each engine.
         address: where engines reach rank 0 of the learner.
+        backend: of a collective: ``gloo`` between CPUs, ``nccl`` between GPUs.
     """
 
     run_name: str
@@ -72,6 +78,7 @@ class SenderSettings:
     deadline_s: float
     workers_per_receiver: int = 1
     address: str = ""
+    backend: str = "gloo"
 
 
 def parameter_specs(parameters: Iterable[tuple[str, torch.Tensor]], dtype: str) -> tuple[TensorSpec, ...]:
@@ -124,7 +131,7 @@ def checked(manifest: WeightManifest, tensors: NamedTensors) -> Iterator[tuple[T
 class SilentSender:
     """A rank that sends nothing, but takes part in producing the tensors."""
 
-    def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
+    def describe(self, specs: Sequence[TensorSpec], version: int, receivers: Sequence[str] = ()) -> WeightManifest:
         raise RuntimeError("only rank 0 describes the weights that are sent")
 
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
@@ -133,6 +140,9 @@ class SilentSender:
         return ""
 
     def release(self, version: int) -> None:
+        pass
+
+    def abort(self) -> None:
         pass
 
     def close(self) -> None:

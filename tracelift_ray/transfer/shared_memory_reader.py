@@ -56,7 +56,7 @@ class SharedMemoryReader:
             raise InfrastructureError(
                 self._component,
                 f"cannot open the weights of version {self._manifest.version} at {path} ({error.strerror}): "
-                "shared_memory needs learner rank 0 and the engine on one machine; across machines use nccl",
+                "shared_memory needs learner rank 0 and the engine on one machine; across machines use collective",
             ) from error
         found = os.fstat(descriptor).st_size
         if found != size:

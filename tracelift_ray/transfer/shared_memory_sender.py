@@ -22,7 +22,7 @@ class SharedMemorySender:
         self._files = VersionedFiles(settings.run_name)
         self._settings = settings
 
-    def describe(self, specs: Sequence[TensorSpec], version: int, receivers: int = 1) -> WeightManifest:
+    def describe(self, specs: Sequence[TensorSpec], version: int, receivers: Sequence[str] = ()) -> WeightManifest:
         """As ``WeightSender.describe``; makes the file, so that receivers may open it at once.
 
         Raises:
@@ -85,6 +85,9 @@ class SharedMemorySender:
 
     def release(self, version: int) -> None:
         self._files.release(version)
+
+    def abort(self) -> None:
+        """Nothing waits for receivers."""
 
     def close(self) -> None:
         self._files.close()

@@ -23,12 +23,13 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine, IPCWeightTransferUpdateInfo
-from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferEngine, NCCLWeightTransferUpdateInfo
 
+from tracelift_ray.transfer import collective
 from tracelift_ray.transfer.checksums import CHECKSUM_NAME, DeviceChecksum, hex_checksum
+from tracelift_ray.transfer.collective import Communicator, join_channel, joined
 from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.types import InfrastructureError, TransferBroken
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,72 +37,41 @@ if TYPE_CHECKING:
 COMPONENT = "planner engine worker"
 
 
-def manifest_fields(manifest: WeightManifest) -> dict[str, Any]:
-    """The manifest as plain values, which is all that vLLM's control channel carries."""
-    return {
-        "version": manifest.version,
-        "backend": manifest.backend,
-        "tensors": [[spec.name, list(spec.shape), spec.dtype] for spec in manifest.tensors],
-        "location": manifest.location,
-        "bucket_mib": manifest.bucket_mib,
-        "simultaneous": manifest.simultaneous,
-        "deadline_s": manifest.deadline_s,
-    }
-
-
 @dataclass
-class SharedMemoryInitInfo(WeightTransferInitInfo):
-    """Shared memory needs no rendezvous."""
+class NoInitInfo(WeightTransferInitInfo):
+    """Our transfers need no preparation: a manifest says all."""
 
 
 @dataclass
 class ManifestUpdateInfo(WeightTransferUpdateInfo):
-    """The fields of ``manifest_fields``."""
+    """A manifest's fields, and the number of the worker that takes it."""
 
-    version: int
-    backend: str
-    tensors: list[list[Any]]
-    location: str
-    bucket_mib: int
-    simultaneous: bool
-    deadline_s: float
-
-    def manifest(self) -> WeightManifest:
-        specs = tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in self.tensors)
-        return WeightManifest(
-            self.version, self.backend, specs, self.location, self.bucket_mib, self.simultaneous, self.deadline_s
-        )
+    manifest: dict[str, Any]
+    worker: int
 
 
-class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo, ManifestUpdateInfo]):
-    """Loads the weights of a file in /dev/shm while the learner is writing it."""
+class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
+    """Loads weights layer by layer as they come in; subclasses have them come in."""
 
-    init_info_cls = SharedMemoryInitInfo
+    init_info_cls = NoInitInfo
     update_info_cls = ManifestUpdateInfo
 
     checksum = ""
 
-    def init_transfer_engine(self, init_info: SharedMemoryInitInfo) -> None:
+    def init_transfer_engine(self, init_info: NoInitInfo) -> None:
         pass
 
     def start_weight_update(self) -> None:
         # Layers on CPU repack their weights, so that checkpoint tensors fit only into a layer made raw again.
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
+        forget_half_loaded_layers(self.model)
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         self.receive_weights(self.parse_update_info(update_info))
         if self.device.type != "cpu":  # the base class would synchronize an accelerator that a CPU build lacks
             torch.accelerator.synchronize()
-
-    def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
-        reader = SharedMemoryReader(update_info.manifest(), COMPONENT)
-        try:
-            self.model.load_weights(reader.tensors())  # type: ignore[operator]
-            self.checksum = reader.verify()
-        finally:
-            reader.close()
 
     def finish_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
@@ -111,6 +81,46 @@ class SharedMemoryWeightTransferEngine(WeightTransferEngine[SharedMemoryInitInfo
 
     def shutdown(self) -> None:
         pass
+
+
+class SharedMemoryEngine(LayerwiseEngine):
+    """Loads the weights of a file in /dev/shm while the learner is writing it."""
+
+    def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
+        reader = SharedMemoryReader(WeightManifest.of(update_info.manifest), COMPONENT)
+        try:
+            self.model.load_weights(reader.tensors())  # type: ignore[operator]
+            self.checksum = reader.verify()
+        finally:
+            reader.close()
+
+
+class CollectiveEngine(LayerwiseEngine):
+    """Loads the buckets of a broadcast while the next one travels; stays in the channel for the next version."""
+
+    member: Communicator | None = None
+
+    def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
+        manifest = WeightManifest.of(update_info.manifest)
+        self.member = join_channel(manifest, update_info.worker, self.member)
+        receiver = collective.Receiver(self.member, manifest.tensors, manifest.bucket_mib << 20)
+        self.model.load_weights(receiver.tensors())  # type: ignore[operator]
+        self.checksum = joined(receiver.verify())
+
+    def shutdown(self) -> None:
+        if self.member is not None:
+            self.member.close()
+            self.member = None
+
+
+def forget_half_loaded_layers(model: nn.Module) -> None:
+    """Let layers that a broken transfer left half loaded take all of their weights again."""
+    from vllm.model_executor.model_loader.reload.layerwise import get_layerwise_info
+
+    for layer in model.modules():
+        info = get_layerwise_info(layer)
+        info.loaded_weights.clear()
+        info.load_numel = 0
 
 
 def update_tied_layers(model: nn.Module) -> None:
@@ -167,43 +177,30 @@ def tapped(engine: WeightTransferEngine) -> Iterator[_Tap]:
         engine.model = model
 
 
-class CheckedNcclEngine(NCCLWeightTransferEngine):
-    """vLLM's NCCL receiver, checksummed."""
-
-    checksum = ""
-
-    def update_weights(self, update_info: dict[str, Any]) -> None:
-        specs = [*update_info["tensors"], [CHECKSUM_NAME, [1], "int64"]]
-        names, shapes, dtypes = zip(*specs, strict=True)
-        with tapped(self) as tap:
-            self.receive_weights(NCCLWeightTransferUpdateInfo(list(names), list(dtypes), list(shapes)))
-            self.checksum = tap.verified()
-        torch.accelerator.synchronize()
-
-
 class CheckedIpcEngine(IPCWeightTransferEngine):
     """vLLM's CUDA IPC receiver, checksummed; the handles come from the sender's file for this worker's GPU."""
 
     checksum = ""
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
+        manifest = WeightManifest.of(update_info["manifest"])
         uuid = str(torch.cuda.get_device_properties(self.device).uuid)
-        path = Path(f"{update_info['location']}-{uuid}")
+        path = Path(f"{manifest.location}-{uuid}")
         if not path.exists():
             raise InfrastructureError(
-                COMPONENT, f"no learner rank shares GPU {uuid} with this engine ({path} is missing): use nccl"
+                COMPONENT, f"no learner rank shares GPU {uuid} with this engine ({path} is missing): use collective"
             )
         handles = pickle.loads(path.read_bytes())  # written by our own learner, mode 0600
-        specs = [*update_info["tensors"], [CHECKSUM_NAME, [1], "int64"]]
-        names, shapes, dtypes = zip(*specs, strict=True)
-        if [name for name, _ in handles] != list(names):
+        specs = [*manifest.tensors, TensorSpec(CHECKSUM_NAME, (1,), "int64")]
+        names = [spec.name for spec in specs]
+        if [name for name, _ in handles] != names:
             raise InfrastructureError(COMPONENT, f"{path} does not hold the tensors of the manifest")
         with tapped(self) as tap:
             self.receive_weights(
                 IPCWeightTransferUpdateInfo(
-                    names=list(names),
-                    dtype_names=list(dtypes),
-                    shapes=list(shapes),
+                    names=names,
+                    dtype_names=[spec.dtype for spec in specs],
+                    shapes=[list(spec.shape) for spec in specs],
                     ipc_handles=[{uuid: arguments} for _, arguments in handles],
                 )
             )
@@ -214,34 +211,24 @@ class CheckedIpcEngine(IPCWeightTransferEngine):
 class WeightUpdates:
     """Mixed into vLLM's worker class; its methods are called through ``collective_rpc``."""
 
+    rank: int
     weight_transfer_engine: Any
+    start_weight_update: Callable[[], None]
+    update_weights: Callable[[dict[str, Any]], None]
 
-    def received_checksum(self) -> str:
-        """Checksum of the weights that this worker loaded last."""
-        return self.weight_transfer_engine.checksum
+    def take_weights(self, manifest: dict[str, Any]) -> tuple[str, str]:
+        """Load a version; finishing it is another call, made when every worker has it.
 
-
-def _no_rendezvous(manifest: WeightManifest) -> dict[str, Any] | None:
-    return None
-
-
-def _unpacked(manifest: WeightManifest) -> dict[str, Any]:
-    return {"packed": False}
-
-
-def nccl_group(manifest: WeightManifest) -> dict[str, Any]:
-    """vLLM's init info for joining the manifest's channel as its receiver."""
-    channel = manifest.channel
-    if channel is None:
-        raise ValueError("an nccl manifest without a channel")
-    return {
-        "master_address": channel.address,
-        "master_port": channel.port,
-        "rank_offset": 1 + manifest.receiver * channel.workers_per_receiver,
-        "world_size": channel.world_size,
-        "packed": True,
-        "packed_buffer_size_bytes": manifest.bucket_mib << 20,
-    }
+        Returns:
+            The checksum of what arrived, and an empty string; or an empty checksum and why the transfer broke. It is
+            then sent again. A worker's exception would leave the answers of the others behind, unread.
+        """
+        self.start_weight_update()
+        try:
+            self.update_weights({"manifest": manifest, "worker": self.rank})
+        except TransferBroken as error:
+            return "", error.cause
+        return self.weight_transfer_engine.checksum, ""
 
 
 @dataclass(frozen=True)
@@ -252,20 +239,18 @@ class Receiver:
         name: under which vLLM knows ``engine``.
         engine: what runs in vLLM's workers.
         init: the fields with which a version is prepared; None: nothing to prepare.
-        leaves: whether the engine leaves the sender's group after each version.
     """
 
     name: str
     engine: type[WeightTransferEngine]
-    init: Callable[[WeightManifest], dict[str, Any] | None]
-    leaves: bool = False
+    init: dict[str, Any] | None = None
 
 
 #: By name of the transfer.
 RECEIVERS: dict[str, Receiver] = {
-    "shared_memory": Receiver("tracelift_shared_memory", SharedMemoryWeightTransferEngine, _no_rendezvous),
-    "nccl": Receiver("tracelift_nccl", CheckedNcclEngine, nccl_group, leaves=True),
-    "ipc": Receiver("tracelift_ipc", CheckedIpcEngine, _unpacked),
+    "shared_memory": Receiver("tracelift_shared_memory", SharedMemoryEngine),
+    "collective": Receiver("tracelift_collective", CollectiveEngine),
+    "ipc": Receiver("tracelift_ipc", CheckedIpcEngine, {"packed": False}),
 }
 
 

@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 
 from tracelift_ray.tasks.code_tests import OutputRule
+from tracelift_ray.verification.code_runner import TestResult
 
 #: Longer tokens are compared as text only.
 MAX_NUMBER_CHARS = 400
@@ -19,6 +20,13 @@ MAX_SHOWN_CHARS = 100
 _TOKEN = re.compile(r"\S+", re.ASCII)
 #: A decimal number in ASCII. Not among them: nan, inf, 4_2, hexadecimal, digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+
+
+def output_result(got: str, expected: str, rule: OutputRule) -> TestResult:
+    """What the output of a program says of it."""
+    if outputs_match(got, expected, rule):
+        return TestResult("passed")
+    return TestResult("wrong_answer", shown_difference(got, expected))
 
 
 def outputs_match(got: str, expected: str, rule: OutputRule) -> bool:

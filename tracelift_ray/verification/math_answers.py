@@ -12,12 +12,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import selectors
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from tracelift_ray.tasks.answers import last_box
@@ -86,9 +85,12 @@ class MathAnswers:
         InfrastructureError."""
         self._closed = True
         with self._lock:
-            if self._worker is not None:
-                self._worker.kill()
-                self._worker = None
+            self._end_worker()
+
+    def _end_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
 
     def _ask(self, answer: str, reference: str) -> Verdict:
         if not self._lock.acquire(timeout=WORKER_QUEUE_S):
@@ -100,14 +102,12 @@ class MathAnswers:
         try:
             for _ in range(2):
                 reply = self._started().ask(answer, reference, self.timeout_s)
-                if reply.outcome is not None and not self._closed:
-                    return self._verdict_of(reply.outcome)
-                if self._worker is not None:
-                    self._worker.kill()
-                    self._worker = None
+                if "outcome" in reply and not self._closed:
+                    return self._verdict_of(reply["outcome"])
+                self._end_worker()
                 if self._closed:
                     raise InfrastructureError("verifier", "closed while an answer was being compared")
-            raise InfrastructureError("verifier", f"an answer could not be compared: {reply.failure}")
+            raise InfrastructureError("verifier", f"an answer could not be compared: {reply['failure']}")
         finally:
             self._lock.release()
 
@@ -123,14 +123,6 @@ class MathAnswers:
         if self._worker is None:
             self._worker = MathWorker()
         return self._worker
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the worker found out about an answer (``math_worker``'s outcome), or why it found out nothing."""
-
-    outcome: str | None = None
-    failure: str = ""
 
 
 class MathWorker:
@@ -162,8 +154,8 @@ class MathWorker:
             self.kill()
             raise InfrastructureError("verifier", "the math worker ended at once; check that math-verify imports")
 
-    def ask(self, answer: str, reference: str, cpu_s: float) -> Reply:
-        """What comparing the two says of the answer."""
+    def ask(self, answer: str, reference: str, cpu_s: float) -> dict[str, str]:
+        """The reply of ``math_worker``: ``outcome``, what comparing the two says of the answer, or ``failure``."""
         wall_s = WALL_PER_CPU * cpu_s + WALL_EXTRA_S
         question = json.dumps({"answer": answer, "reference": reference, "cpu_s": cpu_s, "wall_s": wall_s})
         try:
@@ -172,11 +164,8 @@ class MathWorker:
         except BrokenPipeError:
             line = None
         except TimeoutError:
-            return Reply(failure=f"the math worker gave no reply within {wall_s + REPLY_GRACE_S:g} s")
-        if line is None:
-            return Reply(failure="the math worker died")
-        reply = json.loads(line)
-        return Reply(reply.get("outcome"), reply.get("failure", ""))
+            return {"failure": f"the math worker gave no reply within {wall_s + REPLY_GRACE_S:g} s"}
+        return {"failure": "the math worker died"} if line is None else json.loads(line)
 
     def kill(self) -> None:
         """End the process now. May be called more than once."""
@@ -194,18 +183,15 @@ class MathWorker:
     def _read_line(self, timeout_s: float) -> bytes | None:
         """The next line of the worker; None where it ends first. Raises TimeoutError."""
         assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout_s
         line = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-                chunk = os.read(descriptor, 65536)
-                if not chunk:
-                    return None
-                line += chunk
+        while not line.endswith(b"\n"):
+            if not wait([self._process.stdout.fileno()], max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+            chunk = self._process.stdout.read(65536)  # unbuffered: what there is
+            if not chunk:
+                return None
+            line += chunk
         return line
 
 

@@ -59,11 +59,7 @@ def compare(question: dict[str, Any], report: int, parent: int) -> None:
     if os.getppid() != parent:  # It died before it could be asked to take this process along.
         return
     signal.setitimer(signal.ITIMER_PROF, question["cpu_s"])  # CPU time; unhandled, so it kills.
-    for limit, value in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
+    for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (value, value))
     try:
         found = b"=" if equal(question["answer"], question["reference"]) else b"!"

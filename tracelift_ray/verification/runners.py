@@ -46,17 +46,9 @@ RUNNERS: dict[str, RunnerKind] = {
 }
 
 
-def runner_kind(config: SandboxConfig) -> RunnerKind:
-    """The configured kind. Raises ValueError for one that does not exist."""
-    kind = RUNNERS.get(config.runner)
-    if kind is None:
-        raise ValueError(f"unknown code runner {config.runner!r}: use one of {', '.join(RUNNERS)}")
-    return kind
-
-
 def runner_slots(config: SandboxConfig, cpus: float) -> int:
     """How many programs a runner should run at a time: those of its service, or as many as there are CPUs."""
-    if not runner_kind(config).local and config.service is not None:
+    if not RUNNERS[config.runner].local and config.service is not None:
         return config.service.concurrency
     return config.slots or max(1, round(cpus))
 
@@ -70,4 +62,4 @@ def build_runner(config: SandboxConfig, slots: int) -> CodeRunner:
     Raises:
         InfrastructureError: no sandbox tier holds here, or the service does not answer as it should.
     """
-    return runner_kind(config).build(config, slots)
+    return RUNNERS[config.runner].build(config, slots)

@@ -36,7 +36,6 @@ class Verifier:
         self._math = MathAnswers(config.math_timeout_s)
         self._starting = threading.Lock()
         self._code: RememberingRunner | None = None
-        self._report: RunnerReport | None = None
         self._closed = False
 
     def start_runner(self) -> RunnerReport:
@@ -48,10 +47,9 @@ class Verifier:
         with self._starting:
             if self._closed:
                 raise InfrastructureError("verifier", "used after it was closed")
-            if self._report is None:
+            if self._code is None:
                 self._code = RememberingRunner(build_runner(self._sandbox_config, self.slots), MEMORY)
-                self._report = self._code.report
-            return self._report
+            return self._code.report
 
     def verify(self, problem: Problem, artifact: Artifact) -> Verdict:
         """The verdict on ``artifact``. Blocks for as long as the verifier's limits allow.

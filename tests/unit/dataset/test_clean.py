@@ -9,19 +9,19 @@ import pytest
 from tests.unit.dataset.cases import LINES, PROBLEM
 from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.dataset.pipeline.clean import Cleaned, clean_traces
-from tracelift_ray.dataset.pipeline.stages import MadeTrace
+from tracelift_ray.dataset.pipeline.stages import Candidate
 from tracelift_ray.dataset.settings import CleanConfig
 from tracelift_ray.types import Problem
 
 TRACE = "\n".join(LINES)
 RULES = CleanConfig(20, 400, 0.9, 0.5, 1)
 GOOD, BAD = RubricLabels((4,) * 5, 1.0), RubricLabels((4, 4, 2, 0, 1), 0.3)
-CLEAN = MadeTrace(TRACE)
-FLAW = MadeTrace(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
+CLEAN = Candidate(TRACE)
+FLAW = Candidate(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
 
 
 #: A trace alone, or with its rubric.
-Judged = MadeTrace | tuple[MadeTrace, RubricLabels | None]
+Judged = Candidate | tuple[Candidate, RubricLabels | None]
 
 
 def cleaned(*traces: Judged, problem: Problem = PROBLEM, rules: CleanConfig = RULES) -> Cleaned:
@@ -61,12 +61,12 @@ def test_a_flawed_trace_is_dropped_for_a_reason(flaw: Judged, reason: str) -> No
 
 
 def test_a_leak_may_give_the_answer_away() -> None:
-    leak = MadeTrace(TRACE.replace("= ?", "= 600"), "leaked_answer", 1.0)
+    leak = Candidate(TRACE.replace("= ?", "= 600"), "leaked_answer", 1.0)
     assert len(cleaned(CLEAN, leak).negatives) == 1
 
 
 def test_flaws_of_different_kinds_in_nearly_the_same_words_both_stay() -> None:
-    other = MadeTrace(f"Well, {FLAW.reasoning}", "contradiction", 0.5)
+    other = Candidate(f"Well, {FLAW.reasoning}", "contradiction", 0.5)
     assert len(cleaned(CLEAN, FLAW, other).negatives) == 2
 
 
@@ -74,7 +74,7 @@ def test_program_code_in_a_plan_is_dropped_unless_it_is_the_flaw() -> None:
     problem = Problem(id="c", task="code", statement="Print n.")
     text = "Read the number.\nThen do this:\nprint(n)"
     for kind, kept in (("off_by_one", 0), ("leaked_implementation", 1)):
-        good, bad = MadeTrace("Read the number, then print it."), MadeTrace(text, kind, 0.5)
+        good, bad = Candidate("Read the number, then print it."), Candidate(text, kind, 0.5)
         result = cleaned(good, bad, problem=problem)
         assert len(result.negatives) == kept
         assert result.dropped == ({} if kept else {"holds program code": 1})
@@ -82,7 +82,7 @@ def test_program_code_in_a_plan_is_dropped_unless_it_is_the_flaw() -> None:
 
 def test_what_the_statement_itself_says_is_no_placeholder() -> None:
     problem = replace(PROBLEM, statement="Write <name> for [name].")
-    good = MadeTrace("Take the text and put <name> in front.")
+    good = Candidate("Take the text and put <name> in front.")
     assert cleaned(good, problem=problem, rules=replace(RULES, min_negatives=0)).positives
 
 

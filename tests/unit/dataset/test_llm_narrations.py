@@ -10,9 +10,9 @@ from tests.unit.dataset.cases import PROBLEM
 from tests.unit.dataset.code_cases import UNIQUE
 from tracelift_ray.dataset.llm.edits import narration_prompt
 from tracelift_ray.dataset.llm.model import AskedModel, RequestTooLong
-from tracelift_ray.dataset.llm.stages import LlmNarrations
+from tracelift_ray.dataset.llm.stages import ByLlm
 from tracelift_ray.dataset.pipeline.stages import Refused
-from tracelift_ray.dataset.settings import TracesConfig
+from tracelift_ray.dataset.settings import PerturbConfig, TracesConfig
 from tracelift_ray.types import Problem
 
 CODE = "<reasoning>```python\nsorted(set(words))\n```</reasoning>"
@@ -36,7 +36,9 @@ class Replies(AskedModel):
 
 
 def told(problem: Problem, model: Replies, samples: int = 4, keep: int = 2) -> list[str]:
-    return asyncio.run(LlmNarrations(model, TracesConfig("llm", samples, keep, 3, 2)).traces(problem))
+    return asyncio.run(
+        ByLlm(model, TracesConfig("llm", samples, keep, 3, 2), PerturbConfig("llm", 8, 0.5, 1), 0).traces(problem)
+    )
 
 
 def test_the_request_shows_problem_and_solution_and_says_what_to_leave_out() -> None:

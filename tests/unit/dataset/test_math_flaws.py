@@ -23,19 +23,20 @@ from tracelift_ray.dataset.math_rules.values import (
     slipped,
     written_numbers,
 )
-from tracelift_ray.dataset.pipeline.stages import MadeTrace, rubric_of
+from tracelift_ray.dataset.pipeline.rule_stages import rubric_of
+from tracelift_ray.dataset.pipeline.stages import Candidate
 
 TRACE = "\n".join(LINES)
 
 
 @functools.cache
-def all_made(trace: str) -> tuple[MadeTrace, ...]:
+def all_made(trace: str) -> tuple[Candidate, ...]:
     """The different flawed copies that 40 seeds give."""
     copies = (c for seed in range(40) for c in math_negatives(PROBLEM, trace, random.Random(seed), 10))
     return tuple({copy.reasoning: copy for copy in copies}.values())
 
 
-def made(kind: str, trace: str = TRACE) -> list[MadeTrace]:
+def made(kind: str, trace: str = TRACE) -> list[Candidate]:
     return [copy for copy in all_made(trace) if copy.kind == kind]
 
 
@@ -164,7 +165,7 @@ def test_numbers_keep_the_form_of_those_that_they_replace() -> None:
 
 
 def test_the_same_seed_gives_the_same_and_different_seeds_differ() -> None:
-    def negatives(seed: int) -> list[MadeTrace]:
+    def negatives(seed: int) -> list[Candidate]:
         return math_negatives(PROBLEM, TRACE, random.Random(seed), 8)
 
     assert negatives(1) == negatives(1) != negatives(2)

@@ -13,24 +13,24 @@ from tracelift_ray.dataset.pipeline.agreement import agreement
 from tracelift_ray.dataset.pipeline.card import data_card, task_section
 from tracelift_ray.dataset.pipeline.drafts import Draft
 from tracelift_ray.dataset.pipeline.outcome import outcome_of
-from tracelift_ray.dataset.pipeline.stages import MadeTrace
+from tracelift_ray.dataset.pipeline.stages import Candidate
 
 TRACE = "\n".join(LINES)
 GOOD, BAD = RubricLabels((4,) * 5, 1.0), RubricLabels((4, 4, 2, 0, 1), 0.3)
-FLAW = MadeTrace(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
+FLAW = Candidate(TRACE.replace("= 150", "= 140").replace("150*4", "140*4"), "arithmetic_slip", 0.5)
 CONFIG = build_config("source=problems.jsonl", "out=data", "clean.min_negatives=1", "heldout_fraction=0.5")
 
 
 def draft(number: int, **changes: object) -> Draft:
     problem = replace(PROBLEM, id=f"p{number}", statement=f"{number}. {PROBLEM.statement}")
-    made = Draft(problem, None, (MadeTrace(TRACE), FLAW), ((GOOD, BAD),))
+    made = Draft(problem, None, (Candidate(TRACE), FLAW), ((GOOD, BAD),))
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def test_every_problem_is_in_train_or_held_out_or_left_out_with_its_reason() -> None:
     drafts = [draft(n) for n in range(40)]
     drafts[3] = Draft(drafts[3].problem, "no worked solution")
-    drafts[4] = draft(4, traces=(MadeTrace(TRACE),), rubrics=((GOOD,),))
+    drafts[4] = draft(4, traces=(Candidate(TRACE),), rubrics=((GOOD,),))
     outcome = outcome_of(drafts, CONFIG, "problems")
     assert 5 < len(outcome.heldout) < 33 and len(outcome.records) == 38
     assert {g.problem.id for g in outcome.train}.isdisjoint(g.problem.id for g in outcome.heldout)
@@ -55,14 +55,14 @@ def test_a_held_out_text_under_another_id_is_left_out_of_train() -> None:
 
 
 def test_what_was_thrown_away_on_the_way_is_counted_with_what_was_not_clean() -> None:
-    traces = (MadeTrace(TRACE), FLAW, replace(FLAW, reasoning="No."))
+    traces = (Candidate(TRACE), FLAW, replace(FLAW, reasoning="No."))
     drafts = [draft(n, traces=traces, rubrics=((GOOD, BAD, BAD),), discarded={"odd": 2}) for n in (1, 2)]
     assert outcome_of(drafts, CONFIG, "x").dropped == {"odd": 4, "too short": 2}
 
 
 def test_agreement_counts_labels_totals_and_order() -> None:
     mild = RubricLabels((4, 3, 2, 1, 1), 0.9)
-    good, opinions = MadeTrace(TRACE), ([GOOD, BAD, BAD], [GOOD, mild, None])
+    good, opinions = Candidate(TRACE), ([GOOD, BAD, BAD], [GOOD, mild, None])
     drafts = [draft(1, traces=(good, FLAW, FLAW), rubrics=opinions), draft(2, rubrics=([GOOD, BAD], [BAD, GOOD]))]
     two = agreement([*drafts, draft(3)])
     assert two is not None and two.traces == 4

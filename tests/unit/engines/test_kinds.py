@@ -40,7 +40,7 @@ def test_no_code_outside_the_engines_names_a_kind():
 
 
 def test_no_code_outside_transfer_and_engines_names_a_weight_transfer():
-    words = set(TRANSFERS) - {"nccl"}  # also what torch's collectives are called
+    words = set(TRANSFERS) - {"collective"}  # also the name of a setting of the learner
     assert literals(words, "tracelift_ray/engines", "tracelift_ray/transfer") == []
 
 
@@ -68,8 +68,8 @@ def test_combinations_that_cannot_work_are_refused_before_anything_starts():
         build_engine(engine_config("openai"), "", transfer="shared_memory", remote=REMOTE)
     with pytest.raises(ValueError, match="needs the configuration of its server"):
         build_engine(engine_config("openai"), "")
-    with pytest.raises(ValueError, match="takes weights by shared_memory, not by 'nccl'"):
-        build_engine(engine_config("transformers"), "", transfer="nccl")
+    with pytest.raises(ValueError, match="takes weights by shared_memory or collective, not by 'ipc'"):
+        build_engine(engine_config("transformers"), "", transfer="ipc")
 
 
 @pytest.mark.parametrize("kind", ENGINES)

@@ -110,7 +110,7 @@ async def test_attempts_without_a_trace_are_made_once_and_again_after_a_failure(
     system.broken = {("baseline", "b")}
     attempts = Attempts(system, manner())
     for _ in range(2):
-        await evaluate_all(TASKS, attempts.evaluate, ResultsInMemory(), say=lambda line: None)
+        await evaluate_all(TASKS, attempts.evaluate, ResultsInMemory(), say=lambda line: None, concurrency=8)
     assert [id for what, id, _ in system.calls if what == "baseline"].count("b") == 2
     assert [id for what, id, _ in system.calls if what == "baseline"].count("a") == 1
 
@@ -118,7 +118,9 @@ async def test_attempts_without_a_trace_are_made_once_and_again_after_a_failure(
 async def test_seeds_depend_on_the_problem_and_not_on_the_evaluation() -> None:
     system = System()
     for _ in range(2):
-        await evaluate_all(TASKS, Attempts(system, manner()).evaluate, ResultsInMemory(), say=lambda line: None)
+        await evaluate_all(
+            TASKS, Attempts(system, manner()).evaluate, ResultsInMemory(), say=lambda line: None, concurrency=8
+        )
     keys = [(id, detail[2]) for what, id, detail in system.calls if what == "executor"]  # type: ignore[index]
     assert len(keys) == 6 and len(set(keys)) == 3
 
@@ -135,5 +137,5 @@ async def test_an_error_that_is_no_infrastructure_error_ends_the_evaluation() ->
         raise ValueError("a mistake")
 
     with pytest.raises(ExceptionGroup) as raised:
-        await evaluate_all(TASKS, wrong, ResultsInMemory(), say=lambda line: None)
+        await evaluate_all(TASKS, wrong, ResultsInMemory(), say=lambda line: None, concurrency=8)
     assert raised.group_contains(ValueError, match="a mistake")

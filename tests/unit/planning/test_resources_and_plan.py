@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.planning.plan import render_plan, reward_lines
+from tracelift_ray.planning.placement import PlacementError, placed
+from tracelift_ray.planning.plan import SUFFICE, render_plan, reward_lines
 from tracelift_ray.planning.resources import (
     ClusterResources,
+    Node,
     PoolDemand,
     demands,
+    described_cluster,
     local_resources,
+    resources_of,
     shortfalls,
     total_cpus,
     visible_gpus,
@@ -53,7 +58,9 @@ def test_fractions_that_add_up_are_no_shortfall() -> None:
 
 def test_a_local_cluster_has_the_cpus_that_are_asked_for_unless_told(run_config: Run) -> None:
     assert local_resources(run_config()).cpus == 5
-    assert local_resources(run_config("cluster.num_cpus=8", "cluster.num_gpus=2")) == ClusterResources(8, 2)
+    told = resources_of([Node("this machine", 8.0, 2)])
+    assert local_resources(run_config("cluster.num_cpus=8", "cluster.num_gpus=2")) == told
+    assert (told.cpus, told.gpus, told.nodes) == (8.0, 2.0, 1)
 
 
 def test_gpus_are_counted_by_their_devices_as_far_as_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +131,43 @@ def test_only_the_letters_in_force_are_explained(run_config: Run) -> None:
 
 def test_an_arm_without_executor_samples_asks_for_none(run_config: Run) -> None:
     assert "executor: 0 samples of up to" in render_plan(run_config("reward=rm_only"), ClusterResources(9, 0))
+
+
+GPUS = ("planner.pool.gpus_per_worker=1", "learner.gpus_per_worker=1", "stream.weight_transfer=collective")
+
+
+def test_the_plan_of_a_described_cluster_draws_who_is_on_which_gpu(run_config: Run, tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("nodes:\n  - {name: big, cpus: 64, gpus: 4, count: 2}\n")
+    described = described_cluster(str(tmp_path / "cluster.yaml"))
+    assert [node.name for node in described.machines] == ["big-0", "big-1"]
+    workers = ("planner.pool.workers=2", "learner.num_workers=2", "dry_run=true")
+    plan = render_plan(run_config(*GPUS, *workers), described)
+    assert "planner 0" in plan and "learner 1" in plan and plan.endswith(SUFFICE)
+    shared = render_plan(run_config(*GPUS, *workers, "cluster.share_gpus=[[planner,learner]]"), described)
+    assert "planner 1, learner 1" in " ".join(shared.split()) and shared.endswith(SUFFICE)
+
+
+def test_the_plan_says_with_numbers_what_no_node_has_room_for(run_config: Run) -> None:
+    """Though the totals suffice."""
+    cluster = resources_of([Node("n0", 64, 4), Node("n1", 64, 4)])
+    wide = ("planner.engine.tensor_parallel_size=5", "planner.pool.gpus_per_worker=5", "dry_run=true")
+    plan = render_plan(run_config(*GPUS, *wide), cluster)
+    assert "Shortfall: no node has room for 1 planner, which need 5 GPUs" in plan.splitlines()[-1]
+
+
+def test_shared_memory_is_refused_where_learner_and_engines_lie_on_several_machines(run_config: Run) -> None:
+    run = run_config("planner.pool.workers=4", "dry_run=true")
+    with pytest.raises(
+        PlacementError, match=r"shared_memory is for one machine.*use stream.weight_transfer=collective"
+    ):
+        placed(run, [Node("n0", 4, 0), Node("n1", 4, 0)])
+    assert placed(run, [Node("n0", 16, 0)])
+
+
+@pytest.mark.parametrize("text", ["", "nodes: 3", "nodes: [{cpus: many, gpus: 1}]", "nodes: [{gpus: 1}]", "{"])
+def test_a_description_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"cluster.describe=.*must be YAML such as nodes"):
+        described_cluster(str(tmp_path / "cluster.yaml"))
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        described_cluster(str(tmp_path / "missing.yaml"))

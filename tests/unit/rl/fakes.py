@@ -119,11 +119,14 @@ class FakeLearner:
             self.version += 1
         return {"learner/loss": 0.0}
 
-    async def describe_weights(self, receivers: int) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         return WeightManifest(self.version, "shared_memory", (), "", 1, False, 1.0)
 
     async def send_weights(self, manifest: WeightManifest) -> str:
         return f"sum-{manifest.version}"
+
+    async def abort_weights(self) -> None:
+        pass
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         self.released.append(manifest.version)
@@ -140,8 +143,8 @@ class FakeReceivers:
         self.checksum = checksum
         self.versions: list[int] = []
 
-    def receivers(self) -> int:
-        return self.count
+    def receivers(self) -> tuple[str, ...]:
+        return tuple(f"{index}.0" for index in range(self.count))
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         self.versions.append(manifest.version)

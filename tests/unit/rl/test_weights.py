@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import InfrastructureError, TrainBatch
+from tracelift_ray.types import InfrastructureError, TrainBatch, TransferBroken
 
 
 async def test_a_broadcast_says_what_is_served_and_frees_what_it_held() -> None:
@@ -97,6 +98,45 @@ async def test_a_channel_that_a_lost_engine_broke_is_opened_again_for_those_that
     assert learner.described == [3, 2] and learner.released == [0, 0]
 
 
+async def test_a_sender_that_waits_for_a_lost_engine_is_told_to_give_up_and_sends_again_to_the_others() -> None:
+    class Waiting(Meeting):
+        """NCCL: a dead member is never noticed by the sender."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.given_up = asyncio.Event()
+
+        async def send_weights(self, manifest: WeightManifest) -> str:
+            if self.given_up.is_set():
+                return await super().send_weights(manifest)
+            await self.given_up.wait()
+            raise TransferBroken("weights", "the channel broke: it was closed")
+
+        async def abort_weights(self) -> None:
+            self.given_up.set()
+
+    class Losing(FakeReceivers):
+        async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+            if learner.given_up.is_set():
+                return await super().receive_weights(manifest)
+            self.count = 2
+            await learner.given_up.wait()
+            return []
+
+    learner, engines = Waiting(), Losing(3)
+    done = await asyncio.wait_for(broadcast_weights(learner, engines), HANG_S)
+    assert done.engines == 2 and learner.released == [0, 0]
+
+
+async def test_a_transfer_that_breaks_with_every_engine_up_is_not_repeated_for_ever() -> None:
+    class Half(FakeReceivers):
+        async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+            return (await super().receive_weights(manifest))[:1]
+
+    with pytest.raises(InfrastructureError, match="1 of 2 planner engines did not get all of version 0"):
+        await asyncio.wait_for(broadcast_weights(FakeLearner(), Half()), HANG_S)
+
+
 async def test_where_no_engine_is_up_nothing_is_sent() -> None:
     class Silent(FakeLearner):
         async def send_weights(self, manifest: WeightManifest) -> str:
@@ -112,7 +152,7 @@ async def test_no_version_changes_under_a_transfer_and_no_two_transfers_overlap(
     class Slow(FakeLearner):
         open = 0
 
-        async def describe_weights(self, receivers: int) -> WeightManifest:
+        async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
             assert self.open == 0, "two transfers at a time"
             self.open += 1
             await asyncio.sleep(0.001)
@@ -142,5 +182,5 @@ class Meeting(FakeLearner):
         super().__init__()
         self.described: list[int] = []
 
-    async def describe_weights(self, receivers: int) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         return replace(await super().describe_weights(receivers), simultaneous=True)

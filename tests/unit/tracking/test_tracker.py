@@ -59,17 +59,6 @@ def test_a_resumed_run_holds_every_step_once(tmp_path: Path) -> None:
     assert [r["step"] for r in lines(run.trajectories_path)] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_restarted_learner_rewinds_within_the_run(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path)
-    one = tracker(run)
-    for step in (1, 2, 3):
-        train(one, step)
-    one.rewind(1)
-    train(one, 2)
-    one.close()
-    assert [r["step"] for r in lines(run.metrics_path)] == [1, 2]
-
-
 def test_a_start_from_the_beginning_sets_older_files_aside(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path)
     for _ in range(2):

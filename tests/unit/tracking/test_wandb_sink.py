@@ -154,18 +154,6 @@ def test_a_killed_and_resumed_run_goes_on_as_the_same_run_without_a_step_twice(
     assert [row["step"] for row in rows(run)] == [1, 2, 3, 4, 5]
 
 
-def test_a_rewound_run_sends_no_step_twice(tmp_path: Path, wandb_home: None) -> None:
-    run = RunDirectory.create(tmp_path / "run")
-    sink = start(run, [], resumed=False)
-    for step in (1, 2, 3):
-        sink.log(step, {"reward/mean": float(step)})
-    sink.rewind(1)
-    for step in (2, 3, 4):
-        sink.log(step, {"reward/mean": float(step)})
-    sink.close()
-    assert [row["step"] for row in rows(run)] == [1, 2, 3, 4]
-
-
 def test_a_fresh_start_in_an_old_directory_is_another_run(tmp_path: Path, wandb_home: None) -> None:
     run = RunDirectory.create(tmp_path / "run")
     first = start(run, [], resumed=False)

@@ -17,7 +17,7 @@ from tracelift_ray.dataset.code_rules.mutations import COMPLEXITY, STRUCTURE, Ch
 from tracelift_ray.dataset.code_rules.narration import Line, narrate, render
 from tracelift_ray.dataset.code_rules.program import Program, read_program
 from tracelift_ray.dataset.code_rules.trials import Trials
-from tracelift_ray.dataset.pipeline.stages import LabelTable, MadeTrace, Refused
+from tracelift_ray.dataset.pipeline.stages import Candidate, LabelTable, Refused
 from tracelift_ray.types import Problem
 
 LEAK = "leaked_implementation"
@@ -52,7 +52,7 @@ class CodePlans:
             raise Refused("the reference program does not pass its own tests in time")
         return [plan]
 
-    def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[MadeTrace]:
+    def negatives(self, problem: Problem, trace: str, rng: random.Random, count: int) -> list[Candidate]:
         """As ``stages.TaskRules.negatives``; none for a trace that was not narrated from the reference program."""
         try:
             program = read_program(problem)
@@ -69,7 +69,7 @@ class CodePlans:
 
     def _narrated(
         self, problem: Problem, program: Program, plan: Lines, kind: str, found: list[Change], rng: random.Random
-    ) -> Iterator[MadeTrace]:
+    ) -> Iterator[Candidate]:
         """Plans of changed programs, in random order; each is narrated and run only when it is asked for."""
         assert problem.tests is not None
         for change in rng.sample(found, len(found)):
@@ -86,7 +86,7 @@ class CodePlans:
             else:
                 harmful = self._trials.fails(spoiled.source, problem.tests, plausibly=kind != STRUCTURE)
             if harmful:
-                yield MadeTrace(render(lines), kind, place)
+                yield Candidate(render(lines), kind, place)
 
 
 def _place(good: Lines, flawed: Lines) -> float | None:
@@ -98,7 +98,7 @@ def _place(good: Lines, flawed: Lines) -> float | None:
     return min(start, len(ours) - 1) / max(1, len(ours) - 1)
 
 
-def _leaking(plan: Lines, rng: random.Random) -> Iterator[MadeTrace]:
+def _leaking(plan: Lines, rng: random.Random) -> Iterator[Candidate]:
     """The plan with one step as program text."""
     for at in rng.sample(range(len(plan)), len(plan)):
         line, statement = plan[at], plan[at].statement
@@ -113,13 +113,13 @@ def _leaking(plan: Lines, rng: random.Random) -> Iterator[MadeTrace]:
         if len(text) <= _MAX_LEAK_CHARS and (any(sign in text for sign in "([=<>") or text.startswith("for ")):
             leak = rng.choice(_LEAKING).format(text) + ":" * line.text.endswith(":")
             lines = (*plan[:at], replace(line, text=leak), *plan[at + 1 :])
-            yield MadeTrace(render(lines), LEAK, at / max(1, len(plan) - 1))
+            yield Candidate(render(lines), LEAK, at / max(1, len(plan) - 1))
 
 
-def _in_turn(sources: Mapping[str, Iterator[MadeTrace]], rng: random.Random, count: int, good: str) -> list[MadeTrace]:
+def _in_turn(sources: Mapping[str, Iterator[Candidate]], rng: random.Random, count: int, good: str) -> list[Candidate]:
     """Up to ``count`` different flawed plans, one of each kind in turn, kinds in random order."""
     waiting = rng.sample(list(sources.values()), len(sources))
-    found: dict[str, MadeTrace] = {}
+    found: dict[str, Candidate] = {}
     while waiting and len(found) < count:
         source = waiting.pop(0)
         flawed = next((each for each in source if each.reasoning not in found and each.reasoning != good), None)

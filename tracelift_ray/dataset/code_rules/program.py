@@ -6,10 +6,10 @@ Refused, with the reason, is what statement templates cannot say, such as classe
 from __future__ import annotations
 
 import ast
-import warnings
 from dataclasses import dataclass
 
 from tracelift_ray.dataset.pipeline.stages import Refused
+from tracelift_ray.tasks.code_tests import parse_python
 from tracelift_ray.types import CodeTests, Problem
 
 MAX_STATEMENTS = 40
@@ -47,7 +47,7 @@ def read_program(problem: Problem) -> Program:
     if problem.tests is None or problem.tests.kind != "function":
         raise Refused("the reference program is not a function with tests")
     try:
-        module, tests = _parse(problem.solution), _parse("\n".join(problem.tests.asserts))
+        module, tests = parse_python(problem.solution), parse_python("\n".join(problem.tests.asserts))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise Refused("the reference program does not parse") from None
     for node in ast.walk(module):
@@ -62,12 +62,6 @@ def read_program(problem: Problem) -> Program:
     if sum(isinstance(node, ast.stmt) for node in ast.walk(module)) > MAX_STATEMENTS:
         raise Refused("the reference program is long")
     return Program(module, main)
-
-
-def _parse(source: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
-        return ast.parse(source)
 
 
 def _tested(module: ast.Module, tests: ast.Module, checks: CodeTests) -> str:

@@ -73,9 +73,9 @@ class AskedModel:
         try:
             await self._engine.start()
         except InfrastructureError as error:
-            await self.__aexit__()
+            await self._engine.close()
             raise InfrastructureError("llm", error.cause) from error
         return self
 
-    async def __aexit__(self, *failure: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._engine.close()

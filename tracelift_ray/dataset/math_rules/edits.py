@@ -97,7 +97,7 @@ def _line(line: str, current: dict[Fraction, Fraction], kept: frozenset[Fraction
             if computed is None:
                 return None
             value = computed
-        shown = shown_result(line, equation, value)
+        shown = WITHHELD if equation.withheld else write_number(value, line[slice(*equation.result)])
         if shown is None or not plausible(value, equation.value):
             return None
         if is_remark(line):
@@ -111,11 +111,6 @@ def _line(line: str, current: dict[Fraction, Fraction], kept: frozenset[Fraction
     return done + replace_numbers(line[end:], {**current, **words})
 
 
-def shown_result(line: str, equation: Equation, value: Fraction) -> str | None:
-    """``value`` in the form of the equation's result; None where it cannot be written."""
-    return WITHHELD if equation.withheld else write_number(value, line[slice(*equation.result)])
-
-
 def plausible(value: Fraction, instead_of: Fraction) -> bool:
     """Whether a result could stand in place of another: above 0, of a like size, and whole where the other is."""
     if value <= 0 or (instead_of.denominator == 1 and value.denominator != 1):
@@ -123,11 +118,6 @@ def plausible(value: Fraction, instead_of: Fraction) -> bool:
     if (value == 1) != (instead_of == 1):  # "1 apples" and "3 apple" would give the change away
         return False
     return instead_of == 0 or Fraction(1, _MAX_RATIO) <= value / instead_of <= _MAX_RATIO
-
-
-def with_line(lines: Lines, index: int, line: str) -> Lines:
-    """``lines`` with another line at ``index``."""
-    return (*lines[:index], line, *lines[index + 1 :])
 
 
 def spliced(line: str, span: tuple[int, int], text: str) -> str:

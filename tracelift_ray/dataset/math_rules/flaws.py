@@ -22,7 +22,6 @@ from tracelift_ray.dataset.math_rules.edits import (
     recomputed,
     spliced,
     steps_of,
-    with_line,
 )
 from tracelift_ray.dataset.math_rules.equations import WITHHELD, evaluate, numbers_of, replace_numbers, signs_of
 from tracelift_ray.dataset.math_rules.remarks import is_remark, pointless_remark, sound_remark
@@ -208,7 +207,7 @@ def leaked_answer(case: Case, rng: random.Random) -> Spoiled:
         return None
     if step.equation.withheld and rng.random() < _FILLED_IN:
         line = spliced(case.lines[step.index], step.equation.result, answer)
-        return with_line(case.lines, step.index, line), step.index
+        return (*case.lines[: step.index], line, *case.lines[step.index + 1 :]), step.index
     return (*case.lines, rng.choice(_STATED).format(answer)), len(case.lines) - 1
 
 

@@ -7,7 +7,7 @@ import random
 from tracelift_ray.dataset.math_rules.edits import Lines, split_steps
 from tracelift_ray.dataset.math_rules.flaws import CHANGES_RESULT, FLAWS, Case, Flaw, case_of
 from tracelift_ray.dataset.math_rules.remarks import is_remark
-from tracelift_ray.dataset.pipeline.stages import LabelTable, MadeTrace
+from tracelift_ray.dataset.pipeline.stages import Candidate, LabelTable
 from tracelift_ray.types import Problem
 
 #: Share of the flawed copies that keep the remark of a trace. With the pointless remarks among the flaws, remarks are
@@ -29,14 +29,14 @@ MATH_LABELS: LabelTable = {
 }
 
 
-def math_negatives(problem: Problem, trace: str, rng: random.Random, count: int) -> list[MadeTrace]:
+def math_negatives(problem: Problem, trace: str, rng: random.Random, count: int) -> list[Candidate]:
     """As ``stages.TaskRules.negatives``."""
     lines, joint = split_steps(trace)
     whole = case_of(problem, lines)
     bare = case_of(problem, tuple(line for line in whole.lines if not is_remark(line)))
     if not bare.steps:
         return []
-    made: dict[str, MadeTrace] = {}
+    made: dict[str, Candidate] = {}
     order = rng.sample(FLAWS, len(FLAWS))
     for attempt in range(_TRIES_PER_NEGATIVE * count):
         if len(made) == count:
@@ -46,7 +46,7 @@ def math_negatives(problem: Problem, trace: str, rng: random.Random, count: int)
         spoiled = flaw(case, rng)
         if spoiled is not None and spoiled[0] != case.lines and not _harmless(case, flaw, spoiled[0]):
             text, place = joint.join(spoiled[0]), spoiled[1] / max(1, len(case.lines) - 1)
-            made.setdefault(text, MadeTrace(text, flaw.__name__, round(place, 3)))
+            made.setdefault(text, Candidate(text, flaw.__name__, round(place, 3)))
     return list(made.values())
 
 

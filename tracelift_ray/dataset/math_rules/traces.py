@@ -93,7 +93,7 @@ def withheld_steps(problem: Problem) -> list[str]:
     earlier = numbers_of(problem.statement) | {number for line in lines[:index] for number in numbers_of(line)}
     if answer in numbers_of(line[: equation.left[0]]) - earlier:
         raise Refused("the result is stated before its calculation")
-    if answer in numbers_of(rest) or any(_says_more(later, answer) for later in lines[index + 1 :]):
+    if answer in numbers_of(rest) or any(numbers_of(later) - {answer} for later in lines[index + 1 :]):
         raise Refused("something follows the final result")
     return [*lines[:index], line[: equation.result[0]] + WITHHELD + rest]
 
@@ -105,8 +105,3 @@ def solution_lines(solution: str) -> list[str]:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("####")]
     return SENTENCE_END.split(lines[0]) if len(lines) == 1 else lines
-
-
-def _says_more(line: str, answer: Fraction) -> bool:
-    """Whether a line after the final calculation does more than state the answer again."""
-    return bool(numbers_of(line) - {answer})

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.rubric_records import RubricLabels, RubricTrace
-from tracelift_ray.dataset.pipeline.stages import MadeTrace
+from tracelift_ray.dataset.pipeline.stages import Candidate
 from tracelift_ray.dataset.settings import CleanConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
@@ -38,7 +38,7 @@ class Cleaned:
 
 
 def clean_traces(
-    problem: Problem, judged: Iterable[tuple[MadeTrace, RubricLabels | None]], rules: CleanConfig
+    problem: Problem, judged: Iterable[tuple[Candidate, RubricLabels | None]], rules: CleanConfig
 ) -> Cleaned:
     """Drop what should not be learned from, the first reason of each trace counted in ``dropped``.
 
@@ -66,7 +66,7 @@ def clean_traces(
     return Cleaned(tuple(good), tuple(bad), dropped, refused)
 
 
-def _text_fault(problem: Problem, trace: MadeTrace, rules: CleanConfig) -> str:
+def _text_fault(problem: Problem, trace: Candidate, rules: CleanConfig) -> str:
     """What is wrong with a trace by itself; empty: nothing."""
     text = trace.reasoning
     if len(text) < rules.min_chars:
@@ -83,7 +83,7 @@ def _text_fault(problem: Problem, trace: MadeTrace, rules: CleanConfig) -> str:
 
 
 def _fault_beside(
-    trace: MadeTrace, total: float, good: Sequence[RubricTrace], bad: Sequence[RubricTrace], rules: CleanConfig
+    trace: Candidate, total: float, good: Sequence[RubricTrace], bad: Sequence[RubricTrace], rules: CleanConfig
 ) -> str:
     """What is wrong with a trace beside those that stay, or with its total; empty: nothing."""
     tokens = _tokens(trace.reasoning)

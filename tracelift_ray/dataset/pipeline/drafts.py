@@ -14,7 +14,7 @@ from typing import Any
 
 from tracelift_ray.data.formats import problem_record
 from tracelift_ray.data.rubric_records import RubricLabels
-from tracelift_ray.dataset.pipeline.stages import JudgeStage, MadeTrace, PerturbStage, ReferenceStage, Refused
+from tracelift_ray.dataset.pipeline.stages import Candidate, JudgeStage, PerturbStage, ReferenceStage, Refused
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.types import Problem, first_failure
 
@@ -43,7 +43,7 @@ class Draft:
 
     problem: Problem
     refused: str | None = None
-    traces: Sequence[MadeTrace] = ()
+    traces: Sequence[Candidate] = ()
     rubrics: Sequence[Sequence[RubricLabels | None]] = ()
     discarded: Mapping[str, int] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ async def _draft(problem: Problem, stages: Stages) -> Draft:
     if refused is not None:
         return Draft(problem, refused)
     flaws, discarded = await _flaws(problem, traces, *stages.perturb)
-    made = [*map(MadeTrace, traces), *flaws]
+    made = [*map(Candidate, traces), *flaws]
     rubrics = [await _rubrics(problem, made, *judge) for judge in stages.judges.values()]
     return Draft(problem, None, made, rubrics, discarded)
 
@@ -95,17 +95,17 @@ async def _traces(problem: Problem, stage: ReferenceStage, store: ItemStore) -> 
 
 async def _flaws(
     problem: Problem, traces: Sequence[str], stage: PerturbStage, store: ItemStore
-) -> tuple[list[MadeTrace], Mapping[str, int]]:
+) -> tuple[list[Candidate], Mapping[str, int]]:
     async def make() -> dict[str, Any]:
         flaws, discarded = await stage.negatives(problem, traces)
         return {"flaws": [asdict(flaw) for flaw in flaws], "discarded": discarded}
 
     value = await _kept(store, {"traces": list(traces)}, problem, make)
-    return [MadeTrace(**flaw) for flaw in value["flaws"]], value["discarded"]
+    return [Candidate(**flaw) for flaw in value["flaws"]], value["discarded"]
 
 
 async def _rubrics(
-    problem: Problem, traces: Sequence[MadeTrace], stage: JudgeStage, store: ItemStore
+    problem: Problem, traces: Sequence[Candidate], stage: JudgeStage, store: ItemStore
 ) -> list[RubricLabels | None]:
     async def make() -> dict[str, Any]:
         rubrics = await stage.rubrics(problem, traces)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.data.rubric_records import RubricLabels
+from tracelift_ray.data.rubric_records import MAX_LABEL, RubricLabels
 from tracelift_ray.dataset.code_rules.plans import CODE_LABELS, CodePlans
 from tracelift_ray.dataset.code_rules.trials import Trials
 from tracelift_ray.dataset.math_rules.perturber import MATH_LABELS, math_negatives
 from tracelift_ray.dataset.math_rules.traces import math_traces
-from tracelift_ray.dataset.pipeline.stages import MadeTrace, TaskRules, rubric_of
+from tracelift_ray.dataset.pipeline.stages import Candidate, LabelTable, TaskRules
 from tracelift_ray.tasks.code import CODE
 from tracelift_ray.tasks.math import MATH
 from tracelift_ray.tasks.table import task_of
@@ -53,17 +53,17 @@ class ByRule:
         rng = problem_rng("traces", self._seed, problem)
         return await _run(problem, lambda: self.rules(problem.task).traces(problem, rng))
 
-    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[MadeTrace], dict[str, int]]:
+    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Candidate], dict[str, int]]:
         return await _run(problem, lambda: self._made(problem, traces)), {}
 
-    async def rubrics(self, problem: Problem, traces: Sequence[MadeTrace]) -> list[RubricLabels | None]:
+    async def rubrics(self, problem: Problem, traces: Sequence[Candidate]) -> list[RubricLabels | None]:
         labels = self.rules(problem.task).labels
         return [rubric_of(labels, trace.kind, trace.place) for trace in traces]
 
-    def _made(self, problem: Problem, traces: Sequence[str]) -> list[MadeTrace]:
+    def _made(self, problem: Problem, traces: Sequence[str]) -> list[Candidate]:
         rules = self.rules(problem.task)
         rng = problem_rng("flaws", self._seed, problem)
-        made: dict[tuple[object, ...], MadeTrace] = {}
+        made: dict[tuple[object, ...], Candidate] = {}
         for index, trace in enumerate(traces):
             wanted = len(made) + share(self._count, len(traces), index)
             # More than are wanted, since some will be flaws that another good trace has been given already.
@@ -73,7 +73,7 @@ class ByRule:
         return list(made.values())
 
 
-def _gist(flawed: MadeTrace, plain: str) -> tuple[object, ...]:
+def _gist(flawed: Candidate, plain: str) -> tuple[object, ...]:
     """What two flawed traces share where they have one flaw, and differ only in what the good traces differ in."""
     lines, others = flawed.reasoning.splitlines(), plain.splitlines()
     gone = [line for line in others if line not in lines]
@@ -91,6 +91,16 @@ def _resemble(line: str, other: str) -> bool:
 async def _run(problem: Problem, make: Callable[[], T]) -> T:
     """``make()``, off the event loop where rules run programs."""
     return await asyncio.to_thread(make) if task_of(problem.task).runs_programs else make()
+
+
+def rubric_of(table: LabelTable, kind: str | None, place: float) -> RubricLabels:
+    """The rubric of a trace with a flaw of ``kind`` at ``place`` in [0, 1]; kind None: of a good trace.
+
+    The total is half the mean and half the least of the labels, so that one grave flaw counts. Raises KeyError for a
+    kind that the table lacks.
+    """
+    labels = (MAX_LABEL,) * 5 if kind is None else table[kind][place >= 0.5]
+    return RubricLabels(labels, round(0.5 * sum(labels) / (MAX_LABEL * len(labels)) + 0.5 * min(labels) / MAX_LABEL, 4))
 
 
 def problem_rng(purpose: str, seed: int, problem: Problem) -> random.Random:

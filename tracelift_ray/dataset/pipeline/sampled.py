@@ -85,7 +85,7 @@ class SampledReferences:
             raise
         return self
 
-    async def __aexit__(self, *failure: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._verifier.close()
         await self._planner.engine.close()
         await self._executor.engine.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tracelift_ray.data.rubric_records import MAX_LABEL, RubricLabels
+from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.types import Problem
 
 Labels = tuple[int, int, int, int, int]
@@ -29,12 +29,12 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class MadeTrace:
-    """A trace, good or with one flaw.
+class Candidate:
+    """A good trace, or one with one flaw.
 
     Attributes:
         kind: the flaw's name in the negative bank, such as ``wrong_operation``; None for a good trace.
-        place: where in the trace the flaw begins: 0 at its start, 1 at its end; 0 for a good trace.
+        place: where in the trace the flaw begins: 0 at its start, 1 at its end.
     """
 
     reasoning: str
@@ -57,18 +57,8 @@ class TaskRules:
     """
 
     traces: Callable[[Problem, random.Random], list[str]]
-    negatives: Callable[[Problem, str, random.Random, int], list[MadeTrace]]
+    negatives: Callable[[Problem, str, random.Random, int], list[Candidate]]
     labels: LabelTable
-
-
-def rubric_of(table: LabelTable, kind: str | None, place: float) -> RubricLabels:
-    """The rubric that follows from a flaw by rule: its kind, and whether it sits in the first half of the trace.
-
-    The total is half the mean and half the least of the labels, so that one grave flaw counts. Raises KeyError for a
-    kind that the table lacks.
-    """
-    labels = (MAX_LABEL,) * 5 if kind is None else table[kind][place >= 0.5]
-    return RubricLabels(labels, round(0.5 * sum(labels) / (MAX_LABEL * len(labels)) + 0.5 * min(labels) / MAX_LABEL, 4))
 
 
 class ReferenceStage(Protocol):
@@ -81,14 +71,14 @@ class ReferenceStage(Protocol):
 class PerturbStage(Protocol):
     """Gives a problem its flawed traces."""
 
-    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[MadeTrace], dict[str, int]]:
-        """MadeTrace copies of the good traces, and how many attempts were thrown away for which reason. Raises
+    async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Candidate], dict[str, int]]:
+        """Flawed copies of the good traces, and how many attempts were thrown away for which reason. Raises
         InfrastructureError."""
 
 
 class JudgeStage(Protocol):
     """Gives traces their rubrics."""
 
-    async def rubrics(self, problem: Problem, traces: Sequence[MadeTrace]) -> list[RubricLabels | None]:
+    async def rubrics(self, problem: Problem, traces: Sequence[Candidate]) -> list[RubricLabels | None]:
         """One rubric for each trace, in order; None where the judge's reply was of no use. Raises
         InfrastructureError."""

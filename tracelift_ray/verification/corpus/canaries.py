@@ -28,6 +28,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import tenacity
+
 from tracelift_ray.types import InfrastructureError
 
 #: The beginning of all names, and the numbers, as programs have them.
@@ -156,22 +158,18 @@ def canaries() -> Iterator[Canaries]:
             os.environ["CANARY_TOKEN"] = before
 
 
+@tenacity.retry(
+    stop=tenacity.stop_after_attempt(PORT_TRIES), retry=tenacity.retry_if_exception_type(OSError), reraise=True
+)
 def _internet(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
     """Listeners for TCP and UDP on the same port. Raises OSError where none is free for both."""
-    for last in reversed(range(PORT_TRIES)):
-        with contextlib.ExitStack() as attempt:
-            stream = attempt.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            datagram = attempt.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            stream.bind(("127.0.0.1", 0))
-            try:
-                datagram.bind(stream.getsockname())
-            except OSError:  # Another process has this one.
-                if not last:
-                    raise
-                continue
-            stack.enter_context(attempt.pop_all())
-            return _listening(stream), _listening(datagram)
-    raise AssertionError("the last try returns or raises")
+    with contextlib.ExitStack() as attempt:
+        stream = attempt.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        datagram = attempt.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        stream.bind(("127.0.0.1", 0))
+        datagram.bind(stream.getsockname())  # Another process may have this one.
+        stack.enter_context(attempt.pop_all())
+        return _listening(stream), _listening(datagram)
 
 
 def _free_bytes() -> int:

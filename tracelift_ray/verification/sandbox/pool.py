@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
-from tracelift_ray.verification.code_runner import MAX_PROGRAM_CHARS, RunnerReport
+from tracelift_ray.verification.code_runner import RunnerReport, unread_verdict
 from tracelift_ray.verification.errors import COMPONENT, NotHandedOver, NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import check_slot
 from tracelift_ray.verification.sandbox.policy import Policy
@@ -104,25 +104,17 @@ class Sandbox:
             return tuple(self._slots)
 
     def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
-        """Runs every test, in order; the outcome is that of the first that fails.
-
-        Args:
-            stop_early: end at the first test that fails.
+        """As ``CodeRunner.run``.
 
         Raises:
-            TestsUnusable: the tests cannot be run, whatever the program.
             NoVerdict: something else than the program ended the run, twice.
             InfrastructureError: the sandbox was closed, or no slot could be started.
-            ValueError: there are no tests.
         """
-        if not len(tests):
-            raise ValueError("a program cannot be judged without tests; problems without tests are refused at load")
-        if len(program) > MAX_PROGRAM_CHARS:
-            return Verdict("does_not_compile", 0, len(tests), f"a program of {len(program)} characters is not run")
+        unread = unread_verdict(program, tests)
+        if unread is not None:
+            return unread
         try:
             return self._try(program, tests, stop_early, avoid=None)
-        except TestsUnusable:
-            raise
         except _SlotFailed as failed:
             if self._closed:
                 raise failed.error from None
@@ -155,7 +147,8 @@ class Sandbox:
             with self._changed:
                 self._no_verdicts += 1
             slot.broken |= not isinstance(error, NotHandedOver)
-            raise _SlotFailed(slot, self._unless_closed(error)) from error
+            closed = InfrastructureError(COMPONENT, "closed while a program was running")
+            raise _SlotFailed(slot, closed if self._closed else error) from error
         finally:
             self._release(slot)
         return verdict
@@ -252,9 +245,6 @@ class Sandbox:
     def _check_open(self) -> None:
         if self._closed:
             raise InfrastructureError(COMPONENT, "the sandbox was used after it was closed")
-
-    def _unless_closed(self, error: NoVerdict) -> InfrastructureError:
-        return InfrastructureError(COMPONENT, "closed while a program was running") if self._closed else error
 
 
 class _SlotFailed(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import InfrastructureError
@@ -88,22 +88,19 @@ def refusal(reports: Sequence[TierReport]) -> str:
 def policy_of(tier: str) -> Policy:
     """The policy of a tier; without Landlock in the kernel, a namespace tier holds by its other layers."""
     policy = Policy.of_tier(tier)
-    if tier == "namespaces" and not landlock.version():
-        return Policy(tier, seccomp=True, landlock=False)
-    return policy
+    return replace(policy, landlock=False) if tier == "namespaces" and not landlock.version() else policy
 
 
 def _lacks(tier: str, config: SandboxConfig) -> tuple[str, ...]:
     """What a tier that holds does not give on this machine."""
     lacks = []
-    message = slot_message(policy_of(tier), config, "/", ())
     if tier == UNSAFE:
         return ("isolation: programs can read and change what this process can, and reach the network",)
     if tier == "landlock":
         lacks.append("a scratch folder, and namespaces: programs see that files and processes exist")
     elif not landlock.version():
         lacks.append("Landlock as a second layer around files")
-    if not message["count_threads"]:
+    if not slot_message(policy_of(tier), config, "/", ())["count_threads"]:
         lacks.append("a limit on threads other than memory")
     if not is_measured():
         lacks.append("a way to distinguish a starved machine from a slow program")

@@ -6,125 +6,79 @@ import contextlib
 import fcntl
 import marshal
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.tasks.code_tests import OutputRule
 from tracelift_ray.types import CodeTests, Verdict
+from tracelift_ray.verification.code_runner import MAX_SHOWN_CHARS, Tally, TestResult
 from tracelift_ray.verification.errors import NotHandedOver
 from tracelift_ray.verification.sandbox.slot import Ending, Slot
-from tracelift_ray.verification.sandbox.verdicts import Output, TestResult, function_results, stdio_result
+from tracelift_ray.verification.sandbox.verdicts import Output, function_results, stdio_result
 
-MAX_DETAIL_CHARS = 300
-#: Of each stream, for the report.
-MAX_SHOWN_CHARS = 2000
 _MIB = 1024**2
 _RESULTS_BYTES = _MIB
 #: Read of each stream of a run that wrote too much.
 _FLOOD_BYTES = 64 * 1024
 
 
-@dataclass
-class Tally:
-    """What the runs of one program have cost and said so far."""
-
-    results: list[TestResult]
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    peak_kib: int = 0
-    shown: Output | None = None
-    first_failure: int | None = None
-
-    def add(self, ending: Ending, output: Output, results: Sequence[TestResult]) -> None:
-        """One more run; the output that is shown is that of the first run that failed, else of the last."""
-        if self.first_failure is None:
-            self.shown = output
-            failures = (i for i, each in enumerate(results) if each.outcome != "passed")
-            failed = next(failures, None)
-            self.first_failure = None if failed is None else len(self.results) + failed
-        self.results += results
-        self.cpu_s += sum(each.cpu_s for each in ending.processes)
-        self.wall_s += ending.wall_s
-        self.peak_kib = max(self.peak_kib, ending.processes[0].peak_kib)
-
-    def verdict(self, total: int) -> Verdict:
-        """The verdict: the outcome is that of the first test that failed."""
-        detail, outcome = "", "passed"
-        if self.first_failure is not None:
-            failed = self.results[self.first_failure]
-            outcome = failed.outcome
-            where = "" if outcome == "does_not_compile" else f"test {self.first_failure + 1} of {total}: "
-            detail = (where + failed.detail)[:MAX_DETAIL_CHARS]
-        return Verdict(
-            outcome,  # type: ignore[arg-type]
-            sum(each.outcome == "passed" for each in self.results),
-            total,
-            detail,
-            cpu_s=self.cpu_s,
-            wall_s=self.wall_s,
-            peak_mib=self.peak_kib / 1024,
-            stdout=_shown(self.shown.stdout) if self.shown else "",
-            stderr=_shown(self.shown.stderr) if self.shown else "",
-        )
+#: Runs the tests from a number on; how that ended, the output, and what it says of those that it came to.
+RunFrom = Callable[[int], tuple[Ending, Output, Sequence[TestResult]]]
 
 
 def run_tests(slot: Slot, config: SandboxConfig, program: str, tests: CodeTests, stop_early: bool) -> Verdict:
     """Every test, or all up to the first that fails. Raises NoVerdict."""
-    tally = Tally([])
-    total = len(tests)
+    tally = Tally(len(tests))
     try:
         with contextlib.ExitStack() as stack:
             if tests.kind == "stdio":
-                _run_stdio(stack, slot, config, program, tests, tally, stop_early)
+                run_from = _stdio_runs(stack, slot, config, program, tests)
             else:
-                _run_functions(stack, slot, config, program, tests, tally, stop_early)
+                run_from = _function_runs(stack, slot, config, program, tests, stop_early)
+            while not tally.is_over(stop_early):
+                ending, output, results = run_from(len(tally.results))
+                tally.add(
+                    results,
+                    _shown(output.stdout),
+                    _shown(output.stderr),
+                    wall_s=ending.wall_s,
+                    cpu_s=sum(each.cpu_s for each in ending.processes),
+                    peak_mib=ending.processes[0].peak_kib / 1024,
+                )
     except OSError as error:
         raise NotHandedOver(f"a program could not be handed over ({error}); check memory and open files") from error
-    return tally.verdict(total)
+    return tally.verdict()
 
 
-def _run_stdio(
-    stack: contextlib.ExitStack,
-    slot: Slot,
-    config: SandboxConfig,
-    program: str,
-    tests: CodeTests,
-    tally: Tally,
-    stop_early: bool,
-) -> None:
+def _stdio_runs(
+    stack: contextlib.ExitStack, slot: Slot, config: SandboxConfig, program: str, tests: CodeTests
+) -> RunFrom:
     """A process for each test, which sees its input and never what is expected."""
     payload, compiled = _sealed(stack, marshal.dumps(program)), _empty(stack)
     rule = OutputRule.of(tests)
     job = _job(config, tests=1)
-    for given, expected in zip(tests.inputs, tests.outputs, strict=True):
+
+    def run_from(index: int) -> tuple[Ending, Output, Sequence[TestResult]]:
         with contextlib.ExitStack() as files:
-            stdin = _sealed(files, given.encode("utf-8", "surrogateescape"))
+            stdin = _sealed(files, tests.inputs[index].encode("utf-8", "surrogateescape"))
             stdout, stderr = _empty(files), _empty(files)
             ending = slot.execute(job, [payload, stdin, stdout, stderr, compiled])
             output = _output(config, stdout, stderr)
-        result = stdio_result(ending, output, config.cpu_s, expected, rule)
-        tally.add(ending, output, [result])
-        if result.outcome == "does_not_compile" or (stop_early and result.outcome != "passed"):
-            return
+        return ending, output, [stdio_result(ending, output, config.cpu_s, tests.outputs[index], rule)]
+
+    return run_from
 
 
-def _run_functions(
-    stack: contextlib.ExitStack,
-    slot: Slot,
-    config: SandboxConfig,
-    program: str,
-    tests: CodeTests,
-    tally: Tally,
-    stop_early: bool,
-) -> None:
+def _function_runs(
+    stack: contextlib.ExitStack, slot: Slot, config: SandboxConfig, program: str, tests: CodeTests, stop_early: bool
+) -> RunFrom:
     """One pair of processes for all tests; a new pair after a test that ended one of them."""
     total = len(tests)
     payload = _sealed(stack, marshal.dumps({"program": program, "setup": tests.setup}))
     stdin = _sealed(stack, b"")
-    while len(tally.results) < total:
-        first = len(tally.results)
+
+    def run_from(first: int) -> tuple[Ending, Output, Sequence[TestResult]]:
         plan = {
             "setup": tests.setup,
             "asserts": tests.asserts,
@@ -139,10 +93,9 @@ def _run_functions(
             ending = slot.execute(job, [payload, stdin, stdout, stderr, wanted, results])
             output = _output(config, stdout, stderr)
             said = os.pread(results, min(os.fstat(results).st_size, _RESULTS_BYTES), 0)
-        found = function_results(ending, output, config.cpu_s, said, range(first, total))
-        tally.add(ending, output, found)
-        if found[-1].outcome == "does_not_compile" or (stop_early and tally.first_failure is not None):
-            return
+        return ending, output, function_results(ending, output, config.cpu_s, said, range(first, total))
+
+    return run_from
 
 
 def _job(config: SandboxConfig, tests: int) -> dict[str, Any]:
@@ -191,4 +144,4 @@ def _empty(stack: contextlib.ExitStack) -> int:
 
 
 def _shown(stream: bytes) -> str:
-    return stream[: 4 * MAX_SHOWN_CHARS].decode(errors="replace")[:MAX_SHOWN_CHARS]
+    return stream[: 4 * MAX_SHOWN_CHARS].decode(errors="replace")

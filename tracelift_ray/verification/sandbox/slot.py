@@ -171,9 +171,10 @@ class Slot:
             directory = self._directory.name
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(STARTUP_S)
+        start, control = _START.format(root=str(_ROOT)), str(theirs.fileno())
         with theirs, tempfile.TemporaryFile() as output:
             self._process = subprocess.Popen(
-                self._command(theirs.fileno()),
+                [interpreter(self.config.packages).executable, *FLAGS, "-c", start, control, str(STACK_BYTES)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -193,16 +194,16 @@ class Slot:
                 said = output.read().decode(errors="replace").strip().rpartition("\n")[2]
                 raise NoVerdict(ready.get("failed") or said or "its process ended without a message")
 
-    def _command(self, control: int) -> list[str]:
-        start = _START.format(root=str(_ROOT))
-        executable = interpreter(self.config.packages).executable
-        return [executable, *FLAGS, "-c", start, str(control), str(STACK_BYTES)]
+    @property
+    def _channel(self) -> socket.socket:
+        if self._control is None:
+            raise NoVerdict("a sandbox slot was used that does not run")
+        return self._control
 
     def _map_ids(self, pid: int) -> None:
         for name in ("uid_map", "gid_map"):
             Path(f"/proc/{pid}/{name}").write_text(id_map())
-        assert self._control is not None
-        self._control.send(MAPPED)
+        self._channel.send(MAPPED)
 
     def _ending(self, number: int, wall_s: float) -> Ending:
         clock, starved = WallClock(wall_s), False
@@ -214,7 +215,7 @@ class Slot:
             if message.get("late") == number:
                 extension = clock.extension(kept_waiting(message["descriptors"]))
                 starved = extension.starved
-                self._answer(f"{extension.seconds:.3f}")
+                self._channel.send(f"{extension.seconds:.3f}".encode())
                 self._await_within(wall_s + extension.seconds)
             elif message.get("tick") == number:
                 clock.next_test()
@@ -229,28 +230,20 @@ class Slot:
 
     def _await_within(self, wall_s: float) -> None:
         """Set how long the next message may take: ``wall_s`` and some grace."""
-        assert self._control is not None
-        self._control.settimeout(wall_s + REPORT_GRACE_S)
-
-    def _answer(self, text: str) -> None:
-        assert self._control is not None
-        self._control.send(text.encode())
+        self._channel.settimeout(wall_s + REPORT_GRACE_S)
 
     def _send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        if self._control is None:
-            raise NoVerdict("a sandbox slot was used that does not run")
-        socket.send_fds(self._control, [json.dumps(message).encode()], list(descriptors))
+        socket.send_fds(self._channel, [json.dumps(message).encode()], list(descriptors))
 
     def _receive(self) -> dict[str, Any]:
         """The next message, with ``descriptors`` where some came; empty where the server is gone.
 
         The server's own process descriptor, which comes with ``ready``, is kept.
         """
-        assert self._control is not None
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 4)
+            data, descriptors, _, _ = socket.recv_fds(self._channel, MAX_MESSAGE, 4)
         except TimeoutError:
-            limit = self._control.gettimeout()
+            limit = self._channel.gettimeout()
             raise NoVerdict(
                 f"a sandbox slot gave no answer within {limit:g} s; check the load of its machine"
             ) from None

@@ -12,8 +12,8 @@ import signal
 from dataclasses import dataclass
 
 from tracelift_ray.tasks.code_tests import OutputRule
-from tracelift_ray.types import Outcome
-from tracelift_ray.verification.comparison import outputs_match, shown_difference
+from tracelift_ray.verification.code_runner import TestResult, last_line
+from tracelift_ray.verification.comparison import output_result
 from tracelift_ray.verification.errors import NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.inside.confine import DOES_NOT_COMPILE, STARTED
 from tracelift_ray.verification.sandbox.inside.program import OUT_OF_MEMORY
@@ -33,30 +33,23 @@ class Output:
 
     @property
     def last_line(self) -> str:
-        """The last line on stderr, which names the exception that ended a program."""
-        lines = self.stderr.decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else ""
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """What one test says of the program."""
-
-    outcome: Outcome
-    detail: str = ""
+        """As ``code_runner.last_line``."""
+        return last_line(self.stderr.decode(errors="replace"))
 
 
 def stdio_result(ending: Ending, output: Output, cpu_s: float, expected: str, rule: OutputRule) -> TestResult:
     """What a whole program's run says. Raises NoVerdict."""
-    process = ending.processes[0]
+    (process,) = ending.processes
     _check_started(process)
-    failure = _failure(ending, process, output, cpu_s)
-    if failure is not None:
-        return failure
+    last = output.last_line
+    if output.flooded:
+        return TestResult("output_limit", last)
+    if ending.killed_for:
+        return _time_limit(ending)
+    if process.report == _DOES_NOT_COMPILE:
+        return TestResult("does_not_compile", last)
     got = output.stdout.decode("utf-8", "surrogateescape")
-    if outputs_match(got, expected, rule):
-        return TestResult("passed")
-    return TestResult("wrong_answer", shown_difference(got, expected))
+    return _exit(process, last, cpu_s) or output_result(got, expected, rule)
 
 
 def function_results(ending: Ending, output: Output, cpu_s: float, results: bytes, numbers: range) -> list[TestResult]:
@@ -84,24 +77,14 @@ def function_results(ending: Ending, output: Output, cpu_s: float, results: byte
     if len(found) < len(numbers) and ending.killed_for in ("cpu", "wall"):
         found.append(_time_limit(ending))
     elif tests.exit_code != 0 and not tests.killed:
-        found.append(_provoked(tests, cpu_s))
+        # What the program sent was too much for the tests, or something killed them.
+        values = "the program's values ended the tests"
+        found.append(_exit(tests, values, cpu_s) or TestResult("runtime_error"))
     if output.flooded:
         return [*found[:-1], TestResult("output_limit", output.last_line)]
     if not found:
         raise NoVerdict("the tests of a program ended without a result")
     return found
-
-
-def _failure(ending: Ending, process: ProcessEnd, output: Output, cpu_s: float) -> TestResult | None:
-    """What the end of a whole program's process says of it, or None where it ended in order."""
-    last = output.last_line
-    if output.flooded:
-        return TestResult("output_limit", last)
-    if ending.killed_for:
-        return _time_limit(ending)
-    if process.report == _DOES_NOT_COMPILE:
-        return TestResult("does_not_compile", last)
-    return _exit(process, last, cpu_s)
 
 
 def _left(solution: ProcessEnd, output: Output, cpu_s: float, detail: str) -> TestResult:
@@ -124,11 +107,6 @@ def _exit(process: ProcessEnd, last: str, cpu_s: float) -> TestResult | None:
     if code != 0:
         return TestResult("runtime_error", last or f"exit code {code}")
     return None
-
-
-def _provoked(tests: ProcessEnd, cpu_s: float) -> TestResult:
-    """The tests' process ended out of order: what the program sent was too much for it, or something killed it."""
-    return _exit(tests, "the program's values ended the tests", cpu_s) or TestResult("runtime_error")
 
 
 def _time_limit(ending: Ending) -> TestResult:

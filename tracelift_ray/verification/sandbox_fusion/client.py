@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -29,39 +28,15 @@ _MIB = 2**20
 
 
 @dataclass(frozen=True)
-class RunRequest:
-    """One program to run: its source, its input, and its limits."""
-
-    code: str
-    stdin: str
-    run_timeout_s: float
-    memory_mib: int
-
-    def body(self) -> dict[str, Any]:
-        """The fields of the protocol."""
-        return {
-            "code": self.code,
-            "stdin": self.stdin,
-            "language": "python",
-            "compile_timeout": self.run_timeout_s,
-            "run_timeout": self.run_timeout_s,
-            "memory_limit_MB": self.memory_mib,
-            "files": {},
-            "fetch_files": [],
-        }
-
-
-@dataclass(frozen=True)
 class RunResult:
     """How a program ended.
 
     Attributes:
-        late: it ran into its time limit; ``return_code`` is None then.
+        return_code: None where it ran into its time limit.
         stdout, stderr: what it wrote, as far as the service returns it.
         wall_s: seconds that it ran.
     """
 
-    late: bool
     return_code: int | None
     stdout: str
     stderr: str
@@ -87,15 +62,27 @@ class FusionClient:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox-fusion", daemon=True)
         self._thread.start()
-        self._session, self._limit = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        self._limit = asyncio.Semaphore(service.concurrency)
+        self._session = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
-    def run(self, request: RunRequest) -> RunResult:
+    def run(self, code: str, stdin: str, wall_s: float, memory_mib: int) -> RunResult:
         """The result of one program. Blocks for as long as the limits and the retries allow.
 
         Raises:
             NoVerdict: the service gave no result, or the client was closed.
         """
-        self._check_open()
+        if self._closed:
+            raise InfrastructureError(COMPONENT, "the client of the code service was used after it was closed")
+        request = {
+            "code": code,
+            "stdin": stdin,
+            "language": "python",
+            "compile_timeout": wall_s,
+            "run_timeout": wall_s,
+            "memory_limit_MB": memory_mib,
+            "files": {},
+            "fetch_files": [],
+        }
         try:
             return asyncio.run_coroutine_threadsafe(self._run(request), self._loop).result()
         except CancelledError:
@@ -111,8 +98,8 @@ class FusionClient:
         self._thread.join()
         self._loop.close()
 
-    async def _open(self) -> tuple[aiohttp.ClientSession, asyncio.Semaphore]:
-        return aiohttp.ClientSession(), asyncio.Semaphore(self._service.concurrency)
+    async def _open(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()  # Has to be made in the loop.
 
     async def _end(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -121,35 +108,27 @@ class FusionClient:
         await asyncio.gather(*others, return_exceptions=True)
         await self._session.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise InfrastructureError(COMPONENT, "the client of the code service was used after it was closed")
-
-    async def _run(self, request: RunRequest) -> RunResult:
+    async def _run(self, request: dict[str, Any]) -> RunResult:
         tries = 1 + self._service.retries
+        patiently = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(tries),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_S),
+            retry=tenacity.retry_if_exception_type(_Passing),
+            reraise=True,
+        )
         try:
             async with self._limit:
-                async for attempt in tenacity.AsyncRetrying(
-                    stop=tenacity.stop_after_attempt(tries),
-                    wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_S),
-                    retry=tenacity.retry_if_exception_type(_Passing),
-                    reraise=True,
-                ):
-                    with attempt:
-                        return await self._ask(request)
+                return await patiently(self._ask, request)
         except _Passing as error:
             cause = f"{self._url}: {error}, in {tries} tries; check that the service is up"
             raise NoVerdict(cause) from error
-        raise AssertionError("tenacity ends by returning or raising")
 
-    async def _ask(self, request: RunRequest) -> RunResult:
+    async def _ask(self, request: dict[str, Any]) -> RunResult:
         """One try."""
-        limit_s = request.run_timeout_s + self._service.timeout_s
+        limit_s = request["run_timeout"] + self._service.timeout_s
         try:
             timeout = aiohttp.ClientTimeout(total=limit_s)
-            async with self._session.post(
-                self._url, json=request.body(), timeout=timeout, allow_redirects=False
-            ) as response:
+            async with self._session.post(self._url, json=request, timeout=timeout, allow_redirects=False) as response:
                 answer = await self._read(response)
         except TimeoutError as error:
             raise _Passing(f"no answer within {limit_s:g} s") from error
@@ -178,23 +157,14 @@ def read_answer(answer: bytes) -> RunResult:
         status, run = fields["status"], fields["run_result"]
         if status not in ("Success", "Failed"):
             raise _Passing(f"the service failed ({status}: {' '.join(str(fields.get('message')).split())[:200]})")
-        return _result(run if run is not None else fields["compile_result"])
+        part = run if run is not None else fields["compile_result"]
+        late, return_code = part["status"] == "TimeLimitExceeded", part["return_code"]
+        if not late and (part["status"] != "Finished" or type(return_code) is not int):
+            raise _Passing(f"the service could not run a program ({str(part['status'])[:100]})")
+        output = str(part["stdout"] or ""), str(part["stderr"] or "")
+        return RunResult(None if late else return_code, *output, float(part["execution_time"] or 0.0))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Passing(f"an answer that is none ({type(error).__name__}: {_excerpt(answer)})") from error
-
-
-def _result(part: Mapping[str, Any]) -> RunResult:
-    """One command's part of an answer. ``Error`` stands for a command that the service could not run."""
-    late = part["status"] == "TimeLimitExceeded"
-    if not late and (part["status"] != "Finished" or type(part["return_code"]) is not int):
-        raise _Passing(f"the service could not run a program ({str(part['status'])[:100]})")
-    return RunResult(
-        late,
-        None if late else part["return_code"],
-        str(part["stdout"] or ""),
-        str(part["stderr"] or ""),
-        float(part["execution_time"] or 0.0),
-    )
 
 
 def _excerpt(body: bytes) -> str:

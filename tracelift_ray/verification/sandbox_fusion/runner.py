@@ -7,23 +7,20 @@ Isolation is the service's. The service limits wall time and memory, but no CPU 
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import symtable
-from functools import cache
-from importlib.resources import files
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.tasks.code_tests import OutputRule
-from tracelift_ray.types import CodeTests, InfrastructureError, Outcome, Verdict
-from tracelift_ray.verification.code_runner import MAX_PROGRAM_CHARS, RunnerReport
-from tracelift_ray.verification.comparison import outputs_match, shown_difference
+from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.verification.code_runner import RunnerReport, Tally, TestResult, last_line, unread_verdict
+from tracelift_ray.verification.comparison import output_result
 from tracelift_ray.verification.errors import COMPONENT, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import controls
 from tracelift_ray.verification.sandbox.inside.tester import Wanted, import_name
-from tracelift_ray.verification.sandbox_fusion.client import FusionClient, RunRequest, RunResult
-from tracelift_ray.verification.sandbox_fusion.harness import OUTCOMES, UNUSABLE
-
-MAX_DETAIL_CHARS, MAX_SHOWN_CHARS = 300, 2000
+from tracelift_ray.verification.sandbox_fusion import harness
+from tracelift_ray.verification.sandbox_fusion.client import FusionClient, RunResult
 
 
 class SandboxFusion:
@@ -40,7 +37,7 @@ class SandboxFusion:
         # An answer holds stdout and stderr, escaped.
         self._client = FusionClient(config.service, most_bytes=8 * config.output_kib * 1024 + 2**20)
         url = config.service.url
-        self._report = RunnerReport(
+        self.report = RunnerReport(
             f"sandbox_fusion at {url}",
             isolated=True,
             lines=(f"programs run in the service at {url}; docs/security.md says what it does not guarantee",),
@@ -51,42 +48,19 @@ class SandboxFusion:
             self.close()
             raise
 
-    @property
-    def report(self) -> RunnerReport:
-        return self._report
-
     def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
-        if not len(tests):
-            raise ValueError("a program cannot be judged without tests; problems without tests are refused at load")
-        total = len(tests)
-        if len(program) > MAX_PROGRAM_CHARS:
-            return Verdict("does_not_compile", 0, total, f"a program of {len(program)} characters is not run")
-        if not program.isascii() and not _is_utf8(program):
-            return Verdict("does_not_compile", 0, total, "the program is no UTF-8")
-        passed, wall_s = 0, 0.0
-        failure: tuple[Outcome, str] | None = None
-        shown: RunResult | None = None
-        for index in range(total):
-            result, outcome, detail = self._test(program, tests, index)
-            wall_s += result.wall_s
-            passed += outcome == "passed"
-            if failure is None:
-                shown = result
-            if failure is None and outcome != "passed":
-                where = "" if outcome == "does_not_compile" else f"test {index + 1} of {total}: "
-                failure = outcome, (where + detail)[:MAX_DETAIL_CHARS]
-            if outcome == "does_not_compile" or (stop_early and failure is not None):
-                break
-        outcome, detail = failure or ("passed", "")
-        return Verdict(
-            outcome,
-            passed,
-            total,
-            detail,
-            wall_s=wall_s,
-            stdout=shown.stdout[:MAX_SHOWN_CHARS] if shown else "",
-            stderr=shown.stderr[:MAX_SHOWN_CHARS] if shown else "",
-        )
+        unread = unread_verdict(program, tests)
+        if unread is not None:
+            return unread
+        try:
+            program.encode()
+        except UnicodeEncodeError:
+            return Verdict("does_not_compile", 0, len(tests), "the program is no UTF-8")
+        tally = Tally(len(tests))
+        while not tally.is_over(stop_early):
+            ended, result = self._test(program, tests, len(tally.results))
+            tally.add([result], ended.stdout, ended.stderr, wall_s=ended.wall_s)
+        return tally.verdict()
 
     def close(self) -> None:
         self._client.close()
@@ -98,58 +72,50 @@ class SandboxFusion:
             if verdict.outcome != control.outcome:
                 raise InfrastructureError(
                     COMPONENT,
-                    f"{self._report.where}: {control.name} was judged {verdict.outcome}, not {control.outcome} "
+                    f"{self.report.where}: {control.name} was judged {verdict.outcome}, not {control.outcome} "
                     f"({verdict.detail or 'no detail'}); check the service's Python",
                 )
 
-    def _test(self, program: str, tests: CodeTests, index: int) -> tuple[RunResult, Outcome, str]:
+    def _test(self, program: str, tests: CodeTests, index: int) -> tuple[RunResult, TestResult]:
         """One test: how its run ended, and what that says."""
-        if tests.kind == "stdio":
-            result = self._client.run(self._request(program, tests.inputs[index]))
-            return result, *self._stdio_outcome(result, tests.outputs[index], OutputRule.of(tests))
         token = secrets.token_hex(16)
-        result = self._client.run(self._request(function_script(program, tests, index, token), ""))
-        return result, *self._function_outcome(result, token)
+        if tests.kind == "stdio":
+            code, stdin = program, tests.inputs[index]
+        else:
+            code, stdin = function_script(program, tests, index, token), ""
+        ended = self._client.run(code, stdin, self._config.wall_s, self._config.memory_mib)
+        result = self._failure(ended)
+        if result is None and tests.kind == "stdio":
+            result = output_result(ended.stdout, tests.outputs[index], OutputRule.of(tests))
+        return ended, result or _function_result(ended, token)
 
-    def _request(self, code: str, stdin: str) -> RunRequest:
-        return RunRequest(code, stdin, self._config.wall_s, self._config.memory_mib)
-
-    def _stdio_outcome(self, result: RunResult, expected: str, rule: OutputRule) -> tuple[Outcome, str]:
-        failure = self._failure(result)
-        if failure is not None:
-            return failure
-        if outputs_match(result.stdout, expected, rule):
-            return "passed", ""
-        return "wrong_answer", shown_difference(result.stdout, expected)
-
-    def _function_outcome(self, result: RunResult, token: str) -> tuple[Outcome, str]:
-        failure = self._failure(result)
-        if failure is not None:
-            return failure
-        last = result.stdout.rstrip("\n").rpartition("\n")[2]
-        found, _, said = last.partition(" ")
-        outcome, _, detail = said.partition(" ")
-        if found != token or outcome not in OUTCOMES:
-            return "runtime_error", "the program ended the process before its test"
-        if outcome == UNUSABLE:
-            raise TestsUnusable(f"the service cannot run a test ({detail})")
-        return outcome, detail  # type: ignore[return-value]  # of OUTCOMES, which are outcomes of verdicts
-
-    def _failure(self, result: RunResult) -> tuple[Outcome, str] | None:
+    def _failure(self, ended: RunResult) -> TestResult | None:
         """What the end of a process says against its program; None where it ended in order."""
-        last = _last_line(result.stderr)
-        written = len(result.stdout.encode("utf-8", "replace")) + len(result.stderr.encode("utf-8", "replace"))
+        last = last_line(ended.stderr)
+        written = len(ended.stdout.encode("utf-8", "replace")) + len(ended.stderr.encode("utf-8", "replace"))
         if written > self._config.output_kib * 1024:
-            return "output_limit", last
-        if result.late:
-            return "time_limit", f"{self._config.wall_s:g} s on the clock"
-        if result.return_code == 0:
+            return TestResult("output_limit", last)
+        if ended.return_code is None:
+            return TestResult("time_limit", f"{self._config.wall_s:g} s on the clock")
+        if ended.return_code == 0:
             return None
         if last.startswith("MemoryError"):
-            return "memory_limit", last
-        if _refused_by_compiler(result.stderr):
-            return "does_not_compile", last
-        return "runtime_error", last or f"exit code {result.return_code}"
+            return TestResult("memory_limit", last)
+        if _refused_by_compiler(ended.stderr):
+            return TestResult("does_not_compile", last)
+        return TestResult("runtime_error", last or f"exit code {ended.return_code}")
+
+
+def _function_result(ended: RunResult, token: str) -> TestResult:
+    """What the script of a function test says in its last line. Raises TestsUnusable."""
+    last = ended.stdout.rstrip("\n").rpartition("\n")[2]
+    found, _, said = last.partition(" ")
+    outcome, _, detail = said.partition(" ")
+    if found != token or outcome not in harness.OUTCOMES:
+        return TestResult("runtime_error", "the program ended the process before its test")
+    if outcome == harness.UNUSABLE:
+        raise TestsUnusable(f"the service cannot run a test ({detail})")
+    return TestResult(outcome, detail)  # type: ignore[arg-type]  # of OUTCOMES, which are outcomes of verdicts
 
 
 def function_script(program: str, tests: CodeTests, index: int, token: str) -> str:
@@ -168,7 +134,7 @@ def function_script(program: str, tests: CodeTests, index: int, token: str) -> s
         names += uses[1].called_builtins  # A program may be asked to define what is called like a builtin.
     modules = {name: import_name(name) for use in uses for name in use.modules}
     arguments = (token, program, *sources, tests.entry_point, names, modules)
-    return f"{_harness()}\n\nmain(*{arguments!a})\n"
+    return f"{inspect.getsource(harness)}\n\nmain(*{arguments!a})\n"
 
 
 def _defined(setup: str) -> list[str]:
@@ -177,24 +143,6 @@ def _defined(setup: str) -> list[str]:
     return [symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()]
 
 
-@cache
-def _harness() -> str:
-    return files(__package__).joinpath("harness.py").read_text(encoding="utf-8")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _refused_by_compiler(stderr: str) -> bool:
     """Whether Python did not start a script: it then prints the place without a traceback."""
     return stderr.lstrip("\n").startswith('  File "') and "Traceback (most recent call last)" not in stderr
-
-
-def _last_line(stderr: str) -> str:
-    lines = stderr.strip().splitlines()
-    return lines[-1].strip() if lines else ""

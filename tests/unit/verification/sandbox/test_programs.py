@@ -10,8 +10,8 @@ import pytest
 from tests.sandboxes import sandbox_config
 from tracelift_ray.types import CodeTests
 from tracelift_ray.verification import errors
-from tracelift_ray.verification.sandbox.pool import MAX_PROGRAM_CHARS, Sandbox
-from tracelift_ray.verification.sandbox.runs import MAX_DETAIL_CHARS, MAX_SHOWN_CHARS
+from tracelift_ray.verification.code_runner import MAX_DETAIL_CHARS, MAX_PROGRAM_CHARS, MAX_SHOWN_CHARS
+from tracelift_ray.verification.sandbox.pool import Sandbox
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ raises ``ValueError`` on anything else. A subclass arrives as the plain type tha
 
 from __future__ import annotations
 
+import builtins
 import datetime
 import json
 import os
@@ -90,6 +91,17 @@ def receive(descriptor: int) -> Any:
         return json.loads(_read(descriptor, size))
     except RecursionError:
         raise ValueError("a message nested too deeply") from None
+
+
+def builtin_exception(name: str, text: str) -> Exception:
+    """The exception of a class that the other side named, as the builtin that it is or extends."""
+    kind = getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = RuntimeError
+    try:
+        return kind(text)
+    except TypeError:  # UnicodeDecodeError and its like need more than a text.
+        return RuntimeError(f"{name}: {text}")
 
 
 def _read(descriptor: int, size: int) -> bytearray:

@@ -23,14 +23,7 @@ import socket
 import sys
 from typing import Any
 
-from tracelift_ray.verification.sandbox.inside import (
-    landlock,
-    namespaces,
-    program,
-    seccomp,
-    syscalls,
-    warmup,
-)
+from tracelift_ray.verification.sandbox.inside import landlock, namespaces, program, seccomp, syscalls, warmup
 from tracelift_ray.verification.sandbox.inside.confine import PLACES, Confinement, RunLimits, Step
 from tracelift_ray.verification.sandbox.inside.run import MAX_MESSAGE, Run, close_all, send_message
 

@@ -19,14 +19,7 @@ from tracelift_ray.verification.sandbox.inside import syscalls
 SCRATCH = "/box/work"
 #: Landlock rules bind to the folder above the scratch mount: those on the mount itself would end with it.
 SCRATCH_PARENT = "/box"
-ALL = (
-    syscalls.NEW_USER
-    | syscalls.NEW_NS
-    | syscalls.NEW_NET
-    | syscalls.NEW_IPC
-    | syscalls.NEW_UTS
-    | syscalls.NEW_PID
-)  # fmt: skip
+ALL = syscalls.NEW_USER | syscalls.NEW_NS | syscalls.NEW_NET | syscalls.NEW_IPC | syscalls.NEW_UTS | syscalls.NEW_PID
 
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _DETACH = 2

@@ -125,7 +125,9 @@ class Connection:
                     continue
                 if kind == "ok":
                     return parts
-                raise _remote_exception(str(parts[0]), str(parts[1]))
+                error_of_program = codec.builtin_exception(str(parts[0]), str(parts[1]))
+                error_of_program.of_program = True  # type: ignore[attr-defined]
+                raise error_of_program
             except (TypeError, LookupError) as error:
                 if not isinstance(reply, list) or reply[:1] != ["ex"]:
                     self._gone(f"the program sent a malformed reply ({type(error).__name__})")
@@ -183,16 +185,3 @@ def _replace(held: Any, after: Any) -> None:
         return
     held.clear()
     held.extend(after) if isinstance(held, list) else held.update(after)
-
-
-def _remote_exception(name: str, text: str) -> BaseException:
-    """The program's exception as the builtin that it extends."""
-    kind = getattr(builtins, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        kind = RuntimeError
-    try:
-        error: Exception = kind(text)
-    except TypeError:  # UnicodeDecodeError and its like need more than a text.
-        error = RuntimeError(f"{name}: {text}")
-    error.of_program = True  # type: ignore[attr-defined]
-    return error

@@ -10,16 +10,11 @@ from __future__ import annotations
 import _thread
 import contextlib
 from collections.abc import Callable
-from types import BuiltinFunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from tracelift_ray.verification.sandbox.inside import codec
-from tracelift_ray.verification.sandbox.inside.program import (
-    compile_program,
-    finish,
-    guarded,
-    make_module,
-)
+from tracelift_ray.verification.sandbox.inside.program import compile_program, finish, guarded, make_module
 
 #: The descriptor that leads to the tests' process.
 CHANNEL = 3
@@ -97,27 +92,9 @@ class Server:
                     changed.append([index, after])
         return self._out(result), changed
 
-    def get(self, target: int, name: str) -> tuple[Any, ...]:
-        return (self._out(getattr(self._objects[target], name)),)
-
     def set(self, target: int, name: str, value: Any) -> tuple[Any, ...]:
         setattr(self._objects[target], name, self._in(value))
         return (None,)
-
-    def iterate(self, target: int) -> tuple[Any, ...]:
-        return (self._foreign(iter(self._objects[target])),)
-
-    def following(self, target: int) -> tuple[Any, ...]:
-        return (self._out(next(self._objects[target])),)
-
-    def length(self, target: int) -> tuple[Any, ...]:
-        return (len(self._objects[target]),)
-
-    def item(self, target: int, key: Any) -> tuple[Any, ...]:
-        return (self._out(self._objects[target][self._in(key)]),)
-
-    def text(self, target: int) -> tuple[Any, ...]:
-        return (str(self._objects[target]),)
 
     def _out(self, value: Any) -> Any:
         return codec.encode(value, self._foreign)
@@ -149,32 +126,24 @@ class Server:
                     if message[0] == "returned":
                         return self._in(message[1])
                     if message[0] == "raised":
-                        raise _exception(message[1], message[2])
+                        raise codec.builtin_exception(message[1], message[2])
                     codec.send(CHANNEL, self._answer(message))
 
         return call
 
 
+#: What is asked of the program, or of one of its objects; each takes the server and the rest of the request.
 _OPERATIONS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "name": Server.name,
     "call": Server.call,
-    "get": Server.get,
+    "get": lambda server, target, name: (server._out(getattr(server._objects[target], name)),),
     "set": Server.set,
-    "iterate": Server.iterate,
-    "next": Server.following,
-    "length": Server.length,
-    "item": Server.item,
-    "text": Server.text,
+    "iterate": lambda server, target: (server._foreign(iter(server._objects[target])),),
+    "next": lambda server, target: (server._out(next(server._objects[target])),),
+    "length": lambda server, target: (len(server._objects[target]),),
+    "item": lambda server, target, key: (server._out(server._objects[target][server._in(key)]),),
+    "text": lambda server, target: (str(server._objects[target]),),
 }
-#: Functions that tests may hand over as they are.
-BUILTIN = BuiltinFunctionType
-
-
-def _exception(name: str, text: str) -> Exception:
-    import builtins
-
-    kind = getattr(builtins, name, None)
-    return kind(text) if isinstance(kind, type) and issubclass(kind, Exception) else RuntimeError(text)
 
 
 def _text_of(error: BaseException) -> str:

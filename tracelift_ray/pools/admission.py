@@ -1,0 +1,117 @@
+"""Which call goes to which member, and when: the queue of a pool.
+
+Promises: a member never holds more calls than its capacity; lanes take turns, so that a flood of calls in one lane
+does not starve another; within a lane calls start in the order in which they came, a retried one first; and a call
+whose caller gives up leaves no trace. Knows nothing of what a call is, nor how long it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Protocol, TypeVar
+
+
+class Seat(Protocol):
+    """What a call is admitted to: a member that is up holds ``busy`` of at most ``capacity`` calls."""
+
+    busy: int
+    capacity: int
+
+
+S = TypeVar("S", bound=Seat)
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """A call that waits for a member; ``avoid`` holds members that it would rather not go to."""
+
+    admitted: asyncio.Future
+    avoid: Collection[object]
+    since: float = field(default_factory=monotonic)
+
+
+class Admission:
+    """Hands out places on the members that ``seats()`` lists, each a member that is up."""
+
+    def __init__(self, seats: Callable[[], Sequence[S]]) -> None:
+        self._seats = seats
+        self._lanes: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a place."""
+        return sum(map(len, self._lanes.values()))
+
+    @property
+    def longest_wait_s(self) -> float:
+        """Seconds that the first call of any lane has waited; 0 where none does."""
+        now = monotonic()
+        return max((now - lane[0].since for lane in self._lanes.values() if lane), default=0.0)
+
+    async def enter(self, lane: str, avoid: Collection[S] = (), *, first: bool = False) -> S:
+        """A place on the least busy member, which counts the call as held from then on.
+
+        Args:
+            lane: lanes take turns.
+            avoid: members to leave out as long as another one is up.
+            first: go before the other calls of the lane (a retry).
+
+        Raises:
+            Exception: what ``refuse_all`` was given while this call waited.
+        """
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), avoid)
+        queue = self._lanes.setdefault(lane, deque())
+        queue.appendleft(waiter) if first else queue.append(waiter)
+        self.hand_out()
+        try:
+            return await waiter.admitted
+        except asyncio.CancelledError:
+            if waiter.admitted.done() and not waiter.admitted.cancelled():
+                self.leave(waiter.admitted.result())
+            elif waiter in queue:
+                queue.remove(waiter)
+            raise
+
+    def leave(self, seat: Seat) -> None:
+        """The place of one call on ``seat`` is free again."""
+        seat.busy -= 1
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Admit every call for which there is a place now. Called whenever a place may have become free."""
+        while self._lanes and self._admit_from_next_lane():
+            pass
+
+    def refuse_all(self, failure: Exception) -> None:
+        """End every wait with ``failure``: there will be no place."""
+        for lane in self._lanes.values():
+            while lane:
+                waiter = lane.popleft()
+                if not waiter.admitted.done():
+                    waiter.admitted.set_exception(failure)
+
+    def _admit_from_next_lane(self) -> bool:
+        """Admit the first call of the lane whose turn it is; False where no member has room."""
+        name, lane = next(iter(self._lanes.items()))
+        while lane and lane[0].admitted.done():
+            lane.popleft()  # given up by its caller
+        if not lane:
+            del self._lanes[name]
+            return True
+        seat = self._seat_for(lane[0])
+        if seat is None:
+            return False
+        seat.busy += 1
+        lane.popleft().admitted.set_result(seat)
+        self._lanes.move_to_end(name)
+        return True
+
+    def _seat_for(self, waiter: _Waiter) -> Seat | None:
+        up = self._seats()
+        wanted = [seat for seat in up if seat not in waiter.avoid] or up
+        free = [seat for seat in wanted if seat.busy < seat.capacity]
+        return min(free, key=lambda seat: seat.busy / seat.capacity, default=None)

@@ -1,0 +1,258 @@
+"""A pool of members of one kind: calls wait in its queue, go to the least busy member, and are retried elsewhere.
+
+The pool knows no Ray. A member is reached through a ``Handle``, which carries calls to an actor, a process or a
+simulated one.
+
+- **Admission**: a member holds a bounded number of calls; what does not fit waits here, where it can be counted,
+  retried and cancelled. The deadline of a call starts when it is dispatched.
+- **A call that is given up on is cancelled**, in the member too, and tried on another one up to ``retries`` times.
+- **A member is replaced only when it is dead or does not answer ``health``.** A late call alone costs no member.
+- **Control calls never wait behind work**: weights, health and statistics have a lane of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tracelift_ray.pools.admission import Admission
+from tracelift_ray.types import ComponentDead, InfrastructureError
+
+logger = logging.getLogger(__name__)
+#: Seconds that closing a member may take before it is ended by force.
+CLOSE_S = 20.0
+
+
+class Handle(Protocol):
+    """What carries calls to one member. Cancelling an awaited call cancels it in the member.
+
+    Both raise ``ComponentDead`` where the member is gone, and what the method itself raised otherwise.
+    """
+
+    async def call(self, method: str, *args: Any) -> Any:
+        """Work: ``method(*args)`` among the member's other calls."""
+
+    async def control(self, method: str, *args: Any) -> Any:
+        """``method(*args)`` at once, whatever else the member does."""
+
+    def kill(self) -> None:
+        """End the member by force."""
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """Size and deadlines of a pool, in seconds.
+
+    Attributes:
+        workers: members.
+        capacity: calls that one member holds at a time, at most; a member may hold fewer (what ``start`` returns).
+        deadline_s: one call, from its dispatch.
+        retries: further tries of a call on other members, and of starting a member.
+        startup_s: until a new member can work.
+        health_s: until a member that was late with a call has shown that it lives.
+    """
+
+    workers: int
+    capacity: int
+    deadline_s: float
+    retries: int
+    startup_s: float
+    health_s: float
+
+
+class Member:
+    """One member: its handle, the calls it holds, and whether it is up. ``name`` differs after a restart."""
+
+    def __init__(self, index: int, restart: int, handle: Handle, capacity: int) -> None:
+        self.index = index
+        self.name = f"{index}.{restart}"
+        self.handle = handle
+        self.capacity = capacity
+        self.busy = 0
+        self.alive = True
+        self.checking: asyncio.Task[None] | None = None
+
+
+class Pool:
+    """Members made by ``spawn(index, restart)``, ``restart`` counting how often that place was filled before.
+
+    A member's ``start`` returns when it can work: None, or how many calls it can hold. ``prepare`` is awaited for a
+    replacement before it gets work (a planner engine takes weights there).
+    """
+
+    def __init__(self, name: str, limits: PoolLimits, spawn: Callable[[int, int], Handle]) -> None:
+        self.name = name
+        self.limits = limits
+        self.prepare: Callable[[Member], Awaitable[None]] | None = None
+        self.restarts = 0
+        self.late = 0
+        self._spawn = spawn
+        self._spawned: dict[int, int] = {}
+        self._members: list[Member] = []
+        self._admission: Admission = Admission(lambda: self.members)
+        self._replacing: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._failure = "check the pool's logs"
+
+    @property
+    def members(self) -> list[Member]:
+        """The members that are up."""
+        return [member for member in self._members if member.alive]
+
+    async def start(self) -> None:
+        """Start every member, all at once. Raises ``InfrastructureError`` with the first failure."""
+        self._members = [self._new_member(index) for index in range(self.limits.workers)]
+        await asyncio.gather(*(self._started(member) for member in self._members))
+
+    async def call(self, method: str, *args: Any, lane: str = "") -> Any:
+        """``method(*args)`` on the least busy member with room. ``lane``: calls that take turns with others.
+
+        Raises:
+            InfrastructureError: it failed on ``retries`` + 1 members, or no member is up nor will be.
+        """
+        tried: list[Member] = []
+        while True:
+            self._check_there_will_be_a_member()
+            member = await self._admission.enter(lane, tried, first=bool(tried))
+            tried.append(member)
+            try:
+                return await self._work(member, method, *args)
+            except InfrastructureError as error:
+                if len(tried) > self.limits.retries:
+                    raise InfrastructureError(self.name, error.cause) from error
+                if member.alive:  # the loss of a member is logged once, not by each call that it held
+                    logger.warning("%s", error)
+            finally:
+                self._admission.leave(member)
+
+    async def control(self, member: Member, deadline_s: float, method: str, *args: Any) -> Any:
+        """``method(*args)`` on one member, beside its work. Raises ``InfrastructureError``; a dead one is replaced."""
+        try:
+            return await self._answer(member, member.handle.control(method, *args), deadline_s, method)
+        except TimeoutError:
+            cause = f"member {member.index} did not finish {method} in {deadline_s:g} s; check its log and its load"
+            raise InfrastructureError(f"{self.name}[{member.index}]", cause) from None
+
+    def replace(self, member: Member, cause: str) -> None:
+        """End a member that is up, and start another in its place in the background."""
+        if not member.alive or self._closed:
+            return
+        member.alive = False
+        member.handle.kill()
+        logger.warning("%s[%d] is lost, another is started in its place: %s", self.name, member.index, cause)
+        task = asyncio.get_running_loop().create_task(self._start_replacement(member))
+        self._replacing.add(task)
+        task.add_done_callback(self._replaced)
+
+    def metrics(self) -> dict[str, float]:
+        """What the pool holds now, and what it lost since it was started."""
+        return {
+            f"pools/{self.name}/members": float(len(self.members)),
+            f"pools/{self.name}/running": float(sum(member.busy for member in self.members)),
+            f"pools/{self.name}/queued": float(self._admission.waiting),
+            f"pools/{self.name}/longest_wait_s": self._admission.longest_wait_s,
+            f"pools/{self.name}/restarts": float(self.restarts),
+            f"pools/{self.name}/late_calls": float(self.late),
+        }
+
+    async def close(self) -> None:
+        """End every member and the processes it owns."""
+        self._closed = True
+        self._admission.refuse_all(InfrastructureError(self.name, "the pool was closed"))
+        for task in self._replacing:
+            task.cancel()
+        closing = (asyncio.wait_for(member.handle.control("close"), CLOSE_S) for member in self.members)
+        await asyncio.gather(*closing, return_exceptions=True)
+        for member in self._members:
+            member.handle.kill()
+
+    async def _work(self, member: Member, method: str, *args: Any) -> Any:
+        """One try of a call. A member that is late with it must show that it lives before anything else is tried."""
+        try:
+            return await self._answer(member, member.handle.call(method, *args), self.limits.deadline_s, method)
+        except TimeoutError:
+            self.late += 1
+            await self._check_health(member)
+            state = "it is healthy: check its load" if member.alive else "it did not answer its health check either"
+            cause = f"member {member.index} did not finish {method} in {self.limits.deadline_s:g} s; {state}"
+            raise InfrastructureError(f"{self.name}[{member.index}]", cause) from None
+
+    async def _answer(self, member: Member, call: Awaitable[Any], deadline_s: float, method: str) -> Any:
+        """The result of a call. ``TimeoutError`` after ``deadline_s``, with the call cancelled."""
+        try:
+            return await asyncio.wait_for(call, deadline_s)
+        except ComponentDead as error:
+            cause = f"member {member.index} died during {method} ({error.cause})"
+            self.replace(member, cause)
+        except InfrastructureError as error:
+            error.component = f"{self.name}[{member.index}]"
+            raise
+        raise InfrastructureError(f"{self.name}[{member.index}]", cause)
+
+    async def _check_health(self, member: Member) -> None:
+        """Replace the member unless it answers ``health``; checks of one member at a time are one check."""
+        if not member.alive:
+            return
+        if member.checking is None or member.checking.done():
+            member.checking = asyncio.ensure_future(self._check(member))
+        await asyncio.shield(member.checking)
+
+    async def _check(self, member: Member) -> None:
+        try:
+            await asyncio.wait_for(member.handle.control("health"), self.limits.health_s)
+        except TimeoutError:
+            self.replace(member, f"it did not answer its health check in {self.limits.health_s:g} s")
+        except InfrastructureError as error:
+            self.replace(member, f"its health check failed: {error.cause}")
+
+    def _new_member(self, index: int) -> Member:
+        restart = self._spawned.get(index, 0)
+        self._spawned[index] = restart + 1
+        return Member(index, restart, self._spawn(index, restart), self.limits.capacity)
+
+    async def _started(self, member: Member) -> None:
+        holds = await self.control(member, self.limits.startup_s, "start")
+        if isinstance(holds, int):
+            member.capacity = max(1, min(holds, self.limits.capacity))
+
+    def _check_there_will_be_a_member(self) -> None:
+        if not self.members and not self._replacing:
+            raise InfrastructureError(self.name, f"no member is up or could be started again: {self._failure}")
+
+    async def _start_replacement(self, lost: Member) -> None:
+        """Start a member in the place of ``lost``; it gets work once it is prepared. ``retries`` + 1 tries."""
+        for attempt in range(self.limits.retries + 1):
+            fresh = self._new_member(lost.index)
+            fresh.alive = False
+            try:
+                await self._started(fresh)
+                if self.prepare is not None:
+                    await self.prepare(fresh)
+            except InfrastructureError as error:
+                logger.warning("%s[%d] could not be restarted (try %d): %s", self.name, lost.index, attempt + 1, error)
+                self._failure = error.cause
+                fresh.handle.kill()
+                continue
+            except BaseException:  # cancelled, or a fault of ours: no process is left, and it goes on
+                fresh.handle.kill()
+                raise
+            # At once, without an await since ``prepare`` ended: what it prepared the member for still holds.
+            fresh.alive = True
+            self._members[self._members.index(lost)] = fresh
+            self.restarts += 1
+            logger.warning("%s[%d] is up again", self.name, lost.index)
+            return
+        logger.error("%s[%d] is given up; %d of the pool are up", self.name, lost.index, len(self.members))
+
+    def _replaced(self, task: asyncio.Task[None]) -> None:
+        self._replacing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = str(task.exception())
+            logger.error("%s: a member could not be restarted", self.name, exc_info=task.exception())
+        if not self.members and not self._replacing:
+            cause = f"no member is up or could be started again: {self._failure}"
+            self._admission.refuse_all(InfrastructureError(self.name, cause))
+        self._admission.hand_out()
