@@ -118,7 +118,8 @@ def _write(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: i
     if outcome.heldout:
         write_rubric_records(out / "heldout.jsonl", outcome.heldout)
         names.append("heldout.jsonl")
-    write_lines(out / "left_out.jsonl", (asdict(entry) for entry in outcome.left_out))
+    left_out = outcome.left_out.items()
+    write_lines(out / "left_out.jsonl", ({"problem_id": id, "reason": reason} for id, reason in left_out))
     checksums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names}
     card = data_card(outcome, config, source=source, problems=problems, checksums=checksums)
     write_whole(out / "README.md", card)

@@ -68,11 +68,11 @@ class ConsoleReporter:
     Args:
         total_steps: where the bar ends.
         done_steps: where it starts, in a resumed run.
-        console: where to print; standard output by default.
+        console: where to print.
     """
 
-    def __init__(self, total_steps: int, done_steps: int = 0, console: Console | None = None) -> None:
-        self._console = console or Console()
+    def __init__(self, total_steps: int, done_steps: int, console: Console) -> None:
+        self._console = console
         self._total = total_steps
         self._first: tuple[int, float] | None = None  # the first step of this start, and when it ended
         self._progress: Progress | None = None

@@ -52,16 +52,6 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield offset, record
 
 
-def _length_up_to(path: Path, step: int | None) -> tuple[int, int | None]:
-    """Bytes of the whole records whose step is at most ``step`` (None: of all), and the last such step."""
-    length, last = 0, None
-    for offset, record in read_records(path):
-        if step is not None and record["step"] > step:
-            break
-        length, last = offset, record["step"]
-    return length, last
-
-
 class JsonlWriter:
     """One append-only file of step records.
 
@@ -79,8 +69,13 @@ class JsonlWriter:
     def __init__(self, path: Path, keep_step: int | None = None) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._length = 0
+        self.last_step: int | None = None
         try:
-            self._length, self.last_step = _length_up_to(path, keep_step)
+            for offset, record in read_records(path):
+                if keep_step is not None and record["step"] > keep_step:
+                    break
+                self._length, self.last_step = offset, record["step"]
             os.ftruncate(self._descriptor, self._length)
         except (OSError, DataError):
             os.close(self._descriptor)
@@ -113,9 +108,3 @@ class JsonlWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def __enter__(self) -> JsonlWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

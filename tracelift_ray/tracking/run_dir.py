@@ -7,6 +7,7 @@ start of the run. Nothing that an earlier start wrote is overwritten: an older c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -87,10 +88,8 @@ def environment_versions() -> dict[str, str]:
     """Python, platform and the installed versions of the libraries a run depends on, read without importing them."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _DISTRIBUTIONS:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 

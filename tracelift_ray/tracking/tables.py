@@ -6,6 +6,7 @@ evaluations; a hyphen stands where a run has none.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,7 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Cells:
-    """A table as text; the first two columns are the task and the name of the measure, the others figures."""
+    """A table as text; the first two columns, the task and the measure, are names, the others figures."""
 
     title: str
     columns: tuple[str, ...]
@@ -43,23 +44,25 @@ class Cells:
         table = Table(title=Text(self.title), title_justify="left", title_style="bold")
         for index, column in enumerate(self.columns):
             table.add_column(Text(column), justify="left" if index < 2 else "right")
-        for row, following in zip(self.rows, [*self.rows[1:], *self.rows[-1:]], strict=True):
-            table.add_row(*map(Text, row), end_section=following[0] != row[0])
+        for row, following in itertools.zip_longest(self.rows, self.rows[1:]):
+            table.add_row(*map(Text, row), end_section=following is not None and following[0] != row[0])
         return table
 
     def markdown(self) -> str:
         """For a file."""
-        rule = ("---", "---", *["--:"] * (len(self.columns) - 2))
-        lines = [self.columns, rule, *self.rows]
+        lines = [self.columns, ("---", "---", *["--:"] * len(self.columns[2:])), *self.rows]
         return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _figure(point: Point, task: str, name: str, decimals: int) -> str:
-    value = point.metrics.get(f"evaluation/{task}/{name}")
+def _figure(point: Point, metric: str, decimals: int) -> str:
+    value, error = point.metrics.get(metric), point.metrics.get(f"{metric}_stderr")
     if value is None:
         return MISSING
-    error = point.metrics.get(f"evaluation/{task}/{name}_stderr")
     return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
+
+
+def _change(first: Point, last: Point, metric: str, decimals: int) -> str:
+    return f"{last.metrics[metric] - first.metrics[metric]:+.{decimals}f}" if metric in first.metrics else MISSING
 
 
 def before_after(run: RunHistory) -> Cells | None:
@@ -68,19 +71,17 @@ def before_after(run: RunHistory) -> Cells | None:
         return None
     first, last = run.evaluations[0], run.evaluations[-1]
     title = f"Held-out problems, {run.name}: {run.arm}, seed {run.seed}"
-    measured = [(task, row) for task in run.tasks for row in ROWS if f"evaluation/{task}/{row[0]}" in last.metrics]
-    columns = ["task", "measure", f"step {last.step}"]
-    if first is not last:
-        columns[2:] = [f"before (step {first.step})", f"after (step {last.step})", "change"]
+    single = first is last
+    columns = (f"before (step {first.step})", f"after (step {last.step})", "change")
     rows = []
-    for task, (name, label, decimals) in measured:
-        figures = [_figure(last, task, name, decimals)]
-        if first is not last:
-            before, after = first.metrics.get(f"evaluation/{task}/{name}"), last.metrics[f"evaluation/{task}/{name}"]
-            change = MISSING if before is None else f"{after - before:+.{decimals}f}"
-            figures = [_figure(first, task, name, decimals), *figures, change]
-        rows.append((task, label, *figures))
-    return Cells(title, tuple(columns), tuple(rows))
+    for task in run.tasks:
+        for name, label, decimals in ROWS:
+            metric = f"evaluation/{task}/{name}"
+            if metric in last.metrics:
+                before, after = _figure(first, metric, decimals), _figure(last, metric, decimals)
+                figures = (after,) if single else (before, after, _change(first, last, metric, decimals))
+                rows.append((task, label, *figures))
+    return Cells(title, ("task", "measure", *((f"step {last.step}",) if single else columns)), tuple(rows))
 
 
 def by_arm(runs: Iterable[RunHistory]) -> dict[str, list[RunHistory]]:
@@ -91,8 +92,9 @@ def by_arm(runs: Iterable[RunHistory]) -> dict[str, list[RunHistory]]:
     return {arm: sorted(members, key=lambda run: run.seed) for arm, members in arms.items()}
 
 
-def _over_seeds(values: Sequence[float], decimals: int) -> str:
+def _over_seeds(points: Iterable[Point], metric: str, decimals: int) -> str:
     """Mean, and the range where there is one."""
+    values = [point.metrics[metric] for point in points if metric in point.metrics]
     if not values:
         return MISSING
     mean, low, high = (f"{f(values):.{decimals}f}" for f in (statistics.fmean, min, max))
@@ -110,14 +112,9 @@ def comparison(runs: Sequence[RunHistory]) -> Cells:
             metric = f"evaluation/{task}/{name}"
             if not any(metric in run.evaluations[-1].metrics for run in evaluated):
                 continue
-            at_start = [p.metrics[metric] for r in evaluated if metric in (p := r.evaluations[0]).metrics]
-            after = [
-                _over_seeds(
-                    [p.metrics[metric] for r in members if metric in (p := r.evaluations[-1]).metrics], decimals
-                )
-                for members in arms.values()
-            ]
-            rows.append((task, label, _over_seeds(at_start, decimals), *after))
+            start = _over_seeds((run.evaluations[0] for run in evaluated), metric, decimals)
+            ends = ((run.evaluations[-1] for run in members) for members in arms.values())
+            rows.append((task, label, start, *(_over_seeds(points, metric, decimals) for points in ends)))
     steps = sorted({run.evaluations[-1].step for run in evaluated})
     title = f"Held-out problems after step {' / '.join(map(str, steps))}: mean [lowest, highest] over seeds"
     return Cells(title, ("task", "measure", "start", *heads), tuple(rows))

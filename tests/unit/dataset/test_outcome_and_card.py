@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,13 +9,11 @@ import pytest
 from tests.unit.dataset.cases import LINES, PROBLEM
 from tests.unit.dataset.configs import build_config
 from tracelift_ray.data.rubric_records import RubricLabels, RubricRecord, RubricTrace
-from tracelift_ray.dataset.pipeline.agreement import TwoOpinions, agreement
-from tracelift_ray.dataset.pipeline.card import data_card
-from tracelift_ray.dataset.pipeline.clean import JudgedTrace
+from tracelift_ray.dataset.pipeline.agreement import agreement
+from tracelift_ray.dataset.pipeline.card import data_card, task_section
 from tracelift_ray.dataset.pipeline.drafts import Draft
 from tracelift_ray.dataset.pipeline.outcome import outcome_of
 from tracelift_ray.dataset.pipeline.stages import Candidate
-from tracelift_ray.dataset.pipeline.statistics import task_figures
 
 TRACE = "\n".join(LINES)
 GOOD, BAD = RubricLabels((4,) * 5, 1.0), RubricLabels((4, 4, 2, 0, 1), 0.3)
@@ -26,21 +23,18 @@ CONFIG = build_config("source=problems.jsonl", "out=data", "clean.min_negatives=
 
 def draft(number: int, **changes: object) -> Draft:
     problem = replace(PROBLEM, id=f"p{number}", statement=f"{number}. {PROBLEM.statement}")
-    made = Draft(problem, None, (JudgedTrace(Candidate(TRACE), GOOD),), (JudgedTrace(FLAW, BAD),), Counter())
+    made = Draft(problem, None, (Candidate(TRACE), FLAW), ((GOOD, BAD),))
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def test_every_problem_is_in_train_or_held_out_or_left_out_with_its_reason() -> None:
     drafts = [draft(n) for n in range(40)]
     drafts[3] = Draft(drafts[3].problem, "no worked solution")
-    drafts[4] = draft(4, negatives=())
+    drafts[4] = draft(4, traces=(Candidate(TRACE),), rubrics=((GOOD,),))
     outcome = outcome_of(drafts, CONFIG, "problems")
     assert 5 < len(outcome.heldout) < 33 and len(outcome.records) == 38
     assert {g.problem.id for g in outcome.train}.isdisjoint(g.problem.id for g in outcome.heldout)
-    assert [(e.problem_id, e.reason) for e in outcome.left_out] == [
-        ("p3", "no worked solution"),
-        ("p4", "fewer than 1 flawed traces"),
-    ]
+    assert outcome.left_out == {"p3": "no worked solution", "p4": "fewer than 1 flawed traces"}
     assert outcome.records[0].source == "problems" and outcome.records[0].metadata["seed"] == 0
 
 
@@ -61,21 +55,22 @@ def test_a_held_out_text_under_another_id_is_left_out_of_train() -> None:
 
 
 def test_what_was_thrown_away_on_the_way_is_counted_with_what_was_not_clean() -> None:
-    short = JudgedTrace(replace(FLAW, reasoning="No."), BAD)
-    drafts = [draft(n, negatives=(JudgedTrace(FLAW, BAD), short), discarded=Counter(odd=2)) for n in (1, 2)]
+    traces = (Candidate(TRACE), FLAW, replace(FLAW, reasoning="No."))
+    drafts = [draft(n, traces=traces, rubrics=((GOOD, BAD, BAD),), discarded={"odd": 2}) for n in (1, 2)]
     assert outcome_of(drafts, CONFIG, "x").dropped == {"odd": 4, "too short": 2}
 
 
 def test_agreement_counts_labels_totals_and_order() -> None:
     mild = RubricLabels((4, 3, 2, 1, 1), 0.9)
-    opinions = [TwoOpinions(1, [GOOD, BAD, BAD], [GOOD, mild, None]), TwoOpinions(1, [GOOD, BAD], [BAD, GOOD])]
-    two = agreement(opinions)
+    good, opinions = Candidate(TRACE), ([GOOD, BAD, BAD], [GOOD, mild, None])
+    drafts = [draft(1, traces=(good, FLAW, FLAW), rubrics=opinions), draft(2, rubrics=([GOOD, BAD], [BAD, GOOD]))]
+    two = agreement([*drafts, draft(3)])
     assert two is not None and two.traces == 4
     assert two.exact == (1.0, 0.75, 0.5, 0.25, 0.5)
     assert two.within_one == (1.0, 1.0, 0.5, 0.5, 0.5)
     assert two.total_error == pytest.approx((0 + 0.6 + 0.7 + 0.7) / 4)
     assert two.order == 0.5
-    assert agreement([TwoOpinions(1, [None], [GOOD])]) is None
+    assert agreement([draft(1, traces=(good,), rubrics=([None], [GOOD])), draft(2)]) is None
 
 
 def test_figures_tell_what_length_gives_away() -> None:
@@ -83,21 +78,20 @@ def test_figures_tell_what_length_gives_away() -> None:
         bad = tuple(RubricTrace(text, (0, 1, 2, 3, 4), 0.5, "long" if len(text) > 4 else "short") for text in flawed)
         return RubricRecord(PROBLEM, (RubricTrace("four", (4,) * 5, 1.0),), bad)
 
-    figures = task_figures([group("longer", "abc"), group("longest", "same")], "math")
-    assert figures is not None and (figures.records, figures.good, figures.flawed) == (2, 2, 4)
-    assert {kind: (f.traces, f.shorter_wins) for kind, f in figures.kinds.items()} == {
-        "long": (2, 1.0),
-        "short": (2, 0.25),
-    }
-    assert figures.shorter_wins == 0.625
-    assert figures.labels["solution_strategy"] == ((0, 0, 0, 0, 2), (0, 4, 0, 0, 0))
-    assert figures.flawed_chars == (3, 6, 7)
-    assert task_figures([group("x")], "code") is None
+    card = task_section("math", [group("longer", "abc"), group("longest", "same")])
+    for part in (
+        "2 groups with 2 good and 4 flawed traces.",
+        "| `long` | 2 | 50.0% | 0.50 | 1.00 |\n| `short` | 2 | 50.0% | 0.50 | 0.25 |\n| all | 4 | 100% |  | 0.62 |",
+        "| `solution_strategy` | 0 0 0 0 2 | 0 4 0 0 0 |",
+        "| flawed | 3 | 6 | 7 |",
+    ):
+        assert part in card, part
+    assert task_section("code", [group("x")]) == ""
 
 
 def test_the_card_says_what_the_data_hold_and_how_to_make_them_again() -> None:
     config = replace(CONFIG, judge="both", licence="CC0")
-    drafts = [draft(n, second=(GOOD, BAD)) for n in range(40)]
+    drafts = [draft(n, rubrics=((GOOD, BAD), (GOOD, BAD))) for n in range(40)]
     drafts[0] = Draft(drafts[0].problem, "no worked solution")
     outcome = outcome_of(drafts, config, "gsm8k")
     card = data_card(outcome, config, source="gsm8k", problems=40, checksums={"train.jsonl": "abc"})

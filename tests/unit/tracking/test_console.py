@@ -39,7 +39,7 @@ def test_an_evaluation_has_a_line_for_each_task() -> None:
 
 def test_without_a_terminal_there_are_plain_lines_and_no_bar() -> None:
     out = io.StringIO()
-    reporter = ConsoleReporter(3, console=Console(file=out, width=40))
+    reporter = ConsoleReporter(3, 0, Console(file=out, width=40))
     for step in (1, 2, 3):
         reporter.step(step, METRICS)
     reporter.message("a [bold]trace[/bold] stays as it is")
@@ -54,7 +54,7 @@ def test_without_a_terminal_there_are_plain_lines_and_no_bar() -> None:
 def test_on_a_terminal_a_bar_is_drawn_and_taken_down() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100)
-    reporter = ConsoleReporter(3, done_steps=1, console=console)
+    reporter = ConsoleReporter(3, 1, console)
     reporter.step(2, METRICS)
     reporter.close()
     reporter.close()

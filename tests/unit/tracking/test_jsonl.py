@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,14 @@ def steps_in(path: Path) -> list[int]:
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
-    with JsonlWriter(tmp_path / "m.jsonl") as writer:
+    with closing(JsonlWriter(tmp_path / "m.jsonl")) as writer:
         writer.write({"step": 1, "text": "line\nbreak é \ud800", "value": 0.5})
     ((_, record),) = read_records(tmp_path / "m.jsonl")
     assert record["text"].startswith("line\nbreak é") and record["value"] == 0.5
 
 
 def test_numbers_that_json_cannot_hold_become_null_at_any_depth(tmp_path: Path) -> None:
-    with JsonlWriter(tmp_path / "m.jsonl") as writer:
+    with closing(JsonlWriter(tmp_path / "m.jsonl")) as writer:
         writer.write({"step": 1, "loss": float("nan"), "deep": [{"x": float("inf")}]})
     ((_, record),) = read_records(tmp_path / "m.jsonl")
     assert record == {"step": 1, "loss": None, "deep": [{"x": None}]}
@@ -37,7 +38,7 @@ def test_numbers_that_json_cannot_hold_become_null_at_any_depth(tmp_path: Path) 
 def test_a_torn_last_line_is_cut_off_on_opening(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text('{"step":1}\n{"step":2}\n{"step":3,"loss":0.1')
-    with JsonlWriter(path) as writer:
+    with closing(JsonlWriter(path)) as writer:
         assert writer.last_step == 2
         writer.write({"step": 3})
     assert steps_in(path) == [1, 2, 3]
@@ -46,24 +47,24 @@ def test_a_torn_last_line_is_cut_off_on_opening(tmp_path: Path) -> None:
 def test_a_last_line_of_garbage_is_cut_off_as_well(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"step":1}\n\x00\x00\x00\x00\n')
-    with JsonlWriter(path) as writer:
+    with closing(JsonlWriter(path)) as writer:
         assert writer.last_step == 1
     assert steps_in(path) == [1]
 
 
 def test_resuming_drops_records_of_later_steps_only(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
-    with JsonlWriter(path) as writer:
+    with closing(JsonlWriter(path)) as writer:
         for step in (1, 2, 2, 3, 4):
             writer.write({"step": step})
-    with JsonlWriter(path, keep_step=2) as writer:
+    with closing(JsonlWriter(path, keep_step=2)) as writer:
         writer.write({"step": 3})
     assert steps_in(path) == [1, 2, 2, 3]
 
 
 def test_a_step_never_goes_back(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
-    with JsonlWriter(path) as writer:
+    with closing(JsonlWriter(path)) as writer:
         for step in (1, 2, 3):
             writer.write({"step": step})
         with pytest.raises(ValueError, match="step 2 after step 3"):
@@ -85,7 +86,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with JsonlWriter(path) as writer:
+        with closing(JsonlWriter(path)) as writer:
             writer.write({"step": 1})
             resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
             with pytest.raises(OSError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.rubric_records import RubricLabels
+from tracelift_ray.dataset.pipeline.drafts import Draft
 
 
 @dataclass(frozen=True)
@@ -28,39 +29,30 @@ class Agreement:
     order: float | None
 
 
-@dataclass(frozen=True)
-class TwoOpinions:
-    """Two judges' rubrics of the traces of one problem; the first ``positives`` traces are the good ones."""
-
-    positives: int
-    first: Sequence[RubricLabels | None]
-    second: Sequence[RubricLabels | None]
-
-
-def agreement(opinions: Sequence[TwoOpinions]) -> Agreement | None:
-    """The agreement over many problems; None where the judges have no trace in common."""
-    both = [(a, b) for o in opinions for a, b in zip(o.first, o.second, strict=True) if a is not None and b is not None]
-    if not both:
+def agreement(drafts: Sequence[Draft]) -> Agreement | None:
+    """The agreement over many problems; None where there is one judge, or the two have no trace in common."""
+    judged = [zip(draft.traces, *draft.rubrics, strict=True) for draft in drafts if len(draft.rubrics) == 2]
+    common = [[(t.kind, a, b) for t, a, b in traces if a is not None and b is not None] for traces in judged]
+    pairs = [(a, b) for traces in common for _, a, b in traces]
+    if not pairs:
         return None
-    apart = [[abs(x - y) for x, y in zip(a.labels, b.labels, strict=True)] for a, b in both]
+    apart = [[abs(x - y) for x, y in zip(a.labels, b.labels, strict=True)] for a, b in pairs]
     columns = list(zip(*apart, strict=True))
-    orders = [order for o in opinions for order in _orders(o)]
+    orders = [order for traces in common for order in _orders(traces)]
     return Agreement(
-        len(both),
-        tuple(sum(gap == 0 for gap in column) / len(both) for column in columns),
-        tuple(sum(gap <= 1 for gap in column) / len(both) for column in columns),
-        sum(abs(a.total - b.total) for a, b in both) / len(both),
+        len(pairs),
+        tuple(sum(gap == 0 for gap in column) / len(pairs) for column in columns),
+        tuple(sum(gap <= 1 for gap in column) / len(pairs) for column in columns),
+        sum(abs(a.total - b.total) for a, b in pairs) / len(pairs),
         sum(orders) / len(orders) if orders else None,
     )
 
 
-def _orders(opinions: TwoOpinions) -> list[bool]:
-    """Whether the judges agree on each pair of a good and a flawed trace."""
-    pairs = itertools.product(range(opinions.positives), range(opinions.positives, len(opinions.first)))
-    margins = [(_margin(opinions.first, *pair), _margin(opinions.second, *pair)) for pair in pairs]
-    return [(a > 0) == (b > 0) for a, b in margins if a and b]
-
-
-def _margin(rubrics: Sequence[RubricLabels | None], good: int, bad: int) -> float:
-    one, other = rubrics[good], rubrics[bad]
-    return 0.0 if one is None or other is None else one.total - other.total
+def _orders(traces: Sequence[tuple[str | None, RubricLabels, RubricLabels]]) -> Iterator[bool]:
+    """Whether the judges agree on each pair of a good and a flawed trace of a problem that neither finds equal."""
+    good = [(a, b) for kind, a, b in traces if kind is None]
+    flawed = [(a, b) for kind, a, b in traces if kind is not None]
+    for (a, b), (worse_a, worse_b) in itertools.product(good, flawed):
+        one, other = a.total - worse_a.total, b.total - worse_b.total
+        if one and other:
+            yield (one > 0) == (other > 0)

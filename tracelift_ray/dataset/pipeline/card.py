@@ -5,12 +5,13 @@ Nothing in it depends on when or where it was made, so the same build writes the
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
+from tracelift_ray.data.rubric_records import MAX_LABEL, RubricRecord, RubricTrace
 from tracelift_ray.dataset.pipeline.agreement import Agreement
 from tracelift_ray.dataset.pipeline.outcome import Outcome
-from tracelift_ray.dataset.pipeline.statistics import TaskFigures, task_figures
 from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.engines.kinds import served_model
 from tracelift_ray.tasks.table import TASKS, task_of
@@ -40,7 +41,7 @@ def data_card(
     parts = [
         _head(outcome, config, source, problems, checksums),
         _making(config),
-        *(_task(task, figures) for task in TASKS if (figures := task_figures(outcome.records, task)) is not None),
+        *(task_section(task, outcome.records) for task in TASKS),
         _judges(outcome.agreement, outcome),
         _left_out(outcome, problems),
     ]
@@ -98,39 +99,74 @@ def _overrides(config: BuildGroupsConfig) -> list[str]:
     return [f"{key}={value}" for key, value in said.items() if value]
 
 
-def _task(task: str, figures: TaskFigures) -> str:
+def task_section(task: str, records: Iterable[RubricRecord]) -> str:
+    """The figures of one task: kinds, labels, lengths, and what a rule that looks at length alone would score. Empty
+    where no record is of the task."""
+    own = [record for record in records if record.task == task]
+    good = [trace for record in own for trace in record.positives]
+    flawed = [trace for record in own for trace in record.negatives]
+    if not own:
+        return ""
+    totals: dict[str, list[float]] = defaultdict(list)
+    wins: dict[str, list[float]] = defaultdict(list)
+    for record in own:
+        for trace in record.negatives:
+            kind = trace.negative_kind or "unnamed"
+            totals[kind].append(trace.total)
+            wins[kind].append(_told_by_length(record, trace))
+    figures = [(kind, len(won), _mean(totals[kind]), _mean(won)) for kind, won in wins.items()]
     kinds = [
-        (f"`{kind}`", f"{each.traces:,}", f"{each.traces / figures.flawed:.1%}", f"{each.mean_total:.2f}",
-         f"{each.shorter_wins:.2f}")
-        for kind, each in figures.kinds.items()
-    ]  # fmt: skip
-    kinds.append(("all", f"{figures.flawed:,}", "100%", "", f"{figures.shorter_wins:.2f}"))
-    labels = [
-        (f"`{name}`", " ".join(f"{count:,}" for count in good), " ".join(f"{count:,}" for count in flawed))
-        for name, (good, flawed) in figures.labels.items()
+        (f"`{kind}`", f"{count:,}", f"{count / len(flawed):.1%}", f"{total:.2f}", f"{won:.2f}")
+        for kind, count, total, won in sorted(figures, key=lambda each: (-each[1], each[0]))
     ]
-    lengths = [
-        ("good", *(f"{value:,}" for value in figures.good_chars)),
-        ("flawed", *(f"{value:,}" for value in figures.flawed_chars)),
+    every = _mean([win for won in wins.values() for win in won])
+    kinds.append(("all", f"{len(flawed):,}", "100%", "", f"{every:.2f}"))
+    labels = [
+        (f"`{name}`", _label_counts(good, column), _label_counts(flawed, column))
+        for column, name in enumerate(task_of(task).dimensions)
     ]
     return "\n\n".join(
         [
             f"## {task.capitalize()}",
-            f"{figures.records:,} groups with {figures.good:,} good and {figures.flawed:,} flawed traces.",
+            f"{len(own):,} groups with {len(good):,} good and {len(flawed):,} flawed traces.",
             _table(("kind of flaw", "traces", "share", "mean total", "told by length"), kinds),
             "*Told by length* is the share of pairs of a good and a flawed trace that are put in order by calling the "
             "longer one flawed: at 0.5, length tells nothing.",
             _table(("dimension", "good traces with label 0 1 2 3 4", "flawed traces with label 0 1 2 3 4"), labels),
-            _table(("characters", "5 % are below", "median", "5 % are above"), lengths),
+            _table(
+                ("characters", "5 % are below", "median", "5 % are above"),
+                [("good", *_lengths(good)), ("flawed", *_lengths(flawed))],
+            ),
         ]
     )
+
+
+def _told_by_length(record: RubricRecord, flawed: RubricTrace) -> float:
+    """The share of good traces that are shorter; a tie is counted as half."""
+    gaps = [len(flawed.reasoning) - len(good.reasoning) for good in record.positives]
+    return _mean([1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps])
+
+
+def _label_counts(traces: Iterable[RubricTrace], column: int) -> str:
+    counts = Counter(trace.labels[column] for trace in traces)
+    return " ".join(f"{counts[label]:,}" for label in range(MAX_LABEL + 1))
+
+
+def _lengths(traces: Iterable[RubricTrace]) -> list[str]:
+    """The 5th, 50th and 95th percentile of the length."""
+    lengths = sorted(len(trace.reasoning) for trace in traces)
+    return [f"{lengths[round(share * (len(lengths) - 1))]:,}" for share in (0.05, 0.5, 0.95)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _judges(two: Agreement | None, outcome: Outcome) -> str:
     if two is None:
         return ""
-    tasks = [task for task in TASKS if any(record.task == task for record in outcome.records)]
-    columns = zip(*(task_of(task).dimensions for task in tasks), strict=True)
+    tasks = {record.task for record in outcome.records}
+    columns = zip(*(task.dimensions for name, task in TASKS.items() if name in tasks), strict=True)
     names = (" / ".join(dict.fromkeys(column)) for column in columns)
     rows = [
         (name, f"{exact:.1%}", f"{near:.1%}")
@@ -147,14 +183,12 @@ def _judges(two: Agreement | None, outcome: Outcome) -> str:
 
 
 def _left_out(outcome: Outcome, problems: int) -> str:
-    left_out = [(reason, f"{count:,}") for reason, count in outcome.left_out_by_reason()]
     dropped = sorted(outcome.dropped.items(), key=lambda item: (-item[1], item[0]))
     parts = ["## What was left out"]
     parts.append(f"{len(outcome.left_out):,} of {problems:,} problems make no group; `left_out.jsonl` names them.")
-    if left_out:
-        parts.append(_table(("problems because", "problems"), left_out))
-    if dropped:
-        parts.append(_table(("traces because", "traces"), [(reason, f"{count:,}") for reason, count in dropped]))
+    for what, counts in (("problems", outcome.left_out_by_reason()), ("traces", dropped)):
+        if counts:
+            parts.append(_table((f"{what} because", what), [(reason, f"{count:,}") for reason, count in counts]))
     return "\n\n".join(parts)
 
 

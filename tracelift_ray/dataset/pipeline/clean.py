@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.data.rubric_records import RubricLabels, RubricTrace
@@ -28,14 +28,6 @@ _TOKENS = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[-+*/=<>?\u00d7\u00f7]")
 
 
 @dataclass(frozen=True)
-class JudgedTrace:
-    """A trace with its rubric; None where the judge had none to give."""
-
-    trace: Candidate
-    rubric: RubricLabels | None
-
-
-@dataclass(frozen=True)
 class Cleaned:
     """The traces of a problem that stay. ``refused`` says why they make no record, and is None where they do."""
 
@@ -46,24 +38,26 @@ class Cleaned:
 
 
 def clean_traces(
-    problem: Problem, positives: Sequence[JudgedTrace], negatives: Sequence[JudgedTrace], rules: CleanConfig
+    problem: Problem, judged: Iterable[tuple[Candidate, RubricLabels | None]], rules: CleanConfig
 ) -> Cleaned:
-    """Drop what should not be learned from, the first reason of each trace counted in ``dropped``."""
+    """Drop what should not be learned from, the first reason of each trace counted in ``dropped``.
+
+    Args:
+        judged: the good traces before the flawed ones, each with its rubric; None where the judge had none to give.
+    """
     dropped: Counter[str] = Counter()
     good: list[RubricTrace] = []
-    for judged in positives:
-        fault = _text_fault(problem, judged, rules) or _copy_fault(judged.trace.reasoning, good, (), rules)
-        if fault is None and judged.rubric is not None and judged.rubric.total < rules.min_positive_total:
-            fault = "a good trace that the judge finds bad"
-        _keep(judged, fault, good, dropped)
-    best = max((trace.total for trace in good), default=0.0)
     bad: list[RubricTrace] = []
-    for judged in negatives:
-        same_kind = [trace for trace in bad if trace.negative_kind == judged.trace.kind]
-        fault = _text_fault(problem, judged, rules) or _copy_fault(judged.trace.reasoning, same_kind, good, rules)
-        if fault is None and judged.rubric is not None and judged.rubric.total >= best:
-            fault = "a flawed trace that the judge finds no worse"
-        _keep(judged, fault, bad, dropped)
+    for trace, rubric in judged:
+        fault = "no rubric that can be read"
+        if rubric is not None:
+            fault = _text_fault(problem, trace, rules) or _fault_beside(trace, rubric.total, good, bad, rules)
+        if rubric is None or fault:
+            dropped[fault] += 1
+            continue
+        extra = {} if trace.kind is None else {"place": trace.place}
+        kept = good if trace.kind is None else bad
+        kept.append(RubricTrace(trace.reasoning, rubric.labels, rubric.total, trace.kind, extra))
     refused = None
     if not good:
         refused = "no good trace is left"
@@ -72,30 +66,36 @@ def clean_traces(
     return Cleaned(tuple(good), tuple(bad), dropped, refused)
 
 
-def _keep(judged: JudgedTrace, fault: str | None, kept: list[RubricTrace], dropped: Counter[str]) -> None:
-    if fault is not None or judged.rubric is None:
-        dropped[fault or "no rubric that can be read"] += 1
-        return
-    trace, rubric = judged.trace, judged.rubric
-    extra = {} if trace.kind is None else {"place": trace.place}
-    kept.append(RubricTrace(trace.reasoning, rubric.labels, rubric.total, trace.kind, extra))
-
-
-def _text_fault(problem: Problem, judged: JudgedTrace, rules: CleanConfig) -> str | None:
-    """What is wrong with a trace by itself."""
-    text, kind, task = judged.trace.reasoning, judged.trace.kind, task_of(problem.task)
-    if judged.rubric is None:
-        return "no rubric that can be read"
+def _text_fault(problem: Problem, trace: Candidate, rules: CleanConfig) -> str:
+    """What is wrong with a trace by itself; empty: nothing."""
+    text = trace.reasoning
     if len(text) < rules.min_chars:
         return "too short"
     if len(text) > rules.max_chars:
         return "too long"
+    task, leak = task_of(problem.task), trace.kind in LEAKS
     known = f"{problem.statement}\n{problem.solution}" if task.runs_programs else problem.statement
-    if not (task.runs_programs and kind in LEAKS) and placeholder(text, known):
+    if not (task.runs_programs and leak) and placeholder(text, known):
         return "holds a placeholder"
-    if kind not in LEAKS and task.leaks(problem, text):
+    if not leak and task.leaks(problem, text):
         return "holds program code" if task.runs_programs else "gives the answer away"
-    return None
+    return ""
+
+
+def _fault_beside(
+    trace: Candidate, total: float, good: Sequence[RubricTrace], bad: Sequence[RubricTrace], rules: CleanConfig
+) -> str:
+    """What is wrong with a trace beside those that stay, or with its total; empty: nothing."""
+    tokens = _tokens(trace.reasoning)
+    like = good if trace.kind is None else [other for other in bad if other.negative_kind == trace.kind]
+    if trace.kind is not None and any(tokens == _tokens(other.reasoning) for other in good):
+        return "the same as a good trace"
+    if any(_alike(tokens, _tokens(other.reasoning), rules.max_similarity) for other in like):
+        return "nearly the same as another"
+    if trace.kind is None:
+        return "a good trace that the judge finds bad" if total < rules.min_positive_total else ""
+    no_worse = total >= max((other.total for other in good), default=0.0)
+    return "a flawed trace that the judge finds no worse" if no_worse else ""
 
 
 def placeholder(text: str, known: str) -> str | None:
@@ -104,16 +104,8 @@ def placeholder(text: str, known: str) -> str | None:
     return next((text for text in found if text not in known), None)
 
 
-def _copy_fault(
-    text: str, like: Sequence[RubricTrace], unlike: Sequence[RubricTrace], rules: CleanConfig
-) -> str | None:
-    """Whether a trace says the same as one of ``unlike``, or nearly the same as one of ``like``."""
-    tokens = _TOKENS.findall(text.lower())
-    if any(tokens == _TOKENS.findall(trace.reasoning.lower()) for trace in unlike):
-        return "the same as a good trace"
-    if any(_alike(tokens, _TOKENS.findall(trace.reasoning.lower()), rules.max_similarity) for trace in like):
-        return "nearly the same as another"
-    return None
+def _tokens(text: str) -> list[str]:
+    return _TOKENS.findall(text.lower())
 
 
 def _alike(left: list[str], right: list[str], limit: float) -> bool:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tracelift_ray.data.formats import problem_record
 from tracelift_ray.data.rubric_records import RubricLabels
-from tracelift_ray.dataset.pipeline.clean import JudgedTrace
 from tracelift_ray.dataset.pipeline.stages import Candidate, JudgeStage, PerturbStage, ReferenceStage, Refused
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.types import Problem, first_failure
@@ -38,17 +36,16 @@ class Draft:
 
     Attributes:
         refused: why there is nothing, or None.
-        positives, negatives: the traces with the rubrics that count.
+        traces: the good ones, then the flawed ones.
+        rubrics: of each judge, those of the traces in order; the judge whose rubrics count comes first.
         discarded: attempts at flaws that were thrown away, by reason.
-        second: the other judge's rubrics of positives and negatives, in order; empty with one judge.
     """
 
     problem: Problem
     refused: str | None = None
-    positives: tuple[JudgedTrace, ...] = ()
-    negatives: tuple[JudgedTrace, ...] = ()
-    discarded: Counter[str] | None = None
-    second: tuple[RubricLabels | None, ...] = ()
+    traces: Sequence[Candidate] = ()
+    rubrics: Sequence[Sequence[RubricLabels | None]] = ()
+    discarded: Mapping[str, int] = field(default_factory=dict)
 
 
 async def make_drafts(
@@ -80,11 +77,9 @@ async def _draft(problem: Problem, stages: Stages) -> Draft:
     if refused is not None:
         return Draft(problem, refused)
     flaws, discarded = await _flaws(problem, traces, *stages.perturb)
-    candidates = [*map(Candidate, traces), *flaws]
-    first, *others = [await _rubrics(problem, candidates, *judge) for judge in stages.judges.values()]
-    judged = tuple(map(JudgedTrace, candidates, first))
-    good, bad = judged[: len(traces)], judged[len(traces) :]
-    return Draft(problem, None, good, bad, Counter(discarded), *map(tuple, others))
+    made = [*map(Candidate, traces), *flaws]
+    rubrics = [await _rubrics(problem, made, *judge) for judge in stages.judges.values()]
+    return Draft(problem, None, made, rubrics, discarded)
 
 
 async def _traces(problem: Problem, stage: ReferenceStage, store: ItemStore) -> tuple[list[str], str | None]:
@@ -110,13 +105,13 @@ async def _flaws(
 
 
 async def _rubrics(
-    problem: Problem, candidates: Sequence[Candidate], stage: JudgeStage, store: ItemStore
+    problem: Problem, traces: Sequence[Candidate], stage: JudgeStage, store: ItemStore
 ) -> list[RubricLabels | None]:
     async def make() -> dict[str, Any]:
-        rubrics = await stage.rubrics(problem, candidates)
+        rubrics = await stage.rubrics(problem, traces)
         return {"rubrics": [None if rubric is None else [list(rubric.labels), rubric.total] for rubric in rubrics]}
 
-    value = await _kept(store, {"traces": [asdict(candidate) for candidate in candidates]}, problem, make)
+    value = await _kept(store, {"traces": [asdict(trace) for trace in traces]}, problem, make)
     return [None if entry is None else RubricLabels(tuple(entry[0]), entry[1]) for entry in value["rubrics"]]
 
 

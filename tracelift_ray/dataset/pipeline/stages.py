@@ -72,7 +72,7 @@ class PerturbStage(Protocol):
     """Gives a problem its flawed traces."""
 
     async def negatives(self, problem: Problem, traces: Sequence[str]) -> tuple[list[Candidate], dict[str, int]]:
-        """Candidate copies of the good traces, and how many attempts were thrown away for which reason. Raises
+        """Flawed copies of the good traces, and how many attempts were thrown away for which reason. Raises
         InfrastructureError."""
 
 
