@@ -119,6 +119,6 @@ def engine_config(kind: str = "vllm", **changes: object) -> EngineConfig:
 
 
 def engine_cores() -> set[psutil.Process]:
-    """The engine-core processes of this one."""
-    children = psutil.Process().children(recursive=True)
-    return {child for child in children if "Engine" in " ".join([child.name(), *child.cmdline()])}
+    """The engine-core processes of this one that live."""
+    alive = [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+    return {child for child in alive if "Engine" in " ".join([child.name(), *child.cmdline()])}

@@ -20,9 +20,11 @@ from aiohttp import web
 
 from actors.placement import Placement
 from actors.reasoning_rm import RayReasoningRmPool
+from actors.runtime import live_nodes
 from tests.configs import run_config
 from tests.hang import HANG_S
 from tracelift_ray.demo.source import demo_groups
+from tracelift_ray.planning.placement import place
 from tracelift_ray.planning.resources import demands
 from tracelift_ray.reasoning_rm.scoring.local import ModelScorer, RubricScorer
 from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
@@ -196,7 +198,8 @@ async def test_a_pool_of_judges_asks_a_server_for_the_rubric() -> None:
         "reasoning_rm.pool.retries=1",
     )
     placement = Placement()
-    await placement.reserve([each for each in demands(run) if each.name == "reasoning_rm"], 60)
+    asked = [each for each in demands(run) if each.name == "reasoning_rm"]
+    await placement.reserve(place(asked, live_nodes()), HANG_S)
     pool = RayReasoningRmPool(run.reasoning_rm, placement, run.seed)
     try:
         await pool.pool.start()

@@ -8,12 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
 
 from actors import learner
 from tests.hang import HANG_S
 from tests.learner_configs import learner as learner_config
-from tracelift_ray.types import InfrastructureError, TrainBatch
+from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch
 
 
 async def done() -> dict[str, float]:
@@ -26,7 +25,7 @@ async def late() -> dict[str, float]:
 
 
 async def dead() -> dict[str, float]:
-    raise RayActorError
+    raise ComponentDead("actor", "the process is gone")
 
 
 def group(monkeypatch: pytest.MonkeyPatch, *updates: Callable[[], Awaitable[Any]]) -> learner.RayLearnerGroup:
