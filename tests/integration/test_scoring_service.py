@@ -198,8 +198,8 @@ async def test_a_pool_of_judges_asks_a_server_for_the_rubric() -> None:
         "reasoning_rm.pool.retries=1",
     )
     placement = Placement()
-    asked = [each for each in demands(run) if each.name == "reasoning_rm"]
-    await placement.reserve(place(asked, live_nodes()), HANG_S)
+    wanted = [each for each in demands(run) if each.name == "reasoning_rm"]
+    await placement.reserve(place(wanted, live_nodes()), HANG_S)
     pool = RayReasoningRmPool(run.reasoning_rm, placement, run.seed)
     try:
         await pool.pool.start()
