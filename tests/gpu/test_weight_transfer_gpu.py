@@ -49,14 +49,14 @@ async def serve_new_weights(backend: str, device: str, folder: Path) -> None:
     engine = engine_of(make_tiny_llama(folder / "served", seed=0, tied=True), backend)
     await engine.start()
     torch.cuda.set_device(device)
-    sender = build_weight_sender(backend, SenderSettings(f"gpu {os.getpid()}", 1, 60.0, address="127.0.0.1"))
+    sender = build_weight_sender(backend, SenderSettings(f"gpu {os.getpid()}", 1, 60.0, address="127.0.0.1", backend="nccl"))
     try:
         for version in (1, 2):
             model = model_on(device, folder / str(version), seed=version)
-            manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), version)
+            manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), version, ("0.0",))
             if manifest.simultaneous:
                 sending = asyncio.to_thread(sender.send, manifest, model.named_parameters())
-                checksum, receipt = await asyncio.gather(sending, engine.receive_weights(manifest.for_receiver(0)))
+                checksum, receipt = await asyncio.gather(sending, engine.receive_weights(manifest.for_receiver("0.0")))
             else:
                 checksum = sender.send(manifest, model.named_parameters())
                 receipt = await engine.receive_weights(manifest)
@@ -87,15 +87,15 @@ async def test_ipc_without_a_learner_on_the_same_gpu_names_the_gpu(tmp_path):
 
 @two_gpus
 async def test_nccl_from_one_gpu_to_another(tmp_path):
-    await serve_new_weights("nccl", "cuda:1", tmp_path)
+    await serve_new_weights("collective", "cuda:1", tmp_path)
 
 
 @two_gpus
 async def test_nccl_gives_up_on_a_receiver_that_does_not_come(tmp_path):
     torch.cuda.set_device("cuda:1")
     model = model_on("cuda:1", tmp_path, seed=0)
-    sender = build_weight_sender("nccl", SenderSettings("gpu", 1, 5.0, address="127.0.0.1"))
-    manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), 1)
+    sender = build_weight_sender("collective", SenderSettings("gpu", 1, 5.0, address="127.0.0.1", backend="nccl"))
+    manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), 1, ("0.0",))
     with pytest.raises(InfrastructureError, match="check that every planner engine is alive"):
         await asyncio.to_thread(sender.send, manifest, model.named_parameters())
 
