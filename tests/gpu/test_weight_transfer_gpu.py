@@ -49,7 +49,8 @@ async def serve_new_weights(backend: str, device: str, folder: Path) -> None:
     engine = engine_of(make_tiny_llama(folder / "served", seed=0, tied=True), backend)
     await engine.start()
     torch.cuda.set_device(device)
-    sender = build_weight_sender(backend, SenderSettings(f"gpu {os.getpid()}", 1, 60.0, address="127.0.0.1", backend="nccl"))
+    settings = SenderSettings(f"gpu {os.getpid()}", 1, 60.0, address="127.0.0.1", backend="nccl")
+    sender = build_weight_sender(backend, settings)
     try:
         for version in (1, 2):
             model = model_on(device, folder / str(version), seed=version)
