@@ -114,7 +114,7 @@ class References:
         self._references: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
 
     def of(self, value: Any) -> Any:
-        """The reference of ``value``, which is told from others by identity."""
+        """The reference of ``value``. Two equal objects have two references: the key is the identity."""
         known = self._references.get(id(value))
         if known is None:
             known = self._references[id(value)] = value, ray.put(value)  # holds it, so that its id stays its own
@@ -147,8 +147,8 @@ async def result_of(ref: Any) -> Any:
 
 
 def reason_of(error: RayError) -> str:
-    """Ray's words for why an actor died, on one line: the last one, where the actual exception stands.
+    """Ray's reason for the death of an actor, on one line: its last one, which holds the exception.
 
-    Without Ray's list of what the causes of such a death might be, which has a paragraph.
+    Leaves out Ray's paragraph about possible causes.
     """
     return str(error).strip().splitlines()[-1].partition(" Some common causes include")[0].strip()

@@ -83,7 +83,7 @@ async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[
 async def _meet(
     learner: LearnerGroup, receivers: WeightReceivers, manifest: WeightManifest, expected: int
 ) -> tuple[list[WeightReceipt], str]:
-    """Send while the engines receive. A sender that waits for an engine which is lost is told to give up."""
+    """Send while the engines receive. End a send that waits for a lost engine."""
     receiving = asyncio.ensure_future(receivers.receive_weights(manifest))
     sending = asyncio.ensure_future(learner.send_weights(manifest))
     try:
