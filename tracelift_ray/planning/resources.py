@@ -23,12 +23,11 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine has: logical CPUs, GPUs, and the memory of each GPU in GiB (None: not known)."""
+    """What one machine has: logical CPUs and GPUs."""
 
     name: str
     cpus: float
     gpus: int
-    gpu_gib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ def resources_of(machines: Sequence[Node]) -> ClusterResources:
 def described_cluster(path: str) -> ClusterResources:
     """A cluster as a file describes it.
 
-    The file is YAML: a list of ``nodes``, each with ``cpus``, ``gpus`` and optionally ``name``, ``gpu_gib`` and
-    ``count`` of nodes like it.
+    The file is YAML: a list of ``nodes``, each with ``cpus``, ``gpus`` and optionally ``name`` and ``count``
+    of nodes like it.
 
     Raises:
         ConfigError: the file cannot be read, or is none such.
@@ -61,7 +60,7 @@ def described_cluster(path: str) -> ClusterResources:
         for entry in yaml.safe_load(Path(path).read_text("utf-8"))["nodes"]:
             for _ in range(int(entry.get("count", 1))):
                 name = f"{entry.get('name', 'node')}-{len(machines)}"
-                machines.append(Node(name, float(entry["cpus"]), int(entry["gpus"]), entry.get("gpu_gib")))
+                machines.append(Node(name, float(entry["cpus"]), int(entry["gpus"])))
     except OSError as error:
         raise ConfigError("cluster.describe", path, f"cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
