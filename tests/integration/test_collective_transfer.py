@@ -23,7 +23,6 @@ from tracelift_ray.types import Prompt, SamplingParams, TransferBroken
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROMPT = Prompt(tuple(5 + (7 * index) % 240 for index in range(40)), "")
 GREEDY = SamplingParams(max_new_tokens=12, temperature=0.0, logprobs=True)
-NAMES = ("0.0", "1.0")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -39,12 +38,9 @@ async def engines(tmp_path_factory):
         await engine.close()
 
 
-@pytest.fixture
-def sender():
-    """Of engines with two workers each; a channel per engine keeps the test's two kinds apart."""
-    return lambda workers: build_weight_sender(
-        "collective", SenderSettings("test", 1, HANG_S, workers, address="127.0.0.1")
-    )
+def sender_to(workers: int):
+    """A sender to engines that have so many workers each."""
+    return build_weight_sender("collective", SenderSettings("test", 1, HANG_S, workers, address="127.0.0.1"))
 
 
 def other_model(path: Path, seed: int):
@@ -58,8 +54,8 @@ def likeliest(model, token_ids: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["vllm on two workers", "transformers"])
-async def test_new_weights_are_served_and_a_broken_transfer_is_sent_again(engines, sender, tmp_path, index):
-    engine, sends = engines[index], sender(2 - index)
+async def test_new_weights_are_served_and_a_broken_transfer_is_sent_again(engines, tmp_path, index):
+    engine, sends = engines[index], sender_to(2 - index)
 
     def describe(version: int) -> WeightManifest:
         return sends.describe(parameter_specs(model.named_parameters(), "float32"), version, ("0.0",))
