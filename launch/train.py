@@ -39,13 +39,13 @@ def main(cfg: DictConfig) -> int:
 def _show_plan(run: RunConfig) -> int:
     """Print the plan; 1 where there is too little for it, else 0."""
     from actors.runtime import cluster_resources
-    from tracelift_ray.planning.plan import SUFFICE, render_plan
+    from tracelift_ray.planning.plan import fit, render_plan
     from tracelift_ray.rl.preparation import prompt_lines
 
     resources = cluster_resources(run)
-    plan = render_plan(run, resources, prompt_lines(run))
-    print(plan)
-    return 0 if plan.endswith(SUFFICE) else 1
+    print(render_plan(run, resources, prompt_lines(run)))
+    _, lacking = fit(run, resources)
+    return 1 if lacking else 0
 
 
 async def _train(run: RunConfig) -> int:

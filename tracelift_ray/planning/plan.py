@@ -22,8 +22,6 @@ from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
-#: The last line of a plan that can be run.
-SUFFICE = "The resources suffice."
 
 
 def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequence[str] = ()) -> str:
@@ -35,13 +33,7 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
     text = StringIO()
     console = Console(file=text, width=_WIDTH, color_system=None, highlight=False, markup=False)
     asked = demands(config)
-    lacking = shortfalls(asked, resources, config.cluster.share_gpus)
-    assignments: tuple[Assignment, ...] = ()
-    if resources.machines and not lacking:
-        try:
-            assignments = placed(config, resources.machines)
-        except PlacementError as error:
-            lacking = [str(error)]
+    assignments, lacking = fit(config, resources)
     resume = "a new run" if config.resume == "never" else f"resume={config.resume}"
     console.print(f"{config.name}: {config.total_steps} steps, seed {config.seed}, {resume}\n")
     console.print(_resource_table(asked, resources, cluster=config.cluster.describe or config.cluster.address))
@@ -58,9 +50,20 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
         console.print(f"\n{title}")
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)
-    verdict = [f"Shortfall: {line}" for line in lacking] or [SUFFICE]
+    verdict = [f"Shortfall: {line}" for line in lacking] or ["The resources suffice."]
     console.print("\n" + "\n".join(verdict), soft_wrap=True)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def fit(config: RunConfig, resources: ClusterResources) -> tuple[tuple[Assignment, ...], list[str]]:
+    """The map of the run, empty where the machines are not known, and what is lacking, empty where the run fits."""
+    lacking = shortfalls(demands(config), resources, config.cluster.share_gpus)
+    if lacking or not resources.machines:
+        return (), lacking
+    try:
+        return placed(config, resources.machines), []
+    except PlacementError as error:
+        return (), [str(error)]
 
 
 def _resource_table(asked: tuple[PoolDemand, ...], resources: ClusterResources, cluster: str) -> Table:

@@ -10,7 +10,7 @@ import pytest
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.placement import PlacementError, placed
-from tracelift_ray.planning.plan import SUFFICE, render_plan, reward_lines
+from tracelift_ray.planning.plan import fit, render_plan, reward_lines
 from tracelift_ray.planning.resources import (
     ClusterResources,
     Node,
@@ -142,9 +142,9 @@ def test_the_plan_of_a_described_cluster_draws_who_is_on_which_gpu(run_config: R
     assert [node.name for node in described.machines] == ["big-0", "big-1"]
     workers = ("planner.pool.workers=2", "learner.num_workers=2", "dry_run=true")
     plan = render_plan(run_config(*GPUS, *workers), described)
-    assert "planner 0" in plan and "learner 1" in plan and plan.endswith(SUFFICE)
+    assert "planner 0" in plan and "learner 1" in plan and plan.endswith("The resources suffice.")
     shared = render_plan(run_config(*GPUS, *workers, "cluster.share_gpus=[[planner,learner]]"), described)
-    assert "planner 1, learner 1" in " ".join(shared.split()) and shared.endswith(SUFFICE)
+    assert "planner 1, learner 1" in " ".join(shared.split()) and fit(run_config(*GPUS, *workers), described)[1] == []
 
 
 def test_the_plan_says_with_numbers_what_no_node_has_room_for(run_config: Run) -> None:
