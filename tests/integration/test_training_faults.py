@@ -60,3 +60,21 @@ def test_a_planner_engine_that_is_killed_is_restarted_with_the_learners_weights(
     assert steps[-1]["stream/version"] > steps[1]["stream/version"]
     # A trace of other weights than the learner's would show here.
     assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < 1e-3
+
+
+def test_an_engine_that_dies_before_a_collective_broadcast_costs_only_that_engine(tmp_path: Path) -> None:
+    """Two engines over gloo: the one that lives meets the learner in a new channel."""
+    overrides = ("stream.weight_transfer=collective", "planner.pool.workers=2", "evaluation.problems=0")
+    with Started(tmp_path, "total_steps=8", *overrides) as run:
+        run.wait_for_steps(2)
+        engines, (learner,) = run.processes_named("EngineCore"), run.processes_named("LearnerActor")
+        os.kill(learner, signal.SIGSTOP)  # held in its update, so that its next transfer is to both
+        time.sleep(5)
+        os.kill(engines[0], signal.SIGKILL)
+        os.kill(learner, signal.SIGCONT)
+        output, _ = run.process.communicate(timeout=HANG_S)
+        assert run.process.returncode == 0, output
+    steps = records(tmp_path, "training")
+    assert [record["step"] for record in steps] == list(range(1, 9))
+    assert min(record["weights/engines"] for record in steps if "weights/engines" in record) >= 1
+    assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < 1e-3
