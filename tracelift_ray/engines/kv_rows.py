@@ -27,7 +27,6 @@ class ReservedLayer(DynamicLayer):
         self.is_initialized = True
 
     def _room(self, like: torch.Tensor) -> torch.Tensor:
-        """All zero, because columns that are masked must hold numbers too: zero times NaN is NaN."""
         rows, heads, _, width = like.shape
         return like.new_zeros(rows, heads, self.capacity, width)
 
@@ -95,13 +94,17 @@ class RowCache:
         total = sum(len(rows) for _, rows in parts)
         capacity = columns + more
         mask = parts[0][0].mask.new_zeros(total, capacity)
-        layers = [ReservedLayer(capacity) for _ in parts[0][0].layers]
-        for layer, like in zip(layers, parts[0][0].layers, strict=True):
-            assert like.keys is not None and like.values is not None
-            layer.lazy_initialization(
-                like.keys[:1].expand(total, -1, -1, -1), like.values[:1].expand(total, -1, -1, -1)
-            )
-            layer.used = columns
+        layers = []
+        for index in range(len(parts[0][0].layers)):
+            layer = ReservedLayer(capacity)
+            first = parts[0][0].layers[index]
+            assert first.keys is not None and first.values is not None
+            heads, width = first.keys.shape[1], first.keys.shape[3]
+            layer.dtype, layer.device = first.keys.dtype, first.keys.device
+            layer.keys = first.keys.new_empty(total, heads, capacity, width)
+            layer.values = first.values.new_empty(total, heads, capacity, first.values.shape[3])
+            layer.is_initialized, layer.used = True, columns
+            layers.append(layer)
         start = 0
         for cache, rows in parts:
             end, take = start + len(rows), min(columns, cache.used)
@@ -110,6 +113,9 @@ class RowCache:
             for old, new in zip(cache.layers, layers, strict=True):
                 assert old.keys is not None and old.values is not None
                 assert new.keys is not None and new.values is not None
+                # Columns that are masked must hold numbers too: zero times NaN is NaN.
+                new.keys[start:end, :, : target.start] = 0
+                new.values[start:end, :, : target.start] = 0
                 new.keys[start:end, :, target] = old.keys[:, :, source].index_select(0, rows)
                 new.values[start:end, :, target] = old.values[:, :, source].index_select(0, rows)
             start = end
