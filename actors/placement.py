@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -39,7 +39,8 @@ class Placement:
         """Reserve what ``assignments`` use of each node.
 
         Raises:
-            InfrastructureError: names what could not be placed in time, and what is free.
+            InfrastructureError: names what could not be placed in time, and what is free; or the nodes that did not
+                say in time which GPUs they gave.
         """
         self._places = {(each.pool, each.index): each for each in assignments}
         nodes = list(dict.fromkeys(each.node for each in assignments))
@@ -51,9 +52,11 @@ class Placement:
         strategy = "STRICT_SPREAD" if len(bundles) > 1 else "PACK"
         group = self._group = placement_group(list(bundles.values()), strategy=strategy)
         await self._wait(group, timeout_s, list(bundles.values()))
-        self._devices = await asyncio.gather(
-            *(_devices(group, index, bundle.get("GPU", 0.0)) for index, bundle in enumerate(bundles.values()))
-        )
+        try:
+            self._devices = await _all_devices(group, bundles, timeout_s)
+        except InfrastructureError:
+            self.release()
+            raise
 
     def options(self, name: str, index: int) -> dict[str, Any]:
         """The Ray options that put worker ``index`` of pool ``name`` into its place."""
@@ -108,6 +111,26 @@ def _shortfall(bundles: list[dict[str, float]], timeout_s: float) -> str:
         f"no room after {timeout_s:g} s (cluster.placement_timeout_s) for one node with each of {bundles}; free now: "
         f"{free}. Make the pools smaller, or check what else runs on the cluster (ray status)"
     )
+
+
+async def _all_devices(
+    group: PlacementGroup, bundles: Mapping[str, Mapping[str, float]], timeout_s: float
+) -> list[list[str]]:
+    """The GPUs of every node's bundle, in order. Raises ``InfrastructureError`` where a node does not say in time."""
+    probes = {
+        node: asyncio.ensure_future(_devices(group, index, bundle.get("GPU", 0.0)))
+        for index, (node, bundle) in enumerate(bundles.items())
+    }
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.gather(*probes.values())
+    except TimeoutError:
+        late = " and ".join(node for node, probe in probes.items() if probe.cancelled() or not probe.done())
+        raise InfrastructureError(
+            "cluster",
+            f"{late} did not say in {timeout_s:g} s (cluster.placement_timeout_s) which GPUs were reserved there; "
+            "check that Ray can start workers on it (ray status, and the logs there)",
+        ) from None
 
 
 async def _devices(group: PlacementGroup, bundle: int, gpus: float) -> list[str]:

@@ -12,14 +12,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
-from tracelift_ray.planning.resources import (
-    ClusterResources,
-    Node,
-    described_cluster,
-    local_resources,
-    resources_of,
-    total_cpus,
-)
+from tracelift_ray.planning.described_cluster import described_cluster
+from tracelift_ray.planning.resources import ClusterResources, Node, local_resources, resources_of, total_cpus
 from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 from tracelift_ray.types import InfrastructureError
 

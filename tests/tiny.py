@@ -114,6 +114,7 @@ def engine_config(kind: str = "vllm", **changes: object) -> EngineConfig:
         "enforce_eager": True,
         "prefix_caching": True,
         "startup_s": 120.0,
+        "extra": {},
     }
     return EngineConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ from typing import Any
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
 from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
-from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
+from tracelift_ray.engines.kinds import check_extra, engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.algorithm_checks import check_algorithm
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.placement import PlacementError, placed
@@ -54,6 +54,8 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_run_dir(config)
     check_data(config.data)
     check_models(config)
+    for owner, engine in (("planner", config.planner.engine), ("executor", config.executor.engine)):
+        check_extra(engine, owner)
 
 
 def _check_batch(config: RunConfig) -> None:

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.reward.arms import requirements
@@ -23,11 +21,13 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine has: logical CPUs and GPUs."""
+    """What one machine has: logical CPUs, GPUs, and the memory of one GPU and of the machine where that is known."""
 
     name: str
     cpus: float
     gpus: int
+    gpu_memory_gib: float | None = None
+    memory_gib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,6 @@ def resources_of(machines: Sequence[Node]) -> ClusterResources:
     """What ``machines`` have together."""
     cpus, gpus = sum(node.cpus for node in machines), float(sum(node.gpus for node in machines))
     return ClusterResources(cpus, gpus, len(machines), tuple(machines))
-
-
-def described_cluster(path: str) -> ClusterResources:
-    """A cluster as a file describes it.
-
-    The file is YAML: a list of ``nodes``, each with ``cpus``, ``gpus`` and optionally ``name`` and ``count``
-    of nodes like it.
-
-    Raises:
-        ConfigError: the file cannot be read, or is none such.
-    """
-    machines: list[Node] = []
-    try:
-        for entry in yaml.safe_load(Path(path).read_text("utf-8"))["nodes"]:
-            for _ in range(int(entry.get("count", 1))):
-                name = f"{entry.get('name', 'node')}-{len(machines)}"
-                machines.append(Node(name, float(entry["cpus"]), int(entry["gpus"])))
-    except OSError as error:
-        raise ConfigError("cluster.describe", path, f"cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        right = f"must be YAML such as nodes: [{{cpus: 128, gpus: 8, count: 2}}] ({reason})"
-        raise ConfigError("cluster.describe", path, right) from None
-    return resources_of(machines)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.described_cluster import described_cluster
 from tracelift_ray.planning.placement import PlacementError, placed
 from tracelift_ray.planning.plan import fit, render_plan, reward_lines
 from tracelift_ray.planning.resources import (
@@ -16,7 +17,6 @@ from tracelift_ray.planning.resources import (
     Node,
     PoolDemand,
     demands,
-    described_cluster,
     local_resources,
     resources_of,
     shortfalls,
@@ -164,10 +164,26 @@ def test_shared_memory_is_refused_where_learner_and_engines_lie_on_several_machi
     assert placed(run, [Node("n0", 16, 0)])
 
 
-@pytest.mark.parametrize("text", ["", "nodes: 3", "nodes: [{cpus: many, gpus: 1}]", "nodes: [{gpus: 1}]", "{"])
-def test_a_description_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "must be YAML such as nodes"),
+        ("nodes: 3", "must be YAML such as nodes"),
+        ("{", "must be YAML such as nodes"),
+        ("nodes: [3]", r"nodes\[0\]=3: must be a mapping"),
+        ("nodes: [{cpus: many, gpus: 1}]", r"nodes\[0\].cpus=many: must be a finite number"),
+        ("nodes: [{gpus: 1}]", r"nodes\[0\].cpus: is needed"),
+        ("nodes: [{cpus: 1, gpus: 1}, {cpus: 1, gpus: 1, gpu_memory: 80}]", r"nodes\[1\].gpu_memory: no such key; did"),
+        ("{nodes: [{cpus: 1, gpus: 1}], shared: true}", "shared: no such key; there are: nodes"),
+        ("nodes: [{cpus: 1, gpus: 1, count: 0}]", r"nodes\[0\].count=0: must be 1 or more"),
+    ],
+)
+def test_what_a_description_must_not_say_is_named(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"cluster.describe=.*must be YAML such as nodes"):
+    with pytest.raises(ConfigError, match=rf"cluster.describe=.*cluster.yaml: {said}"):
         described_cluster(str(tmp_path / "cluster.yaml"))
+
+
+def test_a_description_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         described_cluster(str(tmp_path / "missing.yaml"))
