@@ -115,6 +115,7 @@ def engine_config(kind: str = "vllm", **changes: object) -> EngineConfig:
         "enforce_eager": True,
         "prefix_caching": True,
         "startup_s": HANG_S,
+        "extra": {},
     }
     return EngineConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 

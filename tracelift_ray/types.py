@@ -6,7 +6,7 @@ and mean the same thing in the library, in Ray actors and in the files of a run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -250,6 +250,7 @@ class Trajectory:
         reward: None exactly where the trace is masked.
         masked: why the trace takes no part in training (an infrastructure error, say), or None.
         leaked: whether the trace states the reference answer.
+        components: the parts of the reward by name, as the arm declares them; empty where the trace is masked.
     """
 
     trace: Trace
@@ -260,6 +261,7 @@ class Trajectory:
     reward: float | None = None
     masked: str | None = None
     leaked: bool = False
+    components: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.hang import HANG_S
 from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.engines.vllm_extra import converted, wrong_value
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
 
@@ -25,7 +26,7 @@ def path(tmp_path_factory) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(path):
-    built = build_engine(engine_config("vllm"), path, seed=1)
+    built = build_engine(engine_config("vllm", extra={"max_num_batched_tokens": 4096}), path, seed=1)
     await built.start()
     yield built
     await built.close()
@@ -33,6 +34,25 @@ async def engine(path):
 
 def prompt(length: int, start: int = 0) -> Prompt:
     return Prompt(tuple(10 + (start + 7 * index) % 130 for index in range(length)), "")
+
+
+async def test_further_arguments_reach_vllm(engine):
+    assert engine._llm.vllm_config.scheduler_config.max_num_batched_tokens == 4096
+
+
+async def test_values_are_held_to_the_types_that_vllm_declares():
+    assert wrong_value({"block_size": 32, "compilation_config": {"cudagraph_capture_sizes": [1, 2]}}) is None
+    given = converted({"attention_backend": "FLASH_ATTN", "offload_params": ["gate"], "block_size": "32"})
+    assert given["attention_backend"].name == "FLASH_ATTN"
+    assert (given["offload_params"], given["block_size"]) == ({"gate"}, 32)
+    for name, value, reason in (
+        ("block_size", "many", "valid integer"),
+        ("compilation_config", {"levl": 3}, "levl: Unexpected keyword argument"),
+        ("scheduling_policy", "lifo", "'fcfs' or 'priority'"),
+        ("attention_backend", "FLASH_ATN", "did you mean FLASH_ATTN"),
+    ):
+        wrong = wrong_value({name: value})
+        assert wrong is not None and wrong[0] == name and reason in wrong[1] and "\n" not in wrong[1]
 
 
 async def test_logprobs_match_a_transformers_forward_after_temperature(engine, path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tracelift_ray.config.rules import Address, Count, NotNegative, OneOf, Positive, PositiveCount, Share
 
@@ -51,6 +51,7 @@ class EngineConfig:
     enforce_eager: bool
     prefix_caching: bool
     startup_s: Positive  # deadline for the engine to answer
+    extra: dict[str, Any]  # further arguments of the engine itself
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tracelift_ray.config.rules import (
     OneOf,
     Positive,
     PositiveCount,
+    Share,
 )
 
 OnError = Literal["strict", "skip"]
@@ -139,6 +140,11 @@ class AlgorithmConfig:
     advantage_eps: NotNegative
     min_std: NotNegative  # no advantage below it
     std_floor: NotNegative  # lower bound of the divisor
+    best_of: PositiveCount  # k, used by advantage best_of
+    component_weights: dict[str, NotNegative]  # used by advantage gdpo; a component that is absent: 1
+    overlong_penalty: NotNegative  # at length_limit; 0: none
+    overlong_buffer: Share  # of length_limit, over which the penalty grows
+    length_limit: PositiveCount  # tokens of a completion
     loss: Annotated[str, OneOf("tracelift_ray.rl.losses:LOSSES")]
     clip_low: BelowOne
     clip_high: NotNegative

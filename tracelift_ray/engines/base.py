@@ -6,8 +6,9 @@ log-probabilities on request. A request that cannot be answered raises; an engin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
@@ -109,6 +110,8 @@ class EngineKind:
         logprobs: returns the log-probs of the tokens it sampled, under the distribution it sampled from.
         request_seeds: a request with a seed gives the same samples beside any other requests.
         tensor_parallel: can spread one model over several GPUs or processes.
+        check_extra: refuses entries of ``EngineConfig.extra`` by ``ConfigError``; the text is the key of what has the
+            engine. None: it takes no such entries.
     """
 
     build: EngineBuilder
@@ -117,6 +120,7 @@ class EngineKind:
     logprobs: bool
     request_seeds: bool
     tensor_parallel: bool
+    check_extra: Callable[[Mapping[str, Any], str], None] | None = None
 
     @property
     def trains(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.engines import openai_engine, transformers_engine, vllm_engine
 from tracelift_ray.engines.base import Engine, EngineKind
 
@@ -51,6 +52,20 @@ def training_kinds() -> tuple[str, ...]:
 def local_kinds() -> tuple[str, ...]:
     """Names of the engines that load a model directory on this machine."""
     return tuple(name for name, kind in ENGINES.items() if kind.local)
+
+
+def check_extra(config: EngineConfig, owner: str) -> None:
+    """Check the arguments that are handed through to an engine; ``owner`` is the key of what has the engine.
+
+    Raises:
+        ConfigError: the engine takes none, or not these.
+    """
+    kind = engine_kind(config)
+    if config.extra and kind.check_extra is None:
+        right = f"must be empty: an engine of {owner}.engine.kind={config.kind} takes no further arguments"
+        raise ConfigError(f"{owner}.engine.extra", config.extra, right)
+    if config.extra and kind.check_extra is not None:
+        kind.check_extra(config.extra, owner)
 
 
 def build_engine(

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
+from tracelift_ray.engines.vllm_arguments import engine_arguments, set_environment, to_vllm
+from tracelift_ray.engines.vllm_extra import check_extra
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import (
     Completion,
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from tracelift_ray.config.models import EngineConfig, RemoteConfig
 
 COMPONENT = "vllm engine"
-#: Tokens that one scheduler step may prefill, where the context does not ask for more.
-STEP_TOKENS = 8192
-#: Bytes of freed memory that an engine's processes keep for their next allocation.
-KEPT = 4 * 2**30
 #: Seconds between two looks at whether the engine core lives.
 LOOK_S = 0.2
 
@@ -229,83 +226,6 @@ async def _unless_dead(llm: AsyncLLM, work: Coroutine[Any, Any, Result]) -> Resu
         task.cancel()
 
 
-def set_environment(config: EngineConfig) -> None:
-    """Settings that vLLM reads from the environment when it is imported or starts its processes."""
-    # At WARNING every start on a CPU prints a page about what this build leaves out.
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.update(VLLM_NO_USAGE_STATS="1", VLLM_DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
-    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(max(1, int(config.startup_s)))
-    # CPU build: one thread per core that the pool was given (Ray sets OMP_NUM_THREADS), not pinned to cores that
-    # other actors share.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-    # glibc gives large blocks back to the kernel, and every weight update would fault its memory in again.
-    os.environ.setdefault("GLIBC_TUNABLES", f"glibc.malloc.trim_threshold={KEPT}:glibc.malloc.mmap_threshold={KEPT}")
-    os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
-
-
-def engine_arguments(config: EngineConfig, model: str, transfer: str | None, seed: int) -> dict[str, Any]:
-    """Arguments of vLLM's ``AsyncEngineArgs``."""
-    from vllm.platforms import current_platform
-
-    arguments: dict[str, Any] = {
-        "model": model,
-        "dtype": config.dtype,
-        "max_model_len": config.max_model_len,
-        "tensor_parallel_size": config.tensor_parallel_size,
-        "max_num_seqs": config.max_num_seqs,
-        "max_num_batched_tokens": max(config.max_model_len, STEP_TOKENS),
-        "enforce_eager": config.enforce_eager,
-        "enable_prefix_caching": config.prefix_caching,
-        "gpu_memory_utilization": config.gpu_memory_utilization,
-        # log-probs of the distribution that was sampled from: after temperature
-        "logprobs_mode": "processed_logprobs",
-        "disable_log_stats": True,
-        "use_tqdm_on_load": False,
-        "seed": seed,
-    }
-    if config.tensor_parallel_size > 1:
-        # Workers are processes of this engine. Inside a Ray actor vLLM would choose to make actors of them, for which
-        # a pool's bundle has no room.
-        arguments["distributed_executor_backend"] = "mp"
-    if current_platform.is_cpu():
-        arguments["kv_cache_memory_bytes"] = int(config.kv_cache_gib * 2**30)
-        # With chunked prefill a large batch of seeded requests kills the CPU engine core.
-        arguments["enable_chunked_prefill"] = False
-        if config.tensor_parallel_size == 1:
-            # A separate worker process spins while it waits for the engine core, which takes a core from others.
-            from vllm.v1.executor.uniproc_executor import UniProcExecutor
-
-            arguments["distributed_executor_backend"] = UniProcExecutor
-    if transfer is not None:
-        from vllm.config.weight_transfer import WeightTransferConfig
-
-        from tracelift_ray.transfer.vllm_receivers import RECEIVERS, WeightUpdates
-
-        arguments["weight_transfer_config"] = WeightTransferConfig(backend=RECEIVERS[transfer].name)
-        arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
-    return arguments
-
-
-def to_vllm(params: SamplingParams, stop_token_ids: tuple[int, ...]) -> VllmSamplingParams:
-    """vLLM's form of our sampling parameters. All samples of a request come back together."""
-    from vllm import SamplingParams as VllmSamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return VllmSamplingParams(
-        n=params.n,
-        temperature=params.temperature,
-        top_p=params.top_p,
-        max_tokens=params.max_new_tokens,
-        seed=params.seed,
-        stop=list(params.stop),
-        stop_token_ids=list(stop_token_ids),
-        include_stop_str_in_output=True,
-        logprobs=0 if params.logprobs else None,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-
-
 def _logprobs(output: CompletionOutput, ids: tuple[int, ...]) -> tuple[float, ...]:
     """The log-probs of exactly the emitted tokens."""
     entries = [entry or {} for entry in output.logprobs or ()]
@@ -342,4 +262,5 @@ KIND = EngineKind(
     logprobs=True,
     request_seeds=True,
     tensor_parallel=True,
+    check_extra=check_extra,
 )

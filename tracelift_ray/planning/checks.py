@@ -13,13 +13,13 @@ from typing import Any
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
 from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
-from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
+from tracelift_ray.engines.kinds import check_extra, engine_kind, is_remote, training_kinds
+from tracelift_ray.planning.algorithm_checks import check_algorithm
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.placement import PlacementError, placed
 from tracelift_ray.planning.resources import check_declared_resources, demands, local_resources
 from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
-from tracelift_ray.rl.advantages import ESTIMATORS
 from tracelift_ray.transfer.kinds import TRANSFERS
 from tracelift_ray.verification.runners import RUNNERS
 
@@ -30,6 +30,7 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     Raises:
         ConfigError: the first rule that does not hold.
     """
+    check_algorithm(config)
     _check_batch(config)
     _check_sampling(config)
     if trains:
@@ -53,14 +54,12 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_run_dir(config)
     check_data(config.data)
     check_models(config)
+    for owner, engine in (("planner", config.planner.engine), ("executor", config.executor.engine)):
+        check_extra(engine, owner)
 
 
 def _check_batch(config: RunConfig) -> None:
     algorithm, ranks = config.algorithm, config.learner.num_workers
-    least = ESTIMATORS[algorithm.advantage].least_group_size
-    if algorithm.group_size < least:
-        right = f"must be {least} or more; algorithm.advantage={algorithm.advantage} compares the traces of a group"
-        raise ConfigError("algorithm.group_size", algorithm.group_size, right)
     traces = algorithm.groups_per_step * algorithm.group_size
     if traces < ranks:
         right = (

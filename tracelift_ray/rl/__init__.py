@@ -9,7 +9,7 @@ Read in this order; each file says at its top what it promises.
    executor, verifier and reasoning RM are asked; ``baselines`` (and ``baseline_cache``) the executor without a trace.
    What a trace earns is in the package ``reward``.
 4. ``advantages`` and ``losses``: the algorithms, one short function each, in the tables ``ESTIMATORS``, ``LOSSES`` and
-   ``NORMALISATIONS``. ``batch`` turns groups into what the learner trains on.
+   ``NORMALISATIONS``. ``signal`` says which groups have any, ``batch`` turns groups into what the learner trains on.
 5. ``learner`` and ``metrics``: one rank that takes the update, over the engine in the package ``training``.
 6. ``weights``: one broadcast of the learner's weights, over the package ``transfer``.
 

@@ -39,6 +39,13 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"sandbox.cores": (0, -1)}, "sandbox.cores[1]", "0 or more"),
     ({"sandbox.packages": "/no/such/folder"}, "sandbox.packages", "no folder"),
     ({"algorithm.group_size": 1}, "algorithm.group_size", "2 or more"),
+    ({"algorithm.advantage": "best_of", "algorithm.best_of": 8}, "algorithm.group_size", "9 or more; "),
+    (
+        {"algorithm.advantage": "gdpo", "algorithm.component_weights": {"exec": 1.0}},
+        "algorithm.component_weights.exec",
+        "use execution, uplift, rubric",
+    ),
+    ({"algorithm.component_weights": {"rubric": -1.0}}, "algorithm.component_weights.rubric", "0 or more"),
     ({"algorithm.groups_per_step": 1, "learner.num_workers": 9}, "learner.num_workers", "at most 8"),
     ({"stream.min_traces": 9}, "stream.min_traces", "algorithm.group_size=8"),
     ({"planner.engine.max_model_len": 1535}, "planner.engine.max_model_len", "1536 or more"),
