@@ -14,6 +14,7 @@ from actors.placement import Placement
 from actors.pool import remote_class, result_of
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
@@ -71,6 +72,7 @@ class LearnerActor:
     def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on a batch; the metrics, which are the same on every rank."""
         metrics = self.learner.update(batch)
+        self._leave_room()
         return {} if metrics is None else {f"learner/{name}": float(value) for name, value in asdict(metrics).items()}
 
     def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
@@ -89,6 +91,7 @@ class LearnerActor:
     def release_weights(self, version: int) -> None:
         """Free what the transfer held."""
         self.learner.release_weights(version)
+        self._leave_room()
 
     def save(self, planner_dir: str, state_dir: str | None) -> None:
         """Write the planner and, where asked for, the state."""
@@ -99,6 +102,11 @@ class LearnerActor:
     def close(self) -> None:
         """Leave the group."""
         self.learner.close()
+
+    def _leave_room(self) -> None:
+        """Free what those that wake on this GPU need."""
+        if sleeping_pools(self.run):
+            self.learner.free_cache()
 
 
 class RayLearnerGroup:

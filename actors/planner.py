@@ -27,7 +27,9 @@ class PlannerActor(GeneratorActor):
 class RayPlannerPool:
     """Implements ``rl.pools.PlannerPool`` over actors."""
 
-    def __init__(self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int) -> None:
+    def __init__(
+        self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int, sleeps: bool = False
+    ) -> None:
         actor = remote_class(PlannerActor)
 
         def spawn(index: int, restart: int) -> Any:
@@ -37,6 +39,7 @@ class RayPlannerPool:
                 config.model,
                 transfer=stream.weight_transfer,
                 seed=member_seed(seed, "planner", index, restart),
+                sleeps=sleeps,
             )
 
         self.deadline_s = stream.broadcast_deadline_s

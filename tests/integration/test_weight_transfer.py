@@ -113,6 +113,22 @@ def agreement(model, completion) -> list[bool]:
     return ((torch.tensor(completion.logprobs) - chosen).abs() < 1e-4).tolist()
 
 
+async def test_an_engine_sleeps_takes_weights_and_wakes_with_what_was_asked_meanwhile(engine, sender, tmp_path):
+    """The CPU build frees nothing, but it pauses, drops its caches and keeps account of what is awake."""
+    (before,) = await engine.generate(PROMPT, GREEDY)
+    await engine.sleep()
+    asked = asyncio.create_task(engine.generate(PROMPT, GREEDY))
+    assert await engine._llm.is_sleeping()
+    model = other_model(tmp_path, seed=8)
+    await broadcast(engine, sender, model)
+    assert await engine._llm.is_sleeping() and not asked.done()
+    await engine.wake()
+    (after,) = await asyncio.wait_for(asked, HANG_S)
+    assert after.token_ids == tuple(forward_logprobs(model, after.token_ids).argmax(dim=-1).tolist())
+    assert after.token_ids != before.token_ids
+    assert (after.oldest_version, after.newest_version) == (engine.version, engine.version)
+
+
 async def test_weights_sent_another_way_are_refused(engine, sender, tmp_path):
     manifest = describe(sender, other_model(tmp_path, seed=1), version=engine.version + 1)
     with pytest.raises(ValueError, match="sent by ipc to an engine built for shared_memory"):

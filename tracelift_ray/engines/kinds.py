@@ -75,6 +75,7 @@ def build_engine(
     transfer: str | None = None,
     remote: RemoteConfig | None = None,
     seed: int = 0,
+    sleeps: bool = False,
 ) -> Engine:
     """The configured engine, not started yet.
 
@@ -83,6 +84,7 @@ def build_engine(
         transfer: how ``receive_weights`` will get new weights (a name in ``TRANSFERS``); None: the model is frozen.
         remote: the server, for an engine that is a client of one.
         seed: of requests without a seed, where the engine can be seeded.
+        sleeps: whether ``sleep`` will be called, where the kind can.
 
     Raises:
         ValueError: an unknown kind, or something that the kind cannot do.
@@ -96,4 +98,4 @@ def build_engine(
         )
     if not kind.local and remote is None:
         raise ValueError(f"an engine of kind {config.kind} needs the configuration of its server (remote)")
-    return kind.build(config, model, transfer=transfer, remote=remote, seed=seed)
+    return kind.build(config, model, transfer=transfer, remote=remote, seed=seed, sleeps=sleeps)

@@ -110,6 +110,12 @@ class TransformersEngine:
         self.version = manifest.version
         return WeightReceipt(manifest.version, checksum, (checksum,))
 
+    async def sleep(self) -> None:
+        """It is for small models, and stays awake."""
+
+    async def wake(self) -> None:
+        """It never slept."""
+
     async def health(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -222,7 +228,13 @@ def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
 
 
 def _build(
-    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+    config: EngineConfig,
+    model: str,
+    *,
+    transfer: str | None,
+    remote: RemoteConfig | None,
+    seed: int,
+    sleeps: bool,
 ) -> TransformersEngine:
     return TransformersEngine(config, model, transfer=transfer, seed=seed)
 

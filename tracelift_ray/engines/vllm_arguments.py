@@ -37,7 +37,9 @@ def set_environment(config: EngineConfig) -> None:
     os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
 
 
-def engine_arguments(config: EngineConfig, model: str, transfer: str | None, seed: int) -> dict[str, Any]:
+def engine_arguments(
+    config: EngineConfig, model: str, *, transfer: str | None, seed: int, sleeps: bool
+) -> dict[str, Any]:
     """Arguments of vLLM's ``AsyncEngineArgs``; those of ``config.extra`` come last."""
     from vllm.platforms import current_platform
 
@@ -70,6 +72,8 @@ def engine_arguments(config: EngineConfig, model: str, transfer: str | None, see
             from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
             arguments["distributed_executor_backend"] = UniProcExecutor
+    elif sleeps:  # the CPU build takes calls to sleep, and only pauses
+        arguments["enable_sleep_mode"] = True
     if transfer is not None:
         from vllm.config.weight_transfer import WeightTransferConfig
 

@@ -2,7 +2,8 @@
 
 Requests in flight during a weight update are frozen, lose their cache, are prefilled again under the new weights and go
 on; their completions name both versions. After a failed update the engine serves nothing: it is shut down and every
-request, waiting or new, gets ``ComponentDead``.
+request, waiting or new, gets ``ComponentDead``. An engine that sleeps has its weights' memory back before new weights
+come, and its cache's memory when it wakes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import gc
 import itertools
 from collections.abc import Coroutine
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
@@ -41,20 +43,34 @@ LOOK_S = 0.2
 Result = TypeVar("Result")
 
 
+class Memory(Enum):
+    """What an engine holds of its GPU: all; nothing; room for weights that are still to come; weights but no cache."""
+
+    HELD = "held"
+    FREED = "freed"
+    ROOM = "room"
+    WEIGHTS = "weights"
+
+
 class VllmEngine:
     """See the module and ``Engine``.
 
     Args:
         transfer: how new weights will come; None for a frozen model.
         seed: of requests without a seed.
+        sleeps: whether ``sleep`` will be called.
     """
 
-    def __init__(self, config: EngineConfig, model: str, *, transfer: str | None, seed: int) -> None:
+    def __init__(
+        self, config: EngineConfig, model: str, *, transfer: str | None, seed: int, sleeps: bool = False
+    ) -> None:
         self.version = 0
         self._config = config
         self._model = model
         self._transfer = transfer
         self._seed = seed
+        self._sleeps = sleeps
+        self._memory = Memory.HELD
         self._llm: AsyncLLM | None = None
         self._failure: asyncio.Future[InfrastructureError] | None = None
         self._ids = itertools.count()
@@ -85,7 +101,9 @@ class VllmEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        arguments = engine_arguments(self._config, self._model, self._transfer, self._seed)
+        arguments = engine_arguments(
+            self._config, self._model, transfer=self._transfer, seed=self._seed, sleeps=self._sleeps
+        )
         self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         if self._failure is not None and self._failure.done():  # ``start`` has given up
             self._llm.shutdown()
@@ -173,6 +191,9 @@ class VllmEngine:
 
         from tracelift_ray.transfer.vllm_receivers import RECEIVERS
 
+        if self._memory is Memory.FREED:
+            await llm.wake_up(["weights"])
+            self._memory = Memory.ROOM
         init = RECEIVERS[manifest.backend].init
         if init is not None:
             await llm.init_weight_transfer_engine(WeightTransferInitRequest(init))
@@ -187,8 +208,39 @@ class VllmEngine:
         workers = tuple(checksum for checksum, _ in taken)
         if len(set(workers)) != 1:
             raise InfrastructureError(COMPONENT, f"its workers hold different weights: {', '.join(workers)}")
-        await llm.resume_generation()
+        if self._memory is Memory.HELD:
+            await llm.resume_generation()
+        else:  # there is no cache to generate with until it wakes
+            self._memory = Memory.WEIGHTS
         return workers
+
+    async def sleep(self) -> None:
+        async with self._updating:
+            llm = self._running()
+            # New weights replace a planner's before it generates again: keeping the old ones would take as much of the
+            # machine's memory, and a copy there and back. A frozen model's would have to be read from disk again.
+            level = 1 if self._transfer is None else 2
+            await self._told(llm, llm.sleep(level, mode="keep"))
+            self._memory = Memory.FREED
+
+    async def wake(self) -> None:
+        async with self._updating:
+            llm = self._running()
+            if self._memory is Memory.HELD:
+                return
+            if self._memory is not Memory.WEIGHTS and self._transfer is not None:
+                raise ComponentDead(COMPONENT, "it has no weights: none were sent to it since it went to sleep")
+            await self._told(llm, llm.wake_up(["kv_cache"] if self._memory is Memory.WEIGHTS else None))
+            self._memory = Memory.HELD
+
+    async def _told(self, llm: AsyncLLM, work: Coroutine[Any, Any, Any]) -> None:
+        """Await a control call of vLLM. After an error it is unknown what the engine holds, and it serves no more."""
+        try:
+            await _unless_dead(llm, work)
+        except Exception as error:
+            failure = ComponentDead(COMPONENT, f"it could not sleep or wake: {_one_line(error)}")
+            self._fail(failure)
+            raise failure from error
 
     async def health(self) -> None:
         llm = self._running()
@@ -250,9 +302,15 @@ def _one_line(error: BaseException) -> str:
 
 
 def _build(
-    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+    config: EngineConfig,
+    model: str,
+    *,
+    transfer: str | None,
+    remote: RemoteConfig | None,
+    seed: int,
+    sleeps: bool,
 ) -> VllmEngine:
-    return VllmEngine(config, model, transfer=transfer, seed=seed)
+    return VllmEngine(config, model, transfer=transfer, seed=seed, sleeps=sleeps)
 
 
 KIND = EngineKind(
@@ -262,5 +320,6 @@ KIND = EngineKind(
     logprobs=True,
     request_seeds=True,
     tensor_parallel=True,
+    sleeps=True,
     check_extra=check_extra,
 )

@@ -15,6 +15,7 @@ from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
 from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
 from tracelift_ray.engines.kinds import check_extra, engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.algorithm_checks import check_algorithm
+from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.placement import PlacementError, placed
 from tracelift_ray.planning.resources import check_declared_resources, demands, local_resources
@@ -49,6 +50,7 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_sandbox(config.sandbox)
     check_declared_resources(config)
     _check_placement(config)
+    _check_turns(config)
     check_run_dir(config)
     check_data(config.data)
     check_models(config)
@@ -179,6 +181,17 @@ def _check_placement(config: RunConfig) -> None:
             placed(config, machines)
         except PlacementError as error:
             raise ConfigError("cluster", "local", f"cannot hold the pools: {error}") from None
+
+
+def _check_turns(config: RunConfig) -> None:
+    """Pools on the learner's GPUs sleep while it works, so nothing can be generated meanwhile."""
+    asleep = sorted(sleeping_pools(config))
+    if asleep and config.stream.max_staleness > 0:
+        right = (
+            f"must be 0 (stream=on_policy) where cluster.share_gpus has {' and '.join(asleep)} on the learner's GPUs: "
+            "engines there sleep while it works"
+        )
+        raise ConfigError("stream.max_staleness", config.stream.max_staleness, right)
 
 
 def _check_devices(config: RunConfig) -> None:

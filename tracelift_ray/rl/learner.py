@@ -156,6 +156,11 @@ class Learner:
             seconds=time.monotonic() - started,
         )
 
+    def free_cache(self) -> None:
+        """Give back the memory of the GPU that torch keeps for its next allocation; for others on the same GPU."""
+        if self._engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _cut(self, batch: TrainBatch) -> list[MicroBatch]:
         """This rank's micro-batches."""
         lengths = [len(sample) for sample in batch.samples]

@@ -90,6 +90,11 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"stream.weight_transfer": "ipc"}, "planner.pool.gpus_per_worker", "between GPUs"),
     (GPUS | {"planner.pool.gpus_per_worker": 0.0}, "planner.pool.gpus_per_worker", "learner.collective=nccl"),
     (GPUS | {"stream.weight_transfer": "ipc"}, "cluster.share_gpus", "[[planner, learner]]"),
+    (
+        GPUS | {"cluster.share_gpus": (("planner", "learner"),), "stream.max_staleness": 2},
+        "stream.max_staleness",
+        "must be 0 (stream=on_policy) where cluster.share_gpus has planner on the learner's GPUs",
+    ),
     ({"cluster.share_gpus": (("planner", "teacher"),)}, "cluster.share_gpus", "no pool with teacher"),
     (
         GPUS | {"cluster.share_gpus": (("planner", "learner"),), "learner.num_workers": 2},
