@@ -154,7 +154,7 @@ class AlgorithmConfig:
     correction_low: NotNegative
     correction_high: Positive
     k3_bound: Positive
-    entropy_coef: float
+    entropy_coef: NotNegative
     kl_coef: NotNegative
     kl_kind: Literal["k1", "k2", "k3"]
     normalisation: Annotated[str, OneOf("tracelift_ray.rl.normalisations:NORMALISATIONS")]

@@ -195,7 +195,7 @@ class Learner:
     ) -> torch.Tensor:
         """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
         assert self._policy is not None  # start has run
-        bonus = self._algorithm.entropy_coef != 0
+        bonus = self._algorithm.entropy_coef > 0
         current, entropy = self._policy.scores(batch, self._distribution, entropy_gradient=bonus)
         before = current.detach() if old is None else old
         tokens = LossInputs(current, before, batch.behaviour, batch.advantages, batch.segments, batch.lengths)

@@ -44,7 +44,7 @@ def objective(tokens: LossInputs, reference: Tensor | None, entropy: Tensor, con
     Args:
         tokens: ``old`` the learner's own log-probs, also where the engine's take their place in the loss.
         reference: log-probs of the KL reference [N], or None.
-        entropy: of the policy at each token [N]; with gradient where ``entropy_coef`` is not 0.
+        entropy: of the policy at each token [N]; with gradient where ``entropy_coef`` is above 0.
     """
     correction = CORRECTIONS[config.correction]
     weights = correction.weights(tokens, config)
@@ -54,6 +54,6 @@ def objective(tokens: LossInputs, reference: Tensor | None, entropy: Tensor, con
     if reference is not None:
         kl = kl_penalty(tokens.current, reference, config.kl_kind)
         loss = loss + config.kl_coef * kl
-    if config.entropy_coef != 0:
+    if config.entropy_coef > 0:
         loss = loss - config.entropy_coef * entropy
     return Objective(loss, policy, weights, kl)
