@@ -15,6 +15,7 @@ from tracelift_ray.config.schema import CodeServiceConfig, RunConfig
 from tracelift_ray.engines.kinds import ENGINES
 from tracelift_ray.planning import checks
 from tracelift_ray.planning.run_config import to_run_config
+from tracelift_ray.reward.arms import ARMS
 
 Changes = dict[str, Any]
 GPUS: Changes = {
@@ -168,6 +169,19 @@ def test_a_broken_rule_names_key_and_remedy(valid: RunConfig, changes: Changes, 
 def test_an_arm_without_rubric_needs_no_reasoning_rm(valid: RunConfig) -> None:
     for arm in ("exec_only", "uplift_only"):
         checks.check_run(changed(valid, {"reward.arm": arm, "reasoning_rm.model": ""}))
+
+
+def test_an_estimator_that_weighs_components_needs_an_arm_that_declares_some(
+    valid: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bare(type(ARMS["exec_only"])):  # type: ignore[misc]
+        def components(self) -> tuple[str, ...]:
+            return ()
+
+    monkeypatch.setitem(ARMS, "exec_only", Bare())
+    changes = {"algorithm.advantage": "gdpo", "reward.arm": "exec_only"}
+    with pytest.raises(ConfigError, match=r"algorithm\.advantage=gdpo: .*reward\.arm=exec_only declares none"):
+        checks.check_run(changed(valid, changes))
 
 
 def test_a_dry_run_is_let_through_to_show_its_shortfall(valid: RunConfig) -> None:

@@ -5,7 +5,6 @@ Values to 1e-10, gradients by finite differences, and that neither depends on ho
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.learner_configs import algorithm
+from tests.unit.rl.loss_formulas import (
+    EXPECTED_LOSSES,
+    EXPECTED_NORMALISATIONS,
+    EXPECTED_WEIGHTS,
+    Array,
+    Trace,
+    expected_loss,
+    in_band,
+)
 from tracelift_ray.config.schema import AlgorithmConfig
 from tracelift_ray.rl.corrections import CORRECTIONS
 from tracelift_ray.rl.losses import LOSSES, LossInputs
@@ -28,8 +36,6 @@ LENGTHS = (5, 1, 8, 3)
 GROUP_TOKENS = (6, 6, 8, 7)
 #: Two traces without gradient: one of the last group, and one alone.
 BATCH = TrainBatch((), num_traces=6, num_tokens=sum(LENGTHS) + 4 + 2, num_groups=4)
-Array = np.ndarray
-Trace = dict[str, Any]
 
 
 def config(**changes: Any) -> AlgorithmConfig:
@@ -83,90 +89,6 @@ def torch_loss(some: list[Trace], config: AlgorithmConfig) -> tuple[float, Array
     return loss.item(), gradient.numpy()
 
 
-# --- the formulas: of one trace, at each token; ``current`` carries the gradient, ``trace["current"]`` does not ----
-
-
-def surrogate(ratio: Array, advantage: float, config: AlgorithmConfig) -> Array:
-    found = np.minimum(ratio * advantage, np.clip(ratio, 1 - config.clip_low, 1 + config.clip_high) * advantage)
-    return np.maximum(found, config.clip_dual * advantage) if config.clip_dual and advantage < 0 else found
-
-
-def ppo_clip(trace: Trace, current: Array, old: Array, config: AlgorithmConfig) -> Array:
-    return -surrogate(np.exp(current - old), trace["advantage"], config)
-
-
-def gspo(trace: Trace, current: Array, old: Array, config: AlgorithmConfig) -> Array:
-    # A trace's likelihood to the power of one over its length, as the paper writes it.
-    ratio = (np.exp(current.sum()) / np.exp(old.sum())) ** (1 / len(old))
-    return -surrogate(np.full(len(old), ratio), trace["advantage"], config)
-
-
-def gmpo(trace: Trace, current: Array, old: Array, config: AlgorithmConfig) -> Array:
-    # The paper: the product of |min(r A, clip(r) A)|, to the power of one over the length, with the sign of A.
-    advantage = trace["advantage"]
-    ratio = np.exp(current - old)
-    bounded = np.clip(ratio, 1 - config.clip_low, 1 + config.clip_high)
-    terms = np.abs(np.minimum(ratio * advantage, bounded * advantage))
-    return np.full(len(old), -np.sign(advantage) * np.prod(terms) ** (1 / len(old)))
-
-
-def cispo(trace: Trace, current: Array, old: Array, config: AlgorithmConfig) -> Array:
-    weight = np.clip(np.exp(trace["current"] - old), 1 - config.clip_low, 1 + config.clip_high)
-    return -weight * trace["advantage"] * current
-
-
-def reinforce(trace: Trace, current: Array, old: Array, config: AlgorithmConfig) -> Array:
-    return -trace["advantage"] * current
-
-
-EXPECTED_LOSSES: dict[str, Callable[[Trace, Array, Array, AlgorithmConfig], Array]] = {
-    "ppo_clip": ppo_clip,
-    "gspo": gspo,
-    "gmpo": gmpo,
-    "cispo": cispo,
-    "reinforce": reinforce,
-}
-
-
-def k3(gap: Array) -> Array:
-    return np.exp(gap) - 1 - gap
-
-
-def in_band(value: Array, config: AlgorithmConfig) -> Array:
-    return (config.correction_low <= value) & (value <= config.correction_high)
-
-
-EXPECTED_WEIGHTS: dict[str, Callable[[Array, AlgorithmConfig], Any]] = {
-    "none": lambda gap, config: 1.0,
-    "bypass": lambda gap, config: 1.0,
-    "token_truncated": lambda gap, config: np.minimum(np.exp(gap), config.mismatch_cap),
-    "sequence_truncated": lambda gap, config: min(np.prod(np.exp(gap)), config.mismatch_cap),
-    "geometric_truncated": lambda gap, config: min(np.prod(np.exp(gap)) ** (1 / len(gap)), config.mismatch_cap),
-    "token_masked": lambda gap, config: np.exp(gap) * in_band(np.exp(gap), config),
-    "geometric_rejected": lambda gap, config: float(in_band(np.prod(np.exp(gap)) ** (1 / len(gap)), config)),
-    "k3_masked": lambda gap, config: (k3(gap) <= config.k3_bound).astype(float),
-    "k3_rejected": lambda gap, config: float(k3(gap).mean() <= config.k3_bound),
-}
-
-EXPECTED_NORMALISATIONS: dict[str, Callable[[Trace, AlgorithmConfig], float]] = {
-    "token": lambda trace, config: 1 / 23,
-    "sequence": lambda trace, config: 1 / 6 / len(trace["old"]),
-    "constant": lambda trace, config: 1 / 6 / config.constant_length,
-    "prompt": lambda trace, config: 1 / 4 / trace["group"],
-}
-
-
-def expected_loss(some: list[Trace], moved: list[Array], config: AlgorithmConfig) -> float:
-    """The loss with the current log-probs at ``moved``, but for what carries no gradient."""
-    total = 0.0
-    for trace, current in zip(some, moved, strict=True):
-        weight = EXPECTED_WEIGHTS[config.correction](trace["old"] - trace["behaviour"], config)
-        old = trace["behaviour"] if config.correction == "bypass" else trace["old"]
-        terms = weight * EXPECTED_LOSSES[config.loss](trace, current, old, config)
-        total += EXPECTED_NORMALISATIONS[config.normalisation](trace, config) * float(np.sum(terms))
-    return total
-
-
 def numeric_gradient(some: list[Trace], config: AlgorithmConfig, step: float = 1e-6) -> Array:
     found = []
     for place, trace in enumerate(some):
@@ -175,7 +97,7 @@ def numeric_gradient(some: list[Trace], config: AlgorithmConfig, step: float = 1
             for change in (step, -step):
                 moved = [each["current"].copy() for each in some]
                 moved[place][position] += change
-                sides.append(expected_loss(some, moved, config))
+                sides.append(expected_loss(some, moved, BATCH, config))
             found.append((sides[0] - sides[1]) / (2 * step))
     return np.array(found)
 
@@ -193,7 +115,7 @@ def test_a_loss_under_a_correction_and_a_normalisation_is_their_formula(loss: st
         for seed in range(3):
             some, setting = traces(seed), config(loss=loss, correction=correction, normalisation=normalisation)
             value, _ = torch_loss(some, setting)
-            assert value == pytest.approx(expected_loss(some, [t["current"] for t in some], setting), abs=1e-10)
+            assert value == pytest.approx(expected_loss(some, [t["current"] for t in some], BATCH, setting), abs=1e-10)
 
 
 @pytest.mark.parametrize("loss", EXPECTED_LOSSES)
@@ -209,7 +131,9 @@ def test_the_dual_clip_bounds_what_a_negative_advantage_may_cost() -> None:
     some = traces(1, wide=2.0)
     for loss in ("ppo_clip", "gspo"):
         free, dual = config(loss=loss, correction="none"), config(loss=loss, correction="none", clip_dual=1.5)
-        assert torch_loss(some, dual)[0] == pytest.approx(expected_loss(some, [t["current"] for t in some], dual))
+        assert torch_loss(some, dual)[0] == pytest.approx(
+            expected_loss(some, [t["current"] for t in some], BATCH, dual)
+        )
         assert torch_loss(some, dual)[0] < torch_loss(some, free)[0]
         clipped = [objective(inputs(some), None, torch.zeros(17), each).policy.clipped.sum() for each in (free, dual)]
         assert clipped[0] < clipped[1]
@@ -220,7 +144,7 @@ def test_a_lower_bound_of_one_is_no_bound() -> None:
     for loss in ("ppo_clip", "gmpo", "cispo"):
         setting = config(loss=loss, clip_low=1.0, correction="none")
         assert torch_loss(some, setting)[0] == pytest.approx(
-            expected_loss(some, [t["current"] for t in some], setting), rel=1e-10
+            expected_loss(some, [t["current"] for t in some], BATCH, setting), rel=1e-10
         )
 
 
