@@ -149,7 +149,8 @@ def page(runs: Sequence[Run], steps: int, overrides: Sequence[str]) -> str:
     text = f"""# The demo under each algorithm
 
 Written by `python -m benchmarks.algorithms`. The presets of [algorithms.md](../algorithms.md) in the world of
-`make demo`, which was chosen to show the effect of the reward ([demo.md](../demo.md)) and says little about algorithms elsewhere.
+`make demo`, which was chosen to show the effect of the reward ([demo.md](../demo.md)) and says little about algorithms
+elsewhere.
 
 {steps} steps of 24 groups of 8, seeds {seeds}, learning rate and all else as in `experiment=quickstart`, with
 {changed}.
