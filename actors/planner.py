@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from actors.generator import GeneratorActor
@@ -11,9 +10,8 @@ from actors.pool import actor_pool, member_options, remote_class
 from tracelift_ray.config.models import PlannerConfig
 from tracelift_ray.config.schema import StreamConfig
 from tracelift_ray.engines.seeds import member_seed
-from tracelift_ray.pools.pool import Member
+from tracelift_ray.rl.planner_pool import PlannerPool
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams, TransferBroken
 
 
 class PlannerActor(GeneratorActor):
@@ -24,8 +22,8 @@ class PlannerActor(GeneratorActor):
         return await self.engine.receive_weights(manifest)
 
 
-class RayPlannerPool:
-    """Implements ``rl.pools.PlannerPool`` over actors."""
+class RayPlannerPool(PlannerPool):
+    """A planner pool over actors."""
 
     def __init__(
         self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int, sleeps: bool = False
@@ -42,54 +40,5 @@ class RayPlannerPool:
                 sleeps=sleeps,
             )
 
-        self.deadline_s = stream.broadcast_deadline_s
-        self.pool = actor_pool("planner", config.pool, config.engine.startup_s, spawn)
-
-    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
-        """``params.n`` completions of ``prompt``, in order."""
-        return await self.pool.call("generate", prompt, params)
-
-    def receivers(self) -> tuple[str, ...]:
-        """The members that are up."""
-        return tuple(member.name for member in self.pool.members)
-
-    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every member that is up takes the weights; one that does not is replaced, and not among the receipts."""
-        taken = await asyncio.gather(*(self._take(member, manifest) for member in self.pool.members))
-        return [receipt for receipt in taken if receipt is not None]
-
-    def only(self, member: Member) -> OneMember:
-        """One member as a receiver of weights, after its restart."""
-        return OneMember(self, member)
-
-    async def send_to(self, member: Member, manifest: WeightManifest) -> WeightReceipt:
-        """One member takes the weights, or raises ``InfrastructureError``."""
-        return await self.pool.control(member, self.deadline_s, "receive_weights", manifest.for_receiver(member.name))
-
-    async def _take(self, member: Member, manifest: WeightManifest) -> WeightReceipt | None:
-        try:
-            return await self.send_to(member, manifest)
-        except TransferBroken:  # it waits for the weights to be sent again
-            return None
-        except InfrastructureError as error:
-            self.pool.replace(member, error.cause)
-            return None
-        except asyncio.CancelledError:  # it may hold some of the old weights and some of the new
-            self.pool.replace(member, "the transfer of new weights to it was given up")
-            raise
-
-
-class OneMember:
-    """A single planner member that takes weights."""
-
-    def __init__(self, planner: RayPlannerPool, member: Member) -> None:
-        self._planner = planner
-        self._member = member
-
-    def receivers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self._member.name,)
-
-    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """The one receipt."""
-        return [await self._planner.send_to(self._member, manifest)]
+        pool = actor_pool("planner", config.pool, config.engine.startup_s, spawn)
+        super().__init__(pool, stream.broadcast_deadline_s)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from time import monotonic
 
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
@@ -43,12 +42,13 @@ async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -
         InfrastructureError: the learner failed, the transfer broke with every engine up, or an engine deviates and is
             named.
     """
-    started = monotonic()
+    clock = asyncio.get_running_loop().time
+    started = clock()
     async with learner.lock:
         while True:
             try:
                 version, checksum, engines = await _transfer(learner, receivers)
-                return Broadcast(version, checksum, engines, monotonic() - started)
+                return Broadcast(version, checksum, engines, clock() - started)
             except _SendAgain as error:
                 # One that dies breaks a channel that all share; those that live meet in a new one. Each try has
                 # fewer, since none joins while the lock is held.
