@@ -16,6 +16,7 @@ from actors.runtime import worker_environment
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
+from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
@@ -48,7 +49,7 @@ class LearnerActor:
             run.learner,
             run.algorithm,
             run.planner.model,
-            run.planner.sampling.temperature,
+            Distribution.of(run.planner.sampling),
             run.total_steps,
             run.seed,
             place,

@@ -60,6 +60,7 @@ class RaySystem:
             else None
         )
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
+        self._watch: asyncio.Future[None] | None = None
 
     @property
     def pools(self) -> SystemPools:
@@ -79,6 +80,7 @@ class RaySystem:
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
+        self._watch = asyncio.ensure_future(self.placement.watch(lambda: [node.name for node in live_nodes()]))
 
     @property
     def shared(self) -> SharedGpus:
@@ -91,6 +93,8 @@ class RaySystem:
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""
+        if self._watch is not None:
+            self._watch.cancel()
         closing = [pool.close() for pool in self._actor_pools()]
         if self.learner is not None:
             closing.append(self.learner.close())

@@ -38,6 +38,13 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
+class PlannerSamplingConfig(SamplingConfig):
+    """How the policy samples; the learner takes its log-probs from the same distribution."""
+
+    top_k: Count  # 0: all tokens
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """How a model of ours is served; the fields of engines not chosen have no effect."""
 
@@ -74,7 +81,7 @@ class PlannerConfig:
     model: str
     prompt: PromptFile
     max_prompt_tokens: PositiveCount
-    sampling: SamplingConfig
+    sampling: PlannerSamplingConfig
     engine: EngineConfig
     pool: PoolConfig
 

@@ -161,7 +161,7 @@ def sampling_fields(params: SamplingParams, extended: bool) -> dict[str, Any]:
         fields["seed"] = params.seed
     if extended:
         fields["extra_body"] = {
-            "top_k": -1,
+            "top_k": params.top_k or -1,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "min_tokens": 0,

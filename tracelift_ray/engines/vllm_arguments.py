@@ -53,7 +53,7 @@ def engine_arguments(
         "enforce_eager": config.enforce_eager,
         "enable_prefix_caching": config.prefix_caching,
         "gpu_memory_utilization": config.gpu_memory_utilization,
-        # log-probs of the distribution that was sampled from: after temperature
+        # log-probs of the distribution that was sampled from: after temperature, top-k and top-p
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
@@ -93,6 +93,7 @@ def to_vllm(params: SamplingParams, stop_token_ids: tuple[int, ...]) -> VllmSamp
         n=params.n,
         temperature=params.temperature,
         top_p=params.top_p,
+        top_k=params.top_k,
         max_tokens=params.max_new_tokens,
         seed=params.seed,
         stop=list(params.stop),

@@ -34,8 +34,6 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_algorithm(config)
     _check_batch(config)
     _check_sampling(config)
-    if trains:
-        _check_whole_distribution(config)
     _check_context("planner", config.planner)
     if is_remote(config.executor.engine):
         _check_remote(config.executor)
@@ -113,17 +111,6 @@ def _check_sampling(config: RunConfig) -> None:
     if executor.temperature == 0 and required.with_trace > 1 and required.baseline:
         right = f"must be above 0, because reward.num_samples={required.with_trace} greedy samples are all the same"
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
-
-
-def _check_whole_distribution(config: RunConfig) -> None:
-    """Traces that are trained on come from the distribution that the learner differentiates."""
-    top_p = config.planner.sampling.top_p
-    if top_p < 1:
-        right = (
-            "must be 1 in training: the learner's log-probs are over the whole vocabulary, so importance weights of "
-            "traces from a cut one would be biased"
-        )
-        raise ConfigError("planner.sampling.top_p", top_p, right)
 
 
 def _check_seeds(config: RunConfig) -> None:

@@ -203,7 +203,8 @@ class Pool:
     async def _answer(self, member: Member, call: Awaitable[Any], deadline_s: float, method: str) -> Any:
         """The result of a call. ``TimeoutError`` after ``deadline_s``, with the call cancelled."""
         try:
-            return await asyncio.wait_for(call, deadline_s)
+            async with asyncio.timeout(deadline_s):
+                return await call
         except ComponentDead as error:
             cause = f"member {member.index} died during {method} ({error.cause})"
             self.replace(member, cause)

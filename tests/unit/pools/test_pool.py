@@ -82,13 +82,13 @@ async def test_control_calls_do_not_wait_behind_work() -> None:
 
 async def test_lanes_take_turns_and_within_one_the_order_is_kept() -> None:
     pool, spawner = await started(replace(LIMITS, workers=1, capacity=1))
-    flood = [asyncio.ensure_future(pool.call("work", 0.0, f"train {i}", lane="train")) for i in range(6)]
+    flood = [asyncio.ensure_future(pool.call("work", 0.0, f"train {i}", lane="train")) for i in range(200)]
     await settled()
     few = [asyncio.ensure_future(pool.call("work", 0.0, f"eval {i}", lane="eval")) for i in range(2)]
     await asyncio.gather(*flood, *few)
     done = spawner.made[0].done
-    assert done.index("eval 1") < done.index("train 5")
-    assert [name for name in done if name.startswith("train")] == [f"train {i}" for i in range(6)]
+    assert done.index("eval 1") < done.index("train 199")
+    assert [name for name in done if name.startswith("train")] == [f"train {i}" for i in range(200)]
     await pool.close()
 
 
