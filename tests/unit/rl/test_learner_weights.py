@@ -9,6 +9,7 @@ import torch
 
 from tests.learner_configs import algorithm, learner
 from tracelift_ray.rl.learner import Learner
+from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import NamedTensors, SilentSender
@@ -33,7 +34,7 @@ def test_a_broken_transfer_leaves_no_rank_alone_in_a_gather(monkeypatch: pytest.
             gathered.append(index)
             yield f"{index}", torch.zeros(1)
 
-    rank = Learner(learner(), algorithm(), "model", 1.0, 1, seed=0, place=RankPlace(0, 2, "127.0.0.1", 1))
+    rank = Learner(learner(), algorithm(), "model", Distribution(1.0), 1, seed=0, place=RankPlace(0, 2, "127.0.0.1", 1))
     monkeypatch.setattr(rank, "named_tensors", gathers)
     monkeypatch.setattr(rank, "_sender", Breaks())
     with pytest.raises(TransferBroken):
