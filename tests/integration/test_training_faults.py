@@ -12,6 +12,7 @@ from tests.integration.training_runs import Started, records, train
 
 
 def test_asynchronous_training_over_two_zero_ranks_stays_within_its_bound(tmp_path: Path) -> None:
+    """With weights through Ray's object store, whose receipts carry the learner's checksum."""
     train(
         tmp_path,
         "total_steps=5",
@@ -21,8 +22,10 @@ def test_asynchronous_training_over_two_zero_ranks_stays_within_its_bound(tmp_pa
         "learner.zero_stage=3",
         "evaluation.at_start=false",
         "evaluation.problems=2",
+        "stream.weight_transfer=object_store",
     )
     steps = records(tmp_path, "training")
+    assert all(record["weights/engines"] == 1 for record in steps if "weights/engines" in record)
     assert 0 < max(record["stream/staleness_max"] for record in steps) <= 2
 
 

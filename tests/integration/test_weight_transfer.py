@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 import torch
@@ -17,6 +18,7 @@ from tests.hang import HANG_S
 from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.transfer.kinds import build_weight_sender
+from tracelift_ray.transfer.object_store import Relay
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
 from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
 
@@ -58,14 +60,26 @@ def forward_logprobs(model, token_ids: tuple[int, ...]) -> torch.Tensor:
     return torch.log_softmax(logits, dim=-1)
 
 
+async def test_weights_out_of_an_object_store_are_served_under_the_senders_checksum(engine, tmp_path):
+    store: list[np.ndarray] = []
+    settings = SenderSettings("test", 1, 60.0, put=lambda bucket: store.append(bucket.copy()) or len(store) - 1)
+    model, sends = other_model(tmp_path, seed=5), build_weight_sender("object_store", settings)
+    manifest = describe(sends, model, version=1)
+    sent = sends.send(manifest, model.named_parameters())
+    receipt = await Relay(store.__getitem__).deliver(manifest.with_parts(sent.parts), engine.receive_weights)
+    assert (receipt.version, receipt.checksum) == (1, sent.checksum)
+    (completion,) = await engine.generate(PROMPT, GREEDY)
+    assert completion.token_ids == tuple(forward_logprobs(model, completion.token_ids).argmax(dim=-1).tolist())
+
+
 async def test_after_a_broadcast_exactly_the_new_weights_are_served(engine, sender, tmp_path):
     before = (await engine.generate(PROMPT, GREEDY))[0]  # fills the prefix cache under the old weights
     model = other_model(tmp_path, seed=1)
     manifest = describe(sender, model, version=3)
-    checksum, receipt = await asyncio.gather(
+    sent, receipt = await asyncio.gather(
         asyncio.to_thread(sender.send, manifest, model.named_parameters()), engine.receive_weights(manifest)
     )
-    assert (receipt.version, receipt.checksum, set(receipt.workers)) == (3, checksum, {checksum})
+    assert (receipt.version, receipt.checksum, set(receipt.workers)) == (3, sent.checksum, {sent.checksum})
     assert engine.version == 3
     after = (await engine.generate(PROMPT, GREEDY))[0]
     expected = forward_logprobs(model, after.token_ids)

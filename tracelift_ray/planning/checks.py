@@ -21,7 +21,7 @@ from tracelift_ray.planning.placement import PlacementError, placed
 from tracelift_ray.planning.resources import check_declared_resources, demands, local_resources
 from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
-from tracelift_ray.transfer.kinds import TRANSFERS
+from tracelift_ray.transfer.kinds import TRANSFERS, at_engine
 from tracelift_ray.verification.runners import RUNNERS
 
 
@@ -126,10 +126,11 @@ def _check_planner_engine(config: RunConfig) -> None:
     if not kind.trains:
         right = f"cannot serve the policy that is trained; use {' or '.join(training_kinds())}"
         raise ConfigError("planner.engine.kind", config.planner.engine.kind, right)
-    if transfer not in kind.transfers:
+    if at_engine(transfer) not in kind.transfers:
+        possible = " or ".join(name for name in TRANSFERS if at_engine(name) in kind.transfers)
         right = (
-            f"must be {' or '.join(kind.transfers)}: an engine of planner.engine.kind={config.planner.engine.kind} "
-            "takes weights in no other way"
+            f"must be {possible}: an engine of planner.engine.kind={config.planner.engine.kind} takes weights in no "
+            "other way"
         )
         raise ConfigError("stream.weight_transfer", transfer, right)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tracelift_ray.transfer.checksums import CHECKSUM_NAME, DeviceChecksum, hex_checksum
-from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import NamedTensors, SenderSettings, checked
 from tracelift_ray.transfer.shared_memory import VersionedFiles
 
@@ -47,7 +47,7 @@ class IpcSender:
             deadline_s=self._settings.deadline_s,
         )
 
-    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
+    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> Sent:
         from torch.multiprocessing.reductions import reduce_tensor
 
         device = self._device
@@ -65,7 +65,7 @@ class IpcSender:
         path = Path(f"{manifest.location}-{torch.cuda.get_device_properties(device).uuid}")
         path.touch(mode=0o600)
         path.write_bytes(pickle.dumps(handles))
-        return hex_checksum(int(alive[-1].item()))
+        return Sent(hex_checksum(int(alive[-1].item())))
 
     def release(self, version: int) -> None:
         self._files.release(version)

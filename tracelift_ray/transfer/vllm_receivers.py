@@ -24,9 +24,9 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine, IPCWeightTransferUpdateInfo
 
-from tracelift_ray.transfer import collective
+from tracelift_ray.transfer.buckets import joined
 from tracelift_ray.transfer.checksums import CHECKSUM_NAME, DeviceChecksum, hex_checksum
-from tracelift_ray.transfer.collective import Communicator, join_channel, joined
+from tracelift_ray.transfer.collective import Communicator, join_channel, receiver
 from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.types import InfrastructureError, TransferBroken
@@ -103,9 +103,9 @@ class CollectiveEngine(LayerwiseEngine):
     def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
         manifest = WeightManifest.of(update_info.manifest)
         self.member = join_channel(manifest, update_info.worker, self.member)
-        receiver = collective.Receiver(self.member, manifest.tensors, manifest.bucket_mib << 20)
-        self.model.load_weights(receiver.tensors())  # type: ignore[operator]
-        self.checksum = joined(receiver.verify())
+        taking = receiver(manifest, self.member)
+        self.model.load_weights(taking.tensors())  # type: ignore[operator]
+        self.checksum = joined(taking.verify())
 
     def shutdown(self) -> None:
         if self.member is not None:
@@ -256,9 +256,9 @@ RECEIVERS: dict[str, Receiver] = {
 
 def register() -> None:
     """Make the receivers known to vLLM in this process; does nothing the second time."""
-    for receiver in RECEIVERS.values():
-        if receiver.name not in WeightTransferEngineFactory._registry:
-            WeightTransferEngineFactory.register_engine(receiver.name, receiver.engine)
+    for each in RECEIVERS.values():
+        if each.name not in WeightTransferEngineFactory._registry:
+            WeightTransferEngineFactory.register_engine(each.name, each.engine)
 
 
 register()
