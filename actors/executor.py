@@ -15,13 +15,15 @@ from tracelift_ray.types import Completion, Prompt, SamplingParams
 class RayExecutorPool:
     """Implements ``rl.pools.GeneratorPool`` over actors."""
 
-    def __init__(self, config: ExecutorConfig, placement: Placement, seed: int) -> None:
+    def __init__(self, config: ExecutorConfig, placement: Placement, seed: int, sleeps: bool = False) -> None:
         actor = remote_class(GeneratorActor)
 
         def spawn(index: int, restart: int) -> Any:
             options = member_options(config.pool, placement, "executor", index)
             own_seed = member_seed(seed, "executor", index, restart)
-            return actor.options(**options).remote(config.engine, config.model, remote=config.remote, seed=own_seed)
+            return actor.options(**options).remote(
+                config.engine, config.model, remote=config.remote, seed=own_seed, sleeps=sleeps
+            )
 
         self.pool = actor_pool("executor", config.pool, config.engine.startup_s, spawn)
 

@@ -20,8 +20,9 @@ class GeneratorActor(PoolActor):
         transfer: str | None = None,
         remote: RemoteConfig | None = None,
         seed: int = 0,
+        sleeps: bool = False,
     ) -> None:
-        self.engine: Engine = build_engine(engine, model, transfer=transfer, remote=remote, seed=seed)
+        self.engine: Engine = build_engine(engine, model, transfer=transfer, remote=remote, seed=seed, sleeps=sleeps)
 
     async def start(self) -> None:
         """Return when the engine answers."""
@@ -34,6 +35,14 @@ class GeneratorActor(PoolActor):
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         """``params.n`` completions of ``prompt``."""
         return await self.engine.generate(prompt, params)
+
+    async def sleep(self) -> None:
+        """Free the GPU."""
+        await self.engine.sleep()
+
+    async def wake(self) -> None:
+        """Take it again."""
+        await self.engine.wake()
 
     async def close(self) -> None:
         """End the engine and its processes."""

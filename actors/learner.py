@@ -14,9 +14,11 @@ from actors.placement import Placement
 from actors.pool import remote_class, result_of
 from actors.runtime import worker_environment
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
+from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
-from tracelift_ray.transfer.manifest import WeightManifest
+from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch
 
@@ -47,7 +49,7 @@ class LearnerActor:
             run.learner,
             run.algorithm,
             run.planner.model,
-            run.planner.sampling.temperature,
+            Distribution.of(run.planner.sampling),
             run.total_steps,
             run.seed,
             place,
@@ -64,19 +66,21 @@ class LearnerActor:
                 workers_per_receiver=run.planner.engine.tensor_parallel_size,
                 address=place.master_address,
                 backend=run.learner.collective,
+                put=ray.put,
             ),
         )
 
     def update(self, batch: TrainBatch) -> dict[str, float]:
         """Train on a batch; the metrics, which are the same on every rank."""
         metrics = self.learner.update(batch)
+        self._leave_room()
         return {} if metrics is None else {f"learner/{name}": float(value) for name, value in asdict(metrics).items()}
 
     def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the present version."""
         return self.learner.describe_weights(receivers)
 
-    def send_weights(self, manifest: WeightManifest) -> str:
+    def send_weights(self, manifest: WeightManifest) -> Sent:
         """Send a version, or take part in gathering it."""
         return self.learner.send_weights(manifest)
 
@@ -88,6 +92,7 @@ class LearnerActor:
     def release_weights(self, version: int) -> None:
         """Free what the transfer held."""
         self.learner.release_weights(version)
+        self._leave_room()
 
     def save(self, planner_dir: str, state_dir: str | None) -> None:
         """Write the planner and, where asked for, the state."""
@@ -98,6 +103,11 @@ class LearnerActor:
     def close(self) -> None:
         """Leave the group."""
         self.learner.close()
+
+    def _leave_room(self) -> None:
+        """Free what those that wake on this GPU need."""
+        if sleeping_pools(self.run):
+            self.learner.free_cache()
 
 
 class RayLearnerGroup:
@@ -137,8 +147,8 @@ class RayLearnerGroup:
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
         return await self._call(self.ranks[:1], deadline_s, "describe_weights", receivers)
 
-    async def send_weights(self, manifest: WeightManifest) -> str:
-        """Send what ``manifest`` describes; its checksum."""
+    async def send_weights(self, manifest: WeightManifest) -> Sent:
+        """Send what ``manifest`` describes."""
         return await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "send_weights", manifest)
 
     async def abort_weights(self) -> None:

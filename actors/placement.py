@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -78,6 +78,21 @@ class Placement:
             return {}
         there = self._devices[self._bundles[place.node]]  # the map uses a node's GPUs from 0 on
         return OWN_DEVICES | {"CUDA_VISIBLE_DEVICES": ",".join(there[gpu] for gpu in place.gpus)}
+
+    async def watch(self, alive: Callable[[], Iterable[str]], every_s: float = PROGRESS_S) -> None:
+        """Say which workers go with a node that is lost, for as long as this is awaited. ``alive``: nodes by name."""
+        lost: set[str] = set()
+        while True:
+            there = set(await asyncio.to_thread(alive))
+            for node in [node for node in self._bundles if node not in there and node not in lost]:
+                lost.add(node)
+                gone = [each for each in self._places.values() if each.node == node]
+                members = ", ".join(f"{each.pool}[{each.index}]" for each in gone)
+                logger.warning(
+                    "node %s is lost, and with it %s; they start again on a node with %s free, if one joins in time",
+                    *(node, members, _amounts(gone)),
+                )
+            await asyncio.sleep(every_s)
 
     def release(self) -> None:
         """Give the resources back."""

@@ -1,19 +1,21 @@
 """Ray actors as members of a pool (``tracelift_ray.pools``): how calls reach them, and what their failures mean.
 
 Control calls (weights, health, statistics) have a concurrency group of their own, so that they never wait behind work.
-A call that its caller gives up on is cancelled in the actor.
+Work travels in batches (``actors.mailbox``). A call that its caller gives up on is cancelled in the actor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError, TaskUnschedulableError
 
+from actors.mailbox import Answer, Letter, Mailbox, Worker
 from actors.placement import Placement
 from actors.runtime import worker_environment
 from tracelift_ray.config.models import PoolConfig
@@ -24,6 +26,8 @@ from tracelift_ray.types import ComponentDead, InfrastructureError
 CONTROL_CALLS = 8
 #: Seconds in which a member that was late with a call must show that it lives.
 HEALTH_S = 30.0
+#: Up to this size an object costs less in each call than in the object store.
+BY_VALUE_BYTES = 8 * 2**10
 
 
 class PoolActor:
@@ -34,11 +38,21 @@ class PoolActor:
     """
 
     _loop: asyncio.AbstractEventLoop
+    _worker: Worker
 
     async def open(self) -> int | None:
         """Start; the first call of all. What ``start`` returns: how many calls this actor can hold, where it knows."""
         self._loop = asyncio.get_running_loop()
+        self._worker = Worker()
         return await self.start()
+
+    async def accept(self, letters: Sequence[Letter], withdrawn: Sequence[int]) -> None:
+        """Begin the work of ``letters``; end that of ``withdrawn``."""
+        await self._worker.accept(self, letters, withdrawn)
+
+    async def answers(self) -> list[Answer]:
+        """Results that are ready, as soon as there is one."""
+        return await self._worker.answers()
 
     async def start(self) -> int | None:
         """Return when this actor can work."""
@@ -62,9 +76,10 @@ class RayHandle:
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
+        self._mailbox = Mailbox(actor, result_of)
 
     async def call(self, method: str, *args: Any) -> Any:
-        return await result_of(getattr(self.actor, method).remote(*args))
+        return await self._mailbox.call(method, *args)
 
     async def control(self, method: str, *args: Any) -> Any:
         if method == "start":
@@ -72,6 +87,7 @@ class RayHandle:
         return await result_of(self.actor.control.remote(method, *args))
 
     def kill(self) -> None:
+        self._mailbox.close()
         ray.kill(self.actor)
 
 
@@ -82,12 +98,9 @@ def remote_class(actor: type) -> Any:
 
 
 def member_options(config: PoolConfig, placement: Placement, name: str, index: int) -> dict[str, Any]:
-    """Ray options of one of a pool's actors: its place, its threads, and the calls that run beside each other.
-
-    Twice as many as the pool sends at a time, since a call that it gave up on may take a moment to end.
-    """
+    """Ray options of one of a pool's actors: its place and its threads."""
     environment = worker_environment(config.cpus_per_worker, placement.variables(name, index))
-    return placement.options(name, index) | environment | {"max_concurrency": 2 * config.max_concurrency}
+    return placement.options(name, index) | environment
 
 
 def actor_pool(name: str, config: PoolConfig, startup_s: float, spawn: Callable[[int, int], Any]) -> Pool:
@@ -104,23 +117,24 @@ def actor_pool(name: str, config: PoolConfig, startup_s: float, spawn: Callable[
 
 
 class References:
-    """Objects that many calls share, put once in the object store: a call then carries a reference.
+    """What calls carry of objects that many of them share: a small one itself, a large one as a reference.
 
-    An object stays there while it is among the ``kept`` that were used last.
+    A large object is put into the object store once, and stays there while it is among the ``kept`` used last.
     """
 
     def __init__(self, kept: int = 4096) -> None:
         self._kept = kept
-        self._references: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
+        self._carried: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
 
     def of(self, value: Any) -> Any:
-        """The reference of ``value``. Two equal objects have two references: the key is the identity."""
-        known = self._references.get(id(value))
+        """What stands for ``value`` in a call. The key is the identity: two equal objects are put twice."""
+        known = self._carried.get(id(value))
         if known is None:
-            known = self._references[id(value)] = value, ray.put(value)  # holds it, so that its id stays its own
-            if len(self._references) > self._kept:
-                self._references.popitem(last=False)
-        self._references.move_to_end(id(value))
+            small = len(pickle.dumps(value)) <= BY_VALUE_BYTES
+            known = self._carried[id(value)] = value, value if small else ray.put(value)  # holds it, and so its id
+            if len(self._carried) > self._kept:
+                self._carried.popitem(last=False)
+        self._carried.move_to_end(id(value))
         return known[1]
 
 

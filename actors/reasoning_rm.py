@@ -18,8 +18,8 @@ STARTUP_S = 300.0
 class ReasoningRmActor(PoolActor):
     """Owns a scorer."""
 
-    def __init__(self, config: ReasoningRmConfig, seed: int) -> None:
-        self.scorer: TraceScorer = build_scorer(config, seed)
+    def __init__(self, config: ReasoningRmConfig, seed: int, sleeps: bool) -> None:
+        self.scorer: TraceScorer = build_scorer(config, seed, sleeps)
 
     async def start(self) -> None:
         """Return when it can score."""
@@ -29,6 +29,14 @@ class ReasoningRmActor(PoolActor):
         """The rubric score of one trace."""
         return await self.scorer.score(problem, reasoning)
 
+    async def sleep(self) -> None:
+        """Free the GPU."""
+        await self.scorer.sleep()
+
+    async def wake(self) -> None:
+        """Take it again."""
+        await self.scorer.wake()
+
     async def close(self) -> None:
         """Stop scoring."""
         await self.scorer.close()
@@ -37,12 +45,12 @@ class ReasoningRmActor(PoolActor):
 class RayReasoningRmPool:
     """Implements ``rl.pools.ReasoningRmPool`` over actors."""
 
-    def __init__(self, config: ReasoningRmConfig, placement: Placement, seed: int) -> None:
+    def __init__(self, config: ReasoningRmConfig, placement: Placement, seed: int, sleeps: bool = False) -> None:
         actor = remote_class(ReasoningRmActor)
 
         def spawn(index: int, restart: int) -> Any:
             options = member_options(config.pool, placement, "reasoning_rm", index)
-            return actor.options(**options).remote(config, member_seed(seed, "reasoning_rm", index, restart))
+            return actor.options(**options).remote(config, member_seed(seed, "reasoning_rm", index, restart), sleeps)
 
         startup_s = STARTUP_S + scorer_kind(config).startup_s(config)
         self.references = References()

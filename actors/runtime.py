@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
 from tracelift_ray.planning.described_cluster import described_cluster
@@ -20,6 +21,8 @@ from tracelift_ray.types import InfrastructureError
 
 MIB = 2**20
 PROBE_S = 60.0
+#: How often a local Ray is started before that is given up.
+STARTS = 3
 
 
 def worker_environment(cpus: float, devices: Mapping[str, str]) -> dict[str, Any]:
@@ -49,8 +52,7 @@ def _connect(config: ClusterConfig, cpus_needed: float) -> None:
     if config.address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            ray.init(
-                address="local",
+            _start_here(
                 num_cpus=config.num_cpus or max(1, int(cpus_needed + 0.999)),
                 num_gpus=config.num_gpus or None,
                 object_store_memory=config.object_store_mib * MIB,
@@ -72,6 +74,15 @@ def _connect(config: ClusterConfig, cpus_needed: float) -> None:
             f"no Ray cluster at cluster.address={config.address} ({error}); start one with `ray start --head`, "
             "or use cluster=local",
         ) from None
+
+
+@retry(
+    stop=stop_after_attempt(STARTS), retry=retry_if_exception_message(match=".*timed out during startup"), reraise=True
+)
+def _start_here(**options: Any) -> None:
+    """Start a local Ray. It gives its own processes half a minute, which a busy machine may not keep the first time."""
+    ray.shutdown()
+    ray.init(address="local", **options)
 
 
 def cluster_resources(run: RunConfig) -> ClusterResources:

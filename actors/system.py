@@ -11,12 +11,14 @@ from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
 from actors.runtime import live_nodes
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.planning.placement import Assignment, PlacementError, place
 from tracelift_ray.planning.resources import demands
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.execution import counts_tests
 from tracelift_ray.rl.assembly import runs_programs
+from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.types import InfrastructureError, Problem
@@ -39,8 +41,11 @@ class RaySystem:
         self.run = run
         self.plans = plans
         self.placement = Placement()
-        self.planner = planner.RayPlannerPool(run.planner, run.stream, self.placement, run.seed)
-        self.executor = executor.RayExecutorPool(run.executor, self.placement, run.seed)
+        self._asleep = sleeping_pools(run) if trains else frozenset()
+        self.planner = planner.RayPlannerPool(
+            run.planner, run.stream, self.placement, run.seed, "planner" in self._asleep
+        )
+        self.executor = executor.RayExecutorPool(run.executor, self.placement, run.seed, "executor" in self._asleep)
         self.verifier = verifier.RayVerifierPool(
             run.verifier,
             run.sandbox,
@@ -50,9 +55,12 @@ class RaySystem:
         )
         scored = plans and requirements(run.reward).rubric
         self.reasoning_rm = (
-            reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement, run.seed) if scored else None
+            reasoning_rm.RayReasoningRmPool(run.reasoning_rm, self.placement, run.seed, "reasoning_rm" in self._asleep)
+            if scored
+            else None
         )
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
+        self._watch: asyncio.Future[None] | None = None
 
     @property
     def pools(self) -> SystemPools:
@@ -60,17 +68,24 @@ class RaySystem:
         return SystemPools(self.planner, self.executor, self.verifier, self.reasoning_rm)
 
     async def start(self, checkpoint: str | None = None) -> None:
-        """Place and start everything; the learner continues from ``checkpoint`` (its ``learner/`` directory)."""
+        """Place and start everything; the learner continues from ``checkpoint`` (its ``learner/`` directory).
+
+        Pools on the learner's GPUs are asleep then.
+        """
         try:
             await self.placement.reserve(self._assignments(), self.run.cluster.placement_timeout_s)
-            starting = [pool.start() for pool in self._actor_pools()]
-            if self.learner is not None:
-                starting.append(self.learner.start(checkpoint))
-            await asyncio.gather(*starting)
+            alone = [pool for pool in self._actor_pools() if pool not in self._colocated()]
+            await asyncio.gather(*(pool.start() for pool in alone), self._start_learner(checkpoint))
         except BaseException:  # a failure or Ctrl-C: nothing stays up; the error propagates
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
+        self._watch = asyncio.ensure_future(self.placement.watch(lambda: [node.name for node in live_nodes()]))
+
+    @property
+    def shared(self) -> SharedGpus:
+        """The pools on the learner's GPUs."""
+        return SharedGpus(self._colocated())
 
     def metrics(self) -> dict[str, float]:
         """What every pool holds now, and what it lost so far."""
@@ -78,11 +93,24 @@ class RaySystem:
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""
+        if self._watch is not None:
+            self._watch.cancel()
         closing = [pool.close() for pool in self._actor_pools()]
         if self.learner is not None:
             closing.append(self.learner.close())
         await asyncio.gather(*closing)
         self.placement.release()
+
+    async def _start_learner(self, checkpoint: str | None) -> None:
+        """Start the learner, and before it the pools on its GPUs."""
+        for pool in self._colocated():  # one by one: an engine measures what is free of its GPU while it starts
+            await pool.start()
+        if self.learner is not None:
+            await self.shared.to_learner()
+            await self.learner.start(checkpoint)
+
+    def _colocated(self) -> list[Pool]:
+        return [pool for pool in self._actor_pools() if pool.name in self._asleep]
 
     async def _bring_up_to_date(self, member: Member) -> None:
         """A restarted planner member takes the learner's weights before it gets work."""

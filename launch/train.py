@@ -132,6 +132,7 @@ def _training_loop(
         tracker,
         prepared.directory.checkpoints_path,
         system.metrics,
+        system.shared,
     )
     if prepared.checkpoint is not None:
         tracker.message(f"going on from {prepared.checkpoint.path}")

@@ -11,6 +11,7 @@ from typing import Literal
 
 import psutil
 
+from tests.hang import HANG_S
 from tracelift_ray.config.models import EngineConfig
 
 # fmt: off
@@ -113,7 +114,8 @@ def engine_config(kind: str = "vllm", **changes: object) -> EngineConfig:
         "max_num_seqs": 64,
         "enforce_eager": True,
         "prefix_caching": True,
-        "startup_s": 120.0,
+        "startup_s": HANG_S,
+        "extra": {},
     }
     return EngineConfig(**{**defaults, **changes})  # type: ignore[arg-type]
 

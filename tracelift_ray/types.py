@@ -6,7 +6,7 @@ and mean the same thing in the library, in Ray actors and in the files of a run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -129,7 +129,8 @@ class Completion:
     Attributes:
         token_ids: exactly the ids that the engine emitted, the stop token included.
         text: their decoding without special tokens, cut after a stop string where one ended it.
-        logprobs: natural log-probabilities of ``token_ids`` after temperature; None where not asked for.
+        logprobs: natural log-probabilities of ``token_ids`` under the distribution that they were drawn from, after
+            temperature, top-k and top-p; None where not asked for.
         finish_reason: ``length`` where the limit cut the sample.
         oldest_version, newest_version: policy versions that wrote the first and the last token (0 for frozen models).
     """
@@ -250,6 +251,7 @@ class Trajectory:
         reward: None exactly where the trace is masked.
         masked: why the trace takes no part in training (an infrastructure error, say), or None.
         leaked: whether the trace states the reference answer.
+        components: the parts of the reward by name, as the arm declares them; empty where the trace is masked.
     """
 
     trace: Trace
@@ -260,6 +262,7 @@ class Trajectory:
     reward: float | None = None
     masked: str | None = None
     leaked: bool = False
+    components: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -303,12 +306,16 @@ class ScoredGroup:
 
 @dataclass(frozen=True)
 class TrainSample:
-    """One trace as the learner sees it: ids and behaviour log-probs as the engine emitted them, and an advantage."""
+    """One trace as the learner sees it: ids and behaviour log-probs as the engine emitted them, and an advantage.
+
+    ``group_tokens`` counts the completion tokens of all traces of its group that the batch counts.
+    """
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     behaviour_logprobs: tuple[float, ...]
     advantage: float
+    group_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.completion_ids)
@@ -318,18 +325,21 @@ class TrainSample:
 class TrainBatch:
     """What one learner step trains on.
 
-    ``num_traces`` and ``num_tokens`` (completion tokens) count every unmasked trace of the batch, those of groups
-    without signal included, so that normalisers do not depend on which samples carry gradient.
+    ``num_traces`` and ``num_tokens`` (completion tokens) count every unmasked trace of the batch, and ``num_groups``
+    every group with one, those without signal included, so that normalisers do not depend on which samples carry
+    gradient.
     """
 
     samples: tuple[TrainSample, ...]
     num_traces: int
     num_tokens: int
+    num_groups: int = 0
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How an engine samples. ``stop`` strings end a sample and stay in its token ids. ``seed`` None: unseeded."""
+    """How an engine samples. ``stop`` strings end a sample and stay in its token ids. ``seed`` None: unseeded;
+    ``top_k`` 0: all tokens."""
 
     max_new_tokens: int
     temperature: float = 1.0
@@ -338,6 +348,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: bool = False
+    top_k: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from tests.learner_configs import algorithm, learner
 from tracelift_ray.rl.learner import Learner
+from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import TrainBatch, TrainSample
@@ -33,7 +34,7 @@ def main() -> None:
     model, folder, port, rank = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     config = learner(num_workers=2, collective="nccl", zero_stage=3, dtype="bfloat16", lr=1e-2, startup_s=120.0)
     place = RankPlace(rank, 2, "127.0.0.1", port, local_rank=rank)
-    trainer = Learner(config, algorithm(), model, 1.0, 10, seed=0, place=place)
+    trainer = Learner(config, algorithm(), model, Distribution(1.0), 10, seed=0, place=place)
     trainer.start()
     trainer.update(batch())
     trainer.open_weights("ipc", SenderSettings("zero3", 1, 60.0))
@@ -41,7 +42,7 @@ def main() -> None:
     dist.broadcast_object_list(box)
     manifest = box[0]
     assert manifest is not None
-    checksum = trainer.send_weights(manifest)
+    checksum = trainer.send_weights(manifest).checksum
     dist.barrier()
     trainer.save_pretrained(folder / "trained")
     if rank == 0:

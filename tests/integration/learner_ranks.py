@@ -30,6 +30,7 @@ class Case:
     model: str
     batches: tuple[TrainBatch, ...]
     temperature: float = 0.8
+    top_p: float = 1.0
     total_steps: int = 10
     load_from: str | None = None
     save_to: str | None = None
@@ -77,9 +78,11 @@ def run_ranks(world_size: int, cases: list[Case], folder: Path, deadline_s: floa
 
 def _run_case(case: Case, place: Any) -> Outcome:
     from tracelift_ray.rl.learner import Learner
+    from tracelift_ray.training.logprobs import Distribution
 
     outcome = Outcome()
-    learner = Learner(case.learner, case.algorithm, case.model, case.temperature, case.total_steps, seed=0, place=place)
+    distribution = Distribution(case.temperature, case.top_p)
+    learner = Learner(case.learner, case.algorithm, case.model, distribution, case.total_steps, seed=0, place=place)
     try:
         learner.start()
         if case.load_from:
@@ -124,7 +127,7 @@ def _send(learner: Any, place: Any) -> list[Any]:
     learner.open_weights("shared_memory", SenderSettings("learner-test", 1, 30.0))
     box = [learner.describe_weights() if place.rank == 0 else None]
     dist.broadcast_object_list(box)
-    checksum = learner.send_weights(box[0])
+    checksum = learner.send_weights(box[0]).checksum
     received = []
     if place.rank == 0:
         reader = SharedMemoryReader(box[0], "test")

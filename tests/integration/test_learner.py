@@ -19,7 +19,9 @@ from tracelift_ray.types import TrainBatch, TrainSample
 
 TEMPERATURE = 0.8
 KL = algorithm(kl_coef=0.3, updates_per_batch=2, normalisation="sequence")
-GSPO = algorithm(loss="gspo", updates_per_batch=2, normalisation="sequence")
+GSPO = algorithm(loss="gspo", updates_per_batch=2, normalisation="sequence", correction="geometric_truncated")
+#: The engine's log-probs as the old ones, a bonus for entropy, a cut distribution.
+CISPO = algorithm(loss="cispo", updates_per_batch=2, correction="bypass", entropy_coef=0.1, clip_high=0.5)
 
 
 def make_batch(seed: int, size: int) -> TrainBatch:
@@ -44,7 +46,7 @@ def make_long_batch() -> TrainBatch:
     return TrainBatch(tuple(samples), 5, 5 * 440)
 
 
-EXTRA = ("load_from", "save_to", "save_planner_to", "send", "file_limit")
+EXTRA = ("top_p", "load_from", "save_to", "save_planner_to", "send", "file_limit")
 BATCHES = (make_batch(1, 7), make_batch(2, 5))
 SINGLE = (make_batch(3, 1),)
 LONG = (make_long_batch(),) * 2
@@ -94,6 +96,9 @@ def one_rank(folder, model, wide) -> dict[str, Outcome]:
         make_case(wide, "long, kl", LONG, algorithm=KL),
         case("gspo", algorithm=GSPO),
         case("gspo, packed, small", algorithm=GSPO, layout="packed", micro_batch_tokens=60),
+        case("cispo", algorithm=CISPO, top_p=0.9),
+        case("cispo, packed, small", algorithm=CISPO, top_p=0.9, layout="packed", micro_batch_tokens=60),
+        make_case(wide, "long, cispo", LONG, algorithm=CISPO),
         case("single", SINGLE),
         case("gspo, single", SINGLE, algorithm=GSPO),
         case("empty", (TrainBatch((), 4, 60), *BATCHES)),
@@ -133,6 +138,8 @@ def two_ranks(folder, model, wide, one_rank) -> dict[str, Outcome]:
         case("zero 3", zero_stage=3, save_planner_to=str(folder / "planner-2"), send=True),
         case("kl, zero 3", algorithm=KL, zero_stage=3, gradient_checkpointing=True),
         case("gspo, zero 2, small", algorithm=GSPO, zero_stage=2, micro_batch_tokens=40),
+        case("cispo, zero 3, small", algorithm=CISPO, top_p=0.9, zero_stage=3, micro_batch_tokens=40),
+        make_case(wide, "long, cispo, zero 3", LONG, algorithm=CISPO, zero_stage=3),
         case("gspo, single", SINGLE, algorithm=GSPO),
         case("single, zero 3", SINGLE, zero_stage=3),
         case("first half", BATCHES[:1], zero_stage=3, save_to=str(folder / "state-2")),
@@ -204,6 +211,7 @@ def test_two_updates_are_those_of_plain_torch(one_rank, model, case, token_scale
         ("zero 3, small", "zero 0"),
         ("zero 3, packed, small", "zero 0"),
         ("gspo, packed, small", "gspo"),
+        ("cispo, packed, small", "cispo"),
         ("zero 1, optimizer offloaded", "zero 0"),
     ],
 )
@@ -226,6 +234,7 @@ def test_one_rank_updates_alike_under_every_cut(one_rank, case, whole, model):
         ("zero 3", "zero 0"),
         ("kl, zero 3", "kl"),
         ("gspo, zero 2, small", "gspo"),
+        ("cispo, zero 3, small", "cispo"),
         ("gspo, single", "gspo, single"),
         ("single, zero 3", "single"),
     ],
@@ -243,6 +252,7 @@ def test_two_ranks_update_like_one(one_rank, two_ranks, case, alone, model):
         ("long, small", "long"),
         ("long, offloaded", "long"),
         ("long, zero 3", "long, kl"),
+        ("long, cispo, zero 3", "long, cispo"),
         ("long, zero 3, packed", "long"),
         ("long, zero 3, offloaded", "long"),
     ],

@@ -22,7 +22,7 @@ from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.models import RemoteConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
-from tracelift_ray.engines.vllm_engine import set_environment
+from tracelift_ray.engines.vllm_arguments import set_environment
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.hang import HANG_S
-from tests.integration.training_runs import ROOT, command, records, train
+from tests.integration.training_runs import LIGHT, ROOT, command, records, train
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,17 @@ def test_every_trace_is_on_record_with_what_became_of_it(trained: Path) -> None:
     assert executed and all(trace["reward"] is not None and trace["rubric"] is not None for trace in executed)
 
 
-def test_a_resumed_run_goes_on_where_it_stopped(trained: Path) -> None:
-    train(trained, "total_steps=4")
+#: Planner and learner on one GPU, which is declared and not there: the planner sleeps while the learner works.
+ONE_GPU = (
+    "cluster.num_gpus=1",
+    "cluster.share_gpus=[[planner,learner]]",
+    "planner.pool.gpus_per_worker=1",
+    "learner.gpus_per_worker=1",
+)
+
+
+def test_a_resumed_run_goes_on_where_it_stopped_on_a_shared_gpu_too(trained: Path) -> None:
+    train(trained, "total_steps=4", *ONE_GPU)
     assert [record["step"] for record in records(trained, "training")] == [1, 2, 3, 4]
     account = records(trained, "training")[-1]
     ended = sum(account[f"groups/{end}"] for end in ("trained", "filtered", "dropped", "failed"))
@@ -64,7 +73,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(trained: Path) -> None:
 def test_a_checkpoint_is_evaluated_on_its_own(trained: Path) -> None:
     checkpoint = trained / "checkpoints" / "step-000003"
     done = subprocess.run(
-        command("evaluate", f"checkpoint={checkpoint}", "evaluation.num_samples=2", "seed=3"),
+        command("evaluate", LIGHT, f"checkpoint={checkpoint}", "evaluation.num_samples=2", "seed=3"),
         cwd=ROOT,
         capture_output=True,
         text=True,

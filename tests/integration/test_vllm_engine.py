@@ -12,8 +12,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.hang import HANG_S
 from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.engines.vllm_extra import converted, wrong_value
+from tracelift_ray.training.logprobs import Distribution
+from tracelift_ray.training.microbatches import collate
+from tracelift_ray.training.output_layer import CompletionScorer
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams, TrainSample
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,7 +29,7 @@ def path(tmp_path_factory) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(path):
-    built = build_engine(engine_config("vllm"), path, seed=1)
+    built = build_engine(engine_config("vllm", extra={"max_num_batched_tokens": 4096}), path, seed=1)
     await built.start()
     yield built
     await built.close()
@@ -33,6 +37,25 @@ async def engine(path):
 
 def prompt(length: int, start: int = 0) -> Prompt:
     return Prompt(tuple(10 + (start + 7 * index) % 130 for index in range(length)), "")
+
+
+async def test_further_arguments_reach_vllm(engine):
+    assert engine._llm.vllm_config.scheduler_config.max_num_batched_tokens == 4096
+
+
+async def test_values_are_held_to_the_types_that_vllm_declares():
+    assert wrong_value({"block_size": 32, "compilation_config": {"cudagraph_capture_sizes": [1, 2]}}) is None
+    given = converted({"attention_backend": "FLASH_ATTN", "offload_params": ["gate"], "block_size": "32"})
+    assert given["attention_backend"].name == "FLASH_ATTN"
+    assert (given["offload_params"], given["block_size"]) == ({"gate"}, 32)
+    for name, value, reason in (
+        ("block_size", "many", "valid integer"),
+        ("compilation_config", {"levl": 3}, "levl: Unexpected keyword argument"),
+        ("scheduling_policy", "lifo", "'fcfs' or 'priority'"),
+        ("attention_backend", "FLASH_ATN", "did you mean FLASH_ATTN"),
+    ):
+        wrong = wrong_value({name: value})
+        assert wrong is not None and wrong[0] == name and reason in wrong[1] and "\n" not in wrong[1]
 
 
 async def test_logprobs_match_a_transformers_forward_after_temperature(engine, path):
@@ -48,6 +71,25 @@ async def test_logprobs_match_a_transformers_forward_after_temperature(engine, p
                 logits = model(ids).logits[0, len(each.token_ids) - 1 : -1] / 0.7
             expected = torch.log_softmax(logits, dim=-1).gather(1, ids[0, len(each.token_ids) :, None]).squeeze(1)
             assert (torch.tensor(completion.logprobs) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.8}, {"top_k": 5}, {"top_p": 0.9, "top_k": 12}], ids=str)
+async def test_the_learner_finds_the_logprobs_of_a_cut_distribution(engine, path, cut):
+    params = SamplingParams(max_new_tokens=20, temperature=0.7, n=8, seed=64, logprobs=True, **cut)
+    prompts = [prompt(length, length) for length in (1, 33, 70)]
+    answers = await asyncio.gather(*(engine.generate(each, params) for each in prompts))
+    samples = [
+        TrainSample(each.token_ids, completion.token_ids, completion.logprobs, 1.0)
+        for each, completions in zip(prompts, answers, strict=True)
+        for completion in completions
+    ]
+    cpu = torch.device("cpu")
+    batch = collate(samples, [1.0] * len(samples), cpu)
+    scorer = CompletionScorer(AutoModelForCausalLM.from_pretrained(path), cpu)
+    with torch.no_grad():
+        found, whole = (scorer.scores(batch, Distribution(0.7, **each))[0] for each in (cut, {}))
+    assert (found - batch.behaviour).abs().max() < 1e-4
+    assert (whole - batch.behaviour).abs().mean() > 0.01  # the cut is there to be seen
 
 
 async def test_seeded_samples_do_not_depend_on_the_company(engine):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hang import HANG_S
+from tests.processes import marked
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -23,6 +24,8 @@ SMALL = (
     "evaluation.problems=4",
     "data.limit=200",
 )
+#: Where vLLM is not the subject: an engine in the actor's own process is up much sooner.
+LIGHT = "planner.engine.kind=transformers"
 
 
 def command(module: str, *overrides: str) -> list[str]:
@@ -78,15 +81,7 @@ class Started:
 
     def processes(self) -> dict[int, str]:
         """Command lines of the processes that carry the marker."""
-        found = {}
-        for environ in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if self.marker.encode() in environ.read_bytes():
-                    name = (environ.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found[int(environ.parent.name)] = name
-            except OSError:
-                continue
-        return found
+        return marked(self.marker)
 
     def processes_named(self, name: str) -> list[int]:
         return [pid for pid, line in self.processes().items() if name in line]

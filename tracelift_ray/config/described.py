@@ -15,7 +15,7 @@ import yaml
 
 from tracelift_ray.config.rules import OneOf
 
-_SCALARS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+_SCALARS: dict[Any, str] = {bool: "true or false", int: "whole number", float: "number", str: "text", Any: "any value"}
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,14 @@ WITHOUT_EFFECT: dict[type, dict[str, str]] = {
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The fields of a configuration that results depend on, as plain JSON values.
+    """The fields of a configuration that results depend on, as plain JSON values; an empty mapping says nothing.
 
     Raises:
         KeyError: a class of which ``WITHOUT_EFFECT`` says nothing.
     """
     ignored = WITHOUT_EFFECT[type(config)]
-    return {field.name: _plain(getattr(config, field.name)) for field in fields(config) if field.name not in ignored}
+    values = {field.name: getattr(config, field.name) for field in fields(config) if field.name not in ignored}
+    return {name: _plain(value) for name, value in values.items() if value != {}}
 
 
 def _plain(value: Any) -> Any:

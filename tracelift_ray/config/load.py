@@ -99,6 +99,8 @@ def _dataclass(cls: type[T], values: object, key: str) -> T:
 
 def _value(hint: Any, value: object, key: str, or_null: str = "") -> Any:
     """``value`` as the annotated type and within its rules, or ConfigError in plain words."""
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint):
         return _dataclass(typing.cast("type[Any]", hint), value, key)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tracelift_ray.config.rules import Address, Count, NotNegative, OneOf, Positive, PositiveCount, Share
 
@@ -38,6 +38,13 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
+class PlannerSamplingConfig(SamplingConfig):
+    """How the policy samples; the learner takes its log-probs from the same distribution."""
+
+    top_k: Count  # 0: all tokens
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """How a model of ours is served; the fields of engines not chosen have no effect."""
 
@@ -51,6 +58,7 @@ class EngineConfig:
     enforce_eager: bool
     prefix_caching: bool
     startup_s: Positive  # deadline for the engine to answer
+    extra: dict[str, Any]  # further arguments of the engine itself
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class PlannerConfig:
     model: str
     prompt: PromptFile
     max_prompt_tokens: PositiveCount
-    sampling: SamplingConfig
+    sampling: PlannerSamplingConfig
     engine: EngineConfig
     pool: PoolConfig
 

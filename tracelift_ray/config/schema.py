@@ -22,6 +22,7 @@ from tracelift_ray.config.rules import (
     OneOf,
     Positive,
     PositiveCount,
+    Share,
 )
 
 OnError = Literal["strict", "skip"]
@@ -139,13 +140,24 @@ class AlgorithmConfig:
     advantage_eps: NotNegative
     min_std: NotNegative  # no advantage below it
     std_floor: NotNegative  # lower bound of the divisor
+    best_of: PositiveCount  # k, used by advantage best_of
+    component_weights: dict[str, NotNegative]  # used by advantage gdpo; a component that is absent: 1
+    overlong_penalty: NotNegative  # at length_limit; 0: none
+    overlong_buffer: Share  # of length_limit, over which the penalty grows
+    length_limit: PositiveCount  # tokens of a completion
     loss: Annotated[str, OneOf("tracelift_ray.rl.losses:LOSSES")]
-    clip_low: BelowOne
+    clip_low: Coefficient  # 1: no lower bound
     clip_high: NotNegative
-    mismatch_cap: NotNegative  # C of the truncated importance weight; 0: no correction
+    clip_dual: NotNegative  # above 1; 0: none
+    correction: Annotated[str, OneOf("tracelift_ray.rl.corrections:CORRECTIONS")]
+    mismatch_cap: NotNegative  # C of truncated weights; 0: no correction
+    correction_low: NotNegative
+    correction_high: Positive
+    k3_bound: Positive
+    entropy_coef: NotNegative
     kl_coef: NotNegative
     kl_kind: Literal["k1", "k2", "k3"]
-    normalisation: Annotated[str, OneOf("tracelift_ray.rl.losses:NORMALISATIONS")]
+    normalisation: Annotated[str, OneOf("tracelift_ray.rl.normalisations:NORMALISATIONS")]
     constant_length: PositiveCount  # tokens; used by normalisation constant
     updates_per_batch: PositiveCount
 

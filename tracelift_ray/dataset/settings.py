@@ -9,7 +9,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, JudgeConfig, PlannerConfig, RemoteConfig
 from tracelift_ray.config.rules import BelowOne, Coefficient, Count, OneOf, PathText, Positive, PositiveCount
 from tracelift_ray.config.schema import OnError, SandboxConfig, VerifierConfig
-from tracelift_ray.engines.kinds import is_remote, needs_tokenizer
+from tracelift_ray.engines.kinds import check_extra, is_remote, needs_tokenizer
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,11 @@ def check_build(config: BuildGroupsConfig) -> None:
             _require(bool(model), f"{name}.model", model, right)
         if is_remote(config.executor.engine):
             _check_server("executor", config.executor.remote)
+        check_extra(config.planner.engine, "planner")
+        check_extra(config.executor.engine, "executor")
     llm = config.llm
+    if config.asks_llm:
+        check_extra(llm.engine, "llm")
     if config.asks_llm and is_remote(llm.engine):
         _check_server("llm", llm.remote)
     if config.asks_llm and needs_tokenizer(llm.engine, llm.remote):

@@ -6,8 +6,9 @@ log-probabilities on request. A request that cannot be answered raises; an engin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
@@ -58,6 +59,25 @@ class Engine(Protocol):
         """
         ...
 
+    async def sleep(self) -> None:
+        """Free the memory of the GPU that weights and caches take. Requests wait until the engine is awake.
+
+        A trainable engine keeps nothing of its weights: it must receive new ones before it wakes. A frozen one keeps
+        them in the machine's memory. An engine that cannot sleep stays as it is.
+
+        Raises:
+            InfrastructureError: the engine died.
+        """
+        ...
+
+    async def wake(self) -> None:
+        """Take the memory again and go on; does nothing where the engine is awake.
+
+        Raises:
+            InfrastructureError: the engine died, the memory is not free, or new weights were needed and did not come.
+        """
+        ...
+
     async def health(self) -> None:
         """Return once the engine's processes have answered; a request may still take its time.
 
@@ -91,7 +111,14 @@ class EngineBuilder(Protocol):
     """Makes an engine, not started yet."""
 
     def __call__(
-        self, config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+        self,
+        config: EngineConfig,
+        model: str,
+        *,
+        transfer: str | None,
+        remote: RemoteConfig | None,
+        seed: int,
+        sleeps: bool,
     ) -> Engine:
         """As ``kinds.build_engine``, with a combination that the kind declares possible."""
         ...
@@ -109,6 +136,9 @@ class EngineKind:
         logprobs: returns the log-probs of the tokens it sampled, under the distribution it sampled from.
         request_seeds: a request with a seed gives the same samples beside any other requests.
         tensor_parallel: can spread one model over several GPUs or processes.
+        sleeps: can free its memory of a GPU and take it again.
+        check_extra: refuses entries of ``EngineConfig.extra`` by ``ConfigError``; the text is the key of what has the
+            engine. None: it takes no such entries.
     """
 
     build: EngineBuilder
@@ -117,6 +147,8 @@ class EngineKind:
     logprobs: bool
     request_seeds: bool
     tensor_parallel: bool
+    sleeps: bool = False
+    check_extra: Callable[[Mapping[str, Any], str], None] | None = None
 
     @property
     def trains(self) -> bool:

@@ -255,6 +255,7 @@ class BatchDecoder:
             logits.float(),
             torch.tensor([each.temperature for each in params], device=self._device),
             torch.tensor([each.top_p for each in params], device=self._device),
+            torch.tensor([each.top_k for each in params], device=self._device),
             torch.from_numpy(draws).to(self._device),
         )
         done = []

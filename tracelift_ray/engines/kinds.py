@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.engines import openai_engine, transformers_engine, vllm_engine
 from tracelift_ray.engines.base import Engine, EngineKind
 
@@ -53,6 +54,20 @@ def local_kinds() -> tuple[str, ...]:
     return tuple(name for name, kind in ENGINES.items() if kind.local)
 
 
+def check_extra(config: EngineConfig, owner: str) -> None:
+    """Check the arguments that are handed through to an engine; ``owner`` is the key of what has the engine.
+
+    Raises:
+        ConfigError: the engine takes none, or not these.
+    """
+    kind = engine_kind(config)
+    if config.extra and kind.check_extra is None:
+        right = f"must be empty: an engine of {owner}.engine.kind={config.kind} takes no further arguments"
+        raise ConfigError(f"{owner}.engine.extra", config.extra, right)
+    if config.extra and kind.check_extra is not None:
+        kind.check_extra(config.extra, owner)
+
+
 def build_engine(
     config: EngineConfig,
     model: str,
@@ -60,6 +75,7 @@ def build_engine(
     transfer: str | None = None,
     remote: RemoteConfig | None = None,
     seed: int = 0,
+    sleeps: bool = False,
 ) -> Engine:
     """The configured engine, not started yet.
 
@@ -68,6 +84,7 @@ def build_engine(
         transfer: how ``receive_weights`` will get new weights (a name in ``TRANSFERS``); None: the model is frozen.
         remote: the server, for an engine that is a client of one.
         seed: of requests without a seed, where the engine can be seeded.
+        sleeps: whether ``sleep`` will be called, where the kind can.
 
     Raises:
         ValueError: an unknown kind, or something that the kind cannot do.
@@ -81,4 +98,4 @@ def build_engine(
         )
     if not kind.local and remote is None:
         raise ValueError(f"an engine of kind {config.kind} needs the configuration of its server (remote)")
-    return kind.build(config, model, transfer=transfer, remote=remote, seed=seed)
+    return kind.build(config, model, transfer=transfer, remote=remote, seed=seed, sleeps=sleeps)

@@ -112,6 +112,12 @@ class OpenAIEngine:
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
         raise TypeError("a remote server takes no weights from us: use a local engine for the planner")
 
+    async def sleep(self) -> None:
+        """The model is on the server."""
+
+    async def wake(self) -> None:
+        """It never slept."""
+
     async def health(self) -> None:
         """The client has nothing that can hang: each request has a deadline of its own."""
 
@@ -155,7 +161,7 @@ def sampling_fields(params: SamplingParams, extended: bool) -> dict[str, Any]:
         fields["seed"] = params.seed
     if extended:
         fields["extra_body"] = {
-            "top_k": -1,
+            "top_k": params.top_k or -1,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "min_tokens": 0,
@@ -190,7 +196,13 @@ def read_answer(answer: Any, count: int) -> list[Completion]:
 
 
 def _build(
-    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+    config: EngineConfig,
+    model: str,
+    *,
+    transfer: str | None,
+    remote: RemoteConfig | None,
+    seed: int,
+    sleeps: bool,
 ) -> OpenAIEngine:
     assert remote is not None  # the factory checks it
     return OpenAIEngine(remote)

@@ -33,7 +33,11 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def sample(
-    logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor, draws: torch.Tensor
+    logits: torch.Tensor,
+    temperature: torch.Tensor,
+    top_p: torch.Tensor,
+    top_k: torch.Tensor,
+    draws: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw one token per row by inverting the cumulative distribution.
 
@@ -41,17 +45,19 @@ def sample(
         logits: (rows, vocabulary), float32.
         temperature: (rows,); 0 takes the likeliest token.
         top_p: (rows,), in (0, 1].
+        top_k: (rows,), whole numbers; 0 for all tokens.
         draws: (rows,), float64 in [0, 1).
 
     Returns:
         Token ids (rows,) and their natural log-probabilities (rows,) under the distribution that was drawn from: after
-        temperature and top-p. For temperature 0, under the model's own distribution.
+        temperature, top-k and top-p. For temperature 0, under the model's own distribution.
     """
     greedy = temperature == 0
     scaled = logits / torch.where(greedy, torch.ones_like(temperature), temperature).unsqueeze(1)
     logprobs = torch.log_softmax(scaled, dim=-1)
-    if bool((top_p < 1).any()):
-        logprobs = torch.log_softmax(_nucleus(logprobs, top_p), dim=-1)
+    if bool((top_p < 1).any() | (top_k > 0).any()):
+        left_out = dropped(logprobs, top_p, top_k)
+        logprobs = torch.log_softmax(logprobs.masked_fill(left_out, float("-inf")), dim=-1)
     cumulative = logprobs.double().exp_().cumsum_(dim=-1)
     targets = draws.unsqueeze(1) * cumulative[:, -1:]
     tokens = torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp_(max=logits.shape[1] - 1)
@@ -60,9 +66,23 @@ def sample(
     return tokens, logprobs.gather(1, tokens.unsqueeze(1)).squeeze(1)
 
 
-def _nucleus(logprobs: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """Log-probs with all but the smallest set of likeliest tokens whose mass reaches ``top_p`` at minus infinity."""
+def dropped(logprobs: torch.Tensor, top_p: torch.Tensor, top_k: torch.Tensor) -> torch.Tensor:
+    """Which tokens a cut leaves out, as vLLM does: all but the ``top_k`` likeliest (ties of the last one stay), then of
+    these all but the smallest set of likeliest ones whose share of their mass reaches ``top_p``.
+
+    Args:
+        logprobs: (rows, vocabulary), natural logarithms after temperature.
+        top_p: (rows,), in (0, 1]; top_k: (rows,), 0 for all.
+
+    Returns:
+        (rows, vocabulary), true where a token is left out; the likeliest one never is.
+    """
+    size = logprobs.shape[-1]
     ordered, order = logprobs.sort(dim=-1, descending=True)
-    before = ordered.exp().cumsum(dim=-1) - ordered.exp()
-    dropped = torch.zeros_like(logprobs, dtype=torch.bool).scatter_(1, order, before >= top_p.unsqueeze(1))
-    return logprobs.masked_fill(dropped, float("-inf"))
+    last = torch.where(top_k > 0, top_k.clamp(max=size), size).unsqueeze(1) - 1
+    behind = ordered < ordered.gather(1, last)
+    mass = ordered.exp().masked_fill(behind, 0.0)
+    share = torch.where((top_k > 0).unsqueeze(1), mass / mass.sum(dim=-1, keepdim=True), mass)
+    before = share.cumsum(dim=-1) - share
+    beyond = (before >= top_p.unsqueeze(1)) & (top_p < 1).unsqueeze(1)
+    return torch.zeros_like(behind).scatter_(1, order, behind | beyond)

@@ -110,6 +110,12 @@ class TransformersEngine:
         self.version = manifest.version
         return WeightReceipt(manifest.version, checksum, (checksum,))
 
+    async def sleep(self) -> None:
+        """It is for small models, and stays awake."""
+
+    async def wake(self) -> None:
+        """It never slept."""
+
     async def health(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -125,11 +131,12 @@ class TransformersEngine:
     def _received(self, manifest: WeightManifest) -> tuple[list[tuple[str, torch.Tensor]], str]:
         """All tensors of a version, checked, and their checksum; the old weights are served meanwhile."""
         if manifest.channel is not None:
-            from tracelift_ray.transfer.collective import Receiver, join_channel, joined
+            from tracelift_ray.transfer.buckets import joined
+            from tracelift_ray.transfer.collective import join_channel, receiver
 
             self._member = join_channel(manifest, 0, self._member)
-            receiver = Receiver(self._member, manifest.tensors, manifest.bucket_mib << 20)
-            return list(receiver.tensors()), joined(receiver.verify())
+            taking = receiver(manifest, self._member)
+            return list(taking.tensors()), joined(taking.verify())
         reader = SharedMemoryReader(manifest, COMPONENT)
         try:
             return list(reader.tensors()), reader.verify()
@@ -222,7 +229,13 @@ def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
 
 
 def _build(
-    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+    config: EngineConfig,
+    model: str,
+    *,
+    transfer: str | None,
+    remote: RemoteConfig | None,
+    seed: int,
+    sleeps: bool,
 ) -> TransformersEngine:
     return TransformersEngine(config, model, transfer=transfer, seed=seed)
 

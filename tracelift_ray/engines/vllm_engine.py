@@ -2,7 +2,8 @@
 
 Requests in flight during a weight update are frozen, lose their cache, are prefilled again under the new weights and go
 on; their completions name both versions. After a failed update the engine serves nothing: it is shut down and every
-request, waiting or new, gets ``ComponentDead``.
+request, waiting or new, gets ``ComponentDead``. An engine that sleeps has its weights' memory back before new weights
+come, and its cache's memory when it wakes.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import os
 from collections.abc import Coroutine
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
+from tracelift_ray.engines.vllm_arguments import engine_arguments, set_environment, to_vllm
+from tracelift_ray.engines.vllm_extra import check_extra
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import (
     Completion,
@@ -34,14 +37,19 @@ if TYPE_CHECKING:
     from tracelift_ray.config.models import EngineConfig, RemoteConfig
 
 COMPONENT = "vllm engine"
-#: Tokens that one scheduler step may prefill, where the context does not ask for more.
-STEP_TOKENS = 8192
-#: Bytes of freed memory that an engine's processes keep for their next allocation.
-KEPT = 4 * 2**30
 #: Seconds between two looks at whether the engine core lives.
 LOOK_S = 0.2
 
 Result = TypeVar("Result")
+
+
+class Memory(Enum):
+    """What an engine holds of its GPU: all; nothing; room for weights that are still to come; weights but no cache."""
+
+    HELD = "held"
+    FREED = "freed"
+    ROOM = "room"
+    WEIGHTS = "weights"
 
 
 class VllmEngine:
@@ -50,14 +58,19 @@ class VllmEngine:
     Args:
         transfer: how new weights will come; None for a frozen model.
         seed: of requests without a seed.
+        sleeps: whether ``sleep`` will be called.
     """
 
-    def __init__(self, config: EngineConfig, model: str, *, transfer: str | None, seed: int) -> None:
+    def __init__(
+        self, config: EngineConfig, model: str, *, transfer: str | None, seed: int, sleeps: bool = False
+    ) -> None:
         self.version = 0
         self._config = config
         self._model = model
         self._transfer = transfer
         self._seed = seed
+        self._sleeps = sleeps
+        self._memory = Memory.HELD
         self._llm: AsyncLLM | None = None
         self._failure: asyncio.Future[InfrastructureError] | None = None
         self._ids = itertools.count()
@@ -88,7 +101,9 @@ class VllmEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        arguments = engine_arguments(self._config, self._model, self._transfer, self._seed)
+        arguments = engine_arguments(
+            self._config, self._model, transfer=self._transfer, seed=self._seed, sleeps=self._sleeps
+        )
         self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         if self._failure is not None and self._failure.done():  # ``start`` has given up
             self._llm.shutdown()
@@ -171,14 +186,10 @@ class VllmEngine:
             return WeightReceipt(manifest.version, workers[0], workers)
 
     async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:
-        """Prepare, freeze, load, check, continue. The checksum that each worker took."""
-        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
-
-        from tracelift_ray.transfer.vllm_receivers import RECEIVERS
-
-        init = RECEIVERS[manifest.backend].init
-        if init is not None:
-            await llm.init_weight_transfer_engine(WeightTransferInitRequest(init))
+        """Freeze, load, check, continue. The checksum that each worker took."""
+        if self._memory is Memory.FREED:
+            await llm.wake_up(["weights"])
+            self._memory = Memory.ROOM
         # Not ``llm.pause_generation``, which then sleeps 20 ms for outputs that are on their way: a completion names
         # the versions that wrote it, whenever it comes.
         await llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)
@@ -190,8 +201,39 @@ class VllmEngine:
         workers = tuple(checksum for checksum, _ in taken)
         if len(set(workers)) != 1:
             raise InfrastructureError(COMPONENT, f"its workers hold different weights: {', '.join(workers)}")
-        await llm.resume_generation()
+        if self._memory is Memory.HELD:
+            await llm.resume_generation()
+        else:  # there is no cache to generate with until it wakes
+            self._memory = Memory.WEIGHTS
         return workers
+
+    async def sleep(self) -> None:
+        async with self._updating:
+            llm = self._running()
+            # New weights replace a planner's before it generates again: keeping the old ones would take as much of the
+            # machine's memory, and a copy there and back. A frozen model's would have to be read from disk again.
+            level = 1 if self._transfer is None else 2
+            await self._told(llm, llm.sleep(level, mode="keep"))
+            self._memory = Memory.FREED
+
+    async def wake(self) -> None:
+        async with self._updating:
+            llm = self._running()
+            if self._memory is Memory.HELD:
+                return
+            if self._memory is not Memory.WEIGHTS and self._transfer is not None:
+                raise ComponentDead(COMPONENT, "it has no weights: none were sent to it since it went to sleep")
+            await self._told(llm, llm.wake_up(["kv_cache"] if self._memory is Memory.WEIGHTS else None))
+            self._memory = Memory.HELD
+
+    async def _told(self, llm: AsyncLLM, work: Coroutine[Any, Any, Any]) -> None:
+        """Await a control call of vLLM. After an error it is unknown what the engine holds, and it serves no more."""
+        try:
+            await _unless_dead(llm, work)
+        except Exception as error:
+            failure = ComponentDead(COMPONENT, f"it could not sleep or wake: {_one_line(error)}")
+            self._fail(failure)
+            raise failure from error
 
     async def health(self) -> None:
         llm = self._running()
@@ -229,83 +271,6 @@ async def _unless_dead(llm: AsyncLLM, work: Coroutine[Any, Any, Result]) -> Resu
         task.cancel()
 
 
-def set_environment(config: EngineConfig) -> None:
-    """Settings that vLLM reads from the environment when it is imported or starts its processes."""
-    # At WARNING every start on a CPU prints a page about what this build leaves out.
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.update(VLLM_NO_USAGE_STATS="1", VLLM_DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
-    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(max(1, int(config.startup_s)))
-    # CPU build: one thread per core that the pool was given (Ray sets OMP_NUM_THREADS), not pinned to cores that
-    # other actors share.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-    # glibc gives large blocks back to the kernel, and every weight update would fault its memory in again.
-    os.environ.setdefault("GLIBC_TUNABLES", f"glibc.malloc.trim_threshold={KEPT}:glibc.malloc.mmap_threshold={KEPT}")
-    os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
-
-
-def engine_arguments(config: EngineConfig, model: str, transfer: str | None, seed: int) -> dict[str, Any]:
-    """Arguments of vLLM's ``AsyncEngineArgs``."""
-    from vllm.platforms import current_platform
-
-    arguments: dict[str, Any] = {
-        "model": model,
-        "dtype": config.dtype,
-        "max_model_len": config.max_model_len,
-        "tensor_parallel_size": config.tensor_parallel_size,
-        "max_num_seqs": config.max_num_seqs,
-        "max_num_batched_tokens": max(config.max_model_len, STEP_TOKENS),
-        "enforce_eager": config.enforce_eager,
-        "enable_prefix_caching": config.prefix_caching,
-        "gpu_memory_utilization": config.gpu_memory_utilization,
-        # log-probs of the distribution that was sampled from: after temperature
-        "logprobs_mode": "processed_logprobs",
-        "disable_log_stats": True,
-        "use_tqdm_on_load": False,
-        "seed": seed,
-    }
-    if config.tensor_parallel_size > 1:
-        # Workers are processes of this engine. Inside a Ray actor vLLM would choose to make actors of them, for which
-        # a pool's bundle has no room.
-        arguments["distributed_executor_backend"] = "mp"
-    if current_platform.is_cpu():
-        arguments["kv_cache_memory_bytes"] = int(config.kv_cache_gib * 2**30)
-        # With chunked prefill a large batch of seeded requests kills the CPU engine core.
-        arguments["enable_chunked_prefill"] = False
-        if config.tensor_parallel_size == 1:
-            # A separate worker process spins while it waits for the engine core, which takes a core from others.
-            from vllm.v1.executor.uniproc_executor import UniProcExecutor
-
-            arguments["distributed_executor_backend"] = UniProcExecutor
-    if transfer is not None:
-        from vllm.config.weight_transfer import WeightTransferConfig
-
-        from tracelift_ray.transfer.vllm_receivers import RECEIVERS, WeightUpdates
-
-        arguments["weight_transfer_config"] = WeightTransferConfig(backend=RECEIVERS[transfer].name)
-        arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
-    return arguments
-
-
-def to_vllm(params: SamplingParams, stop_token_ids: tuple[int, ...]) -> VllmSamplingParams:
-    """vLLM's form of our sampling parameters. All samples of a request come back together."""
-    from vllm import SamplingParams as VllmSamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return VllmSamplingParams(
-        n=params.n,
-        temperature=params.temperature,
-        top_p=params.top_p,
-        max_tokens=params.max_new_tokens,
-        seed=params.seed,
-        stop=list(params.stop),
-        stop_token_ids=list(stop_token_ids),
-        include_stop_str_in_output=True,
-        logprobs=0 if params.logprobs else None,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-
-
 def _logprobs(output: CompletionOutput, ids: tuple[int, ...]) -> tuple[float, ...]:
     """The log-probs of exactly the emitted tokens."""
     entries = [entry or {} for entry in output.logprobs or ()]
@@ -330,9 +295,15 @@ def _one_line(error: BaseException) -> str:
 
 
 def _build(
-    config: EngineConfig, model: str, *, transfer: str | None, remote: RemoteConfig | None, seed: int
+    config: EngineConfig,
+    model: str,
+    *,
+    transfer: str | None,
+    remote: RemoteConfig | None,
+    seed: int,
+    sleeps: bool,
 ) -> VllmEngine:
-    return VllmEngine(config, model, transfer=transfer, seed=seed)
+    return VllmEngine(config, model, transfer=transfer, seed=seed, sleeps=sleeps)
 
 
 KIND = EngineKind(
@@ -342,4 +313,6 @@ KIND = EngineKind(
     logprobs=True,
     request_seeds=True,
     tensor_parallel=True,
+    sleeps=True,
+    check_extra=check_extra,
 )

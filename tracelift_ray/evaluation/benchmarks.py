@@ -104,6 +104,7 @@ def setup_of(run: RunConfig, config: EvaluateConfig) -> dict[str, Any]:
             "temperature": planned.temperature if config.traces == "sampled" else 0.0,
             "top_p": planned.top_p if config.traces == "sampled" else 1.0,
             "max_new_tokens": planned.max_new_tokens,
+            **({"top_k": planned.top_k} if config.traces == "sampled" and planned.top_k else {}),
         },
         "executor": {
             **executor_identity(executor),

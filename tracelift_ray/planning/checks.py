@@ -13,14 +13,15 @@ from typing import Any
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
 from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
-from tracelift_ray.engines.kinds import engine_kind, is_remote, training_kinds
+from tracelift_ray.engines.kinds import check_extra, engine_kind, is_remote, training_kinds
+from tracelift_ray.planning.algorithm_checks import check_algorithm
+from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
 from tracelift_ray.planning.placement import PlacementError, placed
 from tracelift_ray.planning.resources import check_declared_resources, demands, local_resources
 from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
-from tracelift_ray.rl.advantages import ESTIMATORS
-from tracelift_ray.transfer.kinds import TRANSFERS
+from tracelift_ray.transfer.kinds import TRANSFERS, at_engine
 from tracelift_ray.verification.runners import RUNNERS
 
 
@@ -30,10 +31,9 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     Raises:
         ConfigError: the first rule that does not hold.
     """
+    check_algorithm(config)
     _check_batch(config)
     _check_sampling(config)
-    if trains:
-        _check_whole_distribution(config)
     _check_context("planner", config.planner)
     if is_remote(config.executor.engine):
         _check_remote(config.executor)
@@ -50,17 +50,16 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_sandbox(config.sandbox)
     check_declared_resources(config)
     _check_placement(config)
+    _check_turns(config)
     check_run_dir(config)
     check_data(config.data)
     check_models(config)
+    for owner, engine in (("planner", config.planner.engine), ("executor", config.executor.engine)):
+        check_extra(engine, owner)
 
 
 def _check_batch(config: RunConfig) -> None:
     algorithm, ranks = config.algorithm, config.learner.num_workers
-    least = ESTIMATORS[algorithm.advantage].least_group_size
-    if algorithm.group_size < least:
-        right = f"must be {least} or more; algorithm.advantage={algorithm.advantage} compares the traces of a group"
-        raise ConfigError("algorithm.group_size", algorithm.group_size, right)
     traces = algorithm.groups_per_step * algorithm.group_size
     if traces < ranks:
         right = (
@@ -114,17 +113,6 @@ def _check_sampling(config: RunConfig) -> None:
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
 
 
-def _check_whole_distribution(config: RunConfig) -> None:
-    """Traces that are trained on come from the distribution that the learner differentiates."""
-    top_p = config.planner.sampling.top_p
-    if top_p < 1:
-        right = (
-            "must be 1 in training: the learner's log-probs are over the whole vocabulary, so importance weights of "
-            "traces from a cut one would be biased"
-        )
-        raise ConfigError("planner.sampling.top_p", top_p, right)
-
-
 def _check_seeds(config: RunConfig) -> None:
     for pool, model in (("planner", config.planner), ("executor", config.executor)):
         if model.sampling.seeded and not engine_kind(model.engine).request_seeds:
@@ -138,10 +126,11 @@ def _check_planner_engine(config: RunConfig) -> None:
     if not kind.trains:
         right = f"cannot serve the policy that is trained; use {' or '.join(training_kinds())}"
         raise ConfigError("planner.engine.kind", config.planner.engine.kind, right)
-    if transfer not in kind.transfers:
+    if at_engine(transfer) not in kind.transfers:
+        possible = " or ".join(name for name in TRANSFERS if at_engine(name) in kind.transfers)
         right = (
-            f"must be {' or '.join(kind.transfers)}: an engine of planner.engine.kind={config.planner.engine.kind} "
-            "takes weights in no other way"
+            f"must be {possible}: an engine of planner.engine.kind={config.planner.engine.kind} takes weights in no "
+            "other way"
         )
         raise ConfigError("stream.weight_transfer", transfer, right)
 
@@ -193,6 +182,17 @@ def _check_placement(config: RunConfig) -> None:
             placed(config, machines)
         except PlacementError as error:
             raise ConfigError("cluster", "local", f"cannot hold the pools: {error}") from None
+
+
+def _check_turns(config: RunConfig) -> None:
+    """Pools on the learner's GPUs sleep while it works, so nothing can be generated meanwhile."""
+    asleep = sorted(sleeping_pools(config))
+    if asleep and config.stream.max_staleness > 0:
+        right = (
+            f"must be 0 (stream=on_policy) where cluster.share_gpus has {' and '.join(asleep)} on the learner's GPUs: "
+            "engines there sleep while it works"
+        )
+        raise ConfigError("stream.max_staleness", config.stream.max_staleness, right)
 
 
 def _check_devices(config: RunConfig) -> None:

@@ -95,6 +95,8 @@ class Pool:
         self._admission: Admission = Admission(lambda: self.members)
         self._replacing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._awake = asyncio.Event()
+        self._awake.set()
         self._failure = "check the pool's logs"
 
     @property
@@ -147,6 +149,24 @@ class Pool:
         self._replacing.add(task)
         task.add_done_callback(self._replaced)
 
+    async def sleep(self) -> None:
+        """Every member frees its GPU; one that cannot is replaced. A replacement then starts once the pool is awake."""
+        if self._replacing:  # starting, for which they need their GPU
+            await asyncio.wait(self._replacing)
+        self._awake.clear()
+        await asyncio.gather(*(self._tell(member, "sleep") for member in self.members))
+
+    async def wake(self) -> None:
+        """Every member takes its GPU again; one that cannot is replaced."""
+        await asyncio.gather(*(self._tell(member, "wake") for member in self.members))
+        self._awake.set()
+
+    async def _tell(self, member: Member, method: str) -> None:
+        try:
+            await self.control(member, self.limits.startup_s, method)
+        except InfrastructureError as error:
+            self.replace(member, error.cause)
+
     def metrics(self) -> dict[str, float]:
         """What the pool holds now, and what it lost since it was started."""
         return {
@@ -183,7 +203,8 @@ class Pool:
     async def _answer(self, member: Member, call: Awaitable[Any], deadline_s: float, method: str) -> Any:
         """The result of a call. ``TimeoutError`` after ``deadline_s``, with the call cancelled."""
         try:
-            return await asyncio.wait_for(call, deadline_s)
+            async with asyncio.timeout(deadline_s):
+                return await call
         except ComponentDead as error:
             cause = f"member {member.index} died during {method} ({error.cause})"
             self.replace(member, cause)
@@ -224,6 +245,7 @@ class Pool:
 
     async def _start_replacement(self, lost: Member) -> None:
         """Start a member in the place of ``lost``; it gets work once it is prepared. ``retries`` + 1 tries."""
+        await self._awake.wait()
         for attempt in range(self.limits.retries + 1):
             fresh = self._new_member(lost.index)
             fresh.alive = False

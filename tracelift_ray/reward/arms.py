@@ -8,8 +8,8 @@ it alone has are the fields of its ``Options``, given under ``reward.options``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from tracelift_ray.config.errors import ConfigError
@@ -17,6 +17,9 @@ from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.reward.grounded import uplift
 from tracelift_ray.types import Baseline, Execution
+
+#: Parts of a reward: the execution reward (e2e or e), the uplift in [-1, 1], and the rubric score q in [0, 1].
+EXECUTION, UPLIFT, RUBRIC = "execution", "uplift", "rubric"
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class RewardResult:
-    """A trace's reward, and its uplift where the arm measures one."""
+    """A trace's reward, its uplift where the arm measures one, and the parts that the arm declares, by name."""
 
     reward: float
     uplift: float | None
+    components: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,15 @@ class Arm(ABC):
     def letters(self, form: RewardForm) -> tuple[str, ...]:
         """The letters in ``formula``; as many for every form."""
 
+    def components(self) -> tuple[str, ...]:
+        """Names of the parts that every reward of this arm is made of, for estimators that weigh them one by one."""
+        return ()
+
+    def lowest_components(self, form: RewardForm, config: RewardConfig) -> Mapping[str, float]:
+        """The lowest value of each part, which a malformed trace gets under ``malformed: floor``."""
+        lowest = {EXECUTION: form.lowest_executed(config), UPLIFT: -1.0, RUBRIC: 0.0}
+        return {name: lowest[name] for name in self.components()}
+
     def options(self, config: RewardConfig) -> Any:
         """``reward.options`` as this arm's ``Options``.
 
@@ -125,7 +138,12 @@ class Grounded(Arm):
         q = measured.q if self.rubric and measured.q is not None else 1.0
         executed = form.executed(_paid_executions(measured, config), config)
         reward = form.combine(executed, q, measured.executions, measured.baseline, config)
-        return RewardResult(reward, uplift(measured.executions, measured.baseline))
+        gain = uplift(measured.executions, measured.baseline)
+        parts = {EXECUTION: executed, UPLIFT: gain, RUBRIC: q}
+        return RewardResult(reward, gain, {name: parts[name] for name in self.components()})
+
+    def components(self) -> tuple[str, ...]:
+        return (EXECUTION, UPLIFT, RUBRIC) if self.rubric else (EXECUTION, UPLIFT)
 
     def lowest(self, form: RewardForm, config: RewardConfig) -> float:
         return form.lowest(config)
@@ -145,7 +163,11 @@ class ExecutionOnly(Arm):
         return Requirements(0 if fresh else config.num_samples, fresh, 0, rubric=False)
 
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
-        return RewardResult(form.executed(_paid_executions(measured, config), config), None)
+        executed = form.executed(_paid_executions(measured, config), config)
+        return RewardResult(executed, None, {EXECUTION: executed})
+
+    def components(self) -> tuple[str, ...]:
+        return (EXECUTION,)
 
     def lowest(self, form: RewardForm, config: RewardConfig) -> float:
         return form.lowest_executed(config)
@@ -165,7 +187,10 @@ class RubricOnly(Arm):
 
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
         assert measured.q is not None
-        return RewardResult(measured.q, None)
+        return RewardResult(measured.q, None, {RUBRIC: measured.q})
+
+    def components(self) -> tuple[str, ...]:
+        return (RUBRIC,)
 
     def lowest(self, form: RewardForm, config: RewardConfig) -> float:
         return 0.0

@@ -5,7 +5,7 @@ A missing piece never becomes a number: what the arm requires and was not given 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.arms import ARMS, Measured, Requirements, RewardResult
@@ -48,6 +48,11 @@ def floor_reward(config: RewardConfig, form: RewardForm) -> float:
     So leaving the tag open never pays, whatever the executor would have made of the trace.
     """
     return ARMS[config.arm].lowest(form, config)
+
+
+def floor_components(config: RewardConfig, form: RewardForm) -> Mapping[str, float]:
+    """The parts of ``floor_reward``: the lowest value of each."""
+    return ARMS[config.arm].lowest_components(form, config)
 
 
 def _require(required: Requirements, measured: Measured) -> None:

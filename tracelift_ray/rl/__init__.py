@@ -8,8 +8,9 @@ Read in this order; each file says at its top what it promises.
 3. ``rollout``: one group from its problem to rewards, every trace on its own. ``system`` is what the planner,
    executor, verifier and reasoning RM are asked; ``baselines`` (and ``baseline_cache``) the executor without a trace.
    What a trace earns is in the package ``reward``.
-4. ``advantages`` and ``losses``: the algorithms, one short function each, in the tables ``ESTIMATORS``, ``LOSSES`` and
-   ``NORMALISATIONS``. ``batch`` turns groups into what the learner trains on.
+4. ``advantages``, ``losses``, ``normalisations`` and ``corrections``: the algorithms, one short function each, in
+   tables. ``signal`` says which groups have any, ``batch`` turns groups into what the learner trains on, ``objective``
+   puts the loss of a token together.
 5. ``learner`` and ``metrics``: one rank that takes the update, over the engine in the package ``training``.
 6. ``weights``: one broadcast of the learner's weights, over the package ``transfer``.
 

@@ -19,23 +19,29 @@ def train_batch(
     With ``train_overlong`` False, completions that the length limit cut are left out of the loss and of its
     normalisers.
     """
-    samples = [
-        _sample(trajectory, advantage)
-        for scored in groups
-        for trajectory, advantage in zip(scored.group.trajectories, scored.advantages, strict=True)
-        if advantage is not None and _in_loss(trajectory, train_overlong)
-    ]
-    unmoved = [t for scored in zero_signal for t in scored.group.trajectories if _in_loss(t, train_overlong)]
-    num_tokens = sum(len(s.completion_ids) for s in samples) + sum(len(t.trace.completion.token_ids) for t in unmoved)
-    return TrainBatch(tuple(samples), len(samples) + len(unmoved), num_tokens)
+    samples: list[TrainSample] = []
+    sizes: list[int] = []  # traces of each group that count
+    num_tokens = 0
+    for scored in (*groups, *zero_signal):
+        counted = [
+            (trajectory, advantage)
+            for trajectory, advantage in zip(scored.group.trajectories, scored.advantages, strict=True)
+            if advantage is not None and _in_loss(trajectory, train_overlong)
+        ]
+        tokens = sum(len(trajectory.trace.completion.token_ids) for trajectory, _ in counted)
+        if len(sizes) < len(groups):
+            samples += [_sample(trajectory, advantage, tokens) for trajectory, advantage in counted]
+        sizes.append(len(counted))
+        num_tokens += tokens
+    return TrainBatch(tuple(samples), sum(sizes), num_tokens, sum(size > 0 for size in sizes))
 
 
 def _in_loss(trajectory: Trajectory, train_overlong: bool) -> bool:
     return trajectory.masked is None and (train_overlong or trajectory.trace.completion.finish_reason == "stop")
 
 
-def _sample(trajectory: Trajectory, advantage: float) -> TrainSample:
+def _sample(trajectory: Trajectory, advantage: float, group_tokens: int) -> TrainSample:
     completion = trajectory.trace.completion
     if completion.logprobs is None:
         raise ValueError("a planner completion has no behaviour log-probs; its engine must be asked for them")
-    return TrainSample(trajectory.trace.prompt_ids, completion.token_ids, completion.logprobs, advantage)
+    return TrainSample(trajectory.trace.prompt_ids, completion.token_ids, completion.logprobs, advantage, group_tokens)

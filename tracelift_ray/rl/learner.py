@@ -11,18 +11,22 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
-from tracelift_ray.rl.losses import LOSSES, LossInputs, kl_penalty, sample_weight
+from tracelift_ray.rl.losses import LossInputs
 from tracelift_ray.rl.metrics import MetricSums, UpdateMetrics
+from tracelift_ray.rl.normalisations import token_weight
+from tracelift_ray.rl.objective import needs_old, objective
 from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine
 from tracelift_ray.training.export import largest_last, named_tensors, save_pretrained
 from tracelift_ray.training.generators import seed_generators
+from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import MicroBatch, check_batch, check_packing, collate
 from tracelift_ray.training.models import load_causal_lm
 from tracelift_ray.training.output_layer import CompletionScorer
@@ -30,7 +34,7 @@ from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.transfer.kinds import build_weight_sender
-from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
 from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
 
@@ -58,7 +62,7 @@ class Learner:
 
     Args:
         model: local Hugging Face directory of the start weights, also of the KL reference.
-        temperature: the planner's sampling temperature (> 0), which divides the logits here as it does in the engine.
+        distribution: what the planner samples from, at a temperature above 0; log-probs here are under it, too.
         total_steps: steps of the run; with ``updates_per_batch`` it sets the length of the schedule.
         seed: seeds every rank's generators.
     """
@@ -68,21 +72,21 @@ class Learner:
         learner: LearnerConfig,
         algorithm: AlgorithmConfig,
         model: str,
-        temperature: float,
+        distribution: Distribution,
         total_steps: int,
         seed: int,
         place: RankPlace,
     ) -> None:
-        if temperature <= 0:
+        if distribution.temperature <= 0:
             raise ValueError(
-                f"planner.sampling.temperature is {temperature}; a policy is trained at the temperature that it is "
-                "sampled at, which must be above 0"
+                f"planner.sampling.temperature is {distribution.temperature}; a policy is trained at the temperature "
+                "that it is sampled at, which must be above 0"
             )
         self.version = 0
         self._config = learner
         self._algorithm = algorithm
         self._model = model
-        self._temperature = temperature
+        self._distribution = distribution
         self._optimizer_steps = total_steps * algorithm.updates_per_batch
         self._seed = seed
         self._place = place
@@ -143,16 +147,20 @@ class Learner:
             return None
         started = time.monotonic()
         micro_batches = self._cut(batch)
-        passes = self._algorithm.updates_per_batch
-        old = [self._logprobs(self._policy if passes > 1 else None, m) for m in micro_batches]
+        old = [self._logprobs(self._policy if needs_old(self._algorithm) else None, m) for m in micro_batches]
         reference = [self._logprobs(self._reference, m) for m in micro_batches]
-        steps = [self._step(micro_batches, old, reference) for _ in range(passes)]
+        steps = [self._step(micro_batches, old, reference) for _ in range(self._algorithm.updates_per_batch)]
         return UpdateMetrics.of_steps(
             steps,
             samples=len(batch.samples),
             micro_batches=len(micro_batches),
             seconds=time.monotonic() - started,
         )
+
+    def free_cache(self) -> None:
+        """Give back the memory of the GPU that torch keeps for its next allocation; for others on the same GPU."""
+        if self._engine.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _cut(self, batch: TrainBatch) -> list[MicroBatch]:
         """This rank's micro-batches."""
@@ -161,12 +169,12 @@ class Learner:
         return [self._collate(batch, [batch.samples[i] for i in indices]) for indices in plan.ranks[self._place.rank]]
 
     def _collate(self, batch: TrainBatch, samples: list[TrainSample]) -> MicroBatch:
-        weights = [sample_weight(len(sample.completion_ids), batch, self._algorithm) for sample in samples]
+        weights = [token_weight(sample, batch, self._algorithm) for sample in samples]
         return collate(samples, weights, self._engine.device, packed=self._packed)
 
     @torch.no_grad()
     def _logprobs(self, scorer: CompletionScorer | None, batch: MicroBatch) -> torch.Tensor | None:
-        return None if scorer is None else scorer.scores(batch, self._temperature)[0]
+        return None if scorer is None else scorer.scores(batch, self._distribution)[0]
 
     def _step(
         self, batches: list[MicroBatch], old: list[torch.Tensor | None], reference: list[torch.Tensor | None]
@@ -188,16 +196,13 @@ class Learner:
     ) -> torch.Tensor:
         """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
         assert self._policy is not None  # start has run
-        current, entropy = self._policy.scores(batch, self._temperature)
+        bonus = self._algorithm.entropy_coef > 0
+        current, entropy = self._policy.scores(batch, self._distribution, entropy_gradient=bonus)
         before = current.detach() if old is None else old
         tokens = LossInputs(current, before, batch.behaviour, batch.advantages, batch.segments, batch.lengths)
-        terms = LOSSES[self._algorithm.loss](tokens, self._algorithm)
-        per_token, kl = terms.loss, None
-        if reference is not None:
-            kl = kl_penalty(current, reference, self._algorithm.kl_kind)
-            per_token = per_token + self._algorithm.kl_coef * kl
-        loss = (per_token * batch.weights).sum()
-        sums.add(loss, tokens, terms, kl, entropy, self._algorithm.mismatch_cap)
+        terms = objective(tokens, reference, entropy, self._algorithm)
+        loss = (terms.loss * batch.weights).sum()
+        sums.add(loss, tokens, terms, entropy)
         return loss
 
     def _learning_rate(self, peak: float) -> float:
@@ -228,17 +233,22 @@ class Learner:
 
     def open_weights(self, transfer: str, settings: SenderSettings) -> None:
         """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
-        self._sender = build_weight_sender(transfer, settings, self._place.rank)
+        self._sender = build_weight_sender(transfer, replace(settings, rank=self._place.rank))
 
     def describe_weights(self, receivers: Sequence[str] = ()) -> WeightManifest:
         """The manifest of the present version for the engines of these names. Rank 0 only; no collective."""
         return self._open_sender().describe(self.parameter_specs(), self.version, receivers)
 
-    def send_weights(self, manifest: WeightManifest) -> str:
-        """Send the weights that ``manifest`` describes; returns their checksum (empty on ranks that send nothing)."""
+    def send_weights(self, manifest: WeightManifest) -> Sent:
+        """Send the weights that ``manifest`` describes."""
         if manifest.version != self.version:
             raise ValueError(f"asked to send version {manifest.version}, but the learner is at {self.version}")
-        return self._open_sender().send(manifest, self.named_tensors(manifest.bucket_mib))
+        tensors = self.named_tensors(manifest.bucket_mib)
+        try:
+            return self._open_sender().send(manifest, tensors)
+        finally:  # where it failed here alone, the other ranks go on with gathering, and wait for this one in it
+            for _ in tensors:
+                pass
 
     def abort_weights(self) -> None:
         """End a ``send_weights`` that waits for engines, from any thread."""

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.batch import train_batch
+from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
 from tracelift_ray.rl.saving import Saving
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
@@ -50,7 +51,8 @@ class Progress:
 class TrainingLoop:
     """Runs training over pools that are up. ``train`` returns at ``total_steps`` or raises ``Interrupted``.
 
-    ``faults`` counts infrastructure errors by component; ``checkpoints`` is where checkpoints are kept.
+    ``faults`` counts infrastructure errors by component; ``checkpoints`` is where checkpoints are kept; ``shared`` are
+    the pools on the learner's GPUs, which may be asleep when ``train`` is called.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TrainingLoop:
         tracker: Tracker,
         checkpoints: Path,
         pool_metrics: Callable[[], dict[str, float]] = dict,
+        shared: SharedGpus | None = None,
     ) -> None:
         self.run = run
         self.learner = learner
@@ -73,6 +76,7 @@ class TrainingLoop:
         self.faults = faults
         self.tracker = tracker
         self.pool_metrics = pool_metrics
+        self.shared = shared or SharedGpus()
         self.saving = Saving(run.learner, learner, checkpoints, faults, tracker.message)
         self.progress = Progress()
         self._stop = asyncio.Event()
@@ -149,6 +153,7 @@ class TrainingLoop:
         await self.save()
 
     async def _update(self, training: TrainBatch) -> dict[str, float]:
+        await self.shared.to_learner()
         self._whole = False
         update = await self.learner.update(training)
         self.progress.version += self.run.algorithm.updates_per_batch
@@ -157,6 +162,7 @@ class TrainingLoop:
 
     async def _broadcast(self) -> Broadcast:
         broadcast = await broadcast_weights(self.learner, self.planner)
+        await self.shared.to_pools()
         self.progress.version = broadcast.version
         return broadcast
 

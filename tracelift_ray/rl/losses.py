@@ -1,26 +1,25 @@
 """The policy loss, token by token: pure tensor functions without a model, a mask or a reduction over a batch.
 
-A loss is one function in ``LOSSES``, named by ``algorithm.loss``; how tokens are averaged is one in
-``NORMALISATIONS``, named by ``algorithm.normalisation``. Three log-probabilities meet here, all after the sampling
-temperature: ``behaviour`` (b, as the engine emitted it), ``old`` (o, the learner's own before the update) and
-``current`` (c, with gradient). The ratio exp(c - o) is what an update may move; the weight min(exp(o - b), C)
-corrects once, without gradient, for what lies between engine and learner: numerical mismatch and staleness.
+A loss is one function in ``LOSSES``, named by ``algorithm.loss``. Three log-probabilities meet here, all under the
+distribution that was sampled from: ``behaviour`` (b, as the engine emitted it), ``old`` (o, the learner's own before
+the update) and ``current`` (c, with gradient). The ratio exp(c - o) is what an update may move and what a loss bounds;
+what lies between engine and learner is corrected apart from it (``corrections``), and ``objective`` puts the terms
+together.
 
-Promise: a reduction is always a sum of per-token terms times weights from ``sample_weight``, which depend only on the
-whole batch. So the gradient is the same however the batch is cut into ranks and micro-batches; a loss may look at all
-tokens of a trace, since a trace is never divided.
+Promise: a loss looks at one trace at a time, and a trace is never divided; what is summed is weighted by numbers of the
+whole batch (``normalisations``). So the gradient is the same however a batch is cut into ranks and micro-batches.
 
 Importing this module loads no torch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracelift_ray.config.schema import AlgorithmConfig
-from tracelift_ray.types import TrainBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,10 +45,16 @@ class LossInputs:
     segments: Tensor
     lengths: Tensor
 
+    def trace_sum(self, values: Tensor) -> Tensor:
+        """The sum of ``values`` [N] over each trace, at every token of it [N]."""
+        return self._sums(values)[self.segments]
+
     def trace_mean(self, values: Tensor) -> Tensor:
         """The mean of ``values`` [N] over each trace, at every token of it [N]."""
-        sums = values.new_zeros(len(self.lengths)).index_add(0, self.segments, values)
-        return (sums / self.lengths)[self.segments]
+        return (self._sums(values) / self.lengths)[self.segments]
+
+    def _sums(self, values: Tensor) -> Tensor:
+        return values.new_zeros(len(self.lengths)).index_add(0, self.segments, values)
 
 
 @dataclass(frozen=True)
@@ -57,41 +62,35 @@ class TokenLoss:
     """Per-token tensors [N]. ``loss`` carries the gradient, the others do not.
 
     Attributes:
-        loss: what is summed with the weights of ``sample_weight``.
+        loss: before the correction's weight and the normalisation.
         ratio: how far the policy has moved in this update: exp(current - old) of the token, or of its trace.
-        clipped: 1 where clipping took the gradient away, else 0.
-        weight: the truncated importance weight that ``loss`` holds.
+        clipped: 1 where a bound on the ratio changed the gradient, else 0.
     """
 
     loss: Tensor
     ratio: Tensor
     clipped: Tensor
-    weight: Tensor
 
 
 PolicyLoss = Callable[[LossInputs, AlgorithmConfig], TokenLoss]
-#: What each token of a trace of so many tokens is multiplied by.
-Normalisation = Callable[[int, TrainBatch, AlgorithmConfig], float]
-
-LOSSES: dict[str, PolicyLoss] = {}
-NORMALISATIONS: dict[str, Normalisation] = {}
 
 
-def policy_loss(name: str) -> Callable[[PolicyLoss], PolicyLoss]:
+@dataclass(frozen=True)
+class Loss:
+    """An entry of ``LOSSES``; ``ratio``: whether the loss holds the ratio, so that ``old`` matters to it."""
+
+    terms: PolicyLoss
+    ratio: bool
+
+
+LOSSES: dict[str, Loss] = {}
+
+
+def policy_loss(name: str, *, ratio: bool = True) -> Callable[[PolicyLoss], PolicyLoss]:
     """Register a function under a name for ``algorithm.loss``."""
 
     def register(function: PolicyLoss) -> PolicyLoss:
-        LOSSES[name] = function
-        return function
-
-    return register
-
-
-def normalisation(name: str) -> Callable[[Normalisation], Normalisation]:
-    """Register a function under a name for ``algorithm.normalisation``."""
-
-    def register(function: Normalisation) -> Normalisation:
-        NORMALISATIONS[name] = function
+        LOSSES[name] = Loss(function, ratio)
         return function
 
     return register
@@ -99,56 +98,58 @@ def normalisation(name: str) -> Callable[[Normalisation], Normalisation]:
 
 @policy_loss("ppo_clip")
 def ppo_clip(tokens: LossInputs, config: AlgorithmConfig) -> TokenLoss:
-    """PPO's clipped surrogate (arXiv 1707.06347) on every token: -w * min(r * A, clip(r) * A), r = exp(c - o)."""
+    """PPO's clipped surrogate (arXiv 1707.06347) on every token: -min(r * A, clip(r) * A), r = exp(c - o).
+
+    The bounds 1 - clip_low and 1 + clip_high are apart (DAPO, arXiv 2503.14476). With ``clip_dual`` the term of a
+    negative advantage is at most clip_dual * -A (dual clip, arXiv 1912.09729).
+    """
     ratio = (tokens.current - tokens.old.detach()).exp()
-    weight = mismatch_weight(tokens.old, tokens.behaviour, config.mismatch_cap)
-    return _clipped(ratio, weight, tokens.advantages, config)
+    return _clipped(ratio, tokens.advantages, config)
 
 
 @policy_loss("gspo")
 def gspo(tokens: LossInputs, config: AlgorithmConfig) -> TokenLoss:
     """GSPO (arXiv 2507.18071): the clipped surrogate with one ratio for the whole trace, exp(mean over it of c - o).
 
-    The importance weight is the trace's too. With ``normalisation: sequence`` the loss is the paper's: a mean over
-    traces, each of them once.
+    With ``normalisation: sequence`` the loss is the paper's: a mean over traces, each of them once.
     """
     ratio = tokens.trace_mean(tokens.current - tokens.old.detach()).exp()
-    gap = tokens.trace_mean(tokens.old - tokens.behaviour)
-    weight = mismatch_weight(gap, gap.new_zeros(gap.shape), config.mismatch_cap)
-    return _clipped(ratio, weight, tokens.advantages, config)
+    return _clipped(ratio, tokens.advantages, config)
 
 
-@normalisation("token")
-def token_mean(tokens: int, batch: TrainBatch, config: AlgorithmConfig) -> float:
-    """The mean over all tokens of the batch (DAPO, arXiv 2503.14476)."""
-    return 1.0 / batch.num_tokens
+@policy_loss("gmpo")
+def gmpo(tokens: LossInputs, config: AlgorithmConfig) -> TokenLoss:
+    """GMPO (arXiv 2507.20673): -A times the geometric mean over the trace of the tokens' clipped ratios.
 
-
-@normalisation("sequence")
-def trace_mean(tokens: int, batch: TrainBatch, config: AlgorithmConfig) -> float:
-    """The mean over traces of the mean over their tokens (GRPO, arXiv 2402.03300)."""
-    return 1.0 / (batch.num_traces * tokens)
-
-
-@normalisation("constant")
-def constant_length(tokens: int, batch: TrainBatch, config: AlgorithmConfig) -> float:
-    """Every trace divided by ``constant_length``, so without length bias (Dr.GRPO, arXiv 2503.20783)."""
-    return 1.0 / (batch.num_traces * config.constant_length)
-
-
-def sample_weight(completion_tokens: int, batch: TrainBatch, config: AlgorithmConfig) -> float:
-    """What each token of one sample is multiplied by, so that the plain sum over all tokens is the batch's loss.
-
-    ``num_tokens`` and ``num_traces`` of ``batch`` count the whole batch, samples without gradient included.
+    In log space: c - o is bounded by log(1 - clip_low) and log(1 + clip_high) on the side that the advantage pushes it
+    to, as ppo_clip bounds the ratio, and then averaged over the trace. With ``normalisation: sequence`` the loss is
+    the paper's: a mean over traces.
     """
-    return NORMALISATIONS[config.normalisation](completion_tokens, batch, config)
+    low = math.log(1.0 - config.clip_low) if config.clip_low < 1 else -math.inf
+    moved = tokens.current - tokens.old.detach()
+    sign = tokens.advantages.sign()
+    bounded = sign * (sign * moved).minimum(sign * moved.clamp(low, math.log1p(config.clip_high)))
+    ratio = tokens.trace_mean(bounded).exp()
+    clipped = (bounded != moved).float().detach() * sign.abs()
+    return TokenLoss(-tokens.advantages * ratio, ratio.detach(), clipped)
 
 
-def mismatch_weight(old: Tensor, behaviour: Tensor, cap: float) -> Tensor:
-    """Truncated importance weight min(exp(old - behaviour), cap), detached; all ones where ``cap`` is 0."""
-    if cap == 0:
-        return old.new_ones(old.shape)
-    return (old - behaviour).exp().clamp(max=cap).detach()
+@policy_loss("cispo")
+def cispo(tokens: LossInputs, config: AlgorithmConfig) -> TokenLoss:
+    """CISPO (MiniMax-M1, arXiv 2506.13585): -clip(r) * A * c, where the clipped ratio carries no gradient.
+
+    So no token loses its gradient; a ``clip_low`` of 1 leaves the ratio without a lower bound, as in the paper.
+    """
+    ratio = (tokens.current - tokens.old).exp().detach()
+    bounded = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high)
+    return TokenLoss(-bounded * tokens.advantages * tokens.current, ratio, (bounded != ratio).float())
+
+
+@policy_loss("reinforce", ratio=False)
+def reinforce(tokens: LossInputs, config: AlgorithmConfig) -> TokenLoss:
+    """REINFORCE (Williams 1992): -A * c, with neither ratio nor bound."""
+    ratio = (tokens.current - tokens.old).exp().detach()
+    return TokenLoss(-tokens.advantages * tokens.current, ratio, ratio.new_zeros(ratio.shape))
 
 
 def kl_penalty(current: Tensor, reference: Tensor, kind: str) -> Tensor:
@@ -166,9 +167,14 @@ def kl_penalty(current: Tensor, reference: Tensor, kind: str) -> Tensor:
     return (-gap).exp() + gap - 1.0
 
 
-def _clipped(ratio: Tensor, weight: Tensor, advantages: Tensor, config: AlgorithmConfig) -> TokenLoss:
-    """-weight * min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)."""
+def _clipped(ratio: Tensor, advantages: Tensor, config: AlgorithmConfig) -> TokenLoss:
+    """-min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A); the dual clip bounds it from above."""
     free = ratio * advantages
     bounded = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high) * advantages
-    clipped = (bounded < free).float().detach()
-    return TokenLoss(-weight * free.minimum(bounded), ratio.detach(), clipped, weight)
+    kept = free.minimum(bounded)
+    clipped = bounded < free
+    if config.clip_dual > 0:
+        lowest = config.clip_dual * advantages
+        clipped = clipped | ((advantages < 0) & (kept < lowest))
+        kept = kept.maximum(lowest).where(advantages < 0, kept)
+    return TokenLoss(-kept, ratio.detach(), clipped.float().detach())

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tracelift_ray.rl.losses import LossInputs, TokenLoss
+from tracelift_ray.rl.losses import LossInputs
+from tracelift_ray.rl.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,11 @@ class UpdateMetrics:
         grad_norm: 2-norm of the whole gradient before clipping, averaged over the optimizer steps.
         lr: learning rate of the last step.
         mismatch_mean, mismatch_max: |log-prob of the learner before the update - behaviour log-prob|.
-        truncated_fraction: share of tokens whose importance weight hit its cap.
-        clip_fraction: share of tokens whose gradient the ratio clip took away.
+        truncated_fraction: share of tokens whose correction hit its cap.
+        masked_fraction: share of tokens that the correction left out.
+        weight_mean: the correction's mean weight.
+        effective_sample_size: (sum of weights)^2 / sum of their squares, as a share of the tokens; 1 for equal weights.
+        clip_fraction: share of tokens whose gradient a bound on the ratio changed.
         ratio_mean, ratio_max: the loss's ratio, of tokens or of traces; 1 with a single step per batch.
         behaviour_kl: k3 estimate of KL(behaviour || learner before the update).
         reference_kl: the KL penalty before its coefficient; 0 without one.
@@ -37,6 +41,9 @@ class UpdateMetrics:
     mismatch_mean: float
     mismatch_max: float
     truncated_fraction: float
+    masked_fraction: float
+    weight_mean: float
+    effective_sample_size: float
     clip_fraction: float
     ratio_mean: float
     ratio_max: float
@@ -65,6 +72,9 @@ class UpdateMetrics:
             mismatch_mean=mean("mismatch"),
             mismatch_max=max(step["mismatch_max"] for step in steps),
             truncated_fraction=mean("truncated"),
+            masked_fraction=mean("masked"),
+            weight_mean=mean("weight"),
+            effective_sample_size=mean("effective"),
             clip_fraction=mean("clipped"),
             ratio_mean=mean("ratio"),
             ratio_max=max(step["ratio_max"] for step in steps),
@@ -82,42 +92,42 @@ class UpdateMetrics:
 class MetricSums:
     """Adds up one optimizer step's tokens on this rank; ``reduce`` makes the sums global."""
 
-    _SUMS = ("loss", "tokens", "mismatch", "truncated", "clipped", "ratio", "behaviour_kl", "reference_kl", "entropy")
+    _SUMS = (
+        *("loss", "tokens", "mismatch", "truncated", "clipped", "ratio", "behaviour_kl", "reference_kl", "entropy"),
+        *("masked", "weight", "weight_squared"),
+    )
 
     def __init__(self, device: torch.device) -> None:
         self._sums = torch.zeros(len(self._SUMS), dtype=torch.float64, device=device)
         self._maxima = torch.zeros(2, dtype=torch.float64, device=device)
 
     @torch.no_grad()
-    def add(
-        self,
-        loss: torch.Tensor,
-        tokens: LossInputs,
-        terms: TokenLoss,
-        kl: torch.Tensor | None,
-        entropy: torch.Tensor,
-        cap: float,
-    ) -> None:
+    def add(self, loss: torch.Tensor, tokens: LossInputs, terms: Objective, entropy: torch.Tensor) -> None:
         """Add one micro-batch: its weighted loss (a scalar) and per-token vectors [N]; N may be 0."""
         gap = tokens.old - tokens.behaviour
+        weight = terms.correction.weight
         columns = (
             torch.ones_like(gap),
             gap.abs(),
-            (terms.weight >= cap).float() if cap > 0 else torch.zeros_like(gap),
-            terms.clipped,
-            terms.ratio,
+            terms.correction.truncated,
+            terms.policy.clipped,
+            terms.policy.ratio,
             torch.exp(gap) - gap - 1.0,
-            torch.zeros_like(gap) if kl is None else kl.detach(),
-            entropy,
+            torch.zeros_like(gap) if terms.kl is None else terms.kl.detach(),
+            entropy.detach(),
+            terms.correction.masked,
+            weight,
+            weight.double().square(),
         )
         self._sums += torch.stack([loss.detach().double(), *(column.double().sum() for column in columns)])
         if len(gap):
             self._maxima = torch.maximum(
-                self._maxima, torch.stack([gap.abs().max().double(), terms.ratio.max().double()])
+                self._maxima, torch.stack([gap.abs().max().double(), terms.policy.ratio.max().double()])
             )
 
     def reduce(self) -> dict[str, float]:
-        """Global values: ``loss`` and ``tokens`` as sums, the rest as token means, ``mismatch_max``, ``ratio_max``."""
+        """Global values: ``loss`` and ``tokens`` as sums, the rest as token means, ``mismatch_max``, ``ratio_max``, and
+        ``effective``, the effective sample size as a share of the tokens (0 where every weight is 0)."""
         import torch.distributed as dist
 
         dist.all_reduce(self._sums, dist.ReduceOp.SUM)
@@ -126,4 +136,6 @@ class MetricSums:
         tokens = values["tokens"]
         means = {key: value / tokens for key, value in values.items() if key not in ("loss", "tokens")}
         largest = dict(zip(("mismatch_max", "ratio_max"), self._maxima.tolist(), strict=True))
-        return {"loss": values["loss"], "tokens": tokens, **means, **largest}
+        squared = means.pop("weight_squared")
+        effective = means["weight"] ** 2 / squared if squared > 0 else 0.0
+        return {"loss": values["loss"], "tokens": tokens, **means, **largest, "effective": effective}

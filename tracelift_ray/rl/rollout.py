@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.arms import requirements
-from tracelift_ray.reward.compute import compute_reward, floor_reward
+from tracelift_ray.reward.compute import compute_reward, floor_components, floor_reward
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.tasks.table import task_of
@@ -125,7 +125,9 @@ class Rollout:
             self.faults[error.component] += 1
             return error
         if trace.reasoning is None:
-            return Trajectory(trace, reward=floor_reward(self.reward, task_of(problem.task).reward_form))
+            form = task_of(problem.task).reward_form
+            parts = floor_components(self.reward, form)
+            return Trajectory(trace, reward=floor_reward(self.reward, form), components=parts)
         try:
             return await self._scored(ticket, trace, trace.reasoning, baseline)
         except InfrastructureError as error:
@@ -154,7 +156,10 @@ class Rollout:
         fresh = executions[-1] if self.requirements.fresh else None
         base = await asyncio.shield(baseline)
         result = compute_reward(self.reward, task.reward_form, with_trace, fresh, base, rubric)
-        return Trajectory(trace, with_trace, fresh, rubric, result.uplift, result.reward, leaked=leaked)
+        parts = result.components
+        return Trajectory(
+            trace, with_trace, fresh, rubric, result.uplift, result.reward, leaked=leaked, components=parts
+        )
 
     async def _execute(
         self, problem: Problem, reasoning: str, count: int, key: Sequence[int | str]

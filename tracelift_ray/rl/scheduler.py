@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.data.sampler import ProblemSampler
-from tracelift_ray.rl.advantages import score_group
 from tracelift_ray.rl.ledger import Ledger
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
+from tracelift_ray.rl.signal import score_batch, score_group
 from tracelift_ray.types import Group, InfrastructureError, Problem, ScoredGroup
 
 
@@ -90,8 +90,9 @@ class Scheduler:
         while not builder.complete:
             self._admit()
             await self._consume_one(builder)
+        batch = self._scored(builder.batch())
         self._admit()
-        return builder.batch()
+        return batch
 
     def finished(self, batch: GroupBatch, version: int) -> None:
         """``batch`` was trained (or, holding no signal, passed over); the learner is at ``version``."""
@@ -157,6 +158,17 @@ class Scheduler:
             self.ledger.filtered(serial)
             builder.pass_over(scored)
             self._zero_signal = len(builder.zero_signal)
+
+    def _scored(self, batch: GroupBatch) -> GroupBatch:
+        """``batch`` with final advantages; where these leave no signal, its groups end filtered."""
+        groups = score_batch(batch.groups, batch.zero_signal, self.algorithm)
+        if any(scored.has_signal for scored in groups):
+            return replace(batch, groups=groups)
+        for scored in groups:
+            self._end(scored.group.serial)
+            self.ledger.filtered(scored.group.serial)
+        self._zero_signal += len(groups)
+        return replace(batch, groups=(), zero_signal=groups + batch.zero_signal)
 
     async def _next_serial(self) -> int:
         """The group to consume next: the oldest when on-policy, else the oldest of those that are done."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracelift_ray.config.models import SamplingConfig
+from tracelift_ray.config.models import PlannerSamplingConfig, SamplingConfig
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
 from tracelift_ray.tasks.prompts import PromptRenderer
@@ -36,7 +36,7 @@ class SystemSettings:
 
     planner_prompts: PromptRenderer
     executor_prompts: PromptRenderer
-    planner_sampling: SamplingConfig
+    planner_sampling: PlannerSamplingConfig
     executor_sampling: SamplingConfig
     executor_prompt_tokens: int
     max_trace_chars: int
@@ -59,6 +59,7 @@ class PlannerExecutorSystem:
             max_new_tokens=sampling.max_new_tokens,
             temperature=0.0 if greedy else sampling.temperature,
             top_p=1.0 if greedy else sampling.top_p,
+            top_k=0 if greedy else sampling.top_k,
             stop=prompts.planner_stop(problem.task),
             seed=self._seed(sampling, "planner", *key, index),
             logprobs=not greedy,

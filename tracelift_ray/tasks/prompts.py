@@ -7,6 +7,7 @@ as a template, and no control token of the model in it, such as an end of turn, 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tasks.templates import RoleTemplate, read_prompts
 from tracelift_ray.tasks.traces import OPENING_TAG
 from tracelift_ray.types import DataError, Problem, Prompt
+
+#: Planner prompts that are not rendered again.
+PROMPTS_KEPT = 4096
 
 
 def load_tokenizer(model: str) -> Any:
@@ -58,11 +62,11 @@ class PromptRenderer:
         special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         control = sorted((token for token in special | set(tokenizer.all_special_tokens) if len(token) > 1), key=len)
         self._control = re.compile("|".join(map(re.escape, reversed(control)))) if control else None
+        self._planner = lru_cache(PROMPTS_KEPT)(self._render_planner)  # one prompt for all traces of a group
 
     def planner(self, problem: Problem) -> Prompt:
         """The prompt that asks for a trace of ``problem``. Raises DataError where the file has none for its task."""
-        role = self.file.role(problem.task, "planner")
-        return self._prompt(role, "prompt", self._values(problem))
+        return self._planner(problem)
 
     def executor(self, problem: Problem, reasoning: str | None) -> Prompt:
         """The prompt that asks for the artifact, with a trace's reasoning or, for the baseline, without (None).
@@ -90,6 +94,10 @@ class PromptRenderer:
     def executor_stop(self, task: str) -> tuple[str, ...]:
         """Strings that end an artifact, beside the model's own end of sequence."""
         return self.file.role(task, "executor").stop
+
+    def _render_planner(self, problem: Problem) -> Prompt:
+        role = self.file.role(problem.task, "planner")
+        return self._prompt(role, "prompt", self._values(problem))
 
     def _values(self, problem: Problem) -> dict[str, Any]:
         values = {"task": problem.task, "task_type": problem.task_type, "statement": problem.statement}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tracelift_ray.training.logprobs import token_scores
+from tracelift_ray.training.logprobs import Distribution, token_scores
 from tracelift_ray.training.microbatches import MicroBatch, collate, completion_logits
 from tracelift_ray.types import TrainSample
 
@@ -37,27 +37,35 @@ class CompletionScorer:
             self._layer: nn.Module = layer
             self.chunked = self._returned_as_made(collate([_PROBE], [1.0], device))
 
-    def scores(self, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
-        """Log-probs [N], with gradient, and entropies [N] of the completion tokens, from one forward pass."""
+    def scores(
+        self, batch: MicroBatch, distribution: Distribution, *, entropy_gradient: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probs [N], with gradient, and entropies [N] of the completion tokens, from one forward pass; see
+        ``token_scores``."""
         if not self.chunked:
-            return token_scores(completion_logits(self.model, batch), batch.targets, temperature)
-        output, made = self._forward(batch, temperature)
-        return output, made[0][1]
+            logits = completion_logits(self.model, batch)
+            return token_scores(logits, batch.targets, distribution, entropy_gradient=entropy_gradient)
+        output, made = self._forward(batch, distribution, entropy_gradient)
+        return (output[0], output[1]) if entropy_gradient else (output, made[0][1])
 
     @torch.no_grad()
     def _returned_as_made(self, batch: MicroBatch) -> bool:
         """Whether the model returns what its output layer makes, called once."""
-        output, made = self._forward(batch, 1.0)
+        output, made = self._forward(batch, Distribution(1.0), False)
         return len(made) == 1 and output.shape == made[0][0].shape and torch.equal(output, made[0][0])
 
-    def _forward(self, batch: MicroBatch, temperature: float) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def _forward(
+        self, batch: MicroBatch, distribution: Distribution, entropy_gradient: bool
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """What the model returns for logits, and what its output layer made in each of its calls."""
         made: list[tuple[Tensor, Tensor]] = []
         to_logits = self._layer.forward
 
         def selecting(hidden: Tensor) -> Tensor:
-            made.append(token_scores(hidden[batch.chosen], batch.targets, temperature, to_logits))
-            return made[-1][0]
+            chosen = hidden[batch.chosen]
+            made.append(token_scores(chosen, batch.targets, distribution, to_logits, entropy_gradient=entropy_gradient))
+            # What carries gradient goes through the model's own output, where ZeRO-3's hooks see it.
+            return torch.stack(made[-1]) if entropy_gradient else made[-1][0]
 
         with _forward_of(self._layer, selecting):
             output = self.model(

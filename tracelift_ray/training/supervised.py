@@ -19,6 +19,7 @@ from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import CLOSING_TAG
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, alone, collective_of
 from tracelift_ray.training.export import copy_tokenizer, whole_directory
+from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import collate
 from tracelift_ray.training.models import check_model_directory, load_causal_lm
 from tracelift_ray.training.output_layer import CompletionScorer
@@ -156,7 +157,7 @@ def _accumulate(
         chosen = [batch[index] for index in indices]
         samples = [TrainSample(e.prompt_ids, e.completion_ids, (0.0,) * len(e.completion_ids), 0.0) for e in chosen]
         tensors = collate(samples, [1.0 / total] * len(samples), engine.device)
-        value = -(scorer.scores(tensors, 1.0)[0] * tensors.weights).sum()
+        value = -(scorer.scores(tensors, Distribution(1.0))[0] * tensors.weights).sum()
         values.append(value.item())
         return value
 

@@ -15,6 +15,7 @@ from tracelift_ray.config.schema import CodeServiceConfig, RunConfig
 from tracelift_ray.engines.kinds import ENGINES
 from tracelift_ray.planning import checks
 from tracelift_ray.planning.run_config import to_run_config
+from tracelift_ray.reward.arms import ARMS
 
 Changes = dict[str, Any]
 GPUS: Changes = {
@@ -39,6 +40,13 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"sandbox.cores": (0, -1)}, "sandbox.cores[1]", "0 or more"),
     ({"sandbox.packages": "/no/such/folder"}, "sandbox.packages", "no folder"),
     ({"algorithm.group_size": 1}, "algorithm.group_size", "2 or more"),
+    ({"algorithm.advantage": "best_of", "algorithm.best_of": 8}, "algorithm.group_size", "9 or more; "),
+    (
+        {"algorithm.advantage": "gdpo", "algorithm.component_weights": {"exec": 1.0}},
+        "algorithm.component_weights.exec",
+        "use execution, uplift, rubric",
+    ),
+    ({"algorithm.component_weights": {"rubric": -1.0}}, "algorithm.component_weights.rubric", "0 or more"),
     ({"algorithm.groups_per_step": 1, "learner.num_workers": 9}, "learner.num_workers", "at most 8"),
     ({"stream.min_traces": 9}, "stream.min_traces", "algorithm.group_size=8"),
     ({"planner.engine.max_model_len": 1535}, "planner.engine.max_model_len", "1536 or more"),
@@ -51,7 +59,17 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"reward.cached_samples": 15}, "reward.cached_samples", "16 or more"),
     ({"executor.sampling.temperature": 0.0}, "executor.sampling.temperature", "greedy"),
     ({"planner.sampling.temperature": 0.0}, "planner.sampling.temperature", "above 0"),
-    ({"planner.sampling.top_p": 0.95}, "planner.sampling.top_p", "must be 1 in training"),
+    ({"planner.sampling.top_k": -1}, "planner.sampling.top_k", "0 or more"),
+    ({"algorithm.clip_dual": 0.5}, "algorithm.clip_dual", "above 1, or 0"),
+    ({"algorithm.clip_low": 1.5}, "algorithm.clip_low", "from 0 to 1"),
+    ({"algorithm.correction": "token_masked", "algorithm.correction_low": 1.0}, "algorithm.correction_low", "below 1"),
+    (
+        {"algorithm.correction": "geometric_rejected", "algorithm.correction_high": 0.9},
+        "algorithm.correction_high",
+        "above 1",
+    ),
+    ({"algorithm.correction": "bypass", "algorithm.loss": "reinforce"}, "algorithm.correction", "has no ratio"),
+    ({"algorithm.correction": "tis"}, "algorithm.correction", "token_truncated"),
     ({"planner.sampling.top_p": 0.0}, "planner.sampling.top_p", "above 0 and at most 1"),
     ({"learner.offload_optimizer": True}, "learner.offload_optimizer", "needs 1, 2 or 3"),
     ({"learner.offload_parameters": True, "learner.zero_stage": 2}, "learner.offload_parameters", "needs 3"),
@@ -73,6 +91,11 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"stream.weight_transfer": "ipc"}, "planner.pool.gpus_per_worker", "between GPUs"),
     (GPUS | {"planner.pool.gpus_per_worker": 0.0}, "planner.pool.gpus_per_worker", "learner.collective=nccl"),
     (GPUS | {"stream.weight_transfer": "ipc"}, "cluster.share_gpus", "[[planner, learner]]"),
+    (
+        GPUS | {"cluster.share_gpus": (("planner", "learner"),), "stream.max_staleness": 2},
+        "stream.max_staleness",
+        "must be 0 (stream=on_policy) where cluster.share_gpus has planner on the learner's GPUs",
+    ),
     ({"cluster.share_gpus": (("planner", "teacher"),)}, "cluster.share_gpus", "no pool with teacher"),
     (
         GPUS | {"cluster.share_gpus": (("planner", "learner"),), "learner.num_workers": 2},
@@ -115,11 +138,8 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return to_run_config(compose_config(*models, "data=demo", f"runs_root={directory}/runs"))
 
 
-def test_an_evaluation_may_cut_the_distribution_that_training_needs_whole(valid: RunConfig) -> None:
-    cut = changed(valid, {"planner.sampling.top_p": 0.95})
-    checks.check_run(cut, trains=False)
-    with pytest.raises(ConfigError, match=r"planner\.sampling\.top_p=0\.95: .* importance weights .* biased"):
-        checks.check_run(cut)
+def test_training_may_cut_the_distribution_that_it_samples_from(valid: RunConfig) -> None:
+    checks.check_run(changed(valid, {"planner.sampling.top_p": 0.95, "planner.sampling.top_k": 20}))
 
 
 def test_an_engine_without_seeds_of_single_requests_is_not_asked_for_them(
@@ -149,6 +169,19 @@ def test_a_broken_rule_names_key_and_remedy(valid: RunConfig, changes: Changes, 
 def test_an_arm_without_rubric_needs_no_reasoning_rm(valid: RunConfig) -> None:
     for arm in ("exec_only", "uplift_only"):
         checks.check_run(changed(valid, {"reward.arm": arm, "reasoning_rm.model": ""}))
+
+
+def test_an_estimator_that_weighs_components_needs_an_arm_that_declares_some(
+    valid: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bare(type(ARMS["exec_only"])):  # type: ignore[misc]
+        def components(self) -> tuple[str, ...]:
+            return ()
+
+    monkeypatch.setitem(ARMS, "exec_only", Bare())
+    changes = {"algorithm.advantage": "gdpo", "reward.arm": "exec_only"}
+    with pytest.raises(ConfigError, match=r"algorithm\.advantage=gdpo: .*reward\.arm=exec_only declares none"):
+        checks.check_run(changed(valid, changes))
 
 
 def test_a_dry_run_is_let_through_to_show_its_shortfall(valid: RunConfig) -> None:

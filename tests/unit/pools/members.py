@@ -18,6 +18,7 @@ class FakeMember:
         self.done: list[Any] = []
         self.cancelled = 0
         self.stopped = self.dead = self.killed = self.unable = False
+        self.asleep = self.drowsy = False
         self.gone = asyncio.Event()
 
     async def call(self, method: str, *args: Any) -> Any:
@@ -45,6 +46,14 @@ class FakeMember:
 
     async def close(self) -> None:
         pass
+
+    async def sleep(self) -> None:
+        self.asleep = True
+
+    async def wake(self) -> None:
+        if self.drowsy:
+            raise ComponentDead("engine", "CUDA out of memory")
+        self.asleep = False
 
     async def work(self, seconds: float, name: Any = None) -> int:
         self.running += 1

@@ -82,13 +82,13 @@ async def test_control_calls_do_not_wait_behind_work() -> None:
 
 async def test_lanes_take_turns_and_within_one_the_order_is_kept() -> None:
     pool, spawner = await started(replace(LIMITS, workers=1, capacity=1))
-    flood = [asyncio.ensure_future(pool.call("work", 0.0, f"train {i}", lane="train")) for i in range(6)]
+    flood = [asyncio.ensure_future(pool.call("work", 0.0, f"train {i}", lane="train")) for i in range(200)]
     await settled()
     few = [asyncio.ensure_future(pool.call("work", 0.0, f"eval {i}", lane="eval")) for i in range(2)]
     await asyncio.gather(*flood, *few)
     done = spawner.made[0].done
-    assert done.index("eval 1") < done.index("train 5")
-    assert [name for name in done if name.startswith("train")] == [f"train {i}" for i in range(6)]
+    assert done.index("eval 1") < done.index("train 199")
+    assert [name for name in done if name.startswith("train")] == [f"train {i}" for i in range(200)]
     await pool.close()
 
 
@@ -178,3 +178,33 @@ async def test_a_start_that_fails_says_why() -> None:
 
     with pytest.raises(InfrastructureError, match=r"worker\[0\]: no room for the cache"):
         await Pool("worker", replace(LIMITS, workers=1), Unable).start()
+
+
+async def test_a_member_that_does_not_wake_is_replaced_and_the_others_go_on() -> None:
+    pool, spawner = await started()
+    await pool.sleep()
+    assert [member.asleep for member in spawner.made] == [True, True]
+    spawner.made[0].drowsy = True
+    await pool.wake()
+    assert [member.asleep for member in spawner.made[:2]] == [True, False] and spawner.made[0].killed
+    await settled()
+    assert len(pool.members) == 2
+    assert not spawner.made[2].asleep
+
+
+async def test_a_member_that_is_lost_while_the_pool_sleeps_is_replaced_once_it_is_awake() -> None:
+    pool, spawner = await started()
+    await pool.sleep()
+    pool.replace(pool.members[0], "it died in its sleep")
+    await settled()
+    assert len(spawner.made) == 2, "its GPU is another's"
+    await pool.wake()
+    await settled()
+    assert len(pool.members) == 2
+
+
+async def test_a_pool_sleeps_once_its_replacements_are_up() -> None:
+    pool, spawner = await started()
+    pool.replace(pool.members[0], "it died")
+    await pool.sleep()
+    assert [member.asleep for member in spawner.made] == [False, True, True]

@@ -26,3 +26,17 @@ async def test_a_model_that_is_not_there_is_known_at_the_start_and_closing_then_
     with pytest.raises(RewardModelError, match="is not a directory"):
         await scorer.start()
     await scorer.close()
+
+
+async def test_a_model_scores_the_same_after_it_slept_on_the_cpu(reward_model):
+    scorer = ModelScorer(config(reward_model))
+    await scorer.start()
+    before = await scorer.score(*ITEMS[0])
+    places = []
+    move = scorer._scorer.move
+    scorer._scorer.move = lambda device: places.append(device) or move(device)
+    await scorer.sleep()
+    await scorer.wake()
+    assert places == ["cpu", scorer._scorer.device]
+    assert await scorer.score(*ITEMS[0]) == before
+    await scorer.close()

@@ -8,7 +8,7 @@ import pytest
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.arms import ARMS, ExecutionOnly, NoOptions, Requirements, RewardResult, requirements
-from tracelift_ray.reward.compute import compute_reward, floor_reward
+from tracelift_ray.reward.compute import compute_reward, floor_components, floor_reward
 from tracelift_ray.reward.forms import AnswerForm, ProgramForm
 from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
 
@@ -76,7 +76,7 @@ def test_tracelift_math_is_execution_and_grounded_rubric():
 
 def test_the_fresh_sample_is_apart_from_the_k():
     failed = compute_reward(CONFIG, MATH, runs(3, 3), run("wrong_answer"), Baseline(0, 3), rubric(1.0))
-    assert failed == RewardResult(0.5, 1.0)
+    assert failed == RewardResult(0.5, 1.0, {"execution": 0.0, "uplift": 1.0, "rubric": 1.0})
 
 
 def test_e2e_mean_uses_the_k_and_no_other():
@@ -113,7 +113,7 @@ def test_clip_max_is_the_arms_ceiling():
 
 def test_exec_only_is_the_execution_alone():
     config = replace(CONFIG, arm="exec_only")
-    assert compute_reward(config, MATH, [], run(), None, None) == RewardResult(1.0, None)
+    assert compute_reward(config, MATH, [], run(), None, None) == RewardResult(1.0, None, {"execution": 1.0})
     code = compute_reward(config, CODE, [], run("time_limit", passed=1, total=4), None, None)
     assert code.reward == pytest.approx(0.25) and code.uplift is None
     coderl = replace(config, execution_style="coderl")
@@ -123,7 +123,7 @@ def test_exec_only_is_the_execution_alone():
 @pytest.mark.parametrize("form", [MATH, CODE], ids=["math", "code"])
 def test_rm_only_is_the_rubric_alone(form):
     config = replace(CONFIG, arm="rm_only")
-    assert compute_reward(config, form, [], None, None, rubric(0.37)) == RewardResult(0.37, None)
+    assert compute_reward(config, form, [], None, None, rubric(0.37)) == RewardResult(0.37, None, {"rubric": 0.37})
 
 
 @pytest.mark.parametrize("form", [MATH, CODE], ids=["math", "code"])
@@ -131,7 +131,8 @@ def test_rm_only_is_the_rubric_alone(form):
 def test_uplift_only_is_tracelift_with_a_perfect_rubric(form, successes):
     given, fresh, base = runs(successes, 3), run("wrong_answer"), Baseline(2, 3)
     bare = compute_reward(replace(CONFIG, arm="uplift_only"), form, given, fresh, base, None)
-    assert bare == compute_reward(CONFIG, form, given, fresh, base, rubric(1.0))
+    full = compute_reward(CONFIG, form, given, fresh, base, rubric(1.0))
+    assert (bare.reward, bare.uplift) == (full.reward, full.uplift)
 
 
 def test_a_larger_cached_baseline_is_used_whole():
@@ -221,3 +222,13 @@ def test_an_arms_formula_holds_the_letters_that_it_names_and_q_only_with_a_rubri
         words = set(re.findall(r"[a-z]+[0-9]?[a-z]*", arm.formula(form, config)))
         assert words >= set(arm.letters(form))
         assert ("q" in words) == arm.requirements(config).rubric
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_gives_the_components_that_it_declares_and_none_is_below_the_floor(arm):
+    config = replace(CONFIG, arm=arm)
+    names = ARMS[arm].components()
+    for form in (MATH, CODE):
+        result = compute_reward(config, form, runs(0, 3), run("wrong_answer"), Baseline(3, 3), rubric(0.0))
+        assert tuple(result.components) == tuple(floor_components(config, form)) == names
+        assert all(result.components[name] >= lowest for name, lowest in floor_components(config, form).items())

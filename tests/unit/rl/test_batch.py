@@ -8,9 +8,9 @@ import pytest
 
 from tests.configs import run_config
 from tests.unit.rl.fakes import IDS, completion, group, problems
-from tracelift_ray.rl.advantages import score_group
 from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.rollout import Ticket
+from tracelift_ray.rl.signal import score_group
 from tracelift_ray.types import Group, Trace, Trajectory
 
 ALGORITHM = run_config("reward=exec_only", "reasoning_rm.model=''").algorithm
@@ -40,7 +40,8 @@ def test_groups_without_signal_count_in_the_normalisers_only() -> None:
     moved, equal = (score_group(group(TICKET, rewards, 0), ALGORITHM) for rewards in ((0.0, 1.0), (0.5, 0.5)))
     assert moved.has_signal and not equal.has_signal and equal.advantages == (0.0, 0.0)
     batch = train_batch([moved], [equal], train_overlong=True)
-    assert (len(batch.samples), batch.num_traces, batch.num_tokens) == (2, 4, 12)
+    assert (len(batch.samples), batch.num_traces, batch.num_tokens, batch.num_groups) == (2, 4, 12, 2)
+    assert [sample.group_tokens for sample in batch.samples] == [6, 6]
 
 
 def test_length_cut_completions_are_left_out_of_the_loss_only_where_asked() -> None:
@@ -53,7 +54,8 @@ def test_length_cut_completions_are_left_out_of_the_loss_only_where_asked() -> N
     scored = score_group(one, ALGORITHM)
     assert len(train_batch([scored], train_overlong=True).samples) == 2
     masked = train_batch([scored], train_overlong=False)
-    assert (len(masked.samples), masked.num_traces) == (1, 1)
+    assert (len(masked.samples), masked.num_traces, masked.num_groups) == (1, 1, 1)
+    assert masked.samples[0].group_tokens == 3
     assert masked.samples[0].advantage == scored.advantages[1]
 
 

@@ -15,12 +15,14 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers, FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
 from tracelift_ray.rl.scheduler import Scheduler, StreamError
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import newest_complete
+from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.types import Group, InfrastructureError, TrainBatch
 
 BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=disabled", "tracking.console=false")
@@ -38,6 +40,7 @@ class Run:
         rollout: FakeRollout | None = None,
         resume: bool = False,
         min_std: float = 1e-6,
+        shared: SharedGpus | None = None,
     ) -> None:
         self.config = replace(
             BASE,
@@ -65,6 +68,7 @@ class Run:
             Counter({"executor": 3}),
             self.tracker,
             self.directory.checkpoints_path,
+            shared=shared,
         )
         if found is not None:
             self.learner.version = found.state()["version"]
@@ -125,6 +129,39 @@ async def test_every_report_agrees_on_which_groups_have_signal(tmp_path: Path) -
     traces = [json.loads(line) for line in run.directory.trajectories_path.read_text().splitlines()]
     assert {bool(t["advantage"]) for t in traces if t["group"] % 2} == {False}
     assert {bool(t["advantage"]) for t in traces if t["group"] % 2 == 0} == {True}
+
+
+class Turns(SharedGpus):
+    """What happens on the GPUs, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+
+    async def to_learner(self) -> None:
+        self.order.append("sleep")
+
+    async def to_pools(self) -> None:
+        self.order.append("wake")
+
+
+async def test_models_on_the_learners_gpus_sleep_while_it_updates_and_wake_with_the_new_weights(tmp_path: Path) -> None:
+    turns = Turns()
+    run = Run(tmp_path, steps=2, shared=turns, rollout=FakeRollout(lambda t: (1.0, 1.0) if t.serial < 2 else (0.0, 1)))
+    update, send = run.learner.update, run.learner.send_weights
+
+    async def updating(batch: TrainBatch) -> dict[str, float]:
+        turns.order.append("update")
+        return await update(batch)
+
+    async def sending(manifest: WeightManifest) -> Sent:
+        turns.order.append("send")
+        return await send(manifest)
+
+    run.learner.update, run.learner.send_weights = updating, sending  # type: ignore[method-assign]
+    await run.train()
+    # They are asleep when the loop starts; the first batch has no signal, so the learner does nothing with it.
+    assert turns.order == ["send", "wake", "sleep", "update", "send", "wake"]
 
 
 class _Cut(FakeRollout):

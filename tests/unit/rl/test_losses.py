@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from tests.learner_configs import algorithm
-from tracelift_ray.rl.losses import LossInputs, kl_penalty, mismatch_weight, ppo_clip, sample_weight
-from tracelift_ray.training.logprobs import token_scores
-from tracelift_ray.types import TrainBatch
+from tracelift_ray.config.schema import AlgorithmConfig
+from tracelift_ray.rl.losses import LossInputs, kl_penalty, ppo_clip
+from tracelift_ray.rl.normalisations import token_weight
+from tracelift_ray.rl.objective import objective
+from tracelift_ray.training.logprobs import Distribution, token_scores
+from tracelift_ray.types import TrainBatch, TrainSample
 
 
 def values(*numbers: float) -> torch.Tensor:
@@ -29,8 +32,12 @@ def one_trace(
 def test_log_probs_divide_the_logits_by_the_temperature():
     logits = torch.tensor([[0.0, math.log(4.0)]])
     # at temperature 2 the odds 1 : 4 become 1 : 2
-    assert token_scores(logits, torch.tensor([1]), 2.0)[0].item() == pytest.approx(math.log(2 / 3), abs=1e-6)
-    assert token_scores(logits, torch.tensor([0]), 1.0)[0].item() == pytest.approx(math.log(1 / 5), abs=1e-6)
+    assert token_scores(logits, torch.tensor([1]), Distribution(2.0))[0].item() == pytest.approx(
+        math.log(2 / 3), abs=1e-6
+    )
+    assert token_scores(logits, torch.tensor([0]), Distribution(1.0))[0].item() == pytest.approx(
+        math.log(1 / 5), abs=1e-6
+    )
 
 
 def test_long_inputs_in_chunks_have_the_same_values_and_gradients():
@@ -39,23 +46,32 @@ def test_long_inputs_in_chunks_have_the_same_values_and_gradients():
     targets = torch.randint(0, 7, (2500,), generator=generator)
     weights = torch.randn(2500, generator=generator)
     whole = torch.log_softmax(logits / 0.7, -1)[torch.arange(2500), targets]
-    chunked, entropies = token_scores(logits, targets, 0.7)
+    chunked, entropies = token_scores(logits, targets, Distribution(0.7))
     assert torch.allclose(chunked, whole, atol=1e-6)
     gradients = [torch.autograd.grad((value * weights).sum(), logits)[0] for value in (whole, chunked)]
     assert torch.allclose(*gradients, atol=1e-6)
-    assert torch.allclose(entropies[:9], token_scores(logits[:9], targets[:9], 0.7)[1])
-    assert [scores.shape for scores in token_scores(logits[:0], targets[:0], 0.7)] == [(0,), (0,)]
+    assert torch.allclose(entropies[:9], token_scores(logits[:9], targets[:9], Distribution(0.7))[1])
+    assert [scores.shape for scores in token_scores(logits[:0], targets[:0], Distribution(0.7))] == [(0,), (0,)]
 
 
 def test_entropy_of_a_known_distribution():
     logits = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
-    assert token_scores(logits, torch.tensor([0]), 1.0)[1].item() == pytest.approx(1.5 * math.log(2), abs=1e-6)
+    assert token_scores(logits, torch.tensor([0]), Distribution(1.0))[1].item() == pytest.approx(
+        1.5 * math.log(2), abs=1e-6
+    )
+
+
+def plain(tokens: LossInputs, config: AlgorithmConfig) -> torch.Tensor:
+    """The loss of each token, without KL and entropy."""
+    return objective(tokens, None, tokens.old, config).loss
 
 
 def test_the_importance_weight_is_truncated_above_and_can_be_left_out():
     old, behaviour = logs(0.5, 0.5, 0.5), logs(0.5, 0.1, 0.8)
-    assert mismatch_weight(old, behaviour, 2.0).tolist() == pytest.approx([1.0, 2.0, 0.625])
-    assert mismatch_weight(old, behaviour, 0.0).tolist() == [1.0, 1.0, 1.0]
+    tokens = one_trace(old, old, behaviour, values(-1.0))
+    assert plain(tokens, algorithm(mismatch_cap=2.0)).tolist() == pytest.approx([1.0, 2.0, 0.625])
+    for left_out in (algorithm(mismatch_cap=0.0), algorithm(correction="none")):
+        assert plain(tokens, left_out).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_separate_clip_bounds_by_hand():
@@ -74,16 +90,15 @@ def test_separate_clip_bounds_by_hand():
 def test_on_policy_gradient_is_minus_weight_times_advantage():
     config = algorithm(mismatch_cap=2.0)
     current = logs(0.4, 0.4).requires_grad_()
-    result = ppo_clip(one_trace(current, current.detach(), logs(0.5, 0.1), values(1.5, -2.0)), config)
-    result.loss.sum().backward()
+    plain(one_trace(current, current.detach(), logs(0.5, 0.1), values(1.5, -2.0)), config).sum().backward()
     assert current.grad.tolist() == pytest.approx([-0.8 * 1.5, 2.0 * 2.0])
 
 
 def test_the_released_code_trainers_loss_is_the_case_without_ratio_and_correction():
     config = algorithm(mismatch_cap=0.0, normalisation="sequence")
     current = logs(0.3, 0.6, 0.9).requires_grad_()
-    loss = ppo_clip(one_trace(current, current.detach(), logs(0.1, 0.9, 0.2), values(0.7)), config).loss
-    (loss.sum() * sample_weight(3, TrainBatch((), num_traces=1, num_tokens=3), config)).backward()
+    loss = plain(one_trace(current, current.detach(), logs(0.1, 0.9, 0.2), values(0.7)), config)
+    (loss.sum() * weight(3, TrainBatch((), num_traces=1, num_tokens=3), config)).backward()
     assert current.grad.tolist() == pytest.approx([-0.7 / 3] * 3)
 
 
@@ -111,8 +126,14 @@ def test_kl_estimators_agree_with_the_exact_divergence_in_expectation_and_push_t
         assert torch.dot(gradient, true_gradient) > 0
 
 
+def weight(tokens: int, batch: TrainBatch, config: AlgorithmConfig, group_tokens: int = 0) -> float:
+    sample = TrainSample((1,), tuple(range(tokens)), (-1.0,) * tokens, 0.0, group_tokens)
+    return token_weight(sample, batch, config)
+
+
 def test_normalisers_use_the_whole_batch():
-    batch = TrainBatch((), num_traces=4, num_tokens=50)
-    assert sample_weight(5, batch, algorithm(normalisation="token")) == pytest.approx(1 / 50)
-    assert sample_weight(5, batch, algorithm(normalisation="sequence")) == pytest.approx(1 / 20)
-    assert sample_weight(5, batch, algorithm(normalisation="constant", constant_length=16)) == pytest.approx(1 / 64)
+    batch = TrainBatch((), num_traces=4, num_tokens=50, num_groups=2)
+    assert weight(5, batch, algorithm(normalisation="token")) == pytest.approx(1 / 50)
+    assert weight(5, batch, algorithm(normalisation="sequence")) == pytest.approx(1 / 20)
+    assert weight(5, batch, algorithm(normalisation="constant", constant_length=16)) == pytest.approx(1 / 64)
+    assert weight(5, batch, algorithm(normalisation="prompt"), group_tokens=30) == pytest.approx(1 / 60)

@@ -127,6 +127,8 @@ async def test_a_malformed_trace_earns_the_floor_and_costs_no_execution() -> Non
     group = await rollout(planner, executor, rm=rm).run(TICKET)
     unclosed = group.trajectories[0]
     assert (unclosed.trace.malformed, unclosed.reward, unclosed.executions) == ("unclosed", -0.5, ())
+    assert unclosed.components == {"execution": 0.0, "uplift": -1.0, "rubric": 0.0}
+    assert group.trajectories[1].components["rubric"] == 0.5
     assert len(executor.requests) == 2 and len(rm.scored) == 1
 
 

@@ -149,6 +149,25 @@ async def test_groups_without_signal_are_replaced_up_to_the_cap_which_is_reporte
     await stream.stop()
 
 
+async def test_an_estimator_over_the_batch_has_its_second_step_before_the_learner() -> None:
+    stream = scheduler(FakeRollout(lambda t: (1.0, 1.0) if t.serial % 3 else (0.0, 0.0)), groups=3)
+    stream.algorithm = replace(stream.algorithm, advantage="reinforce_pp")
+    (batch,) = await train(stream, 1)
+    await stream.stop()
+    assert [scored.has_signal for scored in batch.groups] == [True] * 3 and not batch.zero_signal
+    poor, good = (batch.groups[place].advantages[0] for place in (0, 1))
+    assert poor is not None and good is not None and poor == pytest.approx(-2 * good)
+
+
+async def test_a_batch_that_its_second_step_leaves_without_signal_is_filtered_and_accounted_for() -> None:
+    stream = scheduler(FakeRollout(lambda _: (0.5, 0.5)), groups=3)
+    stream.algorithm = replace(stream.algorithm, advantage="reinforce_pp")
+    batches = await train(stream, 2)
+    await stream.stop()
+    assert all(batch.groups == () and len(batch.zero_signal) == 3 for batch in batches)
+    assert stream.ledger.metrics()["groups/filtered"] == 6
+
+
 async def test_too_many_failed_groups_stop_the_run_with_their_causes() -> None:
     stream = scheduler(FakeRollout(lambda _: None), max_failed_groups=4)
     with pytest.raises(StreamError, match=r"5 groups failed in one step.*max_failed_groups=4(.|\n)*executor: gone"):

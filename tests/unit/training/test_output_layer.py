@@ -20,12 +20,14 @@ from transformers import (
 )
 
 from tracelift_ray.training import logprobs
+from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import collate, completion_logits
 from tracelift_ray.training.output_layer import CompletionScorer
 from tracelift_ray.types import TrainSample
 
 CPU = torch.device("cpu")
-VOCABULARY, TEMPERATURE, CHUNK = 600, 0.8, 16
+VOCABULARY, CHUNK = 600, 16
+SAMPLED = Distribution(0.8)
 FAMILIES = {
     "llama": (LlamaConfig, LlamaForCausalLM),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM),
@@ -76,7 +78,7 @@ def samples(count: int = 5) -> list[TrainSample]:
 def plain_scores(model: Any, sample: TrainSample) -> tuple[torch.Tensor, torch.Tensor]:
     """Of one sample alone, from all of its logits."""
     logits = model(input_ids=torch.tensor([sample.prompt_ids + sample.completion_ids])).logits[0]
-    every = torch.log_softmax(logits[len(sample.prompt_ids) - 1 : -1] / TEMPERATURE, -1)
+    every = torch.log_softmax(logits[len(sample.prompt_ids) - 1 : -1] / SAMPLED.temperature, -1)
     return every[range(len(sample.completion_ids)), list(sample.completion_ids)], -(every.exp() * every).sum(-1)
 
 
@@ -100,7 +102,7 @@ def test_scores_and_gradients_are_those_of_all_logits(family: str, tied: bool, r
     assert scorer.chunked
     batch = collate(samples(), [1.0] * 5, CPU, packed=packed)
     assert len(batch.targets) > 2 * CHUNK
-    found, entropy = scorer.scores(batch, TEMPERATURE)
+    found, entropy = scorer.scores(batch, SAMPLED)
     plain = [plain_scores(model, sample) for sample in samples()]
     expected = torch.cat([one for one, _ in plain])
     assert apart(found, expected) < 1e-6
@@ -115,9 +117,9 @@ def test_scores_and_gradients_are_those_of_all_logits(family: str, tied: bool, r
 def test_chunks_change_no_gradient(family: str, tied: bool, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny(family, tied=tied)
     batch = collate(samples(), [1.0] * 5, CPU, packed=packed)
-    chunked = CompletionScorer(model, CPU).scores(batch, TEMPERATURE)[0]
+    chunked = CompletionScorer(model, CPU).scores(batch, SAMPLED)[0]
     monkeypatch.setattr(logprobs, "CHUNK", 10_000)
-    whole = logprobs.token_scores(completion_logits(model, batch), batch.targets, TEMPERATURE)[0]
+    whole = logprobs.token_scores(completion_logits(model, batch), batch.targets, SAMPLED)[0]
     assert apart(chunked, whole) < 1e-6
     for here, there in zip(gradients(model, chunked), gradients(model, whole), strict=True):
         assert apart(here, there) < 1e-6
@@ -144,11 +146,11 @@ def test_logits_exist_for_one_chunk_at_a_time(packed: bool) -> None:
     scorer = CompletionScorer(model, CPU)
     batch = collate(samples(), [1.0] * 5, CPU, packed=packed)
     with _Largest() as chunked:
-        scorer.scores(batch, TEMPERATURE)[0].sum().backward()
+        scorer.scores(batch, SAMPLED)[0].sum().backward()
     # The transposed weights of the layer have as many rows as hidden states have numbers.
     assert chunked.rows <= max(CHUNK, 32)
     with _Largest() as plain:
-        logprobs.token_scores(completion_logits(model, batch), batch.targets, TEMPERATURE)[0].sum().backward()
+        logprobs.token_scores(completion_logits(model, batch), batch.targets, SAMPLED)[0].sum().backward()
     assert plain.rows >= len(batch.targets) > 2 * CHUNK
 
 
@@ -158,12 +160,12 @@ def test_a_model_that_changes_its_logits_keeps_the_plain_form() -> None:
     assert not scorer.chunked
     batch = collate(samples(), [1.0] * 5, CPU)
     expected = torch.cat([plain_scores(model, sample)[0] for sample in samples()])
-    assert apart(scorer.scores(batch, TEMPERATURE)[0], expected) < 1e-5
+    assert apart(scorer.scores(batch, SAMPLED)[0], expected) < 1e-5
 
 
 def test_an_empty_micro_batch_still_reaches_every_weight() -> None:
     model = tiny("llama")
-    found = CompletionScorer(model, CPU).scores(collate((), (), CPU), TEMPERATURE)[0]
+    found = CompletionScorer(model, CPU).scores(collate((), (), CPU), SAMPLED)[0]
     assert found.shape == (0,)
     found.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
@@ -174,5 +176,30 @@ def test_the_output_layer_is_itself_again_after_a_failure() -> None:
     scorer = CompletionScorer(model, CPU)
     bad = collate([TrainSample((1,), (VOCABULARY,), (0.0,), 1.0)], [1.0], CPU)
     with pytest.raises((IndexError, RuntimeError)):
-        scorer.scores(bad, TEMPERATURE)
+        scorer.scores(bad, SAMPLED)
     assert model(input_ids=torch.tensor([[1, 2]])).logits.shape == (1, 2, VOCABULARY)
+
+
+def test_entropies_with_gradient_are_those_of_all_logits_and_also_from_whole_logits() -> None:
+    model, batch = tiny("llama"), collate(samples(), [1.0] * 5, CPU)
+    scorer = CompletionScorer(model, CPU)
+    found, entropy = scorer.scores(batch, SAMPLED, entropy_gradient=True)
+    plain = [plain_scores(model, sample) for sample in samples()]
+    assert apart(entropy, torch.cat([one for _, one in plain])) < 1e-6
+    whole = torch.cat([one for one, _ in plain]) + torch.cat([one for _, one in plain])
+    for here, there in zip(gradients(model, found + entropy), gradients(model, whole), strict=True):
+        assert apart(here, there) < 1e-5
+    scorer.chunked = False
+    whole, other = scorer.scores(batch, SAMPLED, entropy_gradient=True)
+    assert apart(whole, found) < 1e-6 and apart(other, entropy) < 1e-6 and other.requires_grad
+
+
+def test_an_entropy_bonus_makes_no_more_logits_at_a_time() -> None:
+    model = tiny("llama")
+    for parameter in model.get_input_embeddings().parameters():
+        parameter.requires_grad_(False)
+    scorer, batch = CompletionScorer(model, CPU), collate(samples(), [1.0] * 5, CPU)
+    with _Largest() as chunked:
+        found, entropy = scorer.scores(batch, SAMPLED, entropy_gradient=True)
+        (found - entropy).sum().backward()
+    assert chunked.rows <= max(CHUNK, 32)

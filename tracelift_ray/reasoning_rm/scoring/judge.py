@@ -26,12 +26,13 @@ class JudgeScorer:
 
     Args:
         seed: of sampled replies; greedy ones need none.
+        sleeps: whether ``sleep`` will be called.
     """
 
-    def __init__(self, config: JudgeConfig, seed: int = 0) -> None:
+    def __init__(self, config: JudgeConfig, seed: int = 0, sleeps: bool = False) -> None:
         self._config = config
         self._seed = seed
-        self._engine = build_engine(config.engine, config.model, remote=config.remote, seed=seed)
+        self._engine = build_engine(config.engine, config.model, remote=config.remote, seed=seed, sleeps=sleeps)
 
     async def start(self) -> None:
         """Load the model, or see that the server has it."""
@@ -52,6 +53,14 @@ class JudgeScorer:
         except JudgementError as error:
             raise InfrastructureError(COMPONENT, f"the judge's reply and its repair cannot be read: {error}") from error
         return RubricScore.of(rubric.labels, rubric.total)
+
+    async def sleep(self) -> None:
+        """Free what the engine holds of its GPU."""
+        await self._engine.sleep()
+
+    async def wake(self) -> None:
+        """Take it again."""
+        await self._engine.wake()
 
     async def close(self) -> None:
         """End the engine and its processes."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
-from tracelift_ray.engines.kinds import is_remote, needs_tokenizer, served_model
+from tracelift_ray.engines.kinds import engine_kind, is_remote, needs_tokenizer, served_model
 from tracelift_ray.reasoning_rm.scoring.rules import check_judge, check_service
 from tracelift_ray.types import Problem, RubricScore
 
@@ -26,6 +26,14 @@ class TraceScorer(Protocol):
     async def score(self, problem: Problem, reasoning: str, max_length: int | None = None) -> RubricScore:
         """The rubric score of one trace; a model of ours reads at most ``max_length`` tokens where that is less than
         its own limit. Raises ``InfrastructureError`` where there is no score; never makes one up."""
+        ...
+
+    async def sleep(self) -> None:
+        """Free the memory of a GPU, where it has some; scores are asked for again only once it is awake."""
+        ...
+
+    async def wake(self) -> None:
+        """Take the memory again. Raises ``InfrastructureError`` where it is not free."""
         ...
 
     async def close(self) -> None:
@@ -56,7 +64,8 @@ class ScorerKind:
     """What a kind of scorer needs and can do.
 
     Attributes:
-        build: the scorer, not started yet. Imports what it needs when it is called. ``seed``: of a sampling scorer.
+        build: the scorer, not started yet. Imports what it needs when it is called. Takes also the seed of a sampling
+            scorer, and whether it will sleep.
         name: what scores, as its owner calls it: a directory, a model on a server, an address.
         label: the same in a line for people.
         directory: the directory that it reads; None: it reads none.
@@ -65,9 +74,10 @@ class ScorerKind:
         check: raises ConfigError for values of that group that do not fit the others.
         startup_s: seconds that it may take to start, beyond loading a reward model.
         servable: whether ``launch.serve_rm`` can serve its scores.
+        sleeps: whether it can free its memory of a GPU and take it again.
     """
 
-    build: Callable[[ReasoningRmConfig, int], TraceScorer]
+    build: Callable[[ReasoningRmConfig, int, bool], TraceScorer]
     name: Callable[[ReasoningRmConfig], str]
     label: Callable[[ReasoningRmConfig], str]
     directory: Callable[[ReasoningRmConfig], ModelDirectory | None]
@@ -76,6 +86,7 @@ class ScorerKind:
     check: Callable[[ReasoningRmConfig, str], None] = lambda config, key: None
     startup_s: Callable[[ReasoningRmConfig], float] = lambda config: 0.0
     servable: bool = True
+    sleeps: Callable[[ReasoningRmConfig], bool] = lambda config: False
 
 
 def scorer_kind(config: ReasoningRmConfig) -> ScorerKind:
@@ -86,13 +97,13 @@ def scorer_kind(config: ReasoningRmConfig) -> ScorerKind:
     return kind
 
 
-def build_scorer(config: ReasoningRmConfig, seed: int = 0) -> TraceScorer:
-    """The configured scorer, not started yet.
+def build_scorer(config: ReasoningRmConfig, seed: int = 0, sleeps: bool = False) -> TraceScorer:
+    """The configured scorer, not started yet; ``sleeps``: whether ``sleep`` will be called.
 
     Raises:
         ValueError: an unknown kind, or its part of the configuration is missing.
     """
-    return scorer_kind(config).build(config, seed)
+    return scorer_kind(config).build(config, seed, sleeps)
 
 
 def check_reasoning_rm(config: ReasoningRmConfig, key: str = "reasoning_rm") -> None:
@@ -111,22 +122,22 @@ def check_reasoning_rm(config: ReasoningRmConfig, key: str = "reasoning_rm") -> 
     kind.check(config, key)
 
 
-def _build_model(config: ReasoningRmConfig, seed: int) -> TraceScorer:
+def _build_model(config: ReasoningRmConfig, seed: int, sleeps: bool) -> TraceScorer:
     from tracelift_ray.reasoning_rm.scoring.local import ModelScorer
 
     return ModelScorer(config)
 
 
-def _build_service(config: ReasoningRmConfig, seed: int) -> TraceScorer:
+def _build_service(config: ReasoningRmConfig, seed: int, sleeps: bool) -> TraceScorer:
     from tracelift_ray.reasoning_rm.scoring.remote import RemoteScorer
 
     return RemoteScorer(_service(config), config.max_length)
 
 
-def _build_judge(config: ReasoningRmConfig, seed: int) -> TraceScorer:
+def _build_judge(config: ReasoningRmConfig, seed: int, sleeps: bool) -> TraceScorer:
     from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
 
-    return JudgeScorer(_judge(config), seed)
+    return JudgeScorer(_judge(config), seed, sleeps)
 
 
 def _service(config: ReasoningRmConfig) -> ScoringServiceConfig:
@@ -164,6 +175,7 @@ SCORERS: dict[str, ScorerKind] = {
         name=lambda config: config.model,
         label=lambda config: config.model,
         directory=_reward_model,
+        sleeps=lambda config: True,
     ),
     "remote": ScorerKind(
         build=_build_service,
@@ -183,5 +195,6 @@ SCORERS: dict[str, ScorerKind] = {
         prompt=lambda config: _judge(config).prompt,
         check=lambda config, key: check_judge(_judge(config), config.pool, key),
         startup_s=lambda config: _judge(config).engine.startup_s,
+        sleeps=lambda config: engine_kind(_judge(config).engine).sleeps,
     ),
 }

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
+from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder, budget_batches, collate
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RubricOutput, shows_problem
@@ -42,6 +43,14 @@ class ModelScorer:
         assert self._gatherer is not None, "start comes first"
         return await self._gatherer.ask((problem, reasoning, max_length))
 
+    async def sleep(self) -> None:
+        """Move the model to the machine's memory."""
+        await asyncio.to_thread(self._scorer.move, "cpu")
+
+    async def wake(self) -> None:
+        """Move it back."""
+        await asyncio.to_thread(self._scorer.move, self._scorer.device)
+
     async def close(self) -> None:
         """Stop scoring."""
         if self._gatherer is not None:
@@ -63,12 +72,25 @@ class RubricScorer:
     """
 
     def __init__(self, config: ReasoningRmConfig) -> None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._max_batch_tokens = config.max_batch_tokens
         dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-        self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype, device=device)
+        self._model = ReasoningRewardModel.from_pretrained(config.model, dtype=dtype, device=self.device)
         shown = shows_problem(self._model.config)
         self._encoder = InputEncoder.load(config.model, config.max_length, show_problem=shown)
+
+    def move(self, device: str) -> None:
+        """Have the model on ``device``, and leave nothing of it elsewhere.
+
+        Raises:
+            InfrastructureError: there is no room.
+        """
+        try:
+            self._model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps it
+        except RuntimeError as error:
+            raise InfrastructureError("reasoning_rm", first_line(error)) from error
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
 
     def score(
         self, items: Sequence[tuple[Problem, str]], max_lengths: Sequence[int | None] | None = None

@@ -79,6 +79,12 @@ class RemoteScorer:
                 "check the service's load, or raise reasoning_rm.remote.deadline_s or concurrency",
             ) from error
 
+    async def sleep(self) -> None:
+        """The model is elsewhere."""
+
+    async def wake(self) -> None:
+        """It never slept."""
+
     async def close(self) -> None:
         """Close the connections; traces that still wait get an infrastructure error."""
         if self._started:

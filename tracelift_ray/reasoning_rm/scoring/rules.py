@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, SERVICE, JudgeConfig, PoolConfig, ScoringServiceConfig
-from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.engines.kinds import check_extra, is_remote
 
 #: Beside its own tokens a judge's prompt holds instructions and the rubric.
 _JUDGE_ROOM = 1024
@@ -26,6 +26,7 @@ def check_judge(judge: JudgeConfig, pool: PoolConfig, key: str) -> None:
     """Raises ConfigError for settings of a judge that do not fit each other or its pool."""
     own = f"{key}.judge"
     sampling, engine = judge.sampling, judge.engine
+    check_extra(engine, own)
     if is_remote(engine):
         remote = judge.remote
         _require(bool(remote.base_url), f"{own}.remote.base_url", remote.base_url, SERVER.right)

@@ -1,0 +1,63 @@
+"""A run over two nodes that share neither memory nor temporary folders, and the loss of one of them."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.hang import HANG_S
+from tests.integration.training_runs import LIGHT, ROOT, SMALL, command, records
+from tests.integration.two_nodes import can_be_apart, two_nodes
+from tests.processes import marked
+
+POOLS = (LIGHT, "planner.pool.workers=2", "executor.pool.workers=2", "verifier.pool.workers=2", "reward=exec_only")
+
+
+@pytest.mark.skipif(not can_be_apart(), reason="mount namespaces take root or user namespaces")
+def test_a_run_is_spread_over_two_nodes_and_outlives_the_loss_of_one(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with two_nodes(cpus=(4, 3)) as (head, other, address, environment):
+        overrides = [*SMALL, *POOLS, f"run_dir={run_dir}", "cluster=ray", f"cluster.address={address}"]
+        overrides += ["evaluation.at_start=false", "evaluation.problems=0", "total_steps=14"]
+
+        refused = subprocess.run(
+            head.inside(command("train", *overrides)), cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        assert refused.returncode == 1
+        assert (
+            refused.stderr.strip().splitlines()[-1].startswith("error: cluster: stream.weight_transfer=shared_memory")
+        )
+
+        run = subprocess.Popen(
+            head.inside(command("train", *overrides, "stream.weight_transfer=collective")),
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            _wait_for_steps(run, run_dir, 3)
+            for node in (head, other):
+                here = " ".join(marked(node.marker).values())
+                assert all(name in here for name in ("PlannerActor", "GeneratorActor", "VerifierActor"))
+            other.kill()
+            said, _ = run.communicate(timeout=HANG_S)
+        finally:
+            run.kill()
+    assert run.returncode == 0, said
+    assert "is lost, and with it planner[1], executor[1], verifier[1]" in said
+    steps = records(run_dir, "training")
+    assert [record["step"] for record in steps] == list(range(1, 15))
+    assert max(record["weights/engines"] for record in steps if "weights/engines" in record) == 2
+    assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < 1e-3
+
+
+def _wait_for_steps(run: subprocess.Popen[str], run_dir: Path, count: int) -> None:
+    ends = time.monotonic() + HANG_S
+    while not (run_dir / "metrics.jsonl").exists() or len(records(run_dir, "training")) < count:
+        assert run.poll() is None and time.monotonic() < ends, run.communicate(timeout=HANG_S)[0]
+        time.sleep(0.2)

@@ -1,0 +1,104 @@
+"""What vLLM is started with: its environment, the arguments of an engine, and the parameters of a request.
+
+Importing this loads nothing of vLLM.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from tracelift_ray.engines.vllm_extra import converted
+from tracelift_ray.types import SamplingParams
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams as VllmSamplingParams
+
+    from tracelift_ray.config.models import EngineConfig
+
+#: Tokens that one scheduler step may prefill, where the context does not ask for more.
+STEP_TOKENS = 8192
+#: Bytes of freed memory that an engine's processes keep for their next allocation.
+KEPT = 4 * 2**30
+
+
+def set_environment(config: EngineConfig) -> None:
+    """Settings that vLLM reads from the environment when it is imported or starts its processes."""
+    # At WARNING every start on a CPU prints a page about what this build leaves out.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.update(VLLM_NO_USAGE_STATS="1", VLLM_DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
+    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(max(1, int(config.startup_s)))
+    # CPU build: one thread per core that the pool was given (Ray sets OMP_NUM_THREADS), not pinned to cores that
+    # other actors share.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+    # glibc gives large blocks back to the kernel, and every weight update would fault its memory in again.
+    os.environ.setdefault("GLIBC_TUNABLES", f"glibc.malloc.trim_threshold={KEPT}:glibc.malloc.mmap_threshold={KEPT}")
+    os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; engine_arguments sizes the cache in bytes
+
+
+def engine_arguments(
+    config: EngineConfig, model: str, *, transfer: str | None, seed: int, sleeps: bool
+) -> dict[str, Any]:
+    """Arguments of vLLM's ``AsyncEngineArgs``; those of ``config.extra`` come last."""
+    from vllm.platforms import current_platform
+
+    arguments: dict[str, Any] = {
+        "model": model,
+        "dtype": config.dtype,
+        "max_model_len": config.max_model_len,
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "max_num_seqs": config.max_num_seqs,
+        "max_num_batched_tokens": max(config.max_model_len, STEP_TOKENS),
+        "enforce_eager": config.enforce_eager,
+        "enable_prefix_caching": config.prefix_caching,
+        "gpu_memory_utilization": config.gpu_memory_utilization,
+        # log-probs of the distribution that was sampled from: after temperature, top-k and top-p
+        "logprobs_mode": "processed_logprobs",
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        "seed": seed,
+    }
+    if config.tensor_parallel_size > 1:
+        # Workers are processes of this engine. Inside a Ray actor vLLM would choose to make actors of them, for which
+        # a pool's bundle has no room.
+        arguments["distributed_executor_backend"] = "mp"
+    if current_platform.is_cpu():
+        arguments["kv_cache_memory_bytes"] = int(config.kv_cache_gib * 2**30)
+        # With chunked prefill a large batch of seeded requests kills the CPU engine core.
+        arguments["enable_chunked_prefill"] = False
+        if config.tensor_parallel_size == 1:
+            # A separate worker process spins while it waits for the engine core, which takes a core from others.
+            from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+            arguments["distributed_executor_backend"] = UniProcExecutor
+    elif sleeps:  # the CPU build takes calls to sleep, and only pauses
+        arguments["enable_sleep_mode"] = True
+    if transfer is not None:
+        from vllm.config.weight_transfer import WeightTransferConfig
+
+        from tracelift_ray.transfer.vllm_receivers import WeightUpdates, backend
+
+        arguments["weight_transfer_config"] = WeightTransferConfig(backend=backend(transfer))
+        arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
+    return arguments | converted(config.extra)
+
+
+def to_vllm(params: SamplingParams, stop_token_ids: tuple[int, ...]) -> VllmSamplingParams:
+    """vLLM's form of our sampling parameters. All samples of a request come back together."""
+    from vllm import SamplingParams as VllmSamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return VllmSamplingParams(
+        n=params.n,
+        temperature=params.temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        max_tokens=params.max_new_tokens,
+        seed=params.seed,
+        stop=list(params.stop),
+        stop_token_ids=list(stop_token_ids),
+        include_stop_str_in_output=True,
+        logprobs=0 if params.logprobs else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
