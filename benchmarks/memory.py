@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory [--only learner|engine] [--largest 135]
 
-Every case runs in a fresh process, one after the other. A learner rank is measured in later updates of two micro-batches
-of full length: the bytes of all tensors (from torch's allocator, at their peak) and the anonymous memory of the process
+Every case runs in a fresh process, one after the other. A learner rank is measured in later updates of two whole
+micro-batches: the bytes of all tensors (from torch's allocator, at their peak) and the anonymous memory of the process
 (sampled, above what it holds before the model). An engine is measured with as many requests as it holds; what its
 processes hold is compared with that of one which serves a model of 0.1 M. Pages of files, which the kernel takes back
 where memory is short, do not count.
@@ -166,12 +166,13 @@ def _learner(config: RunConfig) -> dict[str, float]:
     import deepspeed  # noqa: F401  # imported before the process is measured
 
     from tracelift_ray.rl.learner import Learner
+    from tracelift_ray.training.logprobs import Distribution
     from tracelift_ray.training.ranks import RankPlace, free_port
 
     gc.collect()
     before = _anonymous(os.getpid())
     place = RankPlace(0, 1, "127.0.0.1", free_port())
-    learner = Learner(config.learner, config.algorithm, config.planner.model, 1.0, 10, 0, place)
+    learner = Learner(config.learner, config.algorithm, config.planner.model, Distribution(1.0), 10, 0, place)
     learner.start()
     batch = _batch(config)
     learner.update(batch)

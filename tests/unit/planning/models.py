@@ -1,8 +1,10 @@
-"""Directories that hold a checkpoint of a given shape, as sharded files without data, for all that reads no weights."""
+"""Directories that hold a checkpoint of a given shape for all that reads no weights: files of a header and a hole."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,7 @@ class Shape:
         return found
 
 
+BYTES = {"F32": 4, "BF16": 2}
 QWEN_0_5B = Shape(24, 896, 4864, 14, 2, 151936, tied=True)
 QWEN_1_5B = Shape(28, 1536, 8960, 12, 2, 151936, tied=True)
 QWEN_7B = Shape(28, 3584, 18944, 28, 4, 152064)
@@ -50,9 +53,10 @@ LLAMA_70B = Shape(80, 8192, 28672, 64, 8, 128256)
 
 
 def make_checkpoint(directory: Path, shape: Shape, dtype: str = "BF16") -> str:
-    """Config, tokenizer, index and two shards, which hold headers alone."""
+    """Config, tokenizer, index and two shards. Any of the run's models: it generates, and it scores."""
     directory.mkdir(parents=True)
     config = {
+        "architectures": ["LlamaForReasonRewardModel"],
         "hidden_size": shape.hidden,
         "intermediate_size": shape.intermediate,
         "num_hidden_layers": shape.layers,
@@ -67,9 +71,19 @@ def make_checkpoint(directory: Path, shape: Shape, dtype: str = "BF16") -> str:
     names = list(shape.tensors())
     halves = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
     for file, chosen in halves.items():
-        header = {name: {"dtype": dtype, "shape": shape.tensors()[name], "data_offsets": [0, 0]} for name in chosen}
-        text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
-        (directory / file).write_bytes(struct.pack("<Q", len(text)) + text)
+        _write_shard(directory / file, {name: shape.tensors()[name] for name in chosen}, dtype)
     index = {"metadata": {}, "weight_map": {name: file for file, chosen in halves.items() for name in chosen}}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))
     return str(directory)
+
+
+def _write_shard(path: Path, tensors: dict[str, list[int]], dtype: str) -> None:
+    """A whole safetensors file whose data is a hole of the right size."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, sizes in tensors.items():
+        start, end = end, end + math.prod(sizes) * BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": sizes, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    os.truncate(path, 8 + len(text) + end)

@@ -67,7 +67,7 @@ def test_a_shape_that_cannot_be_read_says_why(file: str, text: str, said: str, t
 
 def test_constants_are_those_of_the_code_that_they_describe() -> None:
     from tests.learner_configs import learner as settings
-    from tracelift_ray.engines import batch_decoder, vllm_engine
+    from tracelift_ray.engines import batch_decoder, vllm_arguments
     from tracelift_ray.rl.learner import _BUCKET_MIB, engine_settings
     from tracelift_ray.training.logprobs import CHUNK
 
@@ -75,7 +75,7 @@ def test_constants_are_those_of_the_code_that_they_describe() -> None:
     assert learner.CHUNK == CHUNK and learner.GATHER == _BUCKET_MIB << 20
     assert zero.deepspeed()["zero_optimization"]["reduce_bucket_size"] == learner.BUCKET
     assert learner.stage_of(settings(dtype="bfloat16", zero_stage=0)) == 1
-    assert serving.STEP_TOKENS == vllm_engine.STEP_TOKENS
+    assert serving.STEP_TOKENS == vllm_arguments.STEP_TOKENS
     assert serving.PREFILL_TOKENS == batch_decoder.PREFILL_TOKENS
 
 
@@ -152,21 +152,26 @@ def test_what_does_not_fit_is_added_up_and_the_smallest_change_is_named(gpu_run:
     assert plan.splitlines()[-2:] == [f"Shortfall: {found.lacking[0]}", found.advice]
 
 
+SHARED = ("cluster.share_gpus=[[planner,learner]]", "learner.zero_stage=1", "planner.engine.gpu_memory_utilization=0.9")
+
+
+def test_who_sleeps_while_the_learner_works_leaves_it_the_gpu(gpu_run: Run) -> None:
+    """Each alone fits, and so do both in turn, where what the learner keeps leaves the engine its share."""
+    fits = gpu_run(*SHARED, "planner.engine.gpu_memory_utilization=0.6")
+    assert fit(fits, gpus(3, 80)).lacking == ()
+    held = {each.pool: each for each in fit(fits, gpus(3, 80)).memory.held}
+    assert held["planner"].total + held["learner"].total > 80 * GIB
+    (line,) = fit(gpu_run(*SHARED), gpus(3, 80)).lacking
+    assert line.startswith("GPU 0 of n0 while engines generate: planner 72.0 + learner ")
+
+
 def test_a_change_is_as_small_as_will_do(gpu_run: Run) -> None:
     """Of the shares that fit, the one nearest to what was asked."""
-    shared = (
-        "cluster.share_gpus=[[planner,learner]]",
-        "learner.zero_stage=1",
-        "learner.offload_optimizer=true",
-        "learner.micro_batch_tokens=2048",
-        "planner.engine.gpu_memory_utilization=0.9",
-    )
-    found = fit(gpu_run(*shared), gpus(3, 80))
-    (setting,) = found.advice.removeprefix("It fits with ").split()
+    (setting,) = fit(gpu_run(*SHARED), gpus(3, 80)).advice.removeprefix("It fits with ").split()
     key, _, value = setting.partition("=")
     assert key == "planner.engine.gpu_memory_utilization" and 0.3 < float(value) < 0.9
-    assert fit(gpu_run(*shared, setting), gpus(3, 80)).lacking == ()
-    assert fit(gpu_run(*shared, f"{key}={float(value) + 0.05}"), gpus(3, 80)).lacking != ()
+    assert fit(gpu_run(*SHARED, setting), gpus(3, 80)).lacking == ()
+    assert fit(gpu_run(*SHARED, f"{key}={float(value) + 0.05}"), gpus(3, 80)).lacking != ()
 
 
 def test_a_cache_that_holds_no_sequence_is_refused_with_the_arithmetic(gpu_run: Run) -> None:

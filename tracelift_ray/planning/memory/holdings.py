@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from tracelift_ray.config.models import EngineConfig, JudgeConfig
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.planning.memory.learner import RankPlan, rank_plan
 from tracelift_ray.planning.memory.parts import GIB, Parts
 from tracelift_ray.planning.memory.serving import SERVED, Load, Served, reward_model_parts
 from tracelift_ray.planning.memory.shape import ModelShape, ShapeError, read_shape
-from tracelift_ray.planning.placement import Assignment
+from tracelift_ray.planning.placement import LEARNER, PLANNER, Assignment
 from tracelift_ray.planning.resources import ClusterResources, Node, demands
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
@@ -31,6 +32,8 @@ class Held:
 
     Attributes:
         total: bytes on its GPU (each of them, in tensor parallel), or in its node's memory where it is on CPUs.
+        idle: bytes that it keeps there while others have their turn: of a pool that sleeps while the learner works, and
+            of the learner while such pools generate. Elsewhere all of ``total``.
         gpu: bytes of that GPU; None where it is not known, and on CPUs.
         context: tokens of a sequence of which its cache admits ``admits``.
         rank: of the learner.
@@ -41,6 +44,7 @@ class Held:
     gpus: bool
     parts: Parts
     total: float
+    idle: float
     gpu: float | None = None
     admits: float | None = None
     context: int = 0
@@ -92,25 +96,33 @@ def memory_plan(config: RunConfig, resources: ClusterResources, assignments: Seq
 
 def _held(config: RunConfig, pool: str, workers: int, gpu: float | None, gpus: bool) -> Held | None:
     """What one worker of ``pool`` holds; None for a pool without a model of ours."""
-    if pool == "learner":
+    if pool == LEARNER:
         rank = rank_plan(config, read_shape(config.planner.model))
-        return Held(pool, workers, gpus, rank.parts, rank.parts.total, gpu, rank=rank)
-    if pool == "reasoning_rm" and judge_of(config) is None:
+        total, idle = rank.parts.total, rank.lasting if sleeping_pools(config) else rank.parts.total
+        return Held(pool, workers, gpus, rank.parts, total, idle, gpu, rank=rank)
+    engine = engine_of(config, pool)
+    if engine is None and pool == "reasoning_rm":
         directory = scorer_kind(config.reasoning_rm).directory(config.reasoning_rm)
         if directory is None:
             return None
         parts = reward_model_parts(config.reasoning_rm, read_shape(directory.path)).on(gpus)
-        return Held(pool, workers, gpus, parts, parts.total, gpu)
-    engine = engine_of(config, pool)
-    if engine is None or is_remote(engine[1]):
+        return _asleep(config, Held(pool, workers, gpus, parts, parts.total, parts.total, gpu))
+    if engine is None or is_remote(engine[1]) or (gpus and gpu is None):  # shares of an unknown whole
         return None
     model, settings, load = engine
-    if gpus and gpu is None:  # shares of an unknown whole
-        return None
     served = _served(settings, read_shape(model), load, gpu)
     parts = served.parts.on(gpus)
     total = served.reserved or parts.total
-    return Held(pool, workers, gpus, parts, total, gpu, served.admits, settings.max_model_len)
+    held = Held(pool, workers, gpus, parts, total, total, gpu, served.admits, settings.max_model_len)
+    return _asleep(config, held)
+
+
+def _asleep(config: RunConfig, held: Held) -> Held:
+    """The same where it sleeps in turn: its weights, unless new ones will come, go to the node's memory."""
+    if held.pool not in sleeping_pools(config):
+        return held
+    kept = 0.0 if held.pool == PLANNER else held.parts.weights
+    return replace(held, idle=held.parts.runtime, parts=replace(held.parts, host=held.parts.host + kept))
 
 
 def _served(settings: EngineConfig, shape: ModelShape, load: Load, gpu: float | None) -> Served:
@@ -179,11 +191,22 @@ def _gpu_lacks(held: Sequence[Held], assignments: Sequence[Assignment], machines
                 on_gpu.setdefault((each.node, gpu), []).append(by_pool[each.pool])
     over = []
     for (name, gpu), there in on_gpu.items():
-        size, total = machines[name].gpu_memory_gib, sum(each.total for each in there)
+        size = machines[name].gpu_memory_gib
+        when, turn = max(_turns(there), key=lambda turn: sum(each.total for each in turn[1]))
+        total = sum(each.total for each in turn)
         if size is not None and total > size * GIB * (1 + _ROUNDING):
-            line = f"GPU {gpu} of {name}: {_sum(there, total)} GiB, it has {size:g}"
+            line = f"GPU {gpu} of {name}{when}: {_sum(turn, total)} GiB, it has {size:g}"
             over.append((total - size * GIB, _lack(line, there)))
     return _worst(over, "GPUs")
+
+
+def _turns(there: Sequence[Held]) -> list[tuple[str, list[Held]]]:
+    """Who holds how much at a time, of workers on one GPU: in turns where some sleep while the learner works."""
+    if all(each.idle == each.total for each in there):
+        return [("", list(there))]
+    generating = [replace(each, total=each.idle) if each.pool == LEARNER else each for each in there]
+    learning = [each if each.pool == LEARNER else replace(each, total=each.idle) for each in there]
+    return [(" while engines generate", generating), (" while the learner works", learning)]
 
 
 def _node_lacks(held: Sequence[Held], assignments: Sequence[Assignment], machines: dict[str, Node]) -> list[Lack]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from tracelift_ray.config.schema import LearnerConfig, RunConfig
 from tracelift_ray.planning.memory.parts import Parts
 from tracelift_ray.planning.memory.shape import ModelShape, itemsize
+from tracelift_ray.transfer.kinds import TRANSFERS
 
 MIB = 2**20
 #: ``training.logprobs.CHUNK``: tokens whose logits exist together.
@@ -44,12 +45,14 @@ class RankPlan:
     """What one rank holds at its worst moment, which ``worst`` names, and what a micro-batch alone takes.
 
     Attributes:
+        lasting: what stays on its device while others generate.
         batch: the longest micro-batch.
         passing: its activations and logits.
     """
 
     parts: Parts
     worst: str
+    lasting: float
     batch: MicroBatch
     passing: Parts
 
@@ -72,7 +75,9 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
         host=held.host + max(moment.host for moment in moments.values()),
     )
     passing = replace(moments["the loss"], activations=moments["the backward pass"].activations)
-    return RankPlan(parts.on(gpus), worst, batch, passing)
+    # ZeRO-2 frees the gradients that were added up.
+    freed = held.gradients if stage_of(learner) == 2 else 0.0
+    return RankPlan(parts.on(gpus), worst, held.on(gpus).total - freed, batch, passing)
 
 
 def stage_of(learner: LearnerConfig) -> int:
@@ -161,8 +166,7 @@ def _sending(config: RunConfig, shape: ModelShape, b: int, gpus: bool) -> Parts:
     """While weights are sent or saved: what is packed, under ZeRO-3 what is gathered, and rank 0's copy of all."""
     divided, whole = stage_of(config.learner) == 3, float(b * shape.parameters)
     copy = whole / config.learner.num_workers  # in the node's memory: what is saved, or lies in shared memory
-    ipc, collective = config.stream.weight_transfer == "ipc", config.stream.weight_transfer == "collective"
-    packed = 2 * config.stream.bucket_mib * MIB if collective else 0
-    # By ipc all that was gathered stays until the engines have it.
-    gathered = (whole if ipc else min(max(GATHER, b * shape.largest), whole)) if divided else 0.0
+    transfer = TRANSFERS[config.stream.weight_transfer]
+    packed = 2 * config.stream.bucket_mib * MIB if transfer.collective or transfer.shared_gpus else 0
+    gathered = min(max(GATHER, b * shape.largest), whole) if divided else 0.0
     return Parts(buffers=packed + gathered + (0.0 if gpus else copy), host=copy if gpus else 0.0)

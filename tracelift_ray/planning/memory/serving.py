@@ -9,7 +9,7 @@ from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
 from tracelift_ray.planning.memory.parts import CPU_RUNTIME, GIB, GPU_RUNTIME, Parts
 from tracelift_ray.planning.memory.shape import ModelShape, itemsize
 
-#: ``engines.vllm_engine.STEP_TOKENS`` and ``engines.batch_decoder.PREFILL_TOKENS``.
+#: ``engines.vllm_arguments.STEP_TOKENS`` and ``engines.batch_decoder.PREFILL_TOKENS``.
 STEP_TOKENS, PREFILL_TOKENS = 8192, 16384
 #: CUDA graphs of vLLM; an estimate, no GPU has run this.
 GRAPHS = GIB
