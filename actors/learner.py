@@ -13,12 +13,13 @@ from ray.exceptions import GetTimeoutError
 from actors.placement import Placement
 from actors.pool import remote_class, result_of
 from actors.runtime import worker_environment
+from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
-from tracelift_ray.transfer.manifest import WeightManifest
+from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch
 
@@ -41,6 +42,7 @@ class LearnerActor:
         """Where the other ranks may meet this one."""
         return self.node(), free_port()
 
+    @told_in_one_line()
     def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
         """Join the other ranks, load the model and, where given, the state of a checkpoint."""
         run = self.run
@@ -66,6 +68,7 @@ class LearnerActor:
                 workers_per_receiver=run.planner.engine.tensor_parallel_size,
                 address=place.master_address,
                 backend=run.learner.collective,
+                put=ray.put,
             ),
         )
 
@@ -79,7 +82,7 @@ class LearnerActor:
         """The manifest of the present version."""
         return self.learner.describe_weights(receivers)
 
-    def send_weights(self, manifest: WeightManifest) -> str:
+    def send_weights(self, manifest: WeightManifest) -> Sent:
         """Send a version, or take part in gathering it."""
         return self.learner.send_weights(manifest)
 
@@ -146,8 +149,8 @@ class RayLearnerGroup:
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
         return await self._call(self.ranks[:1], deadline_s, "describe_weights", receivers)
 
-    async def send_weights(self, manifest: WeightManifest) -> str:
-        """Send what ``manifest`` describes; its checksum."""
+    async def send_weights(self, manifest: WeightManifest) -> Sent:
+        """Send what ``manifest`` describes."""
         return await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "send_weights", manifest)
 
     async def abort_weights(self) -> None:

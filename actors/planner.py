@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+
+import ray
+from ray.exceptions import RayError
 
 from actors.generator import GeneratorActor
 from actors.placement import Placement
 from actors.pool import actor_pool, member_options, remote_class
+from actors.telling import reason_of
 from tracelift_ray.config.models import PlannerConfig
 from tracelift_ray.config.schema import StreamConfig
 from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.rl.planner_pool import PlannerPool
+from tracelift_ray.transfer.kinds import at_engine
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.object_store import Relay
+from tracelift_ray.types import InfrastructureError
 
 
 class PlannerActor(GeneratorActor):
@@ -19,7 +27,18 @@ class PlannerActor(GeneratorActor):
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
         """Serve the weights that ``manifest`` describes from now on."""
+        if manifest.parts:
+            get = partial(_fetched, deadline_s=manifest.deadline_s)
+            return await Relay(get).deliver(manifest, self.engine.receive_weights)
         return await self.engine.receive_weights(manifest)
+
+
+def _fetched(reference: Any, deadline_s: float) -> Any:
+    """What an object reference stands for. Raises ``InfrastructureError`` where it is lost or late."""
+    try:
+        return ray.get(reference, timeout=deadline_s)
+    except RayError as error:
+        raise InfrastructureError("weights", f"not in the object store: {reason_of(error)}") from None
 
 
 class RayPlannerPool(PlannerPool):
@@ -35,7 +54,7 @@ class RayPlannerPool(PlannerPool):
             return actor.options(**options).remote(
                 config.engine,
                 config.model,
-                transfer=stream.weight_transfer,
+                transfer=at_engine(stream.weight_transfer),
                 seed=member_seed(seed, "planner", index, restart),
                 sleeps=sleeps,
             )

@@ -89,8 +89,8 @@ async def measure(transfer: str, dtype: str, rounds: int, layers: int) -> list[f
 def timed_send(sender: WeightSender, manifest: WeightManifest, parameters: list) -> tuple[str, float]:
     """The checksum of what was sent, and the seconds that it took."""
     began = time.perf_counter()
-    checksum = sender.send(manifest, parameters)
-    return checksum, time.perf_counter() - began
+    sent = sender.send(manifest, parameters)
+    return sent.checksum, time.perf_counter() - began
 
 
 def main() -> None:

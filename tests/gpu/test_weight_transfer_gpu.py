@@ -59,7 +59,7 @@ async def serve_new_weights(backend: str, device: str, folder: Path) -> None:
                 sending = asyncio.to_thread(sender.send, manifest, model.named_parameters())
                 checksum, receipt = await asyncio.gather(sending, engine.receive_weights(manifest.for_receiver("0.0")))
             else:
-                checksum = sender.send(manifest, model.named_parameters())
+                checksum = sender.send(manifest, model.named_parameters()).checksum
                 receipt = await engine.receive_weights(manifest)
             sender.release(version)
             assert (receipt.version, receipt.checksum) == (version, checksum)

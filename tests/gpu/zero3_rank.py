@@ -42,7 +42,7 @@ def main() -> None:
     dist.broadcast_object_list(box)
     manifest = box[0]
     assert manifest is not None
-    checksum = trainer.send_weights(manifest)
+    checksum = trainer.send_weights(manifest).checksum
     dist.barrier()
     trainer.save_pretrained(folder / "trained")
     if rank == 0:

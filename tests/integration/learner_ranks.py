@@ -127,7 +127,7 @@ def _send(learner: Any, place: Any) -> list[Any]:
     learner.open_weights("shared_memory", SenderSettings("learner-test", 1, 30.0))
     box = [learner.describe_weights() if place.rank == 0 else None]
     dist.broadcast_object_list(box)
-    checksum = learner.send_weights(box[0])
+    checksum = learner.send_weights(box[0]).checksum
     received = []
     if place.rank == 0:
         reader = SharedMemoryReader(box[0], "test")

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,20 +26,25 @@ from launch.composition import CONFIG_DIR
 from tests.hang import HANG_S
 from tests.tiny import make_tiny_llama
 from tests.unit.dataset.cases import write_problems
+from tests.unit.dataset.code_cases import COUNT_EVEN, UNIQUE
 from tests.unit.dataset.configs import build_config
 from tracelift_ray.data.problems import write_problems as write_own_form
 from tracelift_ray.data.rubric_records import load_rubric_records
 from tracelift_ray.dataset.build import build
+from tracelift_ray.dataset.llm.edits import FLAWS
 from tracelift_ray.dataset.pipeline.outcome import Outcome
 from tracelift_ray.demo.source import demo_problems
-from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tasks.table import TASKS, task_of
 from tracelift_ray.types import DataError, InfrastructureError
 
 ROOT = CONFIG_DIR.parent
 FILES = ("train.jsonl", "heldout.jsonl", "left_out.jsonl", "README.md")
-WORST = dict.fromkeys((*MathTask.dimensions, "total"), 3)
-BEST = dict.fromkeys((*MathTask.dimensions, "total"), 10)
+
+
+def judgement(request: str, score: int) -> str:
+    """The same score for every dimension that the request asks for."""
+    task = next(task for task in TASKS.values() if all(name in request for name in task.dimensions))
+    return json.dumps(dict.fromkeys((*task.dimensions, "total"), score))
 
 
 class CannedModel:
@@ -54,12 +60,22 @@ class CannedModel:
         self.good: set[str] = set()
 
     def reply(self, request: str) -> str:
+        if "Write the reasoning that leads to the solution" in request:
+            return self._tell(request)
         if "Rewrite the reasoning" in request:
             return self._edit(request)
         if "cannot be read" in request:
             self.asked["repair"] += 1
-            return json.dumps(WORST) if "almost" in request else "I cannot."
+            return judgement(request, 3) if "almost" in request else "I cannot."
         return self._judge(request)
+
+    def _tell(self, request: str) -> str:
+        self.asked["tell"] += 1
+        if self.asked["tell"] % 2 == 1:  # first the solution itself, which gives it away
+            return f"<reasoning>{request.split('Reference solution:')[1].split('Reply with')[0].strip()}</reasoning>"
+        about = request.split("Problem: ")[1].splitlines()[0]
+        steps = (f"The task is this: {about}", "Go through all that is given.", "None of the 12 items are left out.")
+        return "<reasoning>" + "\n".join(steps) + "</reasoning>"
 
     def _edit(self, request: str) -> str:
         self.asked["edit"] += 1
@@ -82,13 +98,12 @@ class CannedModel:
         self.asked["judge"] += 1
         trace = request.split("<reasoning>\n")[1].split("\n</reasoning>")[0]
         if trace in self.good:
-            return json.dumps(BEST)
-        shop = int(re.search(r"Shop (\d+)", request).group(1))  # type: ignore[union-attr]
-        if shop == 3:
-            return "It is almost JSON: " + json.dumps(WORST)
-        if shop == 5:
+            return judgement(request, 10)
+        if "Shop 3" in request:
+            return "It is almost JSON: " + judgement(request, 3)
+        if "Shop 5" in request:
             return "{"
-        return f"```json\n{json.dumps(WORST)}\n```"
+        return f"```json\n{judgement(request, 3)}\n```"
 
 
 @pytest.fixture
@@ -194,6 +209,27 @@ def test_a_model_makes_flaws_and_rubrics_and_what_it_botches_is_dropped(
     assert (tmp_path / "out/README.md").read_bytes() == card
     run(*arguments, "seed=1")
     assert model.asked.total() > asked
+
+
+def test_a_model_tells_programs_as_traces_flaws_them_and_judges_them(
+    tmp_path: Path, served: tuple[CannedModel, str]
+) -> None:
+    model, url = served
+    write_own_form(tmp_path / "in.jsonl", [COUNT_EVEN, replace(UNIQUE, id="u")])
+    outcome = run(
+        f"source={tmp_path}/in.jsonl", f"out={tmp_path}/out", "traces.kind=llm", "traces.keep=1", "perturb.kind=llm",
+        "perturb.max_changed=0.8", "judge=llm", "clean.min_negatives=2", "heldout_fraction=0",
+        f"llm.remote.base_url={url}", "llm.remote.model=m", "concurrency=1",
+    )  # fmt: skip
+    assert {group.problem.id for group in outcome.records} == {COUNT_EVEN.id, "u"}
+    for group in outcome.records:
+        (told,) = group.positives
+        assert told.reasoning in model.good and told.labels == (4,) * 5
+        assert not task_of("code").leaks(group.problem, told.reasoning), "the solution itself was refused"
+        assert len(group.negatives) >= 2 and {trace.labels for trace in group.negatives} == {(1,) * 5}
+        assert {trace.negative_kind for trace in group.negatives} <= set(FLAWS["code"])
+    assert model.asked["tell"] == 4
+    assert len(load_rubric_records(tmp_path / "out/train.jsonl")) == 2
 
 
 def test_a_server_that_fails_ends_the_build_and_the_next_one_goes_on(

@@ -62,11 +62,11 @@ async def test_new_weights_are_served_and_a_broken_transfer_is_sent_again(engine
 
     model = other_model(tmp_path / "one", seed=1)
     manifest = describe(1)
-    checksum, receipt = await asyncio.gather(
+    sent, receipt = await asyncio.gather(
         asyncio.to_thread(sends.send, manifest, model.named_parameters()),
         engine.receive_weights(manifest.for_receiver("0.0")),
     )
-    assert (receipt.version, receipt.checksum, set(receipt.workers)) == (1, checksum, {checksum})
+    assert (receipt.version, receipt.checksum, set(receipt.workers)) == (1, sent.checksum, {sent.checksum})
     assert len(receipt.workers) == 2 - index
     (completion,) = await engine.generate(PROMPT, GREEDY)
     assert completion.token_ids == likeliest(model, completion.token_ids)
@@ -95,11 +95,11 @@ async def test_new_weights_are_served_and_a_broken_transfer_is_sent_again(engine
     await engine.health()
 
     manifest = describe(2)
-    checksum, receipt = await asyncio.gather(
+    sent, receipt = await asyncio.gather(
         asyncio.to_thread(sends.send, manifest, model.named_parameters()),
         engine.receive_weights(manifest.for_receiver("0.0")),
     )
-    assert (receipt.version, receipt.checksum) == (2, checksum)
+    assert (receipt.version, receipt.checksum) == (2, sent.checksum)
     (completion,) = await engine.generate(PROMPT, GREEDY)
     assert completion.token_ids == likeliest(model, completion.token_ids)
     assert (completion.oldest_version, completion.newest_version) == (2, 2)

@@ -131,11 +131,12 @@ class TransformersEngine:
     def _received(self, manifest: WeightManifest) -> tuple[list[tuple[str, torch.Tensor]], str]:
         """All tensors of a version, checked, and their checksum; the old weights are served meanwhile."""
         if manifest.channel is not None:
-            from tracelift_ray.transfer.collective import Receiver, join_channel, joined
+            from tracelift_ray.transfer.buckets import joined
+            from tracelift_ray.transfer.collective import join_channel, receiver
 
             self._member = join_channel(manifest, 0, self._member)
-            receiver = Receiver(self._member, manifest.tensors, manifest.bucket_mib << 20)
-            return list(receiver.tensors()), joined(receiver.verify())
+            taking = receiver(manifest, self._member)
+            return list(taking.tensors()), joined(taking.verify())
         reader = SharedMemoryReader(manifest, COMPONENT)
         try:
             return list(reader.tensors()), reader.verify()

@@ -1,6 +1,6 @@
 """Rules that a type cannot say: fields that must fit each other. Choices and ranges are in ``config/schema.py``.
 
-``check_run`` raises ``ConfigError`` at the first broken rule. It looks at names and sizes of files, opens none, and
+``check_run`` raises ``ConfigError`` at the first broken rule. It reads no more than the first bytes of files, and
 imports nothing heavy, so that a wrong configuration is refused at once, before any actor starts.
 """
 
@@ -21,7 +21,7 @@ from tracelift_ray.planning.placement import PlacementError, placed
 from tracelift_ray.planning.resources import check_declared_resources, demands, local_resources
 from tracelift_ray.reasoning_rm.scoring.kinds import check_reasoning_rm
 from tracelift_ray.reward.arms import ARMS, requirements
-from tracelift_ray.transfer.kinds import TRANSFERS
+from tracelift_ray.transfer.kinds import TRANSFERS, at_engine
 from tracelift_ray.verification.runners import RUNNERS
 
 
@@ -51,7 +51,7 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_declared_resources(config)
     _check_placement(config)
     _check_turns(config)
-    check_run_dir(config)
+    check_run_dir(config, trains=trains)
     check_data(config.data)
     check_models(config)
     for owner, engine in (("planner", config.planner.engine), ("executor", config.executor.engine)):
@@ -126,10 +126,11 @@ def _check_planner_engine(config: RunConfig) -> None:
     if not kind.trains:
         right = f"cannot serve the policy that is trained; use {' or '.join(training_kinds())}"
         raise ConfigError("planner.engine.kind", config.planner.engine.kind, right)
-    if transfer not in kind.transfers:
+    if at_engine(transfer) not in kind.transfers:
+        possible = " or ".join(name for name in TRANSFERS if at_engine(name) in kind.transfers)
         right = (
-            f"must be {' or '.join(kind.transfers)}: an engine of planner.engine.kind={config.planner.engine.kind} "
-            "takes weights in no other way"
+            f"must be {possible}: an engine of planner.engine.kind={config.planner.engine.kind} takes weights in no "
+            "other way"
         )
         raise ConfigError("stream.weight_transfer", transfer, right)
 

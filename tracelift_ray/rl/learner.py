@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.transfer.kinds import build_weight_sender
-from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
 from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
 
@@ -232,17 +233,22 @@ class Learner:
 
     def open_weights(self, transfer: str, settings: SenderSettings) -> None:
         """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
-        self._sender = build_weight_sender(transfer, settings, self._place.rank)
+        self._sender = build_weight_sender(transfer, replace(settings, rank=self._place.rank))
 
     def describe_weights(self, receivers: Sequence[str] = ()) -> WeightManifest:
         """The manifest of the present version for the engines of these names. Rank 0 only; no collective."""
         return self._open_sender().describe(self.parameter_specs(), self.version, receivers)
 
-    def send_weights(self, manifest: WeightManifest) -> str:
-        """Send the weights that ``manifest`` describes; returns their checksum (empty on ranks that send nothing)."""
+    def send_weights(self, manifest: WeightManifest) -> Sent:
+        """Send the weights that ``manifest`` describes."""
         if manifest.version != self.version:
             raise ValueError(f"asked to send version {manifest.version}, but the learner is at {self.version}")
-        return self._open_sender().send(manifest, self.named_tensors(manifest.bucket_mib))
+        tensors = self.named_tensors(manifest.bucket_mib)
+        try:
+            return self._open_sender().send(manifest, tensors)
+        finally:  # where it failed here alone, the other ranks go on with gathering, and wait for this one in it
+            for _ in tensors:
+                pass
 
     def abort_weights(self) -> None:
         """End a ``send_weights`` that waits for engines, from any thread."""

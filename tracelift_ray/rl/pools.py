@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import Artifact, Completion, Problem, Prompt, RubricScore, SamplingParams, TrainBatch, Verdict
 
 
@@ -62,8 +62,8 @@ class LearnerGroup(Protocol):
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the weights as they are now, for these engines."""
 
-    async def send_weights(self, manifest: WeightManifest) -> str:
-        """Send what ``manifest`` describes; its checksum."""
+    async def send_weights(self, manifest: WeightManifest) -> Sent:
+        """Send what ``manifest`` describes."""
 
     async def abort_weights(self) -> None:
         """End a ``send_weights`` that waits for engines; it raises ``TransferBroken``."""

@@ -64,8 +64,8 @@ async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[
         if expected and manifest.simultaneous:
             receipts, checksum = await _meet(learner, receivers, manifest, len(expected))
         elif expected:
-            checksum = await learner.send_weights(manifest)
-            receipts = await receivers.receive_weights(manifest)
+            sent = await learner.send_weights(manifest)
+            receipts, checksum = await receivers.receive_weights(manifest.with_parts(sent.parts)), sent.checksum
     except InfrastructureError as error:
         if len(receivers.receivers()) < len(expected):
             raise _SendAgain(str(error)) from error
@@ -92,11 +92,11 @@ async def _meet(
         if not sending.done():
             await learner.abort_weights()
         try:
-            checksum = await sending
+            sent = await sending
         except TransferBroken:
             await receiving  # they notice it too, and wait for the weights to be sent again
             raise
-        return await receiving, checksum
+        return await receiving, sent.checksum
     finally:
         receiving.cancel()
         sending.cancel()

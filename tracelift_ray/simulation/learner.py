@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracelift_ray.simulation.members import SLOWER, draw
-from tracelift_ray.transfer.manifest import WeightManifest
+from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.types import InfrastructureError, TrainBatch, TransferBroken
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class SimulatedLearner:
         self.channels[location] = Channel(receivers, simultaneous)
         return WeightManifest(self.version, "shared_memory", (), location, 1, simultaneous, TRANSFER_S)
 
-    async def send_weights(self, manifest: WeightManifest) -> str:
+    async def send_weights(self, manifest: WeightManifest) -> Sent:
         fault = await self._fault("learner.send_weights")
         channel = self.channels[manifest.location]
         known = self.world.watch.sent.setdefault(manifest.version, self.weights)
@@ -102,7 +102,7 @@ class SimulatedLearner:
         if channel.content.done():
             raise TransferBroken("learner", "the transfer was ended")
         channel.content.set_result(self.weights)
-        return f"sum-{self.weights}"
+        return Sent(f"sum-{self.weights}")
 
     async def abort_weights(self) -> None:
         for channel in self.channels.values():

@@ -2,12 +2,7 @@
 
 The same code runs over gloo between CPUs and over NCCL between GPUs. The group belongs to no other group of the
 process (DeepSpeed's, vLLM's). It stays open from version to version and is opened again only where its members
-changed or a transfer broke it.
-
-On the wire: the tensors in the order of the manifest as one stream of bytes, each at a multiple of ``ALIGNMENT``, cut
-into buckets of ``bucket_mib``; then one 64-bit digest for each tensor. A receiver loads the tensors of bucket k while
-bucket k + 1 travels. Digests are taken tensor by tensor and compared one by one, so a mismatch is named, and nothing
-depends on the order in which streams of a device get to them.
+changed or a transfer broke it. On the wire are buckets and digests, as ``buckets`` has them.
 """
 
 from __future__ import annotations
@@ -16,18 +11,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 
 from tracelift_ray.config.errors import first_line
-from tracelift_ray.transfer.manifest import Channel, TensorSpec, WeightManifest
-from tracelift_ray.types import InfrastructureError, TransferBroken
+from tracelift_ray.transfer.buckets import Receiver
+from tracelift_ray.transfer.manifest import Channel, WeightManifest
+from tracelift_ray.types import TransferBroken
 
-#: Bytes at whose multiples a tensor starts, so that it can be read as any type where it lies.
-ALIGNMENT = 64
 SENDER = 0
 #: Seconds between two looks at a broadcast that is under way, and between two at whether the sender gave up.
 POLL_S = 0.0005
@@ -208,132 +201,45 @@ def join_channel(manifest: WeightManifest, worker: int, known: Communicator | No
     return known
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Bytes ``start`` to ``end`` of one tensor, at ``offset`` in their bucket."""
+class Broadcasts:
+    """The buckets of one version over an open channel: ``Outgoing`` at the sender, ``Incoming`` at the others."""
 
-    tensor: int
-    start: int
-    end: int
-    offset: int
-
-
-def plan_buckets(sizes: Sequence[int], bucket_bytes: int) -> list[list[Piece]]:
-    """Cut tensors of ``sizes`` bytes into buckets, the same on every member. A tensor may span many buckets."""
-    buckets: list[list[Piece]] = [[]]
-    used = 0
-    for index, size in enumerate(sizes):
-        start = 0
-        while start < size:
-            if used >= bucket_bytes:
-                buckets.append([])
-                used = 0
-            end = min(size, start + bucket_bytes - used)
-            buckets[-1].append(Piece(index, start, end, used))
-            used += -(-(end - start) // ALIGNMENT) * ALIGNMENT
-            start = end
-    return [bucket for bucket in buckets if bucket]
-
-
-def send(
-    communicator: Communicator,
-    specs: Sequence[TensorSpec],
-    tensors: Iterator[tuple[str, torch.Tensor]],
-    bucket_bytes: int,
-) -> torch.Tensor:
-    """Broadcast ``tensors``, which are those of ``specs`` in order. Returns their digests (int64, one for each)."""
-    buffers = [torch.empty(bucket_bytes, dtype=torch.uint8, device=communicator.device) for _ in range(2)]
-    digests = torch.zeros(len(specs), dtype=torch.int64, device=communicator.device)
-    current, raw = -1, torch.empty(0, dtype=torch.uint8)
-    for turn, pieces in enumerate(plan_buckets([spec.num_bytes for spec in specs], bucket_bytes)):
-        buffer = buffers[turn % 2]
-        if turn > 1:
-            communicator.finish()
-        for piece in pieces:
-            if piece.tensor != current:
-                current = piece.tensor
-                raw = as_bytes(next(tensors)[1].to(communicator.device))
-                digests[current] = digest(raw)
-            buffer[piece.offset : piece.offset + piece.end - piece.start].copy_(raw[piece.start : piece.end])
-        communicator.start(buffer[: _length(pieces)])
-    communicator.start(digests)
-    communicator.finish_all()
-    return digests
-
-
-class Receiver:
-    """Takes one version: iterate ``tensors()`` to its end, then ask ``verify()``."""
-
-    def __init__(self, communicator: Communicator, specs: Sequence[TensorSpec], bucket_bytes: int) -> None:
+    def __init__(self, communicator: Communicator, bucket_bytes: int) -> None:
+        self.device = communicator.device
         self._communicator = communicator
-        self._specs = specs
-        self._bucket_bytes = bucket_bytes
-        self._digests = torch.zeros(len(specs), dtype=torch.int64, device=communicator.device)
+        self._buffers = [torch.empty(bucket_bytes, dtype=torch.uint8, device=self.device) for _ in range(2)]
+        self._turn = -1
 
-    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The tensors in order, each with memory that stays its own. The next bucket travels meanwhile."""
-        device = self._communicator.device
-        buffers = [torch.empty(self._bucket_bytes, dtype=torch.uint8, device=device) for _ in range(2)]
-        plan = plan_buckets([spec.num_bytes for spec in self._specs], self._bucket_bytes)
-        if plan:
-            self._communicator.start(buffers[0][: _length(plan[0])])
-        raw = torch.empty(0, dtype=torch.uint8)
-        for turn, pieces in enumerate(plan):
+    def room(self) -> torch.Tensor:
+        self._turn += 1
+        if self._turn > 1:
             self._communicator.finish()
-            if turn + 1 < len(plan):
-                self._communicator.start(buffers[(turn + 1) % 2][: _length(plan[turn + 1])])
-            for piece in pieces:
-                spec = self._specs[piece.tensor]
-                if piece.start == 0:
-                    raw = torch.empty(spec.num_bytes, dtype=torch.uint8, device=device)
-                part = buffers[turn % 2][piece.offset : piece.offset + piece.end - piece.start]
-                raw[piece.start : piece.end].copy_(part)
-                if piece.end == spec.num_bytes:
-                    self._digests[piece.tensor] = digest(raw)
-                    yield spec.name, raw.view(getattr(torch, spec.dtype)).reshape(spec.shape)
+        return self._buffers[self._turn % 2]
 
-    def verify(self) -> torch.Tensor:
-        """The digests that the sender took, which are those of what arrived.
+    def ship(self, length: int) -> None:
+        self._communicator.start(self._buffers[self._turn % 2][:length])
 
-        Raises:
-            InfrastructureError: names the first tensor that arrived otherwise.
-        """
-        sent = torch.zeros_like(self._digests)
+    def end(self, digests: torch.Tensor) -> None:
+        self._communicator.start(digests)
+        self._communicator.finish_all()
+
+    def buckets(self, lengths: Sequence[int]) -> Iterator[torch.Tensor]:
+        if lengths:
+            self._communicator.start(self._buffers[0][: lengths[0]])
+        for turn in range(len(lengths)):
+            self._communicator.finish()
+            if turn + 1 < len(lengths):
+                self._communicator.start(self._buffers[(turn + 1) % 2][: lengths[turn + 1]])
+            yield self._buffers[turn % 2]
+
+    def digests(self, count: int) -> torch.Tensor:
+        sent = torch.zeros(count, dtype=torch.int64, device=self.device)
         self._communicator.start(sent)
         self._communicator.finish_all()
-        wrong = (sent != self._digests).nonzero().flatten().tolist()
-        if wrong:
-            names = ", ".join(self._specs[index].name for index in wrong[:3])
-            raise InfrastructureError("weights", f"{len(wrong)} tensors arrived with another checksum: {names}")
         return sent
 
 
-def as_bytes(tensor: torch.Tensor) -> torch.Tensor:
-    """The bytes of a tensor where it lies (uint8, flat)."""
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-
-
-def digest(raw: torch.Tensor) -> int | torch.Tensor:
-    """A 64-bit digest of bytes, as a signed number; computed where they lie."""
-    if raw.device.type == "cpu":
-        import xxhash
-
-        value = xxhash.xxh3_64_intdigest(raw.numpy().data)
-        return value - (1 << 64) if value >= 1 << 63 else value
-    from tracelift_ray.transfer.checksums import DeviceChecksum
-
-    checksum = DeviceChecksum(raw.device)
-    checksum.add(raw)
-    return checksum.tensor()
-
-
-def joined(digests: torch.Tensor) -> str:
-    """One checksum of a whole version, 16 hex digits, from the digests of its tensors."""
-    import xxhash
-
-    return xxhash.xxh3_64_hexdigest(digests.cpu().numpy().tobytes())
-
-
-def _length(pieces: Sequence[Piece]) -> int:
-    last = pieces[-1]
-    return last.offset + last.end - last.start
+def receiver(manifest: WeightManifest, communicator: Communicator) -> Receiver:
+    """What takes the version of ``manifest`` over an open channel."""
+    bucket_bytes = manifest.bucket_mib << 20
+    return Receiver(Broadcasts(communicator, bucket_bytes), manifest.tensors, bucket_bytes)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from tracelift_ray.transfer.collective import SENDER, Communicator, device_for, joined, open_store, send
-from tracelift_ray.transfer.manifest import Channel, TensorSpec, WeightManifest
-from tracelift_ray.transfer.senders import NamedTensors, SenderSettings, checked, own_address
+from tracelift_ray.transfer.buckets import joined, send
+from tracelift_ray.transfer.collective import SENDER, Broadcasts, Communicator, device_for, open_store
+from tracelift_ray.transfer.manifest import Channel, Sent, TensorSpec, WeightManifest
+from tracelift_ray.transfer.senders import NamedTensors, SenderSettings, checked, named, own_address
 from tracelift_ray.types import TransferBroken
 
 MIB = 2**20
@@ -42,15 +43,16 @@ class CollectiveSender:
             channel=self._member.channel,
         )
 
-    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
+    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> Sent:
         member = self._member
         if member is None or member.channel != manifest.channel:
             raise TransferBroken("weights", "the transfer was given up before it began")
         member.renew(manifest.deadline_s)
         try:
             member.open()
-            stream = ((spec.name, tensor) for spec, tensor in checked(manifest, tensors))
-            return joined(send(member, manifest.tensors, stream, manifest.bucket_mib * MIB))
+            bucket_bytes = manifest.bucket_mib * MIB
+            stream = named(checked(manifest, tensors))
+            return Sent(joined(send(Broadcasts(member, bucket_bytes), manifest.tensors, stream, bucket_bytes)))
         except BaseException:  # receivers that wait for the rest learn of it; the error propagates
             self.abort()
             raise

@@ -25,6 +25,7 @@ class Transfer:
         shared_gpus: each planner engine has its GPUs in common with learner ranks.
         collective: goes over the kind of collective that the learner's ranks use.
         every_rank: every learner rank sends, not rank 0 alone.
+        arrives_by: the transfer by which an engine takes the weights in the end; empty: by this one.
     """
 
     sender: Callable[[SenderSettings], WeightSender]
@@ -33,6 +34,7 @@ class Transfer:
     shared_gpus: bool = False
     collective: bool = False
     every_rank: bool = False
+    arrives_by: str = ""
 
 
 def _shared_memory(settings: SenderSettings) -> WeightSender:
@@ -47,6 +49,12 @@ def _collective(settings: SenderSettings) -> WeightSender:
     return CollectiveSender(settings)
 
 
+def _object_store(settings: SenderSettings) -> WeightSender:
+    from tracelift_ray.transfer.object_store import ObjectStoreSender
+
+    return ObjectStoreSender(settings)
+
+
 def _ipc(settings: SenderSettings) -> WeightSender:
     from tracelift_ray.transfer.ipc_sender import IpcSender
 
@@ -56,11 +64,17 @@ def _ipc(settings: SenderSettings) -> WeightSender:
 TRANSFERS: dict[str, Transfer] = {
     "shared_memory": Transfer(_shared_memory, one_machine=True),
     "collective": Transfer(_collective, collective=True),
+    "object_store": Transfer(_object_store, arrives_by="shared_memory"),
     "ipc": Transfer(_ipc, gpus=True, shared_gpus=True, every_rank=True),
 }
 
 
-def build_weight_sender(transfer: str, settings: SenderSettings, rank: int = 0) -> WeightSender:
+def at_engine(transfer: str) -> str:
+    """By which transfer an engine takes what the learner sends by ``transfer``."""
+    return TRANSFERS[transfer].arrives_by or transfer
+
+
+def build_weight_sender(transfer: str, settings: SenderSettings) -> WeightSender:
     """The sender of one learner rank.
 
     Raises:
@@ -71,4 +85,4 @@ def build_weight_sender(transfer: str, settings: SenderSettings, rank: int = 0) 
     if transfer not in TRANSFERS:
         raise ValueError(f"unknown weight transfer {transfer!r}: use one of {', '.join(TRANSFERS)}")
     kind = TRANSFERS[transfer]
-    return kind.sender(settings) if rank == 0 or kind.every_rank else SilentSender()
+    return kind.sender(settings) if settings.rank == 0 or kind.every_rank else SilentSender()

@@ -67,9 +67,11 @@ class WeightManifest:
         tensors: in the order in which they are sent.
         location: path of the shared-memory file, or of the IPC handles; empty for a collective.
         bucket_mib: a collective packs tensors into buckets of this many MiB.
-        simultaneous: whether receivers receive while the sender sends (all but ipc), or start after it.
+        simultaneous: whether receivers receive while the sender sends, or start after it.
         deadline_s: for the sender, and for each receiver.
         channel: where a collective meets.
+        receivers: names of the engines that will receive, where the sender has to know them.
+        parts: references of packed buckets, where receivers fetch them.
         receiver: name of the engine that this manifest is for.
     """
 
@@ -81,11 +83,17 @@ class WeightManifest:
     simultaneous: bool
     deadline_s: float
     channel: Channel | None = None
+    receivers: tuple[str, ...] = ()
+    parts: tuple[Any, ...] = ()
     receiver: str = ""
 
     def for_receiver(self, name: str) -> WeightManifest:
         """The manifest as the engine of that name needs it."""
         return replace(self, receiver=name)
+
+    def with_parts(self, parts: tuple[Any, ...]) -> WeightManifest:
+        """The manifest with the references of what was sent."""
+        return replace(self, parts=parts)
 
     def fields(self) -> dict[str, Any]:
         """The manifest as plain values, for channels that carry nothing else."""
@@ -98,7 +106,17 @@ class WeightManifest:
         channel = fields["channel"]
         if channel is not None:
             channel = Channel(**{**channel, "receivers": tuple(channel["receivers"])})
-        return WeightManifest(**{**fields, "tensors": tensors, "channel": channel})
+        tuples = {"tensors": tensors, "receivers": tuple(fields["receivers"]), "parts": tuple(fields["parts"])}
+        return WeightManifest(**{**fields, **tuples, "channel": channel})
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a sender sent: the checksum of a version, and its ``WeightManifest.parts`` (on ranks that send nothing: an
+    empty checksum)."""
+
+    checksum: str
+    parts: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.types import InfrastructureError
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class WeightSender(Protocol):
         """
         ...
 
-    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
-        """Send one version; returns its checksum (on ranks that send nothing: an empty string).
+    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> Sent:
+        """Send one version.
 
         The memory of a tensor that the iterator yields must not be written to again before ``release``.
 
@@ -71,6 +71,8 @@ class SenderSettings:
         workers_per_receiver: tensor-parallel size of each engine.
         address: where engines reach rank 0 of the learner.
         backend: of a collective: ``gloo`` between CPUs, ``nccl`` between GPUs.
+        rank: of the learner.
+        put: puts a buffer into an object store and returns its reference; where there is such a store.
     """
 
     run_name: str
@@ -79,6 +81,8 @@ class SenderSettings:
     workers_per_receiver: int = 1
     address: str = ""
     backend: str = "gloo"
+    rank: int = 0
+    put: Callable[[Any], Any] | None = None
 
 
 def parameter_specs(parameters: Iterable[tuple[str, torch.Tensor]], dtype: str) -> tuple[TensorSpec, ...]:
@@ -128,16 +132,21 @@ def checked(manifest: WeightManifest, tensors: NamedTensors) -> Iterator[tuple[T
         raise ValueError(f"sending weights: {missing.name} was described but not sent")
 
 
+def named(tensors: Iterable[tuple[TensorSpec, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Checked tensors by their names."""
+    return ((spec.name, tensor) for spec, tensor in tensors)
+
+
 class SilentSender:
     """A rank that sends nothing, but takes part in producing the tensors."""
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: Sequence[str] = ()) -> WeightManifest:
         raise RuntimeError("only rank 0 describes the weights that are sent")
 
-    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
+    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> Sent:
         for _ in tensors:
             pass
-        return ""
+        return Sent("")
 
     def release(self, version: int) -> None:
         pass

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tracelift_ray.transfer.checksums import HostChecksum, hex_checksum, tensor_bytes
-from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import COMPONENT, NamedTensors, SenderSettings, checked
 from tracelift_ray.transfer.shared_memory import FAILED, SHM, TRAILER, VersionedFiles, layout
 from tracelift_ray.types import InfrastructureError
@@ -45,12 +45,12 @@ class SharedMemorySender:
                 write_all(file.fileno(), memoryview(TRAILER.pack(0, 0)), end)
         return manifest
 
-    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> str:
+    def send(self, manifest: WeightManifest, tensors: NamedTensors) -> Sent:
         _, end = layout(manifest.tensors)
         # Written, not mapped: a full /dev/shm is then an error instead of a SIGBUS.
         with self._removed_on_error(manifest, end), open(manifest.location, "r+b", buffering=0) as file:
             try:
-                return hex_checksum(self._write(file.fileno(), manifest, tensors))
+                return Sent(hex_checksum(self._write(file.fileno(), manifest, tensors)))
             except BaseException:  # receivers that wait for the rest learn of it; the error propagates
                 with contextlib.suppress(OSError):
                     write_all(file.fileno(), memoryview(TRAILER.pack(FAILED, 0)), end)

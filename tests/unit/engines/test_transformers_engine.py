@@ -53,7 +53,7 @@ async def test_new_weights_are_served_under_their_version(engine, tmp_path):
     manifest = sender.describe(parameter_specs(model.named_parameters(), "float32"), 4)
     running = asyncio.create_task(engine.generate(PROMPT, ENDLESS))
     await asyncio.sleep(0.05)
-    checksum = sender.send(manifest, model.named_parameters())
+    checksum = sender.send(manifest, model.named_parameters()).checksum
     receipt = await engine.receive_weights(manifest)
     sender.close()
     after = (await engine.generate(PROMPT, GREEDY))[0]

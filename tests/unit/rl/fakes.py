@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
-from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import (
     Artifact,
     Completion,
@@ -122,8 +122,8 @@ class FakeLearner:
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         return WeightManifest(self.version, "shared_memory", (), "", 1, False, 1.0)
 
-    async def send_weights(self, manifest: WeightManifest) -> str:
-        return f"sum-{manifest.version}"
+    async def send_weights(self, manifest: WeightManifest) -> Sent:
+        return Sent(f"sum-{manifest.version}")
 
     async def abort_weights(self) -> None:
         pass

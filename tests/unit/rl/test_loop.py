@@ -22,7 +22,7 @@ from tracelift_ray.rl.scheduler import Scheduler, StreamError
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import newest_complete
-from tracelift_ray.transfer.manifest import WeightManifest
+from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.types import Group, InfrastructureError, TrainBatch
 
 BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=disabled", "tracking.console=false")
@@ -154,7 +154,7 @@ async def test_models_on_the_learners_gpus_sleep_while_it_updates_and_wake_with_
         turns.order.append("update")
         return await update(batch)
 
-    async def sending(manifest: WeightManifest) -> str:
+    async def sending(manifest: WeightManifest) -> Sent:
         turns.order.append("send")
         return await send(manifest)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers
 from tracelift_ray.rl.weights import broadcast_weights
-from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import InfrastructureError, TrainBatch, TransferBroken
 
 
@@ -35,7 +35,7 @@ async def test_a_learner_that_cannot_send_fails_the_broadcast_and_the_engines_wa
     abandoned = asyncio.Event()
 
     class Mute(Meeting):
-        async def send_weights(self, manifest: WeightManifest) -> str:
+        async def send_weights(self, manifest: WeightManifest) -> Sent:
             await asyncio.sleep(0.01)
             raise InfrastructureError("weight sender", "no space in /dev/shm")
 
@@ -58,7 +58,7 @@ async def test_a_simultaneous_transfer_sends_while_engines_receive() -> None:
     receiving = asyncio.Event()
 
     class Answering(Meeting):
-        async def send_weights(self, manifest: WeightManifest) -> str:
+        async def send_weights(self, manifest: WeightManifest) -> Sent:
             await receiving.wait()
             return await super().send_weights(manifest)
 
@@ -86,7 +86,7 @@ async def test_a_channel_that_a_lost_engine_broke_is_opened_again_for_those_that
     class Broken(Meeting):
         """A channel of three engines, one of which dies in it."""
 
-        async def send_weights(self, manifest: WeightManifest) -> str:
+        async def send_weights(self, manifest: WeightManifest) -> Sent:
             self.described.append(engines.count)
             if engines.count == 3:
                 engines.count = 2
@@ -106,7 +106,7 @@ async def test_a_sender_that_waits_for_a_lost_engine_is_told_to_give_up_and_send
             super().__init__()
             self.given_up = asyncio.Event()
 
-        async def send_weights(self, manifest: WeightManifest) -> str:
+        async def send_weights(self, manifest: WeightManifest) -> Sent:
             if self.given_up.is_set():
                 return await super().send_weights(manifest)
             await self.given_up.wait()
@@ -139,7 +139,7 @@ async def test_a_transfer_that_breaks_with_every_engine_up_is_not_repeated_for_e
 
 async def test_where_no_engine_is_up_nothing_is_sent() -> None:
     class Silent(FakeLearner):
-        async def send_weights(self, manifest: WeightManifest) -> str:
+        async def send_weights(self, manifest: WeightManifest) -> Sent:
             raise AssertionError("sent to nobody")
 
     learner = Silent()
@@ -158,7 +158,7 @@ async def test_no_version_changes_under_a_transfer_and_no_two_transfers_overlap(
             await asyncio.sleep(0.001)
             return await super().describe_weights(receivers)
 
-        async def send_weights(self, manifest: WeightManifest) -> str:
+        async def send_weights(self, manifest: WeightManifest) -> Sent:
             await asyncio.sleep(0.001)
             assert manifest.version == self.version, "the weights are no longer those that were described"
             return await super().send_weights(manifest)

@@ -14,16 +14,9 @@ import torch
 
 from tests.hang import HANG_S
 from tracelift_ray.training.ranks import free_port
-from tracelift_ray.transfer.collective import (
-    Communicator,
-    Receiver,
-    as_bytes,
-    join_channel,
-    joined,
-    open_store,
-    plan_buckets,
-    send,
-)
+from tracelift_ray.transfer import buckets
+from tracelift_ray.transfer.buckets import Receiver, joined
+from tracelift_ray.transfer.collective import Broadcasts, Communicator, join_channel, open_store, receiver
 from tracelift_ray.transfer.collective_sender import CollectiveSender
 from tracelift_ray.transfer.manifest import Channel, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
@@ -64,6 +57,10 @@ class Members:
         return communicator
 
 
+def send(sender: Communicator, weights: list[tuple[str, torch.Tensor]]) -> torch.Tensor:
+    return buckets.send(Broadcasts(sender, BUCKET), specs(weights), iter(weights), BUCKET)
+
+
 def opened(size: int) -> list[Communicator]:
     members = Members()
     channel = members.channel(size - 1)
@@ -72,8 +69,8 @@ def opened(size: int) -> list[Communicator]:
 
 
 def taken(communicator: Communicator, weights: list[tuple[str, torch.Tensor]]) -> tuple[dict[str, torch.Tensor], str]:
-    receiver = Receiver(communicator, specs(weights), BUCKET)
-    return dict(receiver.tensors()), joined(receiver.verify())
+    taking = Receiver(Broadcasts(communicator, BUCKET), specs(weights), BUCKET)
+    return dict(taking.tensors()), joined(taking.verify())
 
 
 def test_every_version_arrives_whole_at_every_member_over_one_channel() -> None:
@@ -81,7 +78,7 @@ def test_every_version_arrives_whole_at_every_member_over_one_channel() -> None:
     with ThreadPoolExecutor(3) as threads:
         for version in range(3):
             weights = tensors(version)
-            sending = threads.submit(send, sender, specs(weights), iter(weights), BUCKET)
+            sending = threads.submit(send, sender, weights)
             arrived = [threads.submit(taken, receiver, weights) for receiver in receivers]
             for future in arrived:
                 found, checksum = future.result()
@@ -91,7 +88,7 @@ def test_every_version_arrives_whole_at_every_member_over_one_channel() -> None:
 
 
 def test_a_tensor_that_arrives_otherwise_is_named() -> None:
-    sender, receiver = opened(2)
+    sender, member = opened(2)
     weights = tensors()
 
     class Liar(Receiver):
@@ -100,8 +97,8 @@ def test_a_tensor_that_arrives_otherwise_is_named() -> None:
             self._digests[1] += 1
 
     with ThreadPoolExecutor(1) as threads:
-        sending = threads.submit(send, sender, specs(weights), iter(weights), BUCKET)
-        taking = Liar(receiver, specs(weights), BUCKET)
+        sending = threads.submit(send, sender, weights)
+        taking = Liar(Broadcasts(member, BUCKET), specs(weights), BUCKET)
         dict(taking.tensors())
         with pytest.raises(InfrastructureError, match="1 tensors arrived with another checksum: norm"):
             taking.verify()
@@ -125,7 +122,7 @@ def test_a_member_that_dies_in_the_middle_ends_the_transfer_for_all() -> None:
     with ThreadPoolExecutor(2) as threads:
         sender, receiver = threads.map(lambda rank: members.member(channel, rank), range(2))
         dying.wait(HANG_S)
-        sending = threads.submit(send, sender, specs(weights), iter(weights), BUCKET)
+        sending = threads.submit(send, sender, weights)
         taking = threads.submit(taken, receiver, weights)
         failures = [future.exception(HANG_S) for future in (sending, taking)]
     assert all(isinstance(failure, TransferBroken) for failure in failures), failures
@@ -139,7 +136,7 @@ def test_a_sender_that_waits_in_vain_is_ended_from_another_thread_and_so_are_tho
     with ThreadPoolExecutor(1) as threads:
         taking = threads.submit(taken, waiting, weights)
         with pytest.raises(TransferBroken, match="broke: it was closed"):
-            send(sender, specs(weights), iter(weights), BUCKET)
+            send(sender, weights)
         assert isinstance(taking.exception(HANG_S), TransferBroken)
 
 
@@ -190,12 +187,12 @@ def test_the_sender_serves_engines_that_are_known_by_name_and_worker(sender: Col
 
     def take(name: str) -> tuple[dict[str, torch.Tensor], str]:
         mine = WeightManifest.of(json.loads(json.dumps(manifest.for_receiver(name).fields())))
-        receiver = Receiver(join_channel(mine, 0, None), mine.tensors, mine.bucket_mib << 20)
-        return dict(receiver.tensors()), joined(receiver.verify())
+        taking = receiver(mine, join_channel(mine, 0, None))
+        return dict(taking.tensors()), joined(taking.verify())
 
     with ThreadPoolExecutor(2) as threads:
         taking = [threads.submit(take, name) for name in ("1.0", "0.0")]
-        checksum = sender.send(manifest, iter(weights))
+        checksum = sender.send(manifest, iter(weights)).checksum
         for future in taking:
             found, own = future.result(HANG_S)
             assert own == checksum and all(torch.equal(found[name], tensor) for name, tensor in weights)
@@ -206,20 +203,3 @@ def test_nccl_says_that_it_needs_a_gpu() -> None:
         pytest.skip("is about machines without a GPU")
     with pytest.raises(ValueError, match="nccl need a GPU"):
         CollectiveSender(SenderSettings("test", 1, 1.0, address="127.0.0.1", backend="nccl")).describe((), 0, ("0.0",))
-
-
-def test_buckets_hold_every_byte_once_in_order_and_no_more_than_fits() -> None:
-    sizes = [1, 64, 65, 5000, 0, 4096, 12_345]
-    plan = plan_buckets(sizes, BUCKET)
-    at = [0] * len(sizes)
-    for pieces in plan:
-        for piece in pieces:
-            assert piece.start == at[piece.tensor] < piece.end and piece.offset % 64 == 0
-            assert piece.offset + piece.end - piece.start <= BUCKET
-            at[piece.tensor] = piece.end
-    assert at == sizes
-    assert plan_buckets([], BUCKET) == []
-
-
-def test_the_bytes_of_a_tensor_are_its_own() -> None:
-    assert as_bytes(torch.tensor([1, 2], dtype=torch.int16)).tolist() == [1, 0, 2, 0]
