@@ -64,6 +64,7 @@ class SimulatedLearner:
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         async with self.lock:
             fault = await self._fault("learner.update")
+            self.world.check_gpus()
             seconds = self.world.seconds(10.0)
             await asyncio.sleep(seconds * (SLOWER if fault == "slow" else 1.0))
             self.world.watch.update(batch, self.version)
@@ -76,6 +77,7 @@ class SimulatedLearner:
         return {"learner/loss": 0.0}
 
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+        self.world.watch.check(self.lock.locked(), "a version is sent under the lock", self.version)
         location = f"transfer-{len(self.channels)}"
         simultaneous = self.world.scenario.simultaneous
         self.channels[location] = Channel(receivers, simultaneous)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.simulation.watch import Written, quality_score, sample_number
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 #: Seconds that a method takes, at most; at least a tenth of that.
 TYPICAL_S = {"generate": 8.0, "verify": 3.0, "score": 4.0, "receive_weights": 2.0, "start": 30.0}
 #: A slow call takes so many times as long; a late one so many seconds more than any deadline.
-SLOWER, LATER_S = 12.0, 500.0
+SLOWER, LATER_S = 5.0, 500.0
 #: A paused engine looks for new weights this often.
 PAUSE_S = 0.5
 
@@ -51,6 +52,7 @@ class SimulatedMember:
         self.capacity = capacity
         self.held = 0
         self.dead = self.frozen = self.asleep = self.torn = False
+        self.late_at = inf  # since when it is known to hang
         self.version: int | None = None
         self.weights: str | None = None
         self._unanswered: list[asyncio.Future[Any]] = []
@@ -58,10 +60,18 @@ class SimulatedMember:
     async def call(self, method: str, *args: Any) -> Any:
         """Work."""
         self.held += 1
+        hung_s = asyncio.get_running_loop().time() - self.late_at
+        self.world.watch.check(hung_s <= self.world.health_s, "a member that hangs gets no more work", self.name)
         self.world.watch.check(self.held <= self.capacity, "a member holds no more than its capacity", self.name)
         self.world.watch.check(not self.asleep, "no work goes to a member that sleeps", self.pool, self.name)
+        began = asyncio.get_running_loop().time()
         try:
             return await self._answer(method, args)
+        except asyncio.CancelledError:
+            now = asyncio.get_running_loop().time()
+            if self.frozen and now - began >= self.world.call_s:
+                self.late_at = min(self.late_at, now)
+            raise
         finally:
             self.held -= 1
 
@@ -200,6 +210,10 @@ class SimulatedMember:
         request = world.requests.get(params.seed, ("", "", -1, -1))
         own = ("executor", written.problem, written.epoch, written.index) if written else ("baseline", problem.id)
         world.watch.check(request[: len(own)] == own, "a request has its own seed", *own, params.seed)
+        frozen = request[0] == "baseline" and request[2] < 0
+        world.watch.check(
+            frozen <= (world.scenario.baseline == "cached"), "each group has a baseline of its epoch", *request
+        )
         hopeless = draw(problem.id) % 3 == 0  # a problem whose groups have no signal
         chance = 0 if hopeless else 30 if quality < 0 else 20 + quality % 80
         success = draw(params.seed, index, quality) % 100 < chance

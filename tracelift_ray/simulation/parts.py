@@ -150,6 +150,8 @@ class WatchedTracker:
 
     def message(self, text: str) -> None:
         self._world.event("message", text)
+        if text.startswith("saved "):
+            self._world.watch.published = self._world.watch.account.step
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         self._world.watch.metrics(step, dict(metrics))

@@ -57,6 +57,8 @@ class Watch:
         self.account = Account()
         self.saved: list[Account] = []
         self.live = True
+        self.moved = False  # a group came or went since the stream was looked at
+        self.published = 0  # the step of the newest checkpoint that was announced
         self.evaluated: list[int] = []
         self.samples: list[tuple[int, str]] = []  # by executor sample: its trace (or -1) and its problem
         self.draws: dict[int, tuple[int, str]] = {}  # by serial, for the whole life of the run
@@ -109,6 +111,7 @@ class Watch:
 
     def consumed(self, serial: int, state: str) -> None:
         """The scheduler took a group: ``training``, or an end."""
+        self.moved = True
         if state == "training" or serial in self.ready:
             self.check(serial in self.ready, "only a finished group is consumed", serial, state)
             self.check(serial == min(self.ready, default=-1), "the oldest finished group is consumed first", serial)
@@ -138,6 +141,8 @@ class Watch:
             len(batch.groups),
             len(batch.zero_signal),
         )
+        refills = len(batch.replaced)
+        self.check(refills <= self.scenario.max_refills, "refills are bounded", refills)
         serials = [scored.group.serial for scored in batch.seen]
         self.check(len(serials) == len(set(serials)), "a batch holds a group once", serials)
         self.check(
@@ -196,6 +201,8 @@ class Watch:
         samples = [*got.executions, *([got.fresh] if got.fresh else [])]
         wanted = (self.reward.num_samples if tracelift else 0) + 1
         self.check(len(samples) == wanted, "a reward has all of its verdicts", serial, len(samples))
+        numbers = {sample_number(each.artifact.completion_text) for each in samples}
+        self.check(len(numbers) == len(samples), "no sample counts twice", serial)
         for each in samples:
             known = self.verdicts.get(sample_number(each.artifact.completion_text))
             self.check(known == (number, each.verdict.success), "a verdict is the verifier's, on this trace", serial)
@@ -266,6 +273,9 @@ class Watch:
         drawn = state["sampler"]["epoch"] * self.scenario.problems + state["sampler"]["position"]
         whole = sorted([*serials, *self.account.ended])
         self.check(whole == list(range(drawn)), "a save accounts for every problem once", whole, drawn)
+        counts = Counter(self.account.ended.values())
+        ends = {end: state["ledger"][end] for end in ("trained", "filtered", "dropped", "failed")}
+        self.check(all(ends[end] == counts[end] for end in ends), "a save counts what has ended", ends, dict(counts))
 
     def resume(self, number: int | None) -> None:
         """A process goes on from the save ``number``; None: from the beginning."""

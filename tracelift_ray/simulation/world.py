@@ -41,7 +41,7 @@ from tracelift_ray.simulation.watch import Watch
 from tracelift_ray.training.checkpoint import newest_complete
 from tracelift_ray.types import Problem, Prompt
 
-CALL_S, START_S, HEALTH_S, GROUP_S = 120.0, 100.0, 10.0, 900.0
+CALL_S, START_S, HEALTH_S, GROUP_S = 40.0, 100.0, 10.0, 250.0
 #: What is cancelled ends within so many seconds.
 PROMPTLY_S = 0.01
 #: All that a run leaves behind must have ended so many seconds after it.
@@ -121,6 +121,7 @@ class World:
         self.problems = problems(scenario.problems)
         self.samples: list[tuple[int, str]] = watch.samples
         self.doomed = ""
+        self.call_s, self.health_s = CALL_S, HEALTH_S
         self.released = 0
         self.loop = SimulatedLoop(f"schedule/{scenario.seed}/{life}", scenario.shuffled)
         self.loop.after_step = self._after_step
@@ -159,6 +160,12 @@ class World:
         self.watch.live = False
         self.disk.lose_process(kind)
 
+    def check_gpus(self) -> None:
+        """The learner needs its GPUs: whatever shares them is asleep."""
+        if self.scenario.shared_gpus:
+            awake = [m.name for m in self._members if m.pool == "planner" and not (m.asleep or m.dead)]
+            self.watch.check(not awake, "engines on the learner's GPUs sleep while it works", *awake)
+
     def problem_in(self, prompt: Prompt) -> Problem:
         """The problem that a prompt is about."""
         found = re.search(r"problem p(\d+) \?", prompt.text)
@@ -175,9 +182,13 @@ class World:
             raise Killed
         watch = self.watch
         if self._training is not None:
-            held = self._training.scheduler.ledger.outstanding + watch.holding
+            scheduler = self._training.scheduler
+            held = scheduler.ledger.outstanding + watch.holding
             if held > watch.capacity:
                 watch.check(False, "the stream keeps its bound", held, watch.capacity)
+            if watch.moved:  # a save could come now
+                watch.moved = False
+                watch.saved_stream(scheduler.state())
         if self.loop.unhandled:
             watch.check(False, "no callback fails", *self.loop.unhandled)
         if self.loop.steps > MOST_EVENTS:
@@ -257,6 +268,8 @@ class World:
             shared=shared,
         )
         found = newest_complete(checkpoints)
+        step = 0 if found is None else found.step
+        self.watch.check(step >= self.watch.published, "a checkpoint that was announced is there", step)
         self.watch.resume(None if found is None else self.learner.load(found.learner_dir))
         if found is not None:
             loop.restore(found.state(), self.problems)
