@@ -121,7 +121,7 @@ async def test_an_engine_killed_in_a_broadcast_costs_that_engine_alone(tmp_path:
 async def test_zero_3_on_two_gpus_feeds_an_engine_on_them_by_ipc(tmp_path: Path, workers: int) -> None:
     """Two learner ranks train one step with partitioned parameters; each sends to the engine worker on its GPU."""
     dtype = "float32" if REHEARSAL else "bfloat16"
-    path = make_tiny_llama(tmp_path / "model", tied=True, heads=4, kv_heads=2)
+    path = make_tiny_llama(tmp_path / "model", tied=True)
     engine = build_engine(engine_settings(dtype=dtype, tensor_parallel_size=workers), path, transfer="ipc")
     await engine.start()
     ranks = start_ranks(path, tmp_path, dtype, workers)
