@@ -55,7 +55,7 @@ def test_a_planner_over_two_gpus_shares_them_with_two_ranks(tmp_path: Path) -> N
 @needs(3)
 def test_a_run_outlives_an_engine_that_is_killed_before_a_broadcast(tmp_path: Path) -> None:
     overrides = ("stream.weight_transfer=collective", "planner.pool.workers=2", *ON_GPUS)
-    outlives_an_engine(tmp_path, *overrides, mismatch=MISMATCH)
+    outlives_an_engine(tmp_path, "EngineCore", *overrides, mismatch=MISMATCH)
 
 
 @needs(2)

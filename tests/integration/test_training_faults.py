@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.hang import HANG_S
-from tests.integration.training_runs import Started, outlives_an_engine, records, train
+from tests.integration.training_runs import LIGHT, Started, outlives_an_engine, records, train
 
 
 def test_asynchronous_training_over_two_zero_ranks_stays_within_its_bound(tmp_path: Path) -> None:
@@ -18,6 +18,7 @@ def test_asynchronous_training_over_two_zero_ranks_stays_within_its_bound(tmp_pa
         "total_steps=5",
         "stream.max_staleness=2",
         "reward=exec_only",
+        LIGHT,
         "learner.num_workers=2",
         "learner.zero_stage=3",
         "evaluation.at_start=false",
@@ -62,4 +63,4 @@ def test_a_run_outlives_its_engines_and_an_interrupt_saves_the_planner_and_leave
 
 def test_an_engine_that_dies_before_a_collective_broadcast_costs_only_that_engine(tmp_path: Path) -> None:
     """Two engines over gloo: the one that lives meets the learner in a new channel."""
-    outlives_an_engine(tmp_path, "stream.weight_transfer=collective", "planner.pool.workers=2")
+    outlives_an_engine(tmp_path, "PlannerActor", LIGHT, "stream.weight_transfer=collective", "planner.pool.workers=2")
