@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.config.paths import check_directory, check_file
-from tracelift_ray.config.schema import DataConfig, RunConfig
+from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.lora.directory import adapter_base, is_adapter_directory, model_shapes
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.types import DataError
@@ -33,6 +34,7 @@ def check_models(config: RunConfig) -> None:
         ConfigError: names the directory and what it lacks.
     """
     _check_model("planner.model", config.planner.model, config.planner.prompt)
+    check_targets(config.learner.lora, config.planner.model)
     remote = is_remote(config.executor.engine)
     _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
     if not requirements(config.reward).rubric:
@@ -66,6 +68,13 @@ def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True
         raise ConfigError(key, model, "must be the directory of a Hugging Face checkpoint")
     check_directory(key, model)
     directory = Path(model)
+    if weights and is_adapter_directory(directory):
+        out = directory.with_name("merged") if directory.name == "planner" else "DIRECTORY"
+        right = (
+            "holds adapters, which are no model by themselves; merge them first: "
+            f"python -m launch.merge base={adapter_base(directory)} adapter={model} out={out}"
+        )
+        raise ConfigError(key, model, right)
     if weights and not (directory / "config.json").is_file():
         raise ConfigError(key, model, "the directory has no config.json; it is no Hugging Face checkpoint")
     if weights and not any(_holds(directory, pattern) for pattern in _WEIGHTS):
@@ -77,6 +86,22 @@ def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True
     if prompt and check_prompt(f"{own}.prompt", prompt).chat and not _has_chat_template(directory):
         right = f"its tokenizer has no chat template, which {own}.prompt={prompt} needs; use plain"
         raise ConfigError(key, model, right)
+
+
+def check_targets(lora: LoraConfig, model: str) -> None:
+    """Every layer that is to get an adapter must be in the model, as far as its files tell.
+
+    Raises:
+        ConfigError: names one that is not.
+    """
+    targets = lora.target_modules if lora.rank else ()
+    tensors = model_shapes(Path(model)) if targets else {}
+    layers = sorted(name.removesuffix(".weight") for name in tensors if name.endswith(".weight"))
+    for target in targets if layers else ():
+        if not any(name == target or name.endswith(f".{target}") for name in layers):
+            known = sorted({name.rpartition(".")[2] for name in layers if "norm" not in name})
+            right = f"names {target}, which is no layer of {model}; it has {', '.join(known)}"
+            raise ConfigError("learner.lora.target_modules", list(lora.target_modules), right)
 
 
 def check_requests(key: str, prompt: str) -> None:
