@@ -39,7 +39,7 @@ test-unit: $(STAMP)  ## the tests that take seconds
 	@$(RUN) pytest -q -n 2 tests/unit
 
 test-integration: $(STAMP)  ## the tests on the real stack
-	@$(RUN) pytest -q -n 2 --dist loadfile tests/integration
+	@$(RUN) pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration
 
 test-gpu: $(STAMP)  ## the tests that need one GPU (ipc) or two (nccl, ZeRO-3)
 	@if $(VENV)/bin/python -c 'import sys, torch; sys.exit(torch.cuda.device_count() == 0)'; \

@@ -13,6 +13,7 @@ from ray.exceptions import GetTimeoutError
 from actors.placement import Placement
 from actors.pool import remote_class, result_of
 from actors.runtime import worker_environment
+from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
@@ -41,6 +42,7 @@ class LearnerActor:
         """Where the other ranks may meet this one."""
         return self.node(), free_port()
 
+    @told_in_one_line()
     def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
         """Join the other ranks, load the model and, where given, the state of a checkpoint."""
         run = self.run

@@ -11,7 +11,8 @@ from ray.exceptions import RayError
 
 from actors.generator import GeneratorActor
 from actors.placement import Placement
-from actors.pool import actor_pool, member_options, reason_of, remote_class
+from actors.pool import actor_pool, member_options, remote_class
+from actors.telling import reason_of
 from tracelift_ray.config.models import PlannerConfig
 from tracelift_ray.config.schema import LoraConfig, StreamConfig
 from tracelift_ray.engines.seeds import member_seed

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError, TaskUnschedulableError
+from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, TaskUnschedulableError
 
 from actors.mailbox import Answer, Letter, Mailbox, Worker
 from actors.placement import Placement
 from actors.runtime import worker_environment
+from actors.telling import reason_of, told_cause, told_in_one_line
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.pools.pool import Pool, PoolLimits
 from tracelift_ray.types import ComponentDead, InfrastructureError
@@ -44,7 +45,8 @@ class PoolActor:
         """Start; the first call of all. What ``start`` returns: how many calls this actor can hold, where it knows."""
         self._loop = asyncio.get_running_loop()
         self._worker = Worker()
-        return await self.start()
+        with told_in_one_line():
+            return await self.start()
 
     async def accept(self, letters: Sequence[Letter], withdrawn: Sequence[int]) -> None:
         """Begin the work of ``letters``; end that of ``withdrawn``."""
@@ -151,18 +153,8 @@ async def result_of(ref: Any) -> Any:
         ray.cancel(ref)
         raise
     except RayTaskError as error:
-        if isinstance(error.cause, InfrastructureError):
-            raise error.cause from None
-        raise
+        raise told_cause(error) from None
     except (RayActorError, TaskUnschedulableError) as error:
         raise ComponentDead("actor", reason_of(error)) from None
     except TaskCancelledError:
         raise InfrastructureError("actor", "the call was cancelled") from None
-
-
-def reason_of(error: RayError) -> str:
-    """Ray's reason for the death of an actor, on one line: its last one, which holds the exception.
-
-    Leaves out Ray's paragraph about possible causes.
-    """
-    return str(error).strip().splitlines()[-1].partition(" Some common causes include")[0].strip()

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ray
+from ray.exceptions import AuthenticationError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
+from actors.telling import told_cause
+from tracelift_ray.config.errors import last_line
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
 from tracelift_ray.planning.described_cluster import described_cluster
+from tracelift_ray.planning.machine_memory import ACCELERATORS, with_own_memory
 from tracelift_ray.planning.resources import ClusterResources, Node, local_resources, resources_of, total_cpus
 from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 from tracelift_ray.types import InfrastructureError
 
 MIB = 2**20
 PROBE_S = 60.0
+TOKEN = (
+    "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to what `ray get-auth-token` prints on the head"
+)
 #: How often a local Ray is started before that is given up.
 STARTS = 3
 
@@ -65,14 +74,43 @@ def _connect(config: ClusterConfig, cpus_needed: float) -> None:
                 f"Ray could not be started here ({reason}); check the load, memory and /tmp/ray of this machine",
             ) from error
         return
+    _join(config.address, **quiet)
+
+
+def _join(address: str, **options: Any) -> None:
+    """Join a running cluster. What Ray's core writes meanwhile is shown only where it got in."""
+    with tempfile.TemporaryFile() as noise:
+        try:
+            with _errors_into(noise):
+                ray.init(address=address, **options)
+        except AuthenticationError:
+            raise InfrastructureError("cluster", f"no token for the Ray cluster at {address}; {TOKEN}") from None
+        except ConnectionError as error:
+            noise.seek(0)
+            if b"InvalidAuthToken" in noise.read():
+                cause = f"the Ray cluster at {address} refuses this client, its token is missing or wrong; {TOKEN}"
+                raise InfrastructureError("cluster", cause) from None
+            raise InfrastructureError(
+                "cluster",
+                f"no Ray cluster at cluster.address={address} ({last_line(str(error))}); start one with "
+                "`ray start --head`, or use cluster=local",
+            ) from None
+        noise.seek(0)
+        sys.stderr.write(noise.read().decode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def _errors_into(file: IO[bytes]) -> Iterator[None]:
+    """Inside the ``with``, what this process writes to its standard error, compiled code included, goes to ``file``."""
+    sys.stderr.flush()
+    kept = os.dup(2)
     try:
-        ray.init(address=config.address, **quiet)
-    except ConnectionError as error:
-        raise InfrastructureError(
-            "cluster",
-            f"no Ray cluster at cluster.address={config.address} ({error}); start one with `ray start --head`, "
-            "or use cluster=local",
-        ) from None
+        os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @retry(
@@ -89,7 +127,7 @@ def cluster_resources(run: RunConfig) -> ClusterResources:
     if run.cluster.describe:
         return described_cluster(run.cluster.describe)
     if run.cluster.address == "local":
-        return local_resources(run)
+        return with_own_memory(local_resources(run))
     with connected(run.cluster, total_cpus(run)):
         return _resources()
 
@@ -104,7 +142,11 @@ def live_nodes() -> list[Node]:
     for node in ray.nodes():
         if node["Alive"]:
             name, has = f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})", node["Resources"]
-            nodes.append(Node(name, has.get("CPU", 0.0), int(has.get("GPU", 0.0))))
+            kinds = [key.partition(":")[2] for key in has if key.startswith("accelerator_type:")]
+            gpu_gib = ACCELERATORS.get(kinds[0]) if kinds else None
+            # What Ray divides of a node's memory, its object store apart.
+            memory_gib = (has["memory"] + has.get("object_store_memory", 0.0)) / 2**30 if "memory" in has else None
+            nodes.append(Node(name, has.get("CPU", 0.0), int(has.get("GPU", 0.0)), gpu_gib, memory_gib))
     return sorted(nodes, key=lambda node: (-node.gpus, -node.cpus, node.name))
 
 
@@ -118,7 +160,11 @@ def probe_run_dir(directory: RunDirectory) -> None:
     for node in ray.nodes():
         if node["Alive"]:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ray.get(probe.options(scheduling_strategy=there).remote(directory.path, directory.run_id), timeout=PROBE_S)
+            probing = probe.options(scheduling_strategy=there).remote(directory.path, directory.run_id)
+            try:
+                ray.get(probing, timeout=PROBE_S)
+            except RayTaskError as error:
+                raise told_cause(error) from None
 
 
 def log_directory() -> str:

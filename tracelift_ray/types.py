@@ -28,6 +28,8 @@ Outcome = Literal[
 TOP_LABEL = 4
 #: Share of the labels' score in q; the rest is the total (paper, arXiv 2605.03862).
 DERIVED_WEIGHT = 0.5
+#: How the name of a reward model's architecture ends, in its config.json.
+REWARD_MODEL_ENDING = "ForReasonRewardModel"
 
 
 class InfrastructureError(Exception):

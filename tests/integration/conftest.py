@@ -1,10 +1,31 @@
-"""A Ray of the tests' own."""
+"""A Ray of the tests' own, and the order in which files are handed to the processes that run them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+
+#: Files of whole runs come first: one that began last would keep a single process busy at the end.
+LONGEST = (
+    "test_training_faults.py",
+    "test_training.py",
+    "test_two_nodes.py",
+    "test_evaluate.py",
+    "test_ray_job.py",
+    "test_scoring_service.py",
+    "test_choice.py",
+    "test_train_rm.py",
+    "test_collective_transfer.py",
+    "test_attacks.py",
+    "test_actor_pool.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by file, the longest first; the tests of a file keep their order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="module")

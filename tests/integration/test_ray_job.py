@@ -60,6 +60,7 @@ def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token
     run_dir = tmp_path / "run"
     overrides = (
         "experiment=quickstart",
+        "planner.engine.kind=transformers",
         "cluster=ray",
         "total_steps=1",
         "tracking.wandb=disabled",

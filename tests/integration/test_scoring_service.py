@@ -121,6 +121,7 @@ async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp
     }
     overrides = (
         "experiment=quickstart",
+        "planner.engine.kind=transformers",
         "reasoning_rm=remote",
         *(f"reasoning_rm.remote.{key}={value}" for key, value in remote.items()),
         "reasoning_rm.model=''",

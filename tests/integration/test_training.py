@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.hang import HANG_S
-from tests.integration.training_runs import ROOT, command, records, train
+from tests.integration.training_runs import LIGHT, ROOT, command, records, train
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_resumed_run_goes_on_where_it_stopped_on_a_shared_gpu_too(trained: Pat
 def test_a_checkpoint_is_evaluated_on_its_own(trained: Path) -> None:
     checkpoint = trained / "checkpoints" / "step-000003"
     done = subprocess.run(
-        command("evaluate", f"checkpoint={checkpoint}", "evaluation.num_samples=2", "seed=3"),
+        command("evaluate", LIGHT, f"checkpoint={checkpoint}", "evaluation.num_samples=2", "seed=3"),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -17,10 +17,13 @@ from transformers import AutoModelForCausalLM
 from tests.hang import HANG_S
 from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.transfer.ipc import HostMemory
+from tracelift_ray.transfer.ipc_sender import IpcSender
 from tracelift_ray.transfer.kinds import build_weight_sender
+from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.object_store import Relay
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
-from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams, TransferBroken
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: Longer than a cache block of the CPU build (128 tokens), so that the prefix cache does hold it.
@@ -159,22 +162,39 @@ async def test_a_bfloat16_learner_can_feed_a_float32_engine(engine, sender, tmp_
     assert completion.token_ids == tuple(forward_logprobs(rounded, completion.token_ids).argmax(dim=-1).tolist())
 
 
-async def test_an_engine_core_that_dies_while_it_takes_weights_is_noticed_at_once(sender, tmp_path):
-    """Its deadline is longer than the test's own limit."""
-    path = make_tiny_llama(tmp_path / "served", seed=0, tied=True)
+async def test_an_engine_that_takes_buckets_from_shared_buffers_dies_in_the_middle_and_is_noticed_at_once(tmp_path):
+    """The path of ``ipc``, over this machine's memory. Deadlines are longer than the test's own limit."""
+    path = make_tiny_llama(tmp_path / "served", seed=0, tied=True, hidden=256)
     before = engine_cores()
-    dying = build_engine(engine_config("vllm"), path, transfer="shared_memory")
+    dying = build_engine(engine_config("vllm"), path, transfer="ipc")
     await dying.start()
     (core,) = engine_cores() - before
-    model = other_model(tmp_path / "sent", seed=1)
-    manifest = replace(describe(sender, model, 1), deadline_s=10 * HANG_S)
-    sender.send(manifest, model.named_parameters())
+    model = AutoModelForCausalLM.from_pretrained(make_tiny_llama(tmp_path / "sent", seed=1, tied=True, hidden=256))
+    sends = IpcSender(SenderSettings(f"test {os.getpid()}", 1, 10 * HANG_S), HostMemory())
+
+    def sending(version: int) -> tuple[WeightManifest, asyncio.Task[Sent]]:
+        manifest = sends.describe(parameter_specs(model.named_parameters(), "float32"), version, ("0.0",))
+        return manifest, asyncio.create_task(asyncio.to_thread(sends.send, manifest, model.named_parameters()))
+
+    manifest, sent = sending(1)
+    receipt = await dying.receive_weights(manifest)
+    assert (receipt.version, receipt.checksum) == (1, (await sent).checksum)
+    sends.release(1)
+    (completion,) = await dying.generate(PROMPT, GREEDY)
+    assert completion.token_ids == tuple(forward_logprobs(model, completion.token_ids).argmax(dim=-1).tolist())
+
     core.suspend()  # so that it has been asked, and has not answered, when it dies
+    manifest, sent = sending(2)
     receiving = asyncio.create_task(dying.receive_weights(manifest))
     await asyncio.sleep(1)
+    assert not sent.done(), "the model is larger than the two buffers"
     core.kill()
-    with pytest.raises(ComponentDead, match="version 1 by shared_memory did not arrive: EngineDeadError"):
+    with pytest.raises(ComponentDead, match="version 2 by ipc did not arrive: EngineDeadError"):
         await asyncio.wait_for(receiving, HANG_S)
+    sends.abort()  # as the driver does where an engine is lost
+    with pytest.raises(TransferBroken):
+        await asyncio.wait_for(sent, HANG_S)
+    sends.close()
     await dying.close()
 
 

@@ -24,6 +24,8 @@ SMALL = (
     "evaluation.problems=4",
     "data.limit=200",
 )
+#: Where vLLM is not the subject: an engine in the actor's own process is up much sooner.
+LIGHT = "planner.engine.kind=transformers"
 
 
 def command(module: str, *overrides: str) -> list[str]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+#: How lines begin that stand behind the one that says what is wrong.
+_BESIDE = ("For further information", "For more information", "Failed core proc")
+
 
 class ConfigError(ValueError):
     """A configuration value is wrong; the message is one line that names key, value and what would be right.
@@ -43,3 +49,10 @@ def _shown(value: object) -> str:
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def last_line(text: str, most: int = 300) -> str:
+    """The last line of a long message that says something, without colours and in ``most`` characters at most."""
+    lines = [" ".join(line.split()) for line in _COLOURS.sub("", text).splitlines()]
+    told = [line for line in lines if line and not line.startswith(_BESIDE)] or ["no reason was given"]
+    return told[-1] if len(told[-1]) <= most else f"{told[-1][: most - 3]}..."

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic, NoReturn, TypeVar
 
 from tracelift_ray.config.schema import OnError
+from tracelift_ray.data.file_kinds import check_is_json_lines
 from tracelift_ray.records import Record, RecordError
 from tracelift_ray.types import DataError
 
@@ -181,10 +182,11 @@ def load_records(
 
 
 def open_data(path: str | Path) -> BinaryIO:
-    """Open a data file for reading bytes, or raise a DataError of one line."""
+    """Open a data file for reading bytes, or raise a DataError of one line; another kind of file is named."""
     if Path(path).is_dir():
         raise DataError(f"{path} is a directory: name a JSONL file")
     try:
+        check_is_json_lines(path)
         return open(path, "rb")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check the path") from None

@@ -83,6 +83,15 @@ def trace_is_valid(problem: Problem, reasoning: str) -> bool:
     return is_valid(read_statement(problem.task, problem.statement), reasoning)
 
 
+def is_of_world(problem: Problem) -> bool:
+    """Whether the demo world can read a problem's statement."""
+    try:
+        read_statement(problem.task, problem.statement)
+    except (ValueError, KeyError):
+        return False
+    return True
+
+
 def flawed_traces(problem: WordProblem, rng: Random, most: int) -> list[tuple[str, str]]:
     """Up to ``most`` distinct flawed traces of a problem, each with its kind; kinds come in random order, twice."""
     kinds = list(KINDS) * 2

@@ -87,9 +87,9 @@ def engine_arguments(
     if transfer is not None:
         from vllm.config.weight_transfer import WeightTransferConfig
 
-        from tracelift_ray.transfer.vllm_receivers import RECEIVERS, WeightUpdates
+        from tracelift_ray.transfer.vllm_receivers import WeightUpdates, backend
 
-        arguments["weight_transfer_config"] = WeightTransferConfig(backend=RECEIVERS[transfer].name)
+        arguments["weight_transfer_config"] = WeightTransferConfig(backend=backend(transfer))
         arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
     if adapter is not None:
         rank = next(each for each in ADAPTER_RANKS if each >= adapter.rank)

@@ -214,17 +214,10 @@ class VllmEngine:
             return WeightReceipt(manifest.version, workers[0], workers)
 
     async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:
-        """Prepare, freeze, load, check, continue. The checksum that each worker took."""
-        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
-
-        from tracelift_ray.transfer.vllm_receivers import RECEIVERS
-
+        """Freeze, load, check, continue. The checksum that each worker took."""
         if self._memory is Memory.FREED:
             await llm.wake_up(["weights"])
             self._memory = Memory.ROOM
-        init = RECEIVERS[manifest.backend].init
-        if init is not None:
-            await llm.init_weight_transfer_engine(WeightTransferInitRequest(init))
         # Not ``llm.pause_generation``, which then sleeps 20 ms for outputs that are on their way: a completion names
         # the versions that wrote it, whenever it comes.
         await llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=True)

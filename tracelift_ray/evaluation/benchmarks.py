@@ -17,7 +17,7 @@ from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.sources import resolve_sources
-from tracelift_ray.demo.source import demo_problems, trace_checks
+from tracelift_ray.demo.source import demo_problems, is_of_world, trace_checks
 from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.evaluation.attempts import Attempts, Manner
@@ -158,7 +158,8 @@ async def run_pass(
     causes: Counter[str] = Counter()
     if set(ordered) - store.done.keys():
         settings, scored = system_settings(run), requirements(run.reward).rubric
-        manner = Manner.of(run, config.traces, scored=scored, checks=trace_checks(run.data))
+        checks = trace_checks(run.data) if all(is_of_world(problem) for _, problem in tasks) else {}
+        manner = Manner.of(run, config.traces, scored=scored, checks=checks)
         async with open_pools(run, [problem for _, problem in tasks], plans=earlier is None) as pools:
             attempts = Attempts(PlannerExecutorSystem(pools, settings), manner)
 

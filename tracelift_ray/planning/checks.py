@@ -1,6 +1,6 @@
 """Rules that a type cannot say: fields that must fit each other. Choices and ranges are in ``config/schema.py``.
 
-``check_run`` raises ``ConfigError`` at the first broken rule. It looks at names and sizes of files, opens none, and
+``check_run`` raises ``ConfigError`` at the first broken rule. It reads no more than the first bytes of files, and
 imports nothing heavy, so that a wrong configuration is refused at once, before any actor starts.
 """
 
@@ -52,7 +52,7 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_declared_resources(config)
     _check_placement(config)
     _check_turns(config)
-    check_run_dir(config)
+    check_run_dir(config, trains=trains)
     check_data(config.data)
     check_models(config)
     for owner, engine in (("planner", config.planner.engine), ("executor", config.executor.engine)):

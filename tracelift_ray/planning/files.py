@@ -1,28 +1,34 @@
-"""Checks of the files and directories that a run names, by what lies there and without loading any of it."""
+"""Checks of the files and directories that a run names, by their first bytes and without loading any of it."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.models import ReasoningRmConfig
-from tracelift_ray.config.paths import check_directory, check_file
+from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
+from tracelift_ray.config.paths import check_file
 from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
+from tracelift_ray.data.file_kinds import check_is_json_lines
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.lora.directory import adapter_base, is_adapter_directory, model_shapes
+from tracelift_ray.planning.checkpoints import (
+    check_architecture,
+    check_checkpoint,
+    check_generates,
+    check_length,
+)
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
-from tracelift_ray.types import DataError
+from tracelift_ray.types import REWARD_MODEL_ENDING, DataError
 
 if TYPE_CHECKING:
     from tracelift_ray.tasks.templates import PromptFile
 
 DEMO_SOURCES = tuple(f"demo:{task}" for task in DEMO_TASKS)
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 #: Where ``ray job submit --working-dir`` unpacks its copy, which is deleted after the job.
 _RAY_COPY = "/runtime_resources/working_dir_files/"
 
@@ -33,10 +39,10 @@ def check_models(config: RunConfig) -> None:
     Raises:
         ConfigError: names the directory and what it lacks.
     """
-    _check_model("planner.model", config.planner.model, config.planner.prompt)
-    check_targets(config.learner.lora, config.planner.model)
-    remote = is_remote(config.executor.engine)
-    _check_model("executor.model", config.executor.model, config.executor.prompt, weights=not remote)
+    planner, executor = config.planner, config.executor
+    _check_generator("planner.model", planner.model, planner.prompt, planner.engine)
+    check_targets(config.learner.lora, planner.model)
+    _check_generator("executor.model", executor.model, executor.prompt, executor.engine)
     if not requirements(config.reward).rubric:
         return
     directory = scorer_kind(config.reasoning_rm).directory(config.reasoning_rm)
@@ -58,32 +64,43 @@ def check_scorer(rm: ReasoningRmConfig) -> None:
     kind = scorer_kind(rm)
     directory, prompt = kind.directory(rm), kind.prompt(rm)
     if directory is not None:
-        _check_model(f"reasoning_rm.{directory.key}", directory.path, directory.prompt, weights=directory.weights)
+        key = f"reasoning_rm.{directory.key}"
+        if directory.engine is not None:
+            _check_generator(key, directory.path, directory.prompt, directory.engine)
+        else:
+            check_checkpoint(key, directory.path, directory.what)
+            check_architecture(key, directory.path, REWARD_MODEL_ENDING, directory.what)
     if prompt:
         check_requests(f"reasoning_rm.{kind.part}.prompt", prompt)
 
 
-def _check_model(key: str, model: str, prompt: str = "", *, weights: bool = True) -> None:
-    if not model:
-        raise ConfigError(key, model, "must be the directory of a Hugging Face checkpoint")
-    check_directory(key, model)
+def _check_generator(key: str, model: str, prompt: str, engine: EngineConfig) -> None:
+    """The model of an engine of ours, or the tokenizer of one that is served elsewhere."""
+    local = not is_remote(engine)
+    if local and model:
+        _check_no_adapters(key, model)
+    check_checkpoint(key, model, weights=local)
+    if local:
+        check_generates(key, model)
+        if "hf_overrides" not in engine.extra:
+            check_length(f"{key.rpartition('.')[0]}.engine.max_model_len", engine.max_model_len, model)
+    _check_chat(key, model, prompt)
+
+
+def _check_no_adapters(key: str, model: str) -> None:
     directory = Path(model)
-    if weights and is_adapter_directory(directory):
+    if is_adapter_directory(directory):
         out = directory.with_name("merged") if directory.name == "planner" else "DIRECTORY"
         right = (
             "holds adapters, which are no model by themselves; merge them first: "
             f"python -m launch.merge base={adapter_base(directory)} adapter={model} out={out}"
         )
         raise ConfigError(key, model, right)
-    if weights and not (directory / "config.json").is_file():
-        raise ConfigError(key, model, "the directory has no config.json; it is no Hugging Face checkpoint")
-    if weights and not any(_holds(directory, pattern) for pattern in _WEIGHTS):
-        right = "the directory has no weights (*.safetensors or pytorch_model*.bin); copy the whole checkpoint"
-        raise ConfigError(key, model, right)
-    if not any((directory / name).is_file() for name in _TOKENIZERS):
-        raise ConfigError(key, model, "the directory has no tokenizer (such as tokenizer.json)")
+
+
+def _check_chat(key: str, model: str, prompt: str) -> None:
     own = key.rpartition(".")[0]
-    if prompt and check_prompt(f"{own}.prompt", prompt).chat and not _has_chat_template(directory):
+    if prompt and check_prompt(f"{own}.prompt", prompt).chat and not _has_chat_template(Path(model)):
         right = f"its tokenizer has no chat template, which {own}.prompt={prompt} needs; use plain"
         raise ConfigError(key, model, right)
 
@@ -124,10 +141,6 @@ def check_prompt(key: str, prompt: str) -> PromptFile:
         raise ConfigError(key, prompt, str(error).removeprefix(f"{prompt}: ")) from error
 
 
-def _holds(directory: Path, pattern: str) -> bool:
-    return any(path.stat().st_size > 0 for path in directory.glob(pattern) if path.is_file())
-
-
 def _has_chat_template(directory: Path) -> bool:
     if any((directory / name).exists() for name in ("chat_template.jinja", "chat_template.json", "chat_templates")):
         return True
@@ -151,12 +164,18 @@ def check_data(data: DataConfig) -> None:
             if source.startswith("demo:"):
                 if source not in DEMO_SOURCES:
                     raise ConfigError(key, source, f"no such world; there are {' and '.join(DEMO_SOURCES)}")
-            else:
-                check_file(key, source)
+                continue
+            check_file(key, source)
+            try:
+                check_is_json_lines(source)
+            except DataError as error:
+                raise ConfigError(key, source, str(error).removeprefix(f"{source} ")) from None
 
 
-def check_run_dir(config: RunConfig) -> None:
+def check_run_dir(config: RunConfig, *, trains: bool = True) -> None:
     """The run directory must be able to exist and to last, and a checkpoint to resume from must be there.
+
+    Where the run ``trains``, and on machines that are here, something can be written there.
 
     Raises:
         ConfigError: names the path.
@@ -173,5 +192,16 @@ def check_run_dir(config: RunConfig) -> None:
     nearest = next(part for part in (path, *path.parents) if part.exists())
     if not nearest.is_dir():
         raise ConfigError("run_dir", config.run_dir, f"{nearest} is a file; choose a directory")
+    if trains and not config.cluster.describe:
+        _check_writable(nearest, config.run_dir)
     if config.resume not in ("auto", "never") and not Path(config.resume).is_dir():
         raise ConfigError("resume", config.resume, "must be auto, never or the directory of a checkpoint")
+
+
+def _check_writable(directory: Path, run_dir: str) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".probe-", dir=directory):
+            pass
+    except OSError as error:
+        right = f"cannot be written ({directory}: {error.strerror}); give a run_dir or runs_root that can"
+        raise ConfigError("run_dir", run_dir, right) from None

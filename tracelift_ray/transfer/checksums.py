@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-#: Name of the tensor (int64, one element) that carries the checksum behind the weights, between GPUs.
-CHECKSUM_NAME = "tracelift.checksum"
-
 
 def hex_checksum(value: int) -> str:
     """A 64-bit checksum as 16 hex digits; ``value`` may be signed."""

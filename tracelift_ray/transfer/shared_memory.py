@@ -51,6 +51,10 @@ class VersionedFiles:
         self._paths[version] = path
         return path
 
+    def hold(self, version: int, path: Path) -> None:
+        """Files whose names begin with ``path`` belong to a version, too, which another process may have described."""
+        self._paths[version] = path
+
     def release(self, version: int) -> None:
         path = self._paths.pop(version, None)
         if path is not None:

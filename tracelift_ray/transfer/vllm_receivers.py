@@ -8,9 +8,7 @@ from any more.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +20,14 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
-from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine, IPCWeightTransferUpdateInfo
 
-from tracelift_ray.transfer.buckets import joined
-from tracelift_ray.transfer.checksums import CHECKSUM_NAME, DeviceChecksum, hex_checksum
+from tracelift_ray.transfer.buckets import Receiver, joined
 from tracelift_ray.transfer.collective import Communicator, join_channel, receiver
-from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.ipc import Taken, memory_of
+from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.vllm_adapters import begin_adapter, take_adapter
-from tracelift_ray.types import InfrastructureError, TransferBroken
+from tracelift_ray.types import TransferBroken
 
 if TYPE_CHECKING:
     from torch import nn
@@ -114,6 +111,21 @@ class CollectiveEngine(LayerwiseEngine):
             self.member = None
 
 
+class IpcEngine(LayerwiseEngine):
+    """Loads the buckets that a learner rank offers in the memory of this worker's GPU."""
+
+    def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
+        manifest, memory = WeightManifest.of(update_info.manifest), memory_of(self.device)
+        path = Path(f"{manifest.location}-{memory.key}")
+        taken = Taken(path, memory, len(manifest.tensors), manifest.deadline_s)
+        try:
+            taking = Receiver(taken, manifest.tensors, manifest.bucket_mib << 20)
+            self.model.load_weights(taking.tensors())  # type: ignore[operator]
+            self.checksum = joined(taking.verify())
+        finally:
+            taken.close()
+
+
 def forget_half_loaded_layers(model: nn.Module) -> None:
     """Let layers that a broken transfer left half loaded take all of their weights again."""
     from vllm.model_executor.model_loader.reload.layerwise import get_layerwise_info
@@ -138,75 +150,6 @@ def update_tied_layers(model: nn.Module) -> None:
         owner = owners.setdefault(weight.data_ptr(), layer)
         if owner is not layer and hasattr(layer, "cpu_linear"):
             layer.cpu_linear = owner.cpu_linear
-
-
-class _Tap:
-    """Stands for the model while weights come in: takes their checksum, and keeps the sender's from the model."""
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self._model = model
-        self._checksum = DeviceChecksum(device)
-        self.sent: int | None = None
-
-    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> object:
-        real = []
-        for name, tensor in weights:
-            if name == CHECKSUM_NAME:
-                self.sent = int(tensor.item())
-            else:
-                self._checksum.add(tensor)
-                real.append((name, tensor))
-        return self._model.load_weights(real)  # type: ignore[operator]
-
-    def verified(self) -> str:
-        found = hex_checksum(int(self._checksum.tensor().item()))
-        expected = "none" if self.sent is None else hex_checksum(self.sent)
-        if found != expected:
-            raise InfrastructureError(COMPONENT, f"weights arrived with checksum {found}, sent as {expected}")
-        return found
-
-
-@contextmanager
-def tapped(engine: WeightTransferEngine) -> Iterator[_Tap]:
-    """Within it, the engine's model is a ``_Tap``."""
-    model = engine.model
-    tap = _Tap(model, engine.device)
-    engine.model = tap  # type: ignore[assignment]
-    try:
-        yield tap
-    finally:
-        engine.model = model
-
-
-class CheckedIpcEngine(IPCWeightTransferEngine):
-    """vLLM's CUDA IPC receiver, checksummed; the handles come from the sender's file for this worker's GPU."""
-
-    checksum = ""
-
-    def update_weights(self, update_info: dict[str, Any]) -> None:
-        manifest = WeightManifest.of(update_info["manifest"])
-        uuid = str(torch.cuda.get_device_properties(self.device).uuid)
-        path = Path(f"{manifest.location}-{uuid}")
-        if not path.exists():
-            raise InfrastructureError(
-                COMPONENT, f"no learner rank shares GPU {uuid} with this engine ({path} is missing): use collective"
-            )
-        handles = pickle.loads(path.read_bytes())  # written by our own learner, mode 0600
-        specs = [*manifest.tensors, TensorSpec(CHECKSUM_NAME, (1,), "int64")]
-        names = [spec.name for spec in specs]
-        if [name for name, _ in handles] != names:
-            raise InfrastructureError(COMPONENT, f"{path} does not hold the tensors of the manifest")
-        with tapped(self) as tap:
-            self.receive_weights(
-                IPCWeightTransferUpdateInfo(
-                    names=names,
-                    dtype_names=[spec.dtype for spec in specs],
-                    shapes=[list(spec.shape) for spec in specs],
-                    ipc_handles=[{uuid: arguments} for _, arguments in handles],
-                )
-            )
-            self.checksum = tap.verified()
-        torch.accelerator.synchronize()
 
 
 class WeightUpdates:
@@ -241,34 +184,24 @@ class WeightUpdates:
         return self.weight_transfer_engine.checksum, ""
 
 
-@dataclass(frozen=True)
-class Receiver:
-    """How vLLM receives weights by one transfer.
-
-    Attributes:
-        name: under which vLLM knows ``engine``.
-        engine: what runs in vLLM's workers.
-        init: the fields with which a version is prepared; None: nothing to prepare.
-    """
-
-    name: str
-    engine: type[WeightTransferEngine]
-    init: dict[str, Any] | None = None
-
-
 #: By name of the transfer.
-RECEIVERS: dict[str, Receiver] = {
-    "shared_memory": Receiver("tracelift_shared_memory", SharedMemoryEngine),
-    "collective": Receiver("tracelift_collective", CollectiveEngine),
-    "ipc": Receiver("tracelift_ipc", CheckedIpcEngine, {"packed": False}),
+RECEIVERS: dict[str, type[WeightTransferEngine]] = {
+    "shared_memory": SharedMemoryEngine,
+    "collective": CollectiveEngine,
+    "ipc": IpcEngine,
 }
+
+
+def backend(transfer: str) -> str:
+    """The name under which vLLM knows the receiver of a transfer; it has others called ``ipc`` and so on itself."""
+    return f"tracelift_{transfer}"
 
 
 def register() -> None:
     """Make the receivers known to vLLM in this process; does nothing the second time."""
-    for each in RECEIVERS.values():
-        if each.name not in WeightTransferEngineFactory._registry:
-            WeightTransferEngineFactory.register_engine(each.name, each.engine)
+    for transfer, engine in RECEIVERS.items():
+        if backend(transfer) not in WeightTransferEngineFactory._registry:
+            WeightTransferEngineFactory.register_engine(backend(transfer), engine)
 
 
 register()

@@ -12,9 +12,9 @@ from launch.composition import composed
 def make_model(directory: Path) -> Path:
     """A directory that looks like a Hugging Face checkpoint to checks that load nothing."""
     directory.mkdir(parents=True)
-    (directory / "config.json").write_text("{}")
+    (directory / "config.json").write_text('{"architectures": ["LlamaForReasonRewardModel"]}')
     (directory / "tokenizer.json").write_text("{}")
-    (directory / "model.safetensors").write_bytes(b"weights")
+    (directory / "model.safetensors").write_bytes(len(b"{}").to_bytes(8, "little") + b"{}")
     return directory
 
 

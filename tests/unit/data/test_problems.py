@@ -325,7 +325,7 @@ def test_strict_stops_reading_a_file_that_is_all_faults(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("on_error", ["strict", "skip"])
 def test_a_file_without_a_problem_is_refused(tmp_path: Path, on_error: str) -> None:
-    with pytest.raises(DataError, match="f holds no problems: the file is empty"):
+    with pytest.raises(DataError, match="f holds no record: the file is blank"):
         load_problems(write(tmp_path / "f", "", "  "), on_error=on_error)
 
 

@@ -31,7 +31,7 @@ def test_a_kind_without_its_part_of_the_settings_is_refused(backend):
 def test_a_model_is_a_directory_that_can_be_served():
     kind, settings = scorer_kind(config("models/rm")), config("models/rm")
     directory = kind.directory(settings)
-    assert (directory.key, directory.path, directory.weights) == ("model", "models/rm", True)
+    assert (directory.key, directory.path, directory.engine) == ("model", "models/rm", None)
     assert kind.servable and kind.name(settings) == "models/rm" and kind.startup_s(settings) == 0
     assert not SCORERS["remote"].servable
 

@@ -24,9 +24,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tracelift_ray.tasks.table import TASKS
-from tracelift_ray.types import DERIVED_WEIGHT, DataError
+from tracelift_ray.types import DERIVED_WEIGHT, REWARD_MODEL_ENDING, DataError
 
-ARCHITECTURE_SUFFIX = "ForReasonRewardModel"
 NUM_DIMENSIONS = 5
 TRACE_ONLY = "trace"  # the value of rm_input
 _KNOWN_DIMENSIONS = {name for task in TASKS.values() for name in task.dimensions}
@@ -183,9 +182,9 @@ class ReasoningRewardModel(PreTrainedModel):
         """
         config = _read_config(path)
         architecture = (getattr(config, "architectures", None) or ["none"])[0]
-        if not architecture.endswith(ARCHITECTURE_SUFFIX):
+        if not architecture.endswith(REWARD_MODEL_ENDING):
             raise RewardModelError(
-                f"{path} is a {architecture}, not a reasoning reward model (*{ARCHITECTURE_SUFFIX}); "
+                f"{path} is a {architecture}, not a reasoning reward model (*{REWARD_MODEL_ENDING}); "
                 "make one with python -m launch.train_rm"
             )
         _check_config(config, path)
@@ -210,7 +209,7 @@ def model_class(config: Any) -> type[ReasoningRewardModel]:
     except KeyError:
         raise RewardModelError(f"no Hugging Face backbone is known for model_type {config.model_type!r}") from None
     base = next(c for c in backbone.__mro__[1:] if issubclass(c, PreTrainedModel))
-    name = backbone.__name__.removesuffix("Model") + ARCHITECTURE_SUFFIX
+    name = backbone.__name__.removesuffix("Model") + REWARD_MODEL_ENDING
     return type(name, (ReasoningRewardModel, base), {"config_class": type(config), "base_model_prefix": "model"})
 
 

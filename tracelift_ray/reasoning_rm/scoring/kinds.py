@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.models import JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
+from tracelift_ray.config.models import EngineConfig, JudgeConfig, ReasoningRmConfig, ScoringServiceConfig
 from tracelift_ray.engines.kinds import engine_kind, is_remote, needs_tokenizer, served_model
 from tracelift_ray.reasoning_rm.scoring.rules import check_judge, check_service
 from tracelift_ray.types import Problem, RubricScore
@@ -49,14 +49,14 @@ class ModelDirectory:
         key: of its setting, below the scorer's own.
         what: what has to be in it, for messages.
         prompt: the prompt file that its tokenizer has to fit; empty: none.
-        weights: whether the model is loaded, or its tokenizer alone.
+        engine: what serves the language model in it, or only reads its tokenizer; None: it is a reward model.
     """
 
     key: str
     path: str
     what: str
     prompt: str = ""
-    weights: bool = True
+    engine: EngineConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _judge_model(config: ReasoningRmConfig) -> ModelDirectory | None:
     if not needs_tokenizer(judge.engine, judge.remote):
         return None
     what = "a language model, a Hugging Face checkpoint"
-    return ModelDirectory("judge.model", judge.model, what, judge.prompt, weights=not is_remote(judge.engine))
+    return ModelDirectory("judge.model", judge.model, what, judge.prompt, judge.engine)
 
 
 SCORERS: dict[str, ScorerKind] = {
