@@ -13,7 +13,7 @@ from actors.placement import Placement
 from actors.pool import actor_pool, member_options, remote_class
 from actors.telling import reason_of
 from tracelift_ray.config.models import PlannerConfig
-from tracelift_ray.config.schema import StreamConfig
+from tracelift_ray.config.schema import LoraConfig, StreamConfig
 from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.rl.planner_pool import PlannerPool
 from tracelift_ray.transfer.kinds import at_engine
@@ -45,7 +45,13 @@ class RayPlannerPool(PlannerPool):
     """A planner pool over actors."""
 
     def __init__(
-        self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int, sleeps: bool = False
+        self,
+        config: PlannerConfig,
+        stream: StreamConfig,
+        placement: Placement,
+        seed: int,
+        sleeps: bool = False,
+        adapter: LoraConfig | None = None,
     ) -> None:
         actor = remote_class(PlannerActor)
 
@@ -55,6 +61,7 @@ class RayPlannerPool(PlannerPool):
                 config.engine,
                 config.model,
                 transfer=at_engine(stream.weight_transfer),
+                adapter=adapter,
                 seed=member_seed(seed, "planner", index, restart),
                 sleeps=sleeps,
             )

@@ -32,6 +32,20 @@ class PlannerPool:
         taken = await asyncio.gather(*(self._take(member, manifest) for member in self.pool.members))
         return [receipt for receipt in taken if receipt is not None]
 
+    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
+        """One completion from every member that is up; one that does not answer is replaced."""
+        answers = await asyncio.gather(*(self.ask(member, prompt, params) for member in self.pool.members))
+        return {name: answer for name, answer in answers if answer is not None}
+
+    async def ask(self, member: Member, prompt: Prompt, params: SamplingParams) -> tuple[str, Completion | None]:
+        """One member's name and completion; none where it does not answer."""
+        try:
+            completions = await self.pool.control(member, self.deadline_s, "generate", prompt, params)
+            return member.name, completions[0]
+        except InfrastructureError as error:
+            self.pool.replace(member, error.cause)
+            return member.name, None
+
     def only(self, member: Member) -> OneMember:
         """One member as a receiver of weights, after its restart."""
         return OneMember(self, member)
@@ -67,3 +81,9 @@ class OneMember:
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """The one receipt."""
         return [await self._planner.send_to(self._member, manifest)]
+
+    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
+        """The one answer."""
+        control = self._planner.pool.control
+        (answer,) = await control(self._member, self._planner.deadline_s, "generate", prompt, params)
+        return {self._member.name: answer}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tracelift_ray.simulation.members import SLOWER, draw
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
-from tracelift_ray.types import InfrastructureError, TrainBatch, TransferBroken
+from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample, TransferBroken
 
 if TYPE_CHECKING:
     from tracelift_ray.simulation.world import World
@@ -109,6 +109,9 @@ class SimulatedLearner:
     async def abort_weights(self) -> None:
         for channel in self.channels.values():
             channel.break_off()
+
+    async def score(self, samples: Sequence[TrainSample]) -> tuple[tuple[float, ...], ...]:
+        raise AssertionError("a simulated run has no canary")
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         self.channels[manifest.location].break_off()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.museum import Finding, _in_copy, report
 from benchmarks.mutants import MUTANTS, Mutant
 
 PACKAGE = Path(__file__).resolve().parents[3] / "tracelift_ray"
