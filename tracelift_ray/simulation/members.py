@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tracelift_ray.simulation.world import World
 
 #: Seconds that a method takes, at most; at least a tenth of that.
-TYPICAL_S = {"generate": 8.0, "verify": 3.0, "score": 4.0, "receive_weights": 2.0, "start": 30.0}
+TYPICAL_S = {"generate": 8.0, "verify": 3.0, "score": 4.0, "receive_weights": 2.0, "start": 20.0}
 #: A slow call takes so many times as long; a late one so many seconds more than any deadline.
 SLOWER, LATER_S = 5.0, 500.0
 #: A paused engine looks for new weights this often.

@@ -77,8 +77,8 @@ def draw_scenario(seed: int) -> Scenario:
     arm = rng.choice(("tracelift", "exec_only"))
     return Scenario(
         seed=seed,
-        steps=rng.randint(3, 5),
-        groups_per_step=rng.choice((1, 2, 2, 3)),
+        steps=rng.randint(3, 4) + staleness,
+        groups_per_step=rng.choice((1, 2) if staleness else (1, 2, 2, 3)),
         group_size=group_size,
         max_staleness=staleness,
         updates_per_batch=rng.choice((1, 1, 2)),

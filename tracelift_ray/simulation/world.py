@@ -150,8 +150,9 @@ class World:
         return fault
 
     def seconds(self, most: float) -> float:
-        """How long something takes."""
-        return most * self._times.uniform(0.1, 1.0)
+        """How long something takes; where groups may be of several versions, now and then much longer."""
+        straggles = self.scenario.max_staleness > 0 and self._times.random() < 0.06
+        return most * (4.0 if straggles else self._times.uniform(0.1, 1.0))
 
     def die(self, kind: str) -> None:
         """The process is gone as of now."""
