@@ -231,6 +231,7 @@ class TrainingLoop:
         metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
+            metrics["weights/mib"] = broadcast.num_bytes / 2**20
             metrics |= {} if broadcast.canary is None else {"weights/canary": broadcast.canary}
         self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)
