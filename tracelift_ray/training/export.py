@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -93,8 +95,19 @@ def save_pretrained(model: torch.nn.Module, directory: Path, source: str, bucket
     directory.mkdir(parents=True, exist_ok=True)
     for alias, original in _tied_names(model):
         weights[alias] = weights[original]
-    model.save_pretrained(directory, state_dict=weights)  # type: ignore[operator]  # a transformers model
+    write_model(model, directory, state_dict=weights)
     copy_tokenizer(Path(source), directory)
+
+
+def write_model(model: Any, directory: Path, **options: Any) -> None:
+    """``model.save_pretrained``, readable by all who may read any other file of this process.
+
+    safetensors writes weights for their owner alone, whatever the umask; ``config.json`` beside them has its mode.
+    """
+    model.save_pretrained(directory, **options)
+    mode = stat.S_IMODE((directory / "config.json").stat().st_mode)
+    for path in directory.glob("*.safetensors"):
+        path.chmod(mode)
 
 
 def _tied_names(model: torch.nn.Module) -> list[tuple[str, str]]:
