@@ -19,6 +19,7 @@ from actors.telling import told_cause
 from tracelift_ray.config.errors import last_line
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
 from tracelift_ray.planning.described_cluster import described_cluster
+from tracelift_ray.planning.machine_memory import ACCELERATORS, with_own_memory
 from tracelift_ray.planning.resources import ClusterResources, Node, local_resources, resources_of, total_cpus
 from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 from tracelift_ray.types import InfrastructureError
@@ -126,7 +127,7 @@ def cluster_resources(run: RunConfig) -> ClusterResources:
     if run.cluster.describe:
         return described_cluster(run.cluster.describe)
     if run.cluster.address == "local":
-        return local_resources(run)
+        return with_own_memory(local_resources(run))
     with connected(run.cluster, total_cpus(run)):
         return _resources()
 
@@ -141,7 +142,11 @@ def live_nodes() -> list[Node]:
     for node in ray.nodes():
         if node["Alive"]:
             name, has = f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})", node["Resources"]
-            nodes.append(Node(name, has.get("CPU", 0.0), int(has.get("GPU", 0.0))))
+            kinds = [key.partition(":")[2] for key in has if key.startswith("accelerator_type:")]
+            gpu_gib = ACCELERATORS.get(kinds[0]) if kinds else None
+            # What Ray divides of a node's memory, its object store apart.
+            memory_gib = (has["memory"] + has.get("object_store_memory", 0.0)) / 2**30 if "memory" in has else None
+            nodes.append(Node(name, has.get("CPU", 0.0), int(has.get("GPU", 0.0)), gpu_gib, memory_gib))
     return sorted(nodes, key=lambda node: (-node.gpus, -node.cpus, node.name))
 
 

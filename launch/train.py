@@ -43,9 +43,9 @@ def _show_plan(run: RunConfig) -> int:
     from tracelift_ray.rl.preparation import prompt_lines
 
     resources = cluster_resources(run)
-    print(render_plan(run, resources, prompt_lines(run)))
-    _, lacking = fit(run, resources)
-    return 1 if lacking else 0
+    found = fit(run, resources)
+    print(render_plan(run, resources, prompt_lines(run), found))
+    return 1 if found.lacking else 0
 
 
 async def _train(run: RunConfig) -> int:

@@ -95,8 +95,9 @@ def place(
     units = _units(by_name, share)
     rooms = [_Room(node) for node in nodes]
     placed: dict[tuple[str, int], Assignment] = {}
+    learner_gpus = sum(unit.gpus for unit in units if unit.trains)
     for unit in sorted(units, key=lambda unit: (not unit.trains, -unit.gpus, not unit.plans)):
-        room = _room_for(unit, rooms, sum(each.gpus for each in units if each.trains))
+        room = _room_for(unit, rooms, learner_gpus)
         if room is None:
             raise PlacementError(_no_room(unit, rooms, by_name))
         taken = room.take(unit.gpus, unit.cpus)

@@ -1,4 +1,4 @@
-"""What a run would do, as text for people: resources, batch arithmetic, the reward in force, and every path.
+"""What a run would do, as text for people: resources, memory, batch arithmetic, the reward in force, and every path.
 
 Pure: the cluster's resources are given, nothing is started.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import StringIO
 
 from rich.console import Console
@@ -14,7 +16,10 @@ from rich.table import Table
 
 from tracelift_ray.config.schema import RewardConfig, RunConfig
 from tracelift_ray.engines.kinds import is_remote
-from tracelift_ray.planning.placement import Assignment, PlacementError, placed
+from tracelift_ray.planning.memory.changes import smallest_change
+from tracelift_ray.planning.memory.holdings import MemoryPlan, memory_plan
+from tracelift_ray.planning.memory.table import memory_lines, memory_table
+from tracelift_ray.planning.placement import Assignment, PlacementError, place
 from tracelift_ray.planning.resources import ClusterResources, Node, PoolDemand, demands, shortfalls
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import ARMS, requirements
@@ -22,24 +27,50 @@ from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
+NO_CHANGE = (
+    "No change of the learner's or the engines' settings makes it fit: use larger or more GPUs, or smaller models"
+)
 
 
-def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequence[str] = ()) -> str:
+@dataclass(frozen=True)
+class Fit:
+    """How a run fits a cluster.
+
+    Attributes:
+        assignments: the map of its workers, empty where the machines are not known or have no room.
+        memory: what every worker holds.
+        lacking: what there is too little of, a line each; empty where the run fits.
+        advice: what would make it fit, where only memory is lacking; empty elsewhere.
+    """
+
+    assignments: tuple[Assignment, ...]
+    memory: MemoryPlan
+    lacking: tuple[str, ...]
+    advice: str = ""
+
+
+def render_plan(
+    config: RunConfig, resources: ClusterResources, prompts: Sequence[str] = (), found: Fit | None = None
+) -> str:
     """The plan of a run against a cluster; its last line says whether the resources suffice.
 
     Args:
         prompts: lines that show a prompt of planner and executor.
+        found: what ``fit`` says of the run, where it was asked already.
     """
     text = StringIO()
     console = Console(file=text, width=_WIDTH, color_system=None, highlight=False, markup=False)
     asked = demands(config)
-    assignments, lacking = fit(config, resources)
+    found = found or fit(config, resources)
     resume = "a new run" if config.resume == "never" else f"resume={config.resume}"
     console.print(f"{config.name}: {config.total_steps} steps, seed {config.seed}, {resume}\n")
     console.print(_resource_table(asked, resources, cluster=config.cluster.describe or config.cluster.address))
-    if any(each.gpus for each in assignments):
-        console.print(_placement_table(assignments, resources.machines))
+    if any(each.gpus for each in found.assignments):
+        console.print(_placement_table(found.assignments, resources.machines))
+    if found.memory.held:
+        console.print(memory_table(found.memory))
     for title, lines in (
+        ("Memory", list(memory_lines(found.memory))),
         ("A step", _batch_lines(config)),
         ("Reward", reward_lines(config.reward, _tasks(config))),
         ("Prompts", prompts),
@@ -50,20 +81,37 @@ def render_plan(config: RunConfig, resources: ClusterResources, prompts: Sequenc
         console.print(f"\n{title}")
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)
-    verdict = [f"Shortfall: {line}" for line in lacking] or ["The resources suffice."]
-    console.print("\n" + "\n".join(verdict), soft_wrap=True)
+    verdict = [f"Shortfall: {line}" for line in found.lacking] or ["The resources suffice."]
+    console.print("\n" + "\n".join([*verdict, found.advice]).strip(), soft_wrap=True)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def fit(config: RunConfig, resources: ClusterResources) -> tuple[tuple[Assignment, ...], list[str]]:
-    """The map of the run, empty where the machines are not known, and what is lacking, empty where the run fits."""
+def fit(config: RunConfig, resources: ClusterResources) -> Fit:
+    """How the run fits; where memory is lacking, with the smallest change that would do."""
+    found = _fit(config, resources)
+    if not found.lacking or found.lacking != found.memory.lacking or found.memory.unknown:
+        return found
+    pools = list(dict.fromkeys(pool for lack in found.memory.lacks for pool in lack.pools))
+    change = smallest_change(config, pools, lambda other: not _fit(other, resources).lacking)
+    return replace(found, advice=f"It fits with {' '.join(change)}" if change else NO_CHANGE)
+
+
+def _fit(config: RunConfig, resources: ClusterResources) -> Fit:
     lacking = shortfalls(demands(config), resources, config.cluster.share_gpus)
-    if lacking or not resources.machines:
-        return (), lacking
-    try:
-        return placed(config, resources.machines), []
-    except PlacementError as error:
-        return (), [str(error)]
+    assignments: tuple[Assignment, ...] = ()
+    if not lacking and resources.machines:
+        try:
+            assignments = _map(
+                demands(config), resources.machines, config.cluster.share_gpus, config.stream.weight_transfer
+            )
+        except PlacementError as error:
+            lacking = [str(error)]
+    memory = memory_plan(config, resources, assignments)
+    return Fit(assignments, memory, (*lacking, *memory.lacking))
+
+
+#: A change of memory settings mostly leaves the map as it is.
+_map = lru_cache(maxsize=16)(place)
 
 
 def _resource_table(asked: tuple[PoolDemand, ...], resources: ClusterResources, cluster: str) -> Table:

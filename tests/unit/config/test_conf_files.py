@@ -95,7 +95,8 @@ def test_every_choice_of_every_group_makes_a_valid_run(group: str, choice: str, 
         "remote": ["reasoning_rm.remote.url=http://127.0.0.1:1/score"],
         "judge": [f"reasoning_rm.judge.model={tmp_path}/planner"],
     }
-    own = scorer.get(choice, []) if group == "reasoning_rm" else []
+    scorer["gpu_4x8_70b"] = scorer["judge"]
+    own = scorer.get(choice, []) if group in ("reasoning_rm", "experiment") else []
     overrides = [f"{group}={choice}", *models, *server, *own, f"data.train=[{problems}]", "cluster.num_gpus=8"]
     config = to_run_config(compose_config(*overrides))
     assert config.planner.model == str(tmp_path / "planner")

@@ -144,7 +144,9 @@ def test_the_plan_of_a_described_cluster_draws_who_is_on_which_gpu(run_config: R
     plan = render_plan(run_config(*GPUS, *workers), described)
     assert "planner 0" in plan and "learner 1" in plan and plan.endswith("The resources suffice.")
     shared = render_plan(run_config(*GPUS, *workers, "cluster.share_gpus=[[planner,learner]]"), described)
-    assert "planner 1, learner 1" in " ".join(shared.split()) and fit(run_config(*GPUS, *workers), described)[1] == []
+    assert (
+        "planner 1, learner 1" in " ".join(shared.split()) and fit(run_config(*GPUS, *workers), described).lacking == ()
+    )
 
 
 def test_the_plan_says_with_numbers_what_no_node_has_room_for(run_config: Run) -> None:

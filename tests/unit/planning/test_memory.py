@@ -1,0 +1,192 @@
+"""What members hold by the plan of a run, whether it fits, and the smallest change that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.planning.models import LLAMA_8B, QWEN_1_5B, Shape, make_checkpoint
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.memory import learner, serving
+from tracelift_ray.planning.memory.holdings import memory_plan
+from tracelift_ray.planning.memory.learner import MicroBatch, activations, rank_plan
+from tracelift_ray.planning.memory.parts import GIB
+from tracelift_ray.planning.memory.shape import ModelShape, ShapeError, read_shape
+from tracelift_ray.planning.plan import NO_CHANGE, fit, render_plan
+from tracelift_ray.planning.resources import ClusterResources, Node, resources_of
+
+Run = Callable[..., RunConfig]
+GPUS = (
+    "planner=vllm_gpu",
+    "executor=vllm_gpu",
+    "reasoning_rm=model_gpu",
+    "learner=gpu",
+    "stream.weight_transfer=collective",
+    "dry_run=true",
+)
+
+
+@pytest.fixture
+def gpu_run(run_config: Run, tmp_path: Path) -> Run:
+    """A run of models of 1.5 B parameters on GPUs, with further overrides."""
+    model = make_checkpoint(tmp_path / "qwen", QWEN_1_5B)
+    models = [f"{pool}.model={model}" for pool in ("planner", "executor", "reasoning_rm")]
+    return lambda *overrides: run_config(*GPUS, *models, *overrides)
+
+
+def gpus(count: int, gib: float, memory: float | None = None) -> ClusterResources:
+    return resources_of([Node("n0", 64, count, gib, memory)])
+
+
+def test_a_shape_counts_every_weight_once(tmp_path: Path) -> None:
+    shape = read_shape(make_checkpoint(tmp_path / "a", LLAMA_8B))
+    assert shape.parameters == 8_030_261_248 and not shape.tied and shape.gated and shape.itemsize == 2
+    assert (shape.query, shape.keys, shape.head) == (4096, 1024, 128)
+    tied = Path(make_checkpoint(tmp_path / "b", QWEN_1_5B))
+    (tied / "consolidated.safetensors").write_bytes(b"another form of the same weights")
+    assert read_shape(str(tied)).parameters == 1_543_656_960 and read_shape(str(tied)).tied
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("config.json", "{}", "hidden_size"),
+        ("config.json", '{"num_experts": 8}', "mixture of experts"),
+        ("config.json", "{", "Expecting"),
+        ("model-00002-of-00002.safetensors", "version https://git-lfs", "is no safetensors file"),
+    ],
+)
+def test_a_shape_that_cannot_be_read_says_why(file: str, text: str, said: str, tmp_path: Path) -> None:
+    directory = Path(make_checkpoint(tmp_path / "model", QWEN_1_5B))
+    (directory / file).write_text(text)
+    with pytest.raises(ShapeError, match=said):
+        read_shape(str(directory))
+
+
+def test_constants_are_those_of_the_code_that_they_describe() -> None:
+    from tests.learner_configs import learner as settings
+    from tracelift_ray.engines import batch_decoder, vllm_arguments
+    from tracelift_ray.rl.learner import _BUCKET_MIB, engine_settings
+    from tracelift_ray.training.logprobs import CHUNK
+
+    zero = engine_settings(settings(dtype="bfloat16", zero_stage=2))
+    assert learner.CHUNK == CHUNK and learner.GATHER == _BUCKET_MIB << 20
+    assert zero.deepspeed()["zero_optimization"]["reduce_bucket_size"] == learner.BUCKET
+    assert learner.stage_of(settings(dtype="bfloat16", zero_stage=0)) == 1
+    assert serving.STEP_TOKENS == vllm_arguments.STEP_TOKENS
+    assert serving.PREFILL_TOKENS == batch_decoder.PREFILL_TOKENS
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_a_forward_pass_keeps_is_what_the_formula_says(dtype: str) -> None:
+    """All that autograd saves of a small model, weights left out, memory that tensors share counted once."""
+    import torch
+    from transformers import LlamaConfig, LlamaModel
+
+    sizes = {"hidden_size": 64, "intermediate_size": 160, "num_attention_heads": 4, "num_key_value_heads": 2}
+    model = LlamaModel(LlamaConfig(vocab_size=50, num_hidden_layers=3, **sizes)).to(getattr(torch, dtype))
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    mask = torch.ones(4, 48, dtype=torch.long)
+    mask[0, 40:] = 0
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model(input_ids=torch.ones(4, 48, dtype=torch.long), attention_mask=mask)
+    measured = sum(storage.nbytes() for pointer, storage in kept.items() if pointer not in weights)
+    shape = ModelShape(0, 0, 3, 64, 160, 16, 64, 32, 50, True, 4)
+    planned, _ = activations(shape, MicroBatch(4 * 48, 48), 4 if dtype == "float32" else 2, checkpointing=False)
+    assert output.last_hidden_state.requires_grad and planned == pytest.approx(measured, rel=0.1)
+
+
+def test_zero_stages_divide_what_they_say_and_offload_moves_it(gpu_run: Run) -> None:
+    shape = read_shape(gpu_run().planner.model)
+    p, n = shape.parameters, 4
+    batch = ("learner.num_workers=4", "learner.micro_batch_tokens=4096")
+    parts = {stage: rank_plan(gpu_run(*batch, f"learner.zero_stage={stage}"), shape).parts for stage in (1, 2, 3)}
+    assert parts[1].weights == parts[2].weights == 2 * p and parts[3].weights == 2 * p / n
+    assert {stage: parts[stage].optimizer for stage in parts} == dict.fromkeys((1, 2, 3), 12 * p / n)
+    assert parts[1].total > parts[2].total > parts[3].total
+    moved = rank_plan(gpu_run(*batch, "learner.offload_optimizer=true"), shape).parts
+    assert moved.optimizer == 0 and moved.host > parts[2].host + 12 * p / n
+
+
+def test_a_reference_model_is_a_second_copy(gpu_run: Run) -> None:
+    shape = read_shape(gpu_run().planner.model)
+    plain, kl = (rank_plan(gpu_run(f"algorithm.kl_coef={coefficient}"), shape).parts for coefficient in (0, 0.1))
+    assert kl.total - plain.total == 2 * shape.parameters
+
+
+def test_an_engine_reserves_its_share_and_says_what_its_cache_admits(gpu_run: Run) -> None:
+    run = gpu_run("planner.engine.tensor_parallel_size=2", "planner.pool.gpus_per_worker=2")
+    cluster = gpus(8, 40)
+    held = {each.pool: each for each in memory_plan(run, cluster, fit(run, cluster).assignments).held}
+    planner, executor = held["planner"], held["executor"]
+    assert planner.total == executor.total == 0.9 * 40 * GIB and planner.admits and executor.admits
+    assert planner.parts.weights == executor.parts.weights / 2
+    per_token = 2 * 28 * 256 * 2
+    assert executor.admits == pytest.approx(executor.parts.cache / (per_token * run.executor.engine.max_model_len))
+    assert planner.admits > 2 * executor.admits
+
+
+def test_a_run_without_known_sizes_is_planned_but_not_judged(gpu_run: Run, run_config: Run) -> None:
+    found = fit(gpu_run(), resources_of([Node("n0", 64, 8)]))
+    assert [each.pool for each in found.memory.held] == ["reasoning_rm", "learner"] and found.lacking == ()
+    unreadable = fit(run_config(), gpus(1, 1))
+    assert len(unreadable.memory.unknown) == 4 and unreadable.lacking == ()
+
+
+def test_what_does_not_fit_is_added_up_and_the_smallest_change_is_named(gpu_run: Run) -> None:
+    found = fit(gpu_run("learner.num_workers=2"), gpus(8, 20))
+    assert len(found.lacking) == 1 and found.lacking[0].startswith("GPU 0 of n0: learner ")
+    assert found.lacking[0].endswith("GiB, it has 20 (and 1 more GPUs like it)")
+    assert found.advice == "It fits with learner.zero_stage=3"
+    change = found.advice.removeprefix("It fits with ").split()
+    assert fit(gpu_run("learner.num_workers=2", *change), gpus(8, 20)).lacking == ()
+    plan = render_plan(gpu_run("learner.num_workers=2"), gpus(8, 20))
+    assert plan.splitlines()[-2:] == [f"Shortfall: {found.lacking[0]}", found.advice]
+
+
+SHARED = ("cluster.share_gpus=[[planner,learner]]", "learner.zero_stage=1", "planner.engine.gpu_memory_utilization=0.9")
+
+
+def test_who_sleeps_while_the_learner_works_leaves_it_the_gpu(gpu_run: Run) -> None:
+    """Each alone fits, and so do both in turn, where what the learner keeps leaves the engine its share."""
+    fits = gpu_run(*SHARED, "planner.engine.gpu_memory_utilization=0.6")
+    assert fit(fits, gpus(3, 80)).lacking == ()
+    held = {each.pool: each for each in fit(fits, gpus(3, 80)).memory.held}
+    assert held["planner"].total + held["learner"].total > 80 * GIB
+    (line,) = fit(gpu_run(*SHARED), gpus(3, 80)).lacking
+    assert line.startswith("GPU 0 of n0 while engines generate: planner 72.0 + learner ")
+
+
+def test_a_change_is_as_small_as_will_do(gpu_run: Run) -> None:
+    """Of the shares that fit, the one nearest to what was asked."""
+    (setting,) = fit(gpu_run(*SHARED), gpus(3, 80)).advice.removeprefix("It fits with ").split()
+    key, _, value = setting.partition("=")
+    assert key == "planner.engine.gpu_memory_utilization" and 0.3 < float(value) < 0.9
+    assert fit(gpu_run(*SHARED, setting), gpus(3, 80)).lacking == ()
+    assert fit(gpu_run(*SHARED, f"{key}={float(value) + 0.05}"), gpus(3, 80)).lacking != ()
+
+
+def test_a_cache_that_holds_no_sequence_is_refused_with_the_arithmetic(gpu_run: Run) -> None:
+    found = fit(gpu_run("learner.offload_optimizer=true", "executor.engine.gpu_memory_utilization=0.2"), gpus(8, 24))
+    assert found.lacking[0].startswith(
+        "executor: executor.engine.gpu_memory_utilization=0.2 of 24.0 GiB is 4.80; weights"
+    )
+    assert found.advice.startswith("It fits with executor.engine.gpu_memory_utilization=0.")
+
+
+def test_the_memory_of_a_node_counts_what_is_moved_there(gpu_run: Run) -> None:
+    found = fit(gpu_run("learner.offload_optimizer=true"), gpus(8, 80, memory=24))
+    assert found.lacking[0].startswith("the memory of n0: planner 0.70 + ") and "it has 24" in found.lacking[0]
+
+
+def test_a_model_larger_than_any_machine_gets_no_advice(gpu_run: Run, tmp_path: Path) -> None:
+    huge = make_checkpoint(tmp_path / "huge", Shape(200, 20000, 60000, 80, 8, 100000))
+    assert fit(gpu_run(f"planner.model={huge}"), gpus(8, 24)).advice == NO_CHANGE
