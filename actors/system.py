@@ -97,7 +97,8 @@ class RaySystem:
 
     def metrics(self) -> dict[str, float]:
         """What every pool holds now, and what it lost so far."""
-        return {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
+        held = {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
+        return held | {"faults/nodes": float(self.placement.lost_nodes)}
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""

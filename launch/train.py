@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,8 @@ async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
                 await loop.train()
         except Interrupted:
             return INTERRUPTED
+        finally:
+            note_faults(system.metrics(), loop.faults, tracker)
         for line in warnings:
             tracker.message(line)
         return 0
@@ -156,6 +158,15 @@ def note_sandboxes(reports: Sequence[RunnerReport], tracker: Tracker) -> list[st
             tracker.message(line)
     unsafe = not all(report.isolated for report in reports)
     return [f"the programs of this run ran without isolation (sandbox.tier={UNSAFE})"] if unsafe else []
+
+
+def note_faults(metrics: Mapping[str, float], failed: Mapping[str, int], tracker: Tracker) -> None:
+    """Say and note what was lost since this start: members by pool and kind, nodes, and results that no retry gave."""
+    lost = {name.removeprefix("faults/"): int(count) for name, count in metrics.items() if name.startswith("faults/")}
+    text = ", ".join(f"{name} {count}" for name, count in {**lost, **failed}.items() if count)
+    tracker.note("faults", text or "none")
+    if text:
+        tracker.message(f"faults since this start: {text}")
 
 
 def _on_interrupt(interrupt: Any) -> None:
