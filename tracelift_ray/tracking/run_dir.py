@@ -46,8 +46,8 @@ class CodeVersion:
 
     Attributes:
         package: version of the installed distribution, or ``unknown`` where it runs without being installed.
-        commit: the commit's 40 hex digits, outside the repository (in an image, or a Ray job's copy) those that the environment
-            variable ``TRACELIFT_COMMIT`` says, else None.
+        commit: the commit's 40 hex digits; outside the repository (in an image, or a Ray job's copy) what the
+            environment variable ``TRACELIFT_COMMIT`` says, else None.
         dirty: whether tracked files differ from the commit.
     """
 

@@ -1,4 +1,4 @@
-"""Images and job specs, by reading: who runs in them, what they install again, which commit and which keys they hold."""
+"""Images and job specs, by reading: who runs in them, what they install again, which commit and keys they hold."""
 
 from __future__ import annotations
 
