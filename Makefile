@@ -45,9 +45,9 @@ test-unit: $(STAMP)  ## the tests that take seconds
 test-integration: $(STAMP)  ## the tests on the real stack
 	@$(RUN) pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration
 
-test-gpu: $(STAMP)  ## the tests that need one GPU (ipc) or two (nccl, ZeRO-3)
+test-gpu: $(STAMP)  ## the tests that need one to three GPUs (docs/gpu.md)
 	@if $(VENV)/bin/python -c 'import sys, torch; sys.exit(torch.cuda.device_count() == 0)'; \
-	then $(RUN) pytest -q tests/gpu; \
+	then $(RUN) pytest -v -rs tests/gpu; \
 	else echo "skipped: this machine has no GPU that torch can use"; fi
 
 lint: $(STAMP)  ## ruff and mypy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.pool import PoolActor
 from tracelift_ray.config.models import EngineConfig, RemoteConfig
+from tracelift_ray.config.schema import LoraConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.types import Completion, Prompt, SamplingParams
@@ -18,11 +19,14 @@ class GeneratorActor(PoolActor):
         model: str,
         *,
         transfer: str | None = None,
+        adapter: LoraConfig | None = None,
         remote: RemoteConfig | None = None,
         seed: int = 0,
         sleeps: bool = False,
     ) -> None:
-        self.engine: Engine = build_engine(engine, model, transfer=transfer, remote=remote, seed=seed, sleeps=sleeps)
+        self.engine: Engine = build_engine(
+            engine, model, transfer=transfer, adapter=adapter, remote=remote, seed=seed, sleeps=sleeps
+        )
 
     async def start(self) -> None:
         """Return when the engine answers."""

@@ -21,7 +21,7 @@ from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
-from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch
+from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch, TrainSample
 
 #: Seconds in which ranks give up a transfer.
 ABORT_S = 30.0
@@ -91,6 +91,12 @@ class LearnerActor:
         """End a transfer that waits for engines."""
         self.learner.abort_weights()
 
+    def score(self, samples: Sequence[TrainSample]) -> tuple[tuple[float, ...], ...]:
+        """Log-probs of samples."""
+        scores = self.learner.score(samples)
+        self._leave_room()
+        return scores
+
     def release_weights(self, version: int) -> None:
         """Free what the transfer held."""
         self.learner.release_weights(version)
@@ -156,6 +162,10 @@ class RayLearnerGroup:
     async def abort_weights(self) -> None:
         """End a transfer that waits for engines."""
         await self._call(self.ranks, ABORT_S, "abort_weights")
+
+    async def score(self, samples: Sequence[TrainSample]) -> tuple[tuple[float, ...], ...]:
+        """Log-probs of samples."""
+        return await self._call(self.ranks, self.config.update_deadline_s, "score", samples)
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         """Free what the transfer held."""

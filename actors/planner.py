@@ -14,7 +14,7 @@ from actors.placement import Placement
 from actors.pool import actor_pool, member_options, remote_class
 from actors.telling import reason_of
 from tracelift_ray.config.models import PlannerConfig
-from tracelift_ray.config.schema import StreamConfig
+from tracelift_ray.config.schema import LoraConfig, StreamConfig
 from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.pools.pool import Member
 from tracelift_ray.transfer.kinds import at_engine
@@ -46,7 +46,13 @@ class RayPlannerPool:
     """Implements ``rl.pools.PlannerPool`` over actors."""
 
     def __init__(
-        self, config: PlannerConfig, stream: StreamConfig, placement: Placement, seed: int, sleeps: bool = False
+        self,
+        config: PlannerConfig,
+        stream: StreamConfig,
+        placement: Placement,
+        seed: int,
+        sleeps: bool = False,
+        adapter: LoraConfig | None = None,
     ) -> None:
         actor = remote_class(PlannerActor)
 
@@ -56,6 +62,7 @@ class RayPlannerPool:
                 config.engine,
                 config.model,
                 transfer=at_engine(stream.weight_transfer),
+                adapter=adapter,
                 seed=member_seed(seed, "planner", index, restart),
                 sleeps=sleeps,
             )
@@ -75,6 +82,20 @@ class RayPlannerPool:
         """Every member that is up takes the weights; one that does not is replaced, and not among the receipts."""
         taken = await asyncio.gather(*(self._take(member, manifest) for member in self.pool.members))
         return [receipt for receipt in taken if receipt is not None]
+
+    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
+        """One completion from every member that is up; one that does not answer is replaced."""
+        answers = await asyncio.gather(*(self.ask(member, prompt, params) for member in self.pool.members))
+        return {name: answer for name, answer in answers if answer is not None}
+
+    async def ask(self, member: Member, prompt: Prompt, params: SamplingParams) -> tuple[str, Completion | None]:
+        """One member's name and completion; none where it does not answer."""
+        try:
+            completions = await self.pool.control(member, self.deadline_s, "generate", prompt, params)
+            return member.name, completions[0]
+        except InfrastructureError as error:
+            self.pool.replace(member, error.cause)
+            return member.name, None
 
     def only(self, member: Member) -> OneMember:
         """One member as a receiver of weights, after its restart."""
@@ -111,3 +132,9 @@ class OneMember:
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """The one receipt."""
         return [await self._planner.send_to(self._member, manifest)]
+
+    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
+        """The one answer."""
+        control = self._planner.pool.control
+        (answer,) = await control(self._member, self._planner.deadline_s, "generate", prompt, params)
+        return {self._member.name: answer}

@@ -18,6 +18,7 @@ from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.execution import counts_tests
 from tracelift_ray.rl.assembly import runs_programs
+from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
@@ -44,7 +45,12 @@ class RaySystem:
         self.placement = Placement()
         self._asleep = sleeping_pools(run) if trains else frozenset()
         self.planner = planner.RayPlannerPool(
-            run.planner, run.stream, self.placement, run.seed, "planner" in self._asleep
+            run.planner,
+            run.stream,
+            self.placement,
+            run.seed,
+            "planner" in self._asleep,
+            run.learner.sent_adapter if trains else None,
         )
         self.executor = executor.RayExecutorPool(run.executor, self.placement, run.seed, "executor" in self._asleep)
         self.verifier = verifier.RayVerifierPool(
@@ -63,6 +69,7 @@ class RaySystem:
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
         self._watch: asyncio.Future[None] | None = None
         self._up: list[str] = []
+        self.canary: Canary | None = None
 
     @property
     def pools(self) -> SystemPools:
@@ -129,7 +136,7 @@ class RaySystem:
     async def _bring_up_to_date(self, member: Member) -> None:
         """A restarted planner member takes the learner's weights before it gets work."""
         if self.learner is not None:
-            await broadcast_weights(self.learner, self.planner.only(member))
+            await broadcast_weights(self.learner, self.planner.only(member), self.canary)
 
     def _assignments(self) -> list[Assignment]:
         """The map of the pools that this system has. Raises ``InfrastructureError`` where they do not fit."""

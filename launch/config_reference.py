@@ -21,6 +21,7 @@ from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.evaluation.settings import EvaluateConfig
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
+from tracelift_ray.training.merge_settings import MergeConfig
 from tracelift_ray.training.supervised_settings import WarmStartConfig
 
 ROOT = CONFIG_DIR.parent
@@ -30,6 +31,7 @@ BEGIN, END = "<!-- begin: table of groups, written by make docs -->", "<!-- end:
 COMMANDS: dict[str, Any] = {
     "evaluate": EvaluateConfig,
     "warm_start": WarmStartConfig,
+    "merge": MergeConfig,
     "train_rm": TrainRmConfig,
     "build_groups": BuildGroupsConfig,
     "serve_rm": ServeRmConfig,

@@ -49,7 +49,8 @@ def main(cfg: DictConfig) -> int:
     check_files(config)
     own = _run_configuration(checkpoint, cfg)
     base = cfg if own is None else own
-    planner = checkpoint / "planner" if (checkpoint / "planner").is_dir() else checkpoint
+    parts = (checkpoint / name for name in ("merged", "planner"))  # merged: of adapters, which are no model
+    planner = next((part for part in parts if part.is_dir()), checkpoint)
     OmegaConf.update(base, "planner.model", str(planner))
     if config.benchmarks and OmegaConf.is_missing(base["data"], "train"):
         base["data"]["train"] = list(config.benchmarks)  # which a run needs and an evaluation of files does not

@@ -123,6 +123,7 @@ def _training_loop(
     from tracelift_ray.evaluation.heldout import HeldOutEvaluation
     from tracelift_ray.evaluation.standing import standing
     from tracelift_ray.rl.assembly import build_rollout, build_scheduler
+    from tracelift_ray.rl.canary import Canary
     from tracelift_ray.rl.loop import TrainingLoop
     from tracelift_ray.rl.system import PlannerExecutorSystem
 
@@ -130,6 +131,7 @@ def _training_loop(
     planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
     rollout = build_rollout(run, planner_executor)
     evaluation = HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data))
+    system.canary = Canary.of(run, prepared.settings.planner_prompts.planner(train[0]))
     loop = TrainingLoop(
         run,
         system.learner,
@@ -141,6 +143,7 @@ def _training_loop(
         prepared.directory.checkpoints_path,
         system.metrics,
         system.shared,
+        system.canary,
     )
     if prepared.checkpoint is not None:
         tracker.message(f"going on from {prepared.checkpoint.path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
+from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig, LoraConfig
 
 ALGORITHM = AlgorithmConfig(
     groups_per_step=2,
@@ -36,6 +36,16 @@ ALGORITHM = AlgorithmConfig(
     constant_length=16,
     updates_per_batch=1,
 )
+LORA = LoraConfig(
+    rank=0,
+    alpha=8.0,
+    dropout=0.0,
+    target_modules=(),
+    rslora=False,
+    dora=False,
+    transfer="merged",
+    save_merged=False,
+)
 LEARNER = LearnerConfig(
     num_workers=1,
     cpus_per_worker=1.0,
@@ -63,12 +73,18 @@ LEARNER = LearnerConfig(
     keep_exports=2,
     upload_command="",
     upload_deadline_s=60.0,
+    lora=LORA,
 )
 
 
 def algorithm(**changes: Any) -> AlgorithmConfig:
     """The test algorithm with some fields changed."""
     return replace(ALGORITHM, **changes)
+
+
+def lora(**changes: Any) -> LoraConfig:
+    """Adapters of rank 4, with some fields changed."""
+    return replace(LORA, **{"rank": 4, **changes})
 
 
 def learner(**changes: Any) -> LearnerConfig:

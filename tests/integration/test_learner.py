@@ -12,13 +12,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.hang import HANG_S
 from tests.integration.learner_ranks import Case, Outcome, run_ranks
-from tests.learner_configs import ALGORITHM, algorithm, learner
+from tests.learner_configs import ALGORITHM, algorithm, learner, lora
 from tests.tiny import make_tiny_llama
 from tracelift_ray.training.ranks import free_port
 from tracelift_ray.types import TrainBatch, TrainSample
 
 TEMPERATURE = 0.8
 KL = algorithm(kl_coef=0.3, updates_per_batch=2, normalisation="sequence")
+KL_ONCE = algorithm(kl_coef=0.3)
+LORA = lora()
 GSPO = algorithm(loss="gspo", updates_per_batch=2, normalisation="sequence", correction="geometric_truncated")
 #: The engine's log-probs as the old ones, a bonus for entropy, a cut distribution.
 CISPO = algorithm(loss="cispo", updates_per_batch=2, correction="bypass", entropy_coef=0.1, clip_high=0.5)
@@ -112,6 +114,18 @@ def one_rank(folder, model, wide) -> dict[str, Outcome]:
         case("no room for state", SINGLE, save_to=str(folder / "no-state"), file_limit=50_000),
         case("no room for planner", SINGLE, save_planner_to=str(folder / "no-planner"), file_limit=50_000),
         case("no state", BATCHES[1:], load_from=str(folder / "nothing")),
+        case("lora", lora=LORA, save_planner_to=str(folder / "adapter")),
+        case("lora, zero 2, small", lora=LORA, zero_stage=2, micro_batch_tokens=40),
+        case("lora, zero 3", lora=LORA, zero_stage=3),
+        case("lora, kl", lora=LORA, algorithm=KL),
+        case("lora, kl, one step", BATCHES[:1], lora=LORA, algorithm=KL_ONCE, save_to=str(folder / "state-kl")),
+        case("lora, kl, second step", BATCHES[1:], lora=LORA, algorithm=KL_ONCE, load_from=str(folder / "state-kl")),
+        case("dora, zero 3", lora=lora(dora=True), zero_stage=3),
+        case("dora", lora=lora(dora=True)),
+        case("lora, first half", BATCHES[:1], lora=LORA, zero_stage=1, save_to=str(folder / "state-lora")),
+        case("lora, second half", BATCHES[1:], lora=LORA, zero_stage=1, load_from=str(folder / "state-lora")),
+        case("other lora", BATCHES[1:], lora=lora(rank=8), zero_stage=1, load_from=str(folder / "state-lora")),
+        case("lora without layers", lora=lora(target_modules=("c_attn",))),
     ]
     return run_ranks(1, cases, folder / "one")
 
@@ -145,6 +159,8 @@ def two_ranks(folder, model, wide, one_rank) -> dict[str, Outcome]:
         case("first half", BATCHES[:1], zero_stage=3, save_to=str(folder / "state-2")),
         case("second half", BATCHES[1:], zero_stage=3, load_from=str(folder / "state-2")),
         case("other ranks", BATCHES[1:], zero_stage=1, load_from=str(folder / "state-1")),
+        case("lora, kl, zero 3, small", lora=LORA, algorithm=KL, zero_stage=3, micro_batch_tokens=40),
+        case("adapter, zero 3", lora=lora(transfer="adapter"), zero_stage=3, send=True),
     ]
     return run_ranks(2, cases, folder / "two")
 
@@ -372,3 +388,49 @@ def test_a_rank_that_waits_in_vain_says_for_whom():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 7, done.stderr[-2000:]
     assert "learner: rank 0 waited 2 s for 2 ranks at 127.0.0.1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("case", "alone"),
+    [
+        ("lora, zero 2, small", "lora"),
+        ("lora, zero 3", "lora"),
+        ("dora, zero 3", "dora"),
+        ("lora, second half", "lora"),
+    ],
+)
+def test_adapters_update_alike_under_every_cut_and_stage_and_after_a_resume(one_rank, case, alone, model):
+    assert difference(one_rank[case], one_rank[alone], model) < 1e-3
+
+
+def test_adapters_on_two_ranks_update_like_those_on_one(one_rank, two_ranks, model):
+    assert difference(two_ranks["lora, kl, zero 3, small"], one_rank["lora, kl"], model) < 1e-3
+    for here, there in zip(two_ranks["lora, kl, zero 3, small"].metrics, one_rank["lora, kl"].metrics, strict=True):
+        assert here.reference_kl == pytest.approx(there.reference_kl, rel=1e-3)
+
+
+def test_the_reference_of_adapters_is_their_base(one_rank, model):
+    """Before the first step the two are one; after it their divergence is that of the merged from the start weights."""
+    (first,), (second,) = one_rank["lora, kl, one step"].metrics, one_rank["lora, kl, second step"].metrics
+    assert first.reference_kl == pytest.approx(0.0, abs=1e-7)
+    base, moved = (AutoModelForCausalLM.from_pretrained(model) for _ in range(2))
+    moved.load_state_dict(one_rank["lora, kl, one step"].weights, strict=False)
+    with torch.no_grad():
+        apart = torch.cat([sample_logprobs(base, s) - sample_logprobs(moved, s) for s in BATCHES[1].samples])
+    assert second.reference_kl == pytest.approx((apart.exp() - 1 - apart).mean().item(), rel=1e-2)
+
+
+def test_adapters_travel_alone_from_zero_3(two_ranks):
+    outcome = two_ranks["adapter, zero 3"]
+    checksum, received, tensors = outcome.sent
+    assert checksum == received
+    assert all(".lora_" in name for name in tensors) and tensors.keys() == outcome.weights.keys()
+    assert all(torch.equal(tensors[name], outcome.weights[name]) for name in tensors)
+
+
+def test_adapters_of_another_shape_and_layers_that_are_not_there_are_refused(one_rank, folder):
+    assert "learner.lora.rank=4, but this run has" in one_rank["other lora"].error
+    assert "names c_attn, which is no layer of this model; it has down_proj" in one_rank["lora without layers"].error
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {
+        each.name for each in (folder / "adapter").iterdir()
+    }

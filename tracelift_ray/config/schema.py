@@ -76,6 +76,20 @@ class SandboxConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters, which are trained in place of the weights; none at rank 0."""
+
+    rank: Count
+    alpha: Positive
+    dropout: BelowOne
+    target_modules: tuple[str, ...]  # names of layers, or the ends of their names; empty: every linear layer
+    rslora: bool
+    dora: bool
+    transfer: Literal["merged", "adapter"]
+    save_merged: bool
+
+
+@dataclass(frozen=True)
 class LearnerConfig:
     """The DeepSpeed learner."""
 
@@ -105,6 +119,12 @@ class LearnerConfig:
     keep_exports: PositiveCount
     upload_command: str  # for /bin/sh; empty: none
     upload_deadline_s: Positive
+    lora: LoraConfig
+
+    @property
+    def sent_adapter(self) -> LoraConfig | None:
+        """The adapter whose tensors alone go to the planner; None: all weights do."""
+        return self.lora if self.lora.rank and self.lora.transfer == "adapter" else None
 
 
 @dataclass(frozen=True)
@@ -191,6 +211,7 @@ class StreamConfig:
     bucket_mib: PositiveCount
     broadcast_deadline_s: Positive
     group_deadline_s: Positive
+    canary_bound: NotNegative | None  # nats; 0: no canary; None: by dtype
 
 
 @dataclass(frozen=True)

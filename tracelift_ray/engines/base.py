@@ -14,6 +14,7 @@ from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from tracelift_ray.config.models import EngineConfig, RemoteConfig
+    from tracelift_ray.config.schema import LoraConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 
@@ -116,6 +117,7 @@ class EngineBuilder(Protocol):
         model: str,
         *,
         transfer: str | None,
+        adapter: LoraConfig | None,
         remote: RemoteConfig | None,
         seed: int,
         sleeps: bool,
@@ -137,6 +139,9 @@ class EngineKind:
         request_seeds: a request with a seed gives the same samples beside any other requests.
         tensor_parallel: can spread one model over several GPUs or processes.
         sleeps: can free its memory of a GPU and take it again.
+        adapter_transfers: those of ``transfers`` by which it takes adapters alone.
+        adapter_rank: the highest rank of these; 0: any.
+        dora: whether these may be DoRA's.
         check_extra: refuses entries of ``EngineConfig.extra`` by ``ConfigError``; the text is the key of what has the
             engine. None: it takes no such entries.
     """
@@ -148,6 +153,9 @@ class EngineKind:
     request_seeds: bool
     tensor_parallel: bool
     sleeps: bool = False
+    adapter_transfers: tuple[str, ...] = ()
+    adapter_rank: int = 0
+    dora: bool = False
     check_extra: Callable[[Mapping[str, Any], str], None] | None = None
 
     @property
@@ -156,7 +164,7 @@ class EngineKind:
         return bool(self.transfers) and self.logprobs
 
 
-def check_transfer(transfer: str | None, manifest: WeightManifest) -> None:
+def check_transfer(transfer: str | None, manifest: WeightManifest, adapter: LoraConfig | None = None) -> None:
     """Refuse weights that an engine was not built to take.
 
     Raises:
@@ -167,3 +175,6 @@ def check_transfer(transfer: str | None, manifest: WeightManifest) -> None:
         raise TypeError("this engine serves a frozen model: build it with a weight transfer to send it weights")
     if manifest.backend != transfer:
         raise ValueError(f"weights sent by {manifest.backend} to an engine built for {transfer}")
+    if (manifest.adapter is None) != (adapter is None):
+        sent, built = ("adapters", "all weights") if adapter is None else ("all weights", "adapters")
+        raise ValueError(f"{sent} were sent to an engine built for {built}")

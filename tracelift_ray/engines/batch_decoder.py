@@ -18,6 +18,7 @@ import torch
 from tracelift_ray.engines.kv_rows import RowCache
 from tracelift_ray.engines.sampling import sample, uniforms
 from tracelift_ray.engines.stops import StopFinder
+from tracelift_ray.lora.layers import adapter_parameters
 from tracelift_ray.types import Completion, SamplingParams
 
 #: Tokens, padding included, that one prefill runs through the model.
@@ -113,12 +114,12 @@ class BatchDecoder:
 
     @torch.inference_mode()
     def load(self, tensors: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
-        """Replace the model's weights, and run everything written so far through the new ones.
+        """Replace the model's weights, or its adapters where it has some, and run everything written so far again.
 
         Raises:
             ValueError: a name or shape is not the model's, or a parameter is missing. The model may be half replaced.
         """
-        parameters = dict(self._model.named_parameters())
+        parameters = dict(adapter_parameters(self._model) or self._model.named_parameters())
         for name, tensor in tensors:
             parameter = parameters.pop(name, None)
             if parameter is None or parameter.shape != tensor.shape:

@@ -13,6 +13,7 @@ from tracelift_ray.engines.base import Engine, EngineKind
 
 if TYPE_CHECKING:
     from tracelift_ray.config.models import EngineConfig, ExecutorConfig, JudgeConfig, RemoteConfig
+    from tracelift_ray.config.schema import LoraConfig
 
 ENGINES: dict[str, EngineKind] = {
     "vllm": vllm_engine.KIND,
@@ -73,6 +74,7 @@ def build_engine(
     model: str,
     *,
     transfer: str | None = None,
+    adapter: LoraConfig | None = None,
     remote: RemoteConfig | None = None,
     seed: int = 0,
     sleeps: bool = False,
@@ -82,6 +84,7 @@ def build_engine(
     Args:
         model: directory of a Hugging Face model; unused by an engine that is a client of a server.
         transfer: how ``receive_weights`` will get new weights (a name in ``TRANSFERS``); None: the model is frozen.
+        adapter: whose tensors alone these weights will be; None: they are all weights.
         remote: the server, for an engine that is a client of one.
         seed: of requests without a seed, where the engine can be seeded.
         sleeps: whether ``sleep`` will be called, where the kind can.
@@ -98,4 +101,19 @@ def build_engine(
         )
     if not kind.local and remote is None:
         raise ValueError(f"an engine of kind {config.kind} needs the configuration of its server (remote)")
-    return kind.build(config, model, transfer=transfer, remote=remote, seed=seed, sleeps=sleeps)
+    if adapter is not None and (obstacle := adapter_obstacle(config, transfer, adapter)):
+        raise ValueError(obstacle)
+    return kind.build(config, model, transfer=transfer, adapter=adapter, remote=remote, seed=seed, sleeps=sleeps)
+
+
+def adapter_obstacle(config: EngineConfig, transfer: str | None, adapter: LoraConfig) -> str:
+    """Why the engine cannot take this adapter's tensors by ``transfer``, as a clause; empty where it can."""
+    kind = engine_kind(config)
+    if transfer not in kind.adapter_transfers:
+        by = f"takes adapters by {' or '.join(kind.adapter_transfers)}" if kind.adapter_transfers else "takes none"
+        return f"an engine of kind {config.kind} {by}"
+    if adapter.dora and not kind.dora:
+        return f"an engine of kind {config.kind} takes no DoRA adapters"
+    if kind.adapter_rank and adapter.rank > kind.adapter_rank:
+        return f"an engine of kind {config.kind} takes adapters up to rank {kind.adapter_rank}"
+    return ""

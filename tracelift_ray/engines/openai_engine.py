@@ -15,6 +15,7 @@ from tracelift_ray.types import Completion, InfrastructureError, Prompt, Samplin
 
 if TYPE_CHECKING:
     from tracelift_ray.config.models import EngineConfig, RemoteConfig
+    from tracelift_ray.config.schema import LoraConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 COMPONENT = "remote executor"
@@ -200,6 +201,7 @@ def _build(
     model: str,
     *,
     transfer: str | None,
+    adapter: LoraConfig | None,
     remote: RemoteConfig | None,
     seed: int,
     sleeps: bool,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from tracelift_ray.config.models import EngineConfig, RemoteConfig
+    from tracelift_ray.config.schema import LoraConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
     from tracelift_ray.transfer.collective import Communicator
 
@@ -44,14 +45,18 @@ class TransformersEngine:
 
     Args:
         transfer: how new weights will come; None for a frozen model.
+        adapter: what they will be, where not all weights.
         seed: of requests without a seed.
     """
 
-    def __init__(self, config: EngineConfig, model: str, *, transfer: str | None, seed: int) -> None:
+    def __init__(
+        self, config: EngineConfig, model: str, *, transfer: str | None, seed: int, adapter: LoraConfig | None = None
+    ) -> None:
         self.version = 0
         self._config = config
         self._path = model
         self._transfer = transfer
+        self._adapter = adapter
         self._seed = seed
         self._inbox: queue.SimpleQueue[Request | _Call | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -91,7 +96,7 @@ class TransformersEngine:
             self._waiting.discard(answer)
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
-        check_transfer(self._transfer, manifest)
+        check_transfer(self._transfer, manifest, self._adapter)
         tensors, checksum = await asyncio.to_thread(self._received, manifest)
         answer: asyncio.Future[None] = self._answer()
         self._inbox.put(_Call(lambda decoder: decoder.load(tensors, manifest.version), answer))
@@ -164,7 +169,7 @@ class TransformersEngine:
     def _run(self, ready: asyncio.Future[None]) -> None:
         assert self._loop is not None
         try:
-            decoder = load_decoder(self._config, self._path, self._seed)
+            decoder = load_decoder(self._config, self._path, self._seed, self._adapter)
             self._post(_resolve, ready, None)
             while self._turn(decoder):
                 pass
@@ -208,7 +213,7 @@ def _resolve(answer: asyncio.Future[Any], value: Any) -> None:
         answer.set_result(value)
 
 
-def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
+def load_decoder(config: EngineConfig, path: str, seed: int, adapter: LoraConfig | None = None) -> BatchDecoder:
     """Load model and tokenizer; on a GPU where there is one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -224,6 +229,10 @@ def load_decoder(config: EngineConfig, path: str, seed: int) -> BatchDecoder:
     model: Any = AutoModelForCausalLM.from_pretrained(
         path, dtype=config.dtype, attn_implementation="sdpa", local_files_only=True
     )
+    if adapter is not None:
+        from tracelift_ray.lora.layers import add_adapters
+
+        add_adapters(model, adapter, seed=0)
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     return BatchDecoder(model.to(device).eval(), tokenizer, max_rows=config.max_num_seqs, seed=seed)
 
@@ -233,11 +242,12 @@ def _build(
     model: str,
     *,
     transfer: str | None,
+    adapter: LoraConfig | None,
     remote: RemoteConfig | None,
     seed: int,
     sleeps: bool,
 ) -> TransformersEngine:
-    return TransformersEngine(config, model, transfer=transfer, seed=seed)
+    return TransformersEngine(config, model, transfer=transfer, seed=seed, adapter=adapter)
 
 
 KIND = EngineKind(
@@ -247,4 +257,6 @@ KIND = EngineKind(
     logprobs=True,
     request_seeds=True,
     tensor_parallel=False,
+    adapter_transfers=("shared_memory", "collective"),
+    dora=True,
 )

@@ -13,13 +13,17 @@ from tracelift_ray.types import SamplingParams
 
 if TYPE_CHECKING:
     from vllm import SamplingParams as VllmSamplingParams
+    from vllm.lora.request import LoRARequest
 
     from tracelift_ray.config.models import EngineConfig
+    from tracelift_ray.config.schema import LoraConfig
 
 #: Tokens that one scheduler step may prefill, where the context does not ask for more.
 STEP_TOKENS = 8192
 #: Bytes of freed memory that an engine's processes keep for their next allocation.
 KEPT = 4 * 2**30
+#: Ranks for which vLLM can have room.
+ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def set_environment(config: EngineConfig) -> None:
@@ -38,7 +42,13 @@ def set_environment(config: EngineConfig) -> None:
 
 
 def engine_arguments(
-    config: EngineConfig, model: str, *, transfer: str | None, seed: int, sleeps: bool
+    config: EngineConfig,
+    model: str,
+    *,
+    transfer: str | None,
+    seed: int,
+    sleeps: bool,
+    adapter: LoraConfig | None = None,
 ) -> dict[str, Any]:
     """Arguments of vLLM's ``AsyncEngineArgs``; those of ``config.extra`` come last."""
     from vllm.platforms import current_platform
@@ -81,7 +91,19 @@ def engine_arguments(
 
         arguments["weight_transfer_config"] = WeightTransferConfig(backend=backend(transfer))
         arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
+    if adapter is not None:
+        rank = next(each for each in ADAPTER_RANKS if each >= adapter.rank)
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
     return arguments | converted(config.extra)
+
+
+def adapter_request() -> LoRARequest:
+    """What a request that is served with the adapter carries. It is loaded in the workers, never from its path."""
+    from vllm.lora.request import LoRARequest
+
+    from tracelift_ray.transfer.vllm_adapters import ADAPTER_ID
+
+    return LoRARequest("policy", ADAPTER_ID, "/nowhere")
 
 
 def to_vllm(params: SamplingParams, stop_token_ids: tuple[int, ...]) -> VllmSamplingParams:

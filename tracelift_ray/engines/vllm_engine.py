@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
-from tracelift_ray.engines.vllm_arguments import engine_arguments, set_environment, to_vllm
+from tracelift_ray.engines.vllm_arguments import (
+    ADAPTER_RANKS,
+    adapter_request,
+    engine_arguments,
+    set_environment,
+    to_vllm,
+)
 from tracelift_ray.engines.vllm_extra import check_extra
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import (
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from tracelift_ray.config.models import EngineConfig, RemoteConfig
+    from tracelift_ray.config.schema import LoraConfig
 
 COMPONENT = "vllm engine"
 #: Seconds between two looks at whether the engine core lives.
@@ -59,15 +66,24 @@ class VllmEngine:
         transfer: how new weights will come; None for a frozen model.
         seed: of requests without a seed.
         sleeps: whether ``sleep`` will be called.
+        adapter: what new weights will be, where not all.
     """
 
     def __init__(
-        self, config: EngineConfig, model: str, *, transfer: str | None, seed: int, sleeps: bool = False
+        self,
+        config: EngineConfig,
+        model: str,
+        *,
+        transfer: str | None,
+        seed: int,
+        sleeps: bool = False,
+        adapter: LoraConfig | None = None,
     ) -> None:
         self.version = 0
         self._config = config
         self._model = model
         self._transfer = transfer
+        self._adapter = adapter
         self._seed = seed
         self._sleeps = sleeps
         self._memory = Memory.HELD
@@ -84,6 +100,8 @@ class VllmEngine:
                 await asyncio.to_thread(self._build)
                 if self._transfer is not None:
                     await self._running().update_weight_version(str(self.version))
+                if self._adapter is not None:
+                    await self._running().collective_rpc("begin_adapter")
                 await self.generate(Prompt((self._first_token(),), ""), SamplingParams(max_new_tokens=1))
         except TimeoutError as error:
             await self.close()
@@ -102,7 +120,12 @@ class VllmEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         arguments = engine_arguments(
-            self._config, self._model, transfer=self._transfer, seed=self._seed, sleeps=self._sleeps
+            self._config,
+            self._model,
+            transfer=self._transfer,
+            seed=self._seed,
+            sleeps=self._sleeps,
+            adapter=self._adapter,
         )
         self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         if self._failure is not None and self._failure.done():  # ``start`` has given up
@@ -142,7 +165,12 @@ class VllmEngine:
 
         outputs: list[CompletionOutput] = []
         try:
-            stream = llm.generate(TokensPrompt(prompt_token_ids=list(prompt.token_ids)), params, f"r{next(self._ids)}")
+            stream = llm.generate(
+                TokensPrompt(prompt_token_ids=list(prompt.token_ids)),
+                params,
+                f"r{next(self._ids)}",
+                lora_request=None if self._adapter is None else adapter_request(),
+            )
             async for output in stream:
                 outputs.extend(output.outputs)
         except EngineDeadError as error:
@@ -168,7 +196,7 @@ class VllmEngine:
         )
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
-        check_transfer(self._transfer, manifest)
+        check_transfer(self._transfer, manifest, self._adapter)
         async with self._updating:
             llm = self._running()
             try:
@@ -197,7 +225,8 @@ class VllmEngine:
         broken = [why for _, why in taken if why]
         if broken:
             raise TransferBroken(COMPONENT, broken[0])
-        await llm.finish_weight_update(weight_version=str(manifest.version))
+        finished = llm.finish_weight_update if manifest.adapter is None else llm.update_weight_version
+        await finished(str(manifest.version))
         workers = tuple(checksum for checksum, _ in taken)
         if len(set(workers)) != 1:
             raise InfrastructureError(COMPONENT, f"its workers hold different weights: {', '.join(workers)}")
@@ -211,8 +240,9 @@ class VllmEngine:
         async with self._updating:
             llm = self._running()
             # New weights replace a planner's before it generates again: keeping the old ones would take as much of the
-            # machine's memory, and a copy there and back. A frozen model's would have to be read from disk again.
-            level = 1 if self._transfer is None else 2
+            # machine's memory, and a copy there and back. A frozen model's would have to be read from disk again, as
+            # would those below adapters.
+            level = 1 if self._transfer is None or self._adapter is not None else 2
             await self._told(llm, llm.sleep(level, mode="keep"))
             self._memory = Memory.FREED
 
@@ -299,11 +329,12 @@ def _build(
     model: str,
     *,
     transfer: str | None,
+    adapter: LoraConfig | None,
     remote: RemoteConfig | None,
     seed: int,
     sleeps: bool,
 ) -> VllmEngine:
-    return VllmEngine(config, model, transfer=transfer, seed=seed, sleeps=sleeps)
+    return VllmEngine(config, model, transfer=transfer, seed=seed, sleeps=sleeps, adapter=adapter)
 
 
 KIND = EngineKind(
@@ -314,5 +345,7 @@ KIND = EngineKind(
     request_seeds=True,
     tensor_parallel=True,
     sleeps=True,
+    adapter_transfers=("shared_memory", "collective"),
+    adapter_rank=ADAPTER_RANKS[-1],
     check_extra=check_extra,
 )

@@ -13,7 +13,7 @@ from typing import Any
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
 from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
-from tracelift_ray.engines.kinds import check_extra, engine_kind, is_remote, training_kinds
+from tracelift_ray.engines.kinds import adapter_obstacle, check_extra, engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.algorithm_checks import check_algorithm
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.planning.files import check_data, check_models, check_run_dir
@@ -47,6 +47,7 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     _check_transfer(config)
     _check_devices(config)
     _check_offload(config.learner)
+    _check_adapter(config)
     check_sandbox(config.sandbox)
     check_declared_resources(config)
     _check_placement(config)
@@ -166,6 +167,16 @@ def _check_transfer(config: RunConfig) -> None:
             f"must have planner and learner on the same GPUs for stream.weight_transfer={name}: [[planner, learner]]"
         )
         raise ConfigError("cluster.share_gpus", [list(pools) for pools in share], right)
+
+
+def _check_adapter(config: RunConfig) -> None:
+    """The planner's engine must be able to take what the learner sends of its adapters."""
+    sent = config.learner.sent_adapter
+    if sent is None:
+        return
+    obstacle = adapter_obstacle(config.planner.engine, at_engine(config.stream.weight_transfer), sent)
+    if obstacle:
+        raise ConfigError("learner.lora.transfer", sent.transfer, f"must be merged: {obstacle}")
 
 
 def _check_placement(config: RunConfig) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
 from tracelift_ray.config.paths import check_file
-from tracelift_ray.config.schema import DataConfig, RunConfig
+from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
 from tracelift_ray.data.file_kinds import check_is_json_lines
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.lora.directory import adapter_base, is_adapter_directory, model_shapes
 from tracelift_ray.planning.checkpoints import (
     check_architecture,
     check_checkpoint,
@@ -40,6 +41,7 @@ def check_models(config: RunConfig) -> None:
     """
     planner, executor = config.planner, config.executor
     _check_generator("planner.model", planner.model, planner.prompt, planner.engine)
+    check_targets(config.learner.lora, planner.model)
     _check_generator("executor.model", executor.model, executor.prompt, executor.engine)
     if not requirements(config.reward).rubric:
         return
@@ -75,6 +77,8 @@ def check_scorer(rm: ReasoningRmConfig) -> None:
 def _check_generator(key: str, model: str, prompt: str, engine: EngineConfig) -> None:
     """The model of an engine of ours, or the tokenizer of one that is served elsewhere."""
     local = not is_remote(engine)
+    if local and model:
+        _check_no_adapters(key, model)
     check_checkpoint(key, model, weights=local)
     if local:
         check_generates(key, model)
@@ -83,11 +87,38 @@ def _check_generator(key: str, model: str, prompt: str, engine: EngineConfig) ->
     _check_chat(key, model, prompt)
 
 
+def _check_no_adapters(key: str, model: str) -> None:
+    directory = Path(model)
+    if is_adapter_directory(directory):
+        out = directory.with_name("merged") if directory.name == "planner" else "DIRECTORY"
+        right = (
+            "holds adapters, which are no model by themselves; merge them first: "
+            f"python -m launch.merge base={adapter_base(directory)} adapter={model} out={out}"
+        )
+        raise ConfigError(key, model, right)
+
+
 def _check_chat(key: str, model: str, prompt: str) -> None:
     own = key.rpartition(".")[0]
     if prompt and check_prompt(f"{own}.prompt", prompt).chat and not _has_chat_template(Path(model)):
         right = f"its tokenizer has no chat template, which {own}.prompt={prompt} needs; use plain"
         raise ConfigError(key, model, right)
+
+
+def check_targets(lora: LoraConfig, model: str) -> None:
+    """Every layer that is to get an adapter must be in the model, as far as its files tell.
+
+    Raises:
+        ConfigError: names one that is not.
+    """
+    targets = lora.target_modules if lora.rank else ()
+    tensors = model_shapes(Path(model)) if targets else {}
+    layers = sorted(name.removesuffix(".weight") for name in tensors if name.endswith(".weight"))
+    for target in targets if layers else ():
+        if not any(name == target or name.endswith(f".{target}") for name in layers):
+            known = sorted({name.rpartition(".")[2] for name in layers if "norm" not in name})
+            right = f"names {target}, which is no layer of {model}; it has {', '.join(known)}"
+            raise ConfigError("learner.lora.target_modules", list(lora.target_modules), right)
 
 
 def check_requests(key: str, prompt: str) -> None:

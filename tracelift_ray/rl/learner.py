@@ -7,10 +7,9 @@ Public methods that do not say otherwise are collectives: all ranks call them, i
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,15 @@ from tracelift_ray.rl.losses import LossInputs
 from tracelift_ray.rl.metrics import MetricSums, UpdateMetrics
 from tracelift_ray.rl.normalisations import token_weight
 from tracelift_ray.rl.objective import needs_old, objective
-from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
+from tracelift_ray.training.checkpoint import disk_errors
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine
-from tracelift_ray.training.export import largest_last, named_tensors, save_pretrained
+from tracelift_ray.training.export import gathered
 from tracelift_ray.training.generators import seed_generators
+from tracelift_ray.training.layout import check_layout, state_layout, write_layout
 from tracelift_ray.training.logprobs import Distribution
-from tracelift_ray.training.microbatches import MicroBatch, check_batch, check_packing, collate
-from tracelift_ray.training.models import load_causal_lm
-from tracelift_ray.training.output_layer import CompletionScorer
+from tracelift_ray.training.microbatches import MicroBatch, check_batch, collate
 from tracelift_ray.training.packing import plan_micro_batches
+from tracelift_ray.training.policy import Policy
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.transfer.kinds import build_weight_sender
@@ -39,7 +38,6 @@ from tracelift_ray.transfer.senders import SenderSettings, WeightSender, paramet
 from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
 
 _BUCKET_MIB = 256
-_LAYOUT = "learner.json"
 
 
 def engine_settings(config: LearnerConfig) -> EngineSettings:
@@ -91,8 +89,7 @@ class Learner:
         self._seed = seed
         self._place = place
         self._engine = TrainingEngine(engine_settings(learner), place)
-        self._policy: CompletionScorer | None = None
-        self._reference: CompletionScorer | None = None
+        self._policy: Policy | None = None
         self._sender: WeightSender | None = None
         self._packed = learner.layout == "packed"
 
@@ -104,25 +101,13 @@ class Learner:
 
         Raises:
             InfrastructureError: the other ranks did not come.
-            DataError: the model directory cannot be loaded, or its model cannot train on packed rows.
+            DataError: the model directory cannot be loaded, or its model cannot train on packed rows or lacks layers
+                for adapters.
         """
         seed_generators(self._seed)
         self._engine.join()
-        config = self._config
-        with self._engine.dividing():
-            model = load_causal_lm(self._model, config.dtype, gradient_checkpointing=config.gradient_checkpointing)
-            self._engine.begin(
-                model,
-                torch.optim.AdamW(
-                    model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
-                ),
-            )
-            if self._packed:
-                check_packing(self._engine.model, self._engine.device)
-            self._policy = CompletionScorer(self._engine.model, self._engine.device)
-            if self._algorithm.kl_coef > 0:
-                reference = self._engine.freeze(load_causal_lm(self._model, config.dtype))
-                self._reference = CompletionScorer(reference, self._engine.device)
+        referenced = self._algorithm.kl_coef > 0
+        self._policy = Policy(self._engine, self._config, self._model, referenced=referenced, seed=self._seed)
 
     def close(self) -> None:
         """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time, on any
@@ -130,7 +115,7 @@ class Learner:
         if self._sender is not None:
             self._sender.close()
             self._sender = None
-        self._policy = self._reference = None
+        self._policy = None
         self._engine.close()
 
     def update(self, batch: TrainBatch) -> UpdateMetrics | None:
@@ -146,9 +131,10 @@ class Learner:
         if not batch.samples:
             return None
         started = time.monotonic()
-        micro_batches = self._cut(batch)
-        old = [self._logprobs(self._policy if needs_old(self._algorithm) else None, m) for m in micro_batches]
-        reference = [self._logprobs(self._reference, m) for m in micro_batches]
+        micro_batches, policy, distribution = self._cut(batch), self._started(), self._distribution
+        asked = needs_old(self._algorithm)
+        old = [policy.logprobs(each, distribution) if asked else None for each in micro_batches]
+        reference = [policy.reference_logprobs(each, distribution) for each in micro_batches]
         steps = [self._step(micro_batches, old, reference) for _ in range(self._algorithm.updates_per_batch)]
         return UpdateMetrics.of_steps(
             steps,
@@ -172,10 +158,6 @@ class Learner:
         weights = [token_weight(sample, batch, self._algorithm) for sample in samples]
         return collate(samples, weights, self._engine.device, packed=self._packed)
 
-    @torch.no_grad()
-    def _logprobs(self, scorer: CompletionScorer | None, batch: MicroBatch) -> torch.Tensor | None:
-        return None if scorer is None else scorer.scores(batch, self._distribution)[0]
-
     def _step(
         self, batches: list[MicroBatch], old: list[torch.Tensor | None], reference: list[torch.Tensor | None]
     ) -> dict[str, float]:
@@ -195,9 +177,8 @@ class Learner:
         self, batch: MicroBatch, old: torch.Tensor | None, reference: torch.Tensor | None, sums: MetricSums
     ) -> torch.Tensor:
         """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
-        assert self._policy is not None  # start has run
         bonus = self._algorithm.entropy_coef > 0
-        current, entropy = self._policy.scores(batch, self._distribution, entropy_gradient=bonus)
+        current, entropy = self._started().scores(batch, self._distribution, entropy_gradient=bonus)
         before = current.detach() if old is None else old
         tokens = LossInputs(current, before, batch.behaviour, batch.advantages, batch.segments, batch.lengths)
         terms = objective(tokens, reference, entropy, self._algorithm)
@@ -223,13 +204,25 @@ class Learner:
                 "Lower learner.lr or learner.grad_clip, or check the logged mismatch of log-probs",
             )
 
+    def score(self, samples: Sequence[TrainSample]) -> tuple[tuple[float, ...], ...]:
+        """Log-probs of the samples' completion tokens at the planner's temperature, without a cut; on every rank."""
+        batch = collate(samples, [0.0] * len(samples), self._engine.device)
+        logprobs = self._started().logprobs(batch, Distribution(self._distribution.temperature))
+        return tuple(tuple(each.tolist()) for each in logprobs.split(batch.lengths.tolist()))
+
+    def _started(self) -> Policy:
+        if self._policy is None:
+            raise RuntimeError("the learner has not started")
+        return self._policy
+
     def parameter_specs(self) -> tuple[TensorSpec, ...]:
-        """Name, full shape and dtype of every parameter, in the order of ``named_tensors``. No collective."""
-        return parameter_specs(largest_last(self._engine.module.named_parameters()), self._config.dtype)
+        """Name, full shape and dtype of what is sent, in the order of ``named_tensors``. No collective."""
+        sent = self._started().sent()
+        return parameter_specs(((weight.name, weight.sources[0]) for weight in sent), self._config.dtype)
 
     def named_tensors(self, bucket_mib: int = _BUCKET_MIB) -> Iterator[tuple[str, torch.Tensor]]:
-        """The full weights; see ``export.named_tensors``. All ranks run it to its end together."""
-        return named_tensors(self._engine.module, bucket_mib)
+        """What is sent; see ``export.gathered``. All ranks run it to its end together."""
+        return gathered(self._started().sent(), bucket_mib)
 
     def open_weights(self, transfer: str, settings: SenderSettings) -> None:
         """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
@@ -237,7 +230,8 @@ class Learner:
 
     def describe_weights(self, receivers: Sequence[str] = ()) -> WeightManifest:
         """The manifest of the present version for the engines of these names. Rank 0 only; no collective."""
-        return self._open_sender().describe(self.parameter_specs(), self.version, receivers)
+        described = self._open_sender().describe(self.parameter_specs(), self.version, receivers)
+        return replace(described, adapter=self._started().adapter)
 
     def send_weights(self, manifest: WeightManifest) -> Sent:
         """Send the weights that ``manifest`` describes."""
@@ -264,10 +258,10 @@ class Learner:
         return self._sender
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Save the policy as a Hugging Face directory, tokenizer included. CheckpointError where the disk is full."""
+        """Save the policy, tokenizer included; see ``Policy.save``. CheckpointError where the disk is full."""
         path = Path(directory)
         with disk_errors(path):
-            save_pretrained(self._engine.module, path, self._model, _BUCKET_MIB, write=self._place.rank == 0)
+            self._started().save(path, write=self._place.rank == 0)
         torch.distributed.barrier()
 
     def save_state(self, directory: str | Path) -> None:
@@ -275,36 +269,19 @@ class Learner:
         path = Path(directory)
         self._engine.save(path)
         if self._place.rank == 0:
-            with disk_errors(path):
-                (path / _LAYOUT).write_text(json.dumps({**self._layout(), "version": self.version}) + "\n")
+            write_layout(path, self._layout(), self.version)
         torch.distributed.barrier()
 
     def load_state(self, directory: str | Path) -> None:
         """Go on from ``save_state``: afterwards this rank is as the one that saved.
 
         Raises:
-            CheckpointError: saved under another number of ranks, ZeRO stage or dtype, or unreadable.
+            CheckpointError: saved under another number of ranks, ZeRO stage, dtype or adapter, or unreadable.
         """
         path = Path(directory)
-        try:
-            saved = json.loads((path / _LAYOUT).read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} holds no learner state ({error}); use another checkpoint") from error
-        layout = self._layout()
-        if any(saved[key] != layout[key] for key in layout):
-            raise CheckpointError(
-                f"{path} was saved with {_in_words(saved, layout)}, but this run has {_in_words(layout, layout)}; "
-                "resume with the saved values, or begin a new run with planner.model set to the checkpoint's planner "
-                "directory, which keeps the weights but not the optimizer's state"
-            )
+        version = check_layout(path, self._layout())
         self._engine.restore(path)
-        self.version = saved["version"]
+        self.version = version
 
     def _layout(self) -> dict[str, Any]:
-        """What decides how DeepSpeed lays its state out on disk."""
-        config = self._config
-        return {"num_workers": self._place.world_size, "zero_stage": config.zero_stage, "dtype": config.dtype}
-
-
-def _in_words(layout: Mapping[str, Any], keys: Iterable[str]) -> str:
-    return ", ".join(f"learner.{key}={layout[key]}" for key in keys)
+        return state_layout(self._config, self._place.world_size)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.batch import train_batch
+from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
 from tracelift_ray.rl.saving import Saving
@@ -52,7 +53,7 @@ class TrainingLoop:
     """Runs training over pools that are up. ``train`` returns at ``total_steps`` or raises ``Interrupted``.
 
     ``faults`` counts infrastructure errors by component; ``checkpoints`` is where checkpoints are kept; ``shared`` are
-    the pools on the learner's GPUs, which may be asleep when ``train`` is called.
+    the pools on the learner's GPUs, which may be asleep when ``train`` is called; ``canary`` is asked after broadcasts.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TrainingLoop:
         checkpoints: Path,
         pool_metrics: Callable[[], dict[str, float]] = dict,
         shared: SharedGpus | None = None,
+        canary: Canary | None = None,
     ) -> None:
         self.run = run
         self.learner = learner
@@ -77,6 +79,7 @@ class TrainingLoop:
         self.tracker = tracker
         self.pool_metrics = pool_metrics
         self.shared = shared or SharedGpus()
+        self.canary = canary
         self.saving = Saving(run.learner, learner, checkpoints, faults, tracker.message)
         self.progress = Progress()
         self._stop = asyncio.Event()
@@ -161,8 +164,7 @@ class TrainingLoop:
         return update
 
     async def _broadcast(self) -> Broadcast:
-        broadcast = await broadcast_weights(self.learner, self.planner)
-        await self.shared.to_pools()
+        broadcast = await broadcast_weights(self.learner, self.planner, self.canary, self.shared.to_pools)
         self.progress.version = broadcast.version
         return broadcast
 
@@ -229,6 +231,7 @@ class TrainingLoop:
         metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
+            metrics |= {} if broadcast.canary is None else {"weights/canary": broadcast.canary}
         self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)
         if not update:

@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
-from tracelift_ray.types import Artifact, Completion, Problem, Prompt, RubricScore, SamplingParams, TrainBatch, Verdict
+from tracelift_ray.types import (
+    Artifact,
+    Completion,
+    Problem,
+    Prompt,
+    RubricScore,
+    SamplingParams,
+    TrainBatch,
+    TrainSample,
+    Verdict,
+)
 
 
 class GeneratorPool(Protocol):
@@ -34,6 +44,9 @@ class WeightReceivers(Protocol):
         One whose transfer broke waits for the weights to be sent again. One that failed, or was left in the middle
         because this was cancelled, serves nothing any more.
         """
+
+    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
+        """One completion of ``prompt`` from every engine that answers, by its name; another is replaced."""
 
 
 class VerifierPool(Protocol):
@@ -67,6 +80,9 @@ class LearnerGroup(Protocol):
 
     async def abort_weights(self) -> None:
         """End a ``send_weights`` that waits for engines; it raises ``TransferBroken``."""
+
+    async def score(self, samples: Sequence[TrainSample]) -> tuple[tuple[float, ...], ...]:
+        """Log-probs of the samples' completion tokens at the planner's temperature. The caller holds ``lock``."""
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         """Free what the transfer held (a file in shared memory, say)."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import InfrastructureError, TransferBroken
@@ -24,20 +26,31 @@ LOOK_S = 0.2
 
 @dataclass(frozen=True)
 class Broadcast:
-    """What a broadcast did: the version now served, its checksum, the engines that serve it, and seconds taken."""
+    """What a broadcast did: the version now served, its checksum, the engines that serve it, seconds taken, and how
+    far the canary's log-probs were apart (None without one)."""
 
     version: int
     checksum: str
     engines: int
     seconds: float
+    canary: float | None = None
 
 
 class _SendAgain(Exception):
     """The transfer broke when an engine was lost; the others wait for it."""
 
 
-async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -> Broadcast:
+async def broadcast_weights(
+    learner: LearnerGroup,
+    receivers: WeightReceivers,
+    canary: Canary | None = None,
+    wake: Callable[[], Awaitable[None]] | None = None,
+) -> Broadcast:
     """Broadcast the learner's weights. Where no engine is up nothing is sent, and the checksum is empty.
+
+    Args:
+        canary: compares engines and learner afterwards, before the learner's weights can change.
+        wake: wakes the engines, where they sleep while they receive.
 
     Raises:
         InfrastructureError: the learner failed, the transfer broke with every engine up, or an engine deviates and is
@@ -48,11 +61,16 @@ async def broadcast_weights(learner: LearnerGroup, receivers: WeightReceivers) -
         while True:
             try:
                 version, checksum, engines = await _transfer(learner, receivers)
-                return Broadcast(version, checksum, engines, monotonic() - started)
+                break
             except _SendAgain as error:
                 # One that dies breaks a channel that all share; those that live meet in a new one. Each try has
                 # fewer, since none joins while the lock is held.
                 logger.warning("%s; the weights are sent again to the engines that are up", error)
+        seconds = monotonic() - started
+        if wake is not None:
+            await wake()
+        apart = await canary.check(learner, receivers, version) if canary is not None else None
+        return Broadcast(version, checksum, engines, seconds, apart)
 
 
 async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[int, str, int]:

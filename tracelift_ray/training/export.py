@@ -1,8 +1,8 @@
-"""Full weights out of a DeepSpeed-wrapped model in any ZeRO stage, and into a Hugging Face directory.
+"""Full weights, or adapters, out of a DeepSpeed-wrapped model in any ZeRO stage, and into directories.
 
-Promises: names are those of ``module.named_parameters()`` (Hugging Face names, each tied tensor once), in its order but
-for the largest, which come last; gathering holds one bucket of full tensors at a time; all ranks must run the iteration
-to its end together.
+Promises: names are those of ``named_parameters()`` of the model without adapters (each tied tensor once), in its order
+but for the largest, which come last; adapters are merged into copies, one layer at a time; gathering holds one bucket
+of full tensors at a time; all ranks must run an iteration to its end together.
 """
 
 from __future__ import annotations
@@ -10,13 +10,25 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from tracelift_ray.config.schema import LoraConfig
+from tracelift_ray.lora.directory import write_adapter
+from tracelift_ray.lora.layers import (
+    adapter_parameters,
+    base_name,
+    is_adapter,
+    lora_layers,
+    merged_weight,
+    peft_fields,
+)
 from tracelift_ray.training.checkpoint import disk_errors
 
 #: Files of a model directory that belong to its tokenizer.
@@ -32,24 +44,67 @@ _TOKENIZER_FILES = (
 )
 
 
-def named_tensors(model: torch.nn.Module, bucket_mib: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every parameter as (name, full tensor), detached, on its device and in its dtype.
+@dataclass(frozen=True)
+class Weight:
+    """One tensor as it leaves a model.
+
+    Attributes:
+        name: what others call it.
+        sources: the parameters that it is made from, the first of its shape; they are whole while it is made.
+        value: makes it, detached, on its device and in its dtype. It may be a live weight, and must not be written to.
+    """
+
+    name: str
+    sources: tuple[nn.Parameter, ...]
+    value: Callable[[], torch.Tensor]
+
+
+def weights_of(model: nn.Module) -> list[Weight]:
+    """The full weights of ``model``, adapters merged, the largest last."""
+    parameters = list(model.named_parameters())
+    if not any(is_adapter(name) for name, _ in parameters):
+        return [_as_it_is(name, parameter) for name, parameter in largest_last(parameters)]
+    merged = {f"{name}.base_layer.weight": _merged(name, layer) for name, layer in lora_layers(model).items()}
+    kept = largest_last((name, parameter) for name, parameter in parameters if not is_adapter(name))
+    return [merged.get(name) or _as_it_is(base_name(name), parameter) for name, parameter in kept]
+
+
+def adapters_of(model: nn.Module) -> list[Weight]:
+    """The tensors of the adapters alone."""
+    return [_as_it_is(name, parameter) for name, parameter in adapter_parameters(model)]
+
+
+def _as_it_is(name: str, parameter: nn.Parameter) -> Weight:
+    return Weight(name, (parameter,), lambda: parameter.data)
+
+
+def _merged(name: str, layer: Any) -> Weight:
+    own = [parameter for other, parameter in layer.named_parameters() if is_adapter(other)]
+    return Weight(f"{name}.weight", (layer.get_base_layer().weight, *own), lambda: merged_weight(layer))
+
+
+def named_tensors(model: nn.Module, bucket_mib: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """``weights_of`` a model as (name, full tensor); see ``gathered``."""
+    return gathered(weights_of(model), bucket_mib)
+
+
+def gathered(weights: Sequence[Weight], bucket_mib: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every weight as (name, full tensor).
 
     Under ZeRO-3 this is a collective that gathers up to ``bucket_mib`` MiB at a time (a larger tensor alone) and every
-    rank is given the full tensors. The tensors are the live weights: they must not be written to.
+    rank is given the full tensors.
     """
-    parameters = largest_last(model.named_parameters())
-    if not any(hasattr(parameter, "ds_id") for _, parameter in parameters):
-        yield from ((name, parameter.detach()) for name, parameter in parameters)
+    if not any(hasattr(source, "ds_id") for weight in weights for source in weight.sources):
+        yield from ((weight.name, weight.value()) for weight in weights)
         return
     import deepspeed
 
-    for bucket in _buckets(parameters, bucket_mib << 20):
-        with deepspeed.zero.GatheredParameters([parameter for _, parameter in bucket]):
-            yield from ((name, parameter.data) for name, parameter in bucket)
+    for bucket in _buckets(weights, bucket_mib << 20):
+        with deepspeed.zero.GatheredParameters([source for weight in bucket for source in weight.sources]):
+            yield from ((weight.name, weight.value()) for weight in bucket)
 
 
-def largest_last(parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> list[tuple[str, torch.nn.Parameter]]:
+def largest_last(parameters: Iterable[tuple[str, nn.Parameter]]) -> list[tuple[str, nn.Parameter]]:
     """The parameters in their order, but for those of the greatest size, which come last.
 
     A receiver loads a tensor once all of it is there. It would wait for an embedding that comes first; for one that
@@ -60,36 +115,31 @@ def largest_last(parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> list[t
     return sorted(named, key=lambda each: _full_numel(each[1]) == largest)
 
 
-def _full_numel(parameter: torch.nn.Parameter) -> int:
+def _full_numel(parameter: nn.Parameter) -> int:
     return getattr(parameter, "ds_numel", parameter.numel())
 
 
-def _buckets(
-    parameters: list[tuple[str, torch.nn.Parameter]], limit: int
-) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
-    """Consecutive parameters of at most ``limit`` bytes in full; a larger one is alone."""
-    bucket: list[tuple[str, torch.nn.Parameter]] = []
+def _buckets(weights: Sequence[Weight], limit: int) -> Iterator[list[Weight]]:
+    """Consecutive weights whose sources have at most ``limit`` bytes in full; a larger one is alone."""
+    bucket: list[Weight] = []
     size = 0
-    for name, parameter in parameters:
-        full = _full_numel(parameter) * parameter.element_size()
+    for weight in weights:
+        full = sum(_full_numel(source) * source.element_size() for source in weight.sources)
         if bucket and size + full > limit:
             yield bucket
             bucket, size = [], 0
-        bucket.append((name, parameter))
+        bucket.append(weight)
         size += full
     if bucket:
         yield bucket
 
 
-def save_pretrained(model: torch.nn.Module, directory: Path, source: str, bucket_mib: int, *, write: bool) -> None:
+def save_pretrained(model: nn.Module, directory: Path, source: str, bucket_mib: int, *, write: bool) -> None:
     """Save the full model and the tokenizer of ``source`` as an ordinary Hugging Face directory.
 
     All ranks call it together; only the one with ``write`` holds a full copy in memory and writes.
     """
-    weights: dict[str, torch.Tensor] = {}
-    for name, tensor in named_tensors(model, bucket_mib):
-        if write:
-            weights[name] = tensor.detach().to("cpu", copy=True)
+    weights = _copied(weights_of(model), bucket_mib, write)
     if not write:
         return
     directory.mkdir(parents=True, exist_ok=True)
@@ -110,14 +160,30 @@ def write_model(model: Any, directory: Path, **options: Any) -> None:
         path.chmod(mode)
 
 
-def _tied_names(model: torch.nn.Module) -> list[tuple[str, str]]:
+def save_adapter(
+    model: nn.Module, directory: Path, source: str, config: LoraConfig, bucket_mib: int, *, write: bool
+) -> None:
+    """Save the adapters, and the tokenizer of their base model ``source``, as a PEFT directory; all ranks together."""
+    tensors = _copied(adapters_of(model), bucket_mib, write)
+    if not write:
+        return
+    write_adapter(directory, tensors, peft_fields(config), source)
+    copy_tokenizer(Path(source), directory)
+
+
+def _copied(weights: Sequence[Weight], bucket_mib: int, keep: bool) -> dict[str, torch.Tensor]:
+    """Copies in the memory of the machine, where they are to be kept; takes part in gathering in any case."""
+    return {name: tensor.to("cpu", copy=True) for name, tensor in gathered(weights, bucket_mib) if keep}
+
+
+def _tied_names(model: nn.Module) -> list[tuple[str, str]]:
     """(alias, first name) of every parameter that appears under more than one name."""
     first: dict[int, str] = {}
     tied = []
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        original = first.setdefault(id(parameter), name)
-        if original != name:
-            tied.append((name, original))
+        original = first.setdefault(id(parameter), base_name(name))
+        if original != base_name(name):
+            tied.append((base_name(name), original))
     return tied
 
 

@@ -73,6 +73,7 @@ class WeightManifest:
         receivers: names of the engines that will receive, where the sender has to know them.
         parts: references of packed buckets, where receivers fetch them.
         receiver: name of the engine that this manifest is for.
+        adapter: PEFT's configuration, where the tensors are those of adapters alone.
     """
 
     version: int
@@ -86,6 +87,7 @@ class WeightManifest:
     receivers: tuple[str, ...] = ()
     parts: tuple[Any, ...] = ()
     receiver: str = ""
+    adapter: dict[str, Any] | None = None
 
     def for_receiver(self, name: str) -> WeightManifest:
         """The manifest as the engine of that name needs it."""

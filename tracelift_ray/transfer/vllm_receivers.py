@@ -26,6 +26,7 @@ from tracelift_ray.transfer.collective import Communicator, join_channel, receiv
 from tracelift_ray.transfer.ipc import Taken, memory_of
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
+from tracelift_ray.transfer.vllm_adapters import begin_adapter, take_adapter
 from tracelift_ray.types import TransferBroken
 
 if TYPE_CHECKING:
@@ -155,20 +156,29 @@ class WeightUpdates:
     """Mixed into vLLM's worker class; its methods are called through ``collective_rpc``."""
 
     rank: int
+    model_runner: Any
     weight_transfer_engine: Any
     start_weight_update: Callable[[], None]
     update_weights: Callable[[dict[str, Any]], None]
 
+    def begin_adapter(self) -> None:
+        """Serve an adapter that changes nothing, until the first one comes."""
+        begin_adapter(self.model_runner.lora_manager)
+
     def take_weights(self, manifest: dict[str, Any]) -> tuple[str, str]:
-        """Load a version; finishing it is another call, made when every worker has it.
+        """Load a version; finishing it, where it is all weights, is another call, made when every worker has it.
 
         Returns:
             The checksum of what arrived, and an empty string; or an empty checksum and why the transfer broke. It is
             then sent again. A worker's exception would leave the answers of the others behind, unread.
         """
-        self.start_weight_update()
+        update = {"manifest": manifest, "worker": self.rank}
         try:
-            self.update_weights({"manifest": manifest, "worker": self.rank})
+            if manifest["adapter"] is not None:
+                take_adapter(self, update)
+            else:
+                self.start_weight_update()
+                self.update_weights(update)
         except TransferBroken as error:
             return "", error.cause
         return self.weight_transfer_engine.checksum, ""

@@ -26,12 +26,22 @@ GPUS: Changes = {
     "stream.weight_transfer": "collective",
     "cluster.num_gpus": 4,
 }
+ADAPTER: Changes = {"learner.lora.rank": 8, "learner.lora.transfer": "adapter"}
 REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url": "http://a/v1"}
 IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
 
 BROKEN: list[tuple[Changes, str, str]] = [
     ({"sandbox.tier": "userns"}, "sandbox.tier", "is called namespaces now"),
     ({"sandbox.tier": "flat"}, "sandbox.tier", "is called landlock now"),
+    ({**ADAPTER, "learner.lora.dora": True}, "learner.lora.transfer", "merged: an engine of kind vllm takes no DoRA"),
+    ({**ADAPTER, "learner.lora.rank": 513}, "learner.lora.transfer", "takes adapters up to rank 512"),
+    (
+        {**ADAPTER, **GPUS, "stream.weight_transfer": "ipc", "cluster.share_gpus": (("planner", "learner"),)},
+        "learner.lora.transfer",
+        "must be merged: an engine of kind vllm takes adapters by shared_memory or collective",
+    ),
+    ({"learner.lora.dropout": 1.0}, "learner.lora.dropout", "below 1"),
+    ({"stream.canary_bound": -1.0}, "stream.canary_bound", "0 or more, or null"),
     ({"sandbox.runner": "sandbox_fusion"}, "sandbox.service", "sandbox=sandbox_fusion"),
     ({"sandbox.service": CodeServiceConfig("fusion:8080", 1, 1.0, 0)}, "sandbox.service.url", "http://"),
     ({"sandbox.memory_mib": 63}, "sandbox.memory_mib", "64 or more; Python alone"),

@@ -18,6 +18,7 @@ from tracelift_ray.types import (
     SamplingParams,
     Trace,
     TrainBatch,
+    TrainSample,
     Trajectory,
     Verdict,
 )
@@ -128,6 +129,9 @@ class FakeLearner:
     async def abort_weights(self) -> None:
         pass
 
+    async def score(self, samples: Sequence[TrainSample]) -> tuple[tuple[float, ...], ...]:
+        return tuple((-0.5,) * len(sample.completion_ids) for sample in samples)
+
     async def release_weights(self, manifest: WeightManifest) -> None:
         self.released.append(manifest.version)
 
@@ -142,6 +146,7 @@ class FakeReceivers:
         self.count = count
         self.checksum = checksum
         self.versions: list[int] = []
+        self.wrong_from = 10**6
 
     def receivers(self) -> tuple[str, ...]:
         return tuple(f"{index}.0" for index in range(self.count))
@@ -150,3 +155,10 @@ class FakeReceivers:
         self.versions.append(manifest.version)
         sums = [self.checksum(engine, manifest.version) for engine in range(self.count)]
         return [WeightReceipt(manifest.version, each, (each,)) for each in sums]
+
+    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
+        """The learner's log-probs, until version ``wrong_from``."""
+        version = self.versions[-1]
+        logprob = -0.75 if version >= self.wrong_from else -0.5
+        answer = Completion(IDS, "", "length", (logprob,) * len(IDS), version, version)
+        return dict.fromkeys(self.receivers(), answer)

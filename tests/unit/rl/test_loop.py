@@ -15,6 +15,7 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers, FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
@@ -23,7 +24,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import newest_complete
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
-from tracelift_ray.types import Group, InfrastructureError, TrainBatch
+from tracelift_ray.types import Group, InfrastructureError, Prompt, TrainBatch
 
 BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=disabled", "tracking.console=false")
 PROBLEMS = problems(40)
@@ -41,6 +42,7 @@ class Run:
         resume: bool = False,
         min_std: float = 1e-6,
         shared: SharedGpus | None = None,
+        canary: Canary | None = None,
     ) -> None:
         self.config = replace(
             BASE,
@@ -69,6 +71,7 @@ class Run:
             self.tracker,
             self.directory.checkpoints_path,
             shared=shared,
+            canary=canary,
         )
         if found is not None:
             self.learner.version = found.state()["version"]
@@ -87,6 +90,15 @@ class Run:
     def metrics(self) -> list[dict[str, float]]:
         lines = self.directory.metrics_path.read_text().splitlines()
         return [record for record in map(json.loads, lines) if record["kind"] == "training"]
+
+
+async def test_an_engine_that_computes_otherwise_stops_the_run_which_is_saved(tmp_path: Path) -> None:
+    run = Run(tmp_path, canary=Canary(Prompt((1, 2), ""), 1.0, bound=0.2))
+    run.engines.wrong_from = 2
+    with pytest.raises(InfrastructureError, match=r"engine 0\.0 .* version 2 .* -0\.750000 there and -0\.500000"):
+        await run.train()
+    assert [r.get("weights/canary") for r in run.metrics()] == [0.0, None]
+    assert newest_complete(run.directory.checkpoints_path).step == 2
 
 
 async def test_every_step_trains_raises_the_version_and_broadcasts_it(tmp_path: Path) -> None:
