@@ -69,7 +69,7 @@ async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
     from tracelift_ray.rl.loop import Interrupted
     from tracelift_ray.tracking.alive import alive
 
-    if prepared.checkpoint is not None and prepared.checkpoint.step >= run.total_steps:
+    if prepared.checkpoint is not None and _is_over(run, prepared.checkpoint.step, tracker):
         at = prepared.checkpoint.path
         tracker.message(f"{at} is the end of this run (total_steps={run.total_steps}); resume=never starts it again")
         return 0
@@ -90,6 +90,11 @@ async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
         for line in warnings:
             tracker.message(line)
         return 0
+
+
+def _is_over(run: RunConfig, step: int, tracker: Tracker) -> bool:
+    """Whether nothing is left to do after ``step``; an interrupt may have ended the run before its last evaluation."""
+    return step > run.total_steps or (step == run.total_steps and tracker.has_evaluation(step))
 
 
 @contextlib.asynccontextmanager

@@ -98,7 +98,7 @@ class Pool:
         self._spawned: dict[int, int] = {}
         self._members: list[Member] = []
         self._admission: Admission = Admission(lambda: self.members)
-        self._replacing: set[asyncio.Task[None]] = set()
+        self._replacing: list[asyncio.Task[None]] = []
         self._closed = False
         self._awake = asyncio.Event()
         self._awake.set()
@@ -152,7 +152,7 @@ class Pool:
         member.handle.kill()
         logger.warning("%s[%d] is lost, another is started in its place: %s", self.name, member.index, cause)
         task = asyncio.get_running_loop().create_task(self._start_replacement(member))
-        self._replacing.add(task)
+        self._replacing.append(task)
         task.add_done_callback(self._replaced)
 
     async def sleep(self) -> None:
@@ -278,7 +278,7 @@ class Pool:
         logger.error("%s[%d] is given up; %d of the pool are up", self.name, lost.index, len(self.members))
 
     def _replaced(self, task: asyncio.Task[None]) -> None:
-        self._replacing.discard(task)
+        self._replacing.remove(task)
         if not task.cancelled() and task.exception() is not None:
             self._failure = str(task.exception())
             logger.error("%s: a member could not be restarted", self.name, exc_info=task.exception())

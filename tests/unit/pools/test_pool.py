@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pools.members import LIMITS, FakeMember, started
+from tracelift_ray.pools.admission import Admission
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.types import InfrastructureError
 
@@ -211,3 +212,13 @@ async def test_a_pool_sleeps_once_its_replacements_are_up() -> None:
     pool.replace(pool.members[0], "it died")
     await pool.sleep()
     assert [member.asleep for member in spawner.made] == [False, True, True]
+
+
+async def test_a_wait_that_is_cancelled_as_it_is_refused_ends_cancelled() -> None:
+    admission: Admission = Admission(lambda: [])
+    waiting = asyncio.ensure_future(admission.enter(""))
+    await settled()
+    admission.refuse_all(InfrastructureError("worker", "the pool was closed"))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
