@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,13 @@ class OneRank:
         self.rank = rank
         self.lock = asyncio.Lock()
 
+    async def update(self, batch: TrainBatch) -> dict[str, float]:
+        metrics = self.rank.update(batch)
+        return {} if metrics is None else asdict(metrics)
+
+    async def save(self, planner_dir: str, state_dir: str | None) -> None:
+        self.rank.save_pretrained(planner_dir)
+
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         return self.rank.describe_weights(receivers)
 
@@ -168,13 +175,13 @@ async def _through(group: OneRank, engine: Engine) -> str:
         TrainSample(PROMPT.token_ids, trace.token_ids, trace.logprobs or (), (-1.0) ** index)
         for index, trace in enumerate(traces)
     ]
-    metrics = group.rank.update(TrainBatch(tuple(samples), 4, sum(len(each.completion_ids) for each in samples)))
-    assert metrics is not None
+    batch = TrainBatch(tuple(samples), len(samples), sum(len(each.completion_ids) for each in samples))
+    metrics = await group.update(batch)
     sample = TrainSample(PROMPT.token_ids, before.token_ids, (0.0,) * len(before.token_ids), 0.0)
     (moved,) = group.rank.score([sample])
     step = max(abs(a - b) for a, b in zip(moved, before.learners, strict=True))
     done = await broadcast_weights(group, engines, canary)
-    return f"yes | {metrics.mismatch_max:.1e} | {step:.2f} | {done.canary:.1e}"
+    return f"yes | {metrics["mismatch_max"]:.1e} | {step:.2f} | {done.canary:.1e}"
 
 
 async def table(names: Sequence[str], kinds: Sequence[str], adapter: bool) -> list[str]:

@@ -64,6 +64,7 @@ def make_tiny_llama(
     tied: bool = False,
     context: int = 512,
     spread: float = 0.1,
+    vocabulary: int = 0,
 ) -> str:
     """Save a random float32 Llama and its tokenizer under ``path``; returns ``path`` as a string.
 
@@ -71,13 +72,14 @@ def make_tiny_llama(
         seed: of the weights; equal seeds and sizes give equal weights.
         tied: whether the output layer shares the embedding's weights.
         spread: standard deviation of the weights; larger makes the next-token distribution sharper.
+        vocabulary: rows of the embedding; 0: as many as the tokenizer has tokens.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     words = make_tokenizer(tokenizer)
     config = LlamaConfig(
-        vocab_size=len(words),
+        vocab_size=vocabulary or len(words),
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,

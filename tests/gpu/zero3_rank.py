@@ -1,6 +1,7 @@
-"""One of two ZeRO-3 learner ranks in bfloat16: ``python -m tests.gpu.zero3_rank MODEL FOLDER PORT RANK``.
+"""One of two ZeRO-3 learner ranks: ``python -m tests.gpu.zero3_rank MODEL FOLDER PORT COLLECTIVE DTYPE WORKERS RANK``.
 
-Trains one step, offers the weights by ipc, leaves manifest and checksum in FOLDER, and ends once they are received.
+Trains one step, leaves the manifest in FOLDER, sends the weights by ipc to an engine of WORKERS workers, leaves
+checksum and trained model there, and ends once they are received.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from tests.gpu.devices import device
+from tests.hang import HANG_S
 from tests.learner_configs import algorithm, learner
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace
+from tracelift_ray.transfer.ipc import memory_of
+from tracelift_ray.transfer.ipc_sender import IpcSender
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import TrainBatch, TrainSample
 
@@ -31,25 +36,27 @@ def batch() -> TrainBatch:
 
 def main() -> None:
     """Run one rank to its end."""
-    model, folder, port, rank = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    config = learner(num_workers=2, collective="nccl", zero_stage=3, dtype="bfloat16", lr=1e-2, startup_s=120.0)
+    model, folder, port, collective, dtype = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:6]
+    workers, rank = int(sys.argv[6]), int(sys.argv[7])
+    config = learner(num_workers=2, collective=collective, zero_stage=3, dtype=dtype, lr=1e-2, startup_s=120.0)
     place = RankPlace(rank, 2, "127.0.0.1", port, local_rank=rank)
     trainer = Learner(config, algorithm(), model, Distribution(1.0), 10, seed=0, place=place)
     trainer.start()
     trainer.update(batch())
-    trainer.open_weights("ipc", SenderSettings("zero3", 1, 60.0))
-    box = [trainer.describe_weights() if rank == 0 else None]
+    settings = SenderSettings("zero3", 1, 120.0, workers_per_receiver=workers, rank=rank)
+    trainer._sender = IpcSender(settings, memory_of(device(rank)))
+    box = [trainer.describe_weights(("0.0",)) if rank == 0 else None]
     dist.broadcast_object_list(box)
     manifest = box[0]
     assert manifest is not None
-    checksum = trainer.send_weights(manifest).checksum
-    dist.barrier()
-    trainer.save_pretrained(folder / "trained")
     if rank == 0:
-        (folder / "checksum").write_text(checksum)
         (folder / "manifest.tmp").write_bytes(pickle.dumps(manifest))
         (folder / "manifest.tmp").rename(folder / "manifest.pkl")
-    ends = time.monotonic() + 120
+    checksum = trainer.send_weights(manifest).checksum
+    if rank == 0:
+        (folder / "checksum").write_text(checksum)
+    trainer.save_pretrained(folder / "trained")
+    ends = time.monotonic() + HANG_S
     while not (folder / "received").exists() and time.monotonic() < ends:
         time.sleep(0.1)
     trainer.release_weights(trainer.version)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.hang import HANG_S
-from tests.integration.training_runs import LIGHT, Started, records, train
+from tests.integration.training_runs import LIGHT, Started, outlives_an_engine, records, train
 
 
 def test_asynchronous_training_over_two_zero_ranks_stays_within_its_bound(tmp_path: Path) -> None:
@@ -63,17 +63,4 @@ def test_a_run_outlives_its_engines_and_an_interrupt_saves_the_planner_and_leave
 
 def test_an_engine_that_dies_before_a_collective_broadcast_costs_only_that_engine(tmp_path: Path) -> None:
     """Two engines over gloo: the one that lives meets the learner in a new channel."""
-    overrides = (LIGHT, "stream.weight_transfer=collective", "planner.pool.workers=2", "evaluation.problems=0")
-    with Started(tmp_path, "total_steps=8", *overrides) as run:
-        run.wait_for_steps(2)
-        engines, (learner,) = run.processes_named("PlannerActor"), run.processes_named("LearnerActor")
-        os.kill(learner, signal.SIGSTOP)  # held in its update, so that its next transfer is to both
-        time.sleep(5)
-        os.kill(engines[0], signal.SIGKILL)
-        os.kill(learner, signal.SIGCONT)
-        output, _ = run.process.communicate(timeout=HANG_S)
-        assert run.process.returncode == 0, output
-    steps = records(tmp_path, "training")
-    assert [record["step"] for record in steps] == list(range(1, 9))
-    assert min(record["weights/engines"] for record in steps if "weights/engines" in record) >= 1
-    assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < 1e-3
+    outlives_an_engine(tmp_path, "PlannerActor", LIGHT, "stream.weight_transfer=collective", "planner.pool.workers=2")

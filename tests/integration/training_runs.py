@@ -85,3 +85,26 @@ class Started:
 
     def processes_named(self, name: str) -> list[int]:
         return [pid for pid, line in self.processes().items() if name in line]
+
+
+def outlives_an_engine(run_dir: Path, engine: str, *overrides: str, mismatch: float = 1e-3) -> None:
+    """Assert that a run whose planner has several engines goes on where one of them dies before a broadcast.
+
+    Args:
+        engine: the process of one, by name.
+        mismatch: bound of what a log-prob of the engine may differ from the learner's.
+    """
+    with Started(run_dir, "total_steps=8", "evaluation.problems=0", *overrides) as run:
+        run.wait_for_steps(2)
+        engines, learners = run.processes_named(engine), run.processes_named("LearnerActor")
+        os.kill(learners[0], signal.SIGSTOP)  # held in its update, so that its next transfer is to all
+        time.sleep(5)
+        os.kill(engines[0], signal.SIGKILL)
+        os.kill(learners[0], signal.SIGCONT)
+        output, _ = run.process.communicate(timeout=HANG_S)
+        assert run.process.returncode == 0, output
+    steps = records(run_dir, "training")
+    assert [record["step"] for record in steps] == list(range(1, 9))
+    assert min(record["weights/engines"] for record in steps if "weights/engines" in record) >= 1
+    # A trace of other weights than the learner's would show here.
+    assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < mismatch

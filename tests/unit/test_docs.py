@@ -154,3 +154,9 @@ def test_make_targets_are_real() -> None:
     for page in PAGES:
         named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", page.read_text("utf-8"), re.MULTILINE))
         assert named <= targets, page
+
+
+def test_the_checklist_for_gpus_names_every_test_that_needs_one() -> None:
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests" / "gpu").glob("test_*.py"))
+    listed = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "gpu.md").read_text("utf-8"))
+    assert sorted(listed) == sorted(re.findall(r"def (test_\w+)\(", tests))

@@ -11,7 +11,7 @@ from tests.unit.planning.models import LLAMA_8B, QWEN_1_5B, Shape, make_checkpoi
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.memory import learner, serving
 from tracelift_ray.planning.memory.holdings import memory_plan
-from tracelift_ray.planning.memory.learner import MicroBatch, activations, rank_plan
+from tracelift_ray.planning.memory.learner import MicroBatch, activations, rank_plan, trained
 from tracelift_ray.planning.memory.parts import GIB
 from tracelift_ray.planning.memory.shape import ModelShape, ShapeError, read_shape
 from tracelift_ray.planning.plan import NO_CHANGE, fit, render_plan
@@ -122,6 +122,17 @@ def test_a_reference_model_is_a_second_copy(gpu_run: Run) -> None:
     assert kl.total - plain.total == 2 * shape.parameters
 
 
+def test_adapters_alone_have_gradients_and_moments_and_need_no_second_model(gpu_run: Run) -> None:
+    shape = read_shape(gpu_run().planner.model)
+    settings = ("learner.lora.rank=8", "algorithm.kl_coef=0.1", "learner.zero_stage=0", "learner.dtype=float32")
+    adapted = gpu_run(*settings)
+    number = trained(adapted.learner, shape)
+    assert 0 < number < 0.01 * shape.parameters
+    parts = rank_plan(adapted, shape).parts
+    assert parts.weights == 4 * (shape.parameters + number)
+    assert (parts.gradients, parts.optimizer) == (4 * number, 8 * number)
+
+
 def test_an_engine_reserves_its_share_and_says_what_its_cache_admits(gpu_run: Run) -> None:
     run = gpu_run("planner.engine.tensor_parallel_size=2", "planner.pool.gpus_per_worker=2")
     cluster = gpus(8, 40)
@@ -174,6 +185,16 @@ def test_a_change_is_as_small_as_will_do(gpu_run: Run) -> None:
     assert fit(gpu_run(*SHARED, f"{key}={float(value) + 0.05}"), gpus(3, 80)).lacking != ()
 
 
+def test_a_change_names_each_setting_once(gpu_run: Run, tmp_path: Path) -> None:
+    """Where the weights themselves have to move, ZeRO stage and offload come in one."""
+    run = (f"planner.model={make_checkpoint(tmp_path / 'llama', LLAMA_8B)}", "planner.engine.tensor_parallel_size=4")
+    run = (*run, "planner.pool.gpus_per_worker=4")
+    advice = fit(gpu_run(*run), gpus(8, 15)).advice
+    keys = [change.partition("=")[0] for change in advice.removeprefix("It fits with ").split()]
+    assert {"learner.zero_stage", "learner.offload_parameters"} <= set(keys) and len(set(keys)) == len(keys)
+    assert fit(gpu_run(*run, *advice.removeprefix("It fits with ").split()), gpus(8, 15)).lacking == ()
+
+
 def test_a_cache_that_holds_no_sequence_is_refused_with_the_arithmetic(gpu_run: Run) -> None:
     found = fit(gpu_run("learner.offload_optimizer=true", "executor.engine.gpu_memory_utilization=0.2"), gpus(8, 24))
     assert found.lacking[0].startswith(
@@ -190,3 +211,16 @@ def test_the_memory_of_a_node_counts_what_is_moved_there(gpu_run: Run) -> None:
 def test_a_model_larger_than_any_machine_gets_no_advice(gpu_run: Run, tmp_path: Path) -> None:
     huge = make_checkpoint(tmp_path / "huge", Shape(200, 20000, 60000, 80, 8, 100000))
     assert fit(gpu_run(f"planner.model={huge}"), gpus(8, 24)).advice == NO_CHANGE
+
+
+def test_logits_are_those_of_a_chunk_in_as_many_copies_as_the_loss_needs(gpu_run: Run) -> None:
+    shape = read_shape(gpu_run().planner.model)
+    logits = {
+        name: rank_plan(gpu_run(*overrides), shape).passing.logits / (4 * shape.vocabulary * learner.CHUNK)
+        for name, overrides in (
+            ("whole", ()),
+            ("bonus", ("algorithm.entropy_coef=0.01",)),
+            ("cut", ("planner.sampling.top_k=50",)),
+        )
+    }
+    assert logits == {"whole": 4, "bonus": 6, "cut": 9.25}
