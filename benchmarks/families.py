@@ -181,7 +181,8 @@ async def _through(group: OneRank, engine: Engine) -> str:
     (moved,) = group.rank.score([sample])
     step = max(abs(a - b) for a, b in zip(moved, before.learners, strict=True))
     done = await broadcast_weights(group, engines, canary)
-    return f"yes | {metrics["mismatch_max"]:.1e} | {step:.2f} | {done.canary:.1e}"
+    mismatch = metrics["mismatch_max"]
+    return f"yes | {mismatch:.1e} | {step:.2f} | {done.canary:.1e}"
 
 
 async def table(names: Sequence[str], kinds: Sequence[str], adapter: bool) -> list[str]:
