@@ -71,6 +71,8 @@ CASES = (
     Case("learner", "35 M", 1024, ("learner.zero_stage=2",)),
     Case("learner", "35 M", 1024, ("learner.zero_stage=3",)),
     Case("learner", "35 M", 1024, ("algorithm.kl_coef=0.1",)),
+    Case("learner", "35 M", 1024, ("algorithm.entropy_coef=0.01",)),
+    Case("learner", "35 M", 1024, ("planner.sampling.top_k=50",)),
     *(Case("engine", model) for model in ("0.1 M", "2 M", "10 M", "35 M", "135 M")),
     Case("engine", "35 M", overrides=("planner.engine.kv_cache_gib=1",)),
     *(Case("engine", model, overrides=("planner.engine.kind=transformers",)) for model in ("0.1 M", "10 M", "135 M")),
@@ -172,7 +174,9 @@ def _learner(config: RunConfig) -> dict[str, float]:
     gc.collect()
     before = _anonymous(os.getpid())
     place = RankPlace(0, 1, "127.0.0.1", free_port())
-    learner = Learner(config.learner, config.algorithm, config.planner.model, Distribution(1.0), 10, 0, place)
+    learner = Learner(
+        config.learner, config.algorithm, config.planner.model, Distribution.of(config.planner.sampling), 10, 0, place
+    )
     learner.start()
     batch = _batch(config)
     learner.update(batch)
@@ -251,28 +255,31 @@ async def _engine(config: RunConfig, requests: int) -> dict[str, float]:
     shape = read_shape(model)
     engine = build_engine(settings, model, transfer=None, seed=1)
     params = SamplingParams(max_new_tokens=NEW, logprobs=True)
-    with sampled(os.getpid(), tree=True) as process:
+    gc.collect()
+    before = _anonymous(os.getpid())
+    with sampled(os.getpid()) as own, sampled(os.getpid(), child=True) as core:
         await engine.start()
         prompts = [Prompt(tuple(3 + (index + each) % 250 for each in range(PROMPT)), "") for index in range(requests)]
         await asyncio.gather(*(engine.generate(prompt, params) for prompt in prompts))
     await engine.close()
-    return {"plan": SERVED[settings.kind](settings, shape, load, None).parts.total, "process": process.most}
+    # Where there is an engine core, the model is in that process.
+    process = core.most or own.most - before
+    return {"plan": SERVED[settings.kind](settings, shape, load, None).parts.total, "process": process}
 
 
 @contextmanager
-def sampled(process: int, tree: bool = False) -> Iterator[Peak]:
-    """The most anonymous memory of a process, with ``tree`` of it and its children together, looked at every 5 ms."""
+def sampled(process: int, child: bool = False) -> Iterator[Peak]:
+    """The most anonymous memory of a process, or with ``child`` of the largest of its children, seen every 5 ms."""
     import psutil
 
     peak, own = Peak(), psutil.Process(process)
 
     def look() -> None:
-        children: list[Any] = []
-        looked = 0.0
+        watched, looked = [] if child else [process], 0.0
         while not peak.stopped.is_set():
-            if tree and time.monotonic() - looked > 0.5:
-                children, looked = own.children(recursive=True), time.monotonic()
-            peak.most = max(peak.most, sum(_anonymous(each) for each in (process, *(child.pid for child in children))))
+            if child and time.monotonic() - looked > 0.5:
+                watched, looked = [each.pid for each in own.children(recursive=True)], time.monotonic()
+            peak.most = max([peak.most, *map(_anonymous, watched)])
             time.sleep(0.005)
 
     thread = threading.Thread(target=look, daemon=True)

@@ -174,6 +174,16 @@ def test_a_change_is_as_small_as_will_do(gpu_run: Run) -> None:
     assert fit(gpu_run(*SHARED, f"{key}={float(value) + 0.05}"), gpus(3, 80)).lacking != ()
 
 
+def test_a_change_names_each_setting_once(gpu_run: Run, tmp_path: Path) -> None:
+    """Where the weights themselves have to move, ZeRO stage and offload come in one."""
+    run = (f"planner.model={make_checkpoint(tmp_path / 'llama', LLAMA_8B)}", "planner.engine.tensor_parallel_size=4")
+    run = (*run, "planner.pool.gpus_per_worker=4")
+    advice = fit(gpu_run(*run), gpus(8, 15)).advice
+    keys = [change.partition("=")[0] for change in advice.removeprefix("It fits with ").split()]
+    assert {"learner.zero_stage", "learner.offload_parameters"} <= set(keys) and len(set(keys)) == len(keys)
+    assert fit(gpu_run(*run, *advice.removeprefix("It fits with ").split()), gpus(8, 15)).lacking == ()
+
+
 def test_a_cache_that_holds_no_sequence_is_refused_with_the_arithmetic(gpu_run: Run) -> None:
     found = fit(gpu_run("learner.offload_optimizer=true", "executor.engine.gpu_memory_utilization=0.2"), gpus(8, 24))
     assert found.lacking[0].startswith(
@@ -190,3 +200,16 @@ def test_the_memory_of_a_node_counts_what_is_moved_there(gpu_run: Run) -> None:
 def test_a_model_larger_than_any_machine_gets_no_advice(gpu_run: Run, tmp_path: Path) -> None:
     huge = make_checkpoint(tmp_path / "huge", Shape(200, 20000, 60000, 80, 8, 100000))
     assert fit(gpu_run(f"planner.model={huge}"), gpus(8, 24)).advice == NO_CHANGE
+
+
+def test_logits_are_those_of_a_chunk_in_as_many_copies_as_the_loss_needs(gpu_run: Run) -> None:
+    shape = read_shape(gpu_run().planner.model)
+    logits = {
+        name: rank_plan(gpu_run(*overrides), shape).passing.logits / (4 * shape.vocabulary * learner.CHUNK)
+        for name, overrides in (
+            ("whole", ()),
+            ("bonus", ("algorithm.entropy_coef=0.01",)),
+            ("cut", ("planner.sampling.top_k=50",)),
+        )
+    }
+    assert logits == {"whole": 4, "bonus": 6, "cut": 9.25}

@@ -35,6 +35,9 @@ def smallest_change(config: RunConfig, pools: Collection[str], fits: Callable[[R
     settings = [setting for setting in _settings(config, pools) if setting.ways]
     for number in range(1, MOST + 1):
         for chosen in itertools.combinations(settings, number):
+            keys = [key for setting in chosen for key, _ in setting.ways[-1]]
+            if len(set(keys)) < len(keys):
+                continue
             found = _mildest(config, chosen, fits)
             if found is not None:
                 return tuple(f"{key}={_shown(value)}" for way in found for key, value in way)

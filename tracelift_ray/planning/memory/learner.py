@@ -64,7 +64,7 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     held = _lasting(learner, shape, b)
     if config.algorithm.kl_coef > 0:  # the model that training started from
         held = replace(held, weights=2 * held.weights)
-    moments = _moments(learner, shape, batch, b, gpus) | {"sending weights": _sending(config, shape, b, gpus)}
+    moments = _moments(config, shape, batch, b, gpus) | {"sending weights": _sending(config, shape, b, gpus)}
     worst = max(moments, key=lambda name: moments[name].total)
     parts = replace(
         held,
@@ -107,29 +107,30 @@ def _lasting(learner: LearnerConfig, shape: ModelShape, b: int) -> Parts:
     return replace(parts, buffers=b * BUCKET) if stage == 3 else parts
 
 
-def _moments(learner: LearnerConfig, shape: ModelShape, batch: MicroBatch, b: int, gpus: bool) -> dict[str, Parts]:
+def logit_copies(config: RunConfig) -> float:
+    """How many tensors of the size of a chunk's float32 logits exist together."""
+    sampling = config.planner.sampling
+    if sampling.top_p < 1 or sampling.top_k > 0:  # the cut sorts them, with their places
+        return 9.25
+    return 6.0 if config.algorithm.entropy_coef > 0 else 4.0
+
+
+def _moments(config: RunConfig, shape: ModelShape, batch: MicroBatch, b: int, gpus: bool) -> dict[str, Parts]:
     """What comes on top of that, by the moment."""
+    learner = config.learner
     p, n, stage = shape.parameters, learner.num_workers, stage_of(learner)
     kept, layer = activations(shape, batch, b, checkpointing=learner.gradient_checkpointing)
-    # DeepSpeed alternates between two buckets where reducing overlaps with computing.
-    bucket = b * BUCKET * (2 if learner.collective == "nccl" else 1) if stage in (1, 2) else 0.0
-    if stage == 1 and b < 4 and not learner.offload_optimizer:
-        bucket = 0.0
-    gathered = b * shape.largest if stage == 3 else 0.0
-    ahead = b * min(p, PREFETCH) if stage == 3 else 0.0
+    bucket = _bucket(learner, b)
+    gathered, ahead = (b * shape.largest, b * min(p, PREFETCH)) if stage == 3 else (0, 0)
+    output = float(b * shape.vocabulary * shape.hidden)
     in_chunks = shape.chunked and batch.tokens > CHUNK
-    # A tied one comes from two places and is added up.
-    own_gradients = float(b * max(shape.largest, 3 * shape.vocabulary * shape.hidden if shape.tied else 0))
-    adam = (0.0 if learner.offload_optimizer else 4 * p / n) * (1 if gpus else 2)
-    step = {0: max(4.0 * min(p, FLAT), 8.0 * shape.largest), 1: adam, 2: 4 * p / n + adam, 3: 4 * p / n + adam}[stage]
-    if stage == 1 and bucket:
-        step += 4 * p / n
+    # The gradient of a tied output layer comes from two places and is added up.
+    own_gradients = max(float(b * shape.largest), 3 * output if shape.tied else 0.0)
     return {
         "the loss": Parts(
             activations=kept,
-            # Of the output layer, from one chunk and those before it.
-            gradients=2.0 * b * shape.vocabulary * shape.hidden if in_chunks else 0.0,
-            logits=4.0 * 4 * shape.vocabulary * min(batch.tokens, CHUNK if shape.chunked else batch.tokens),
+            gradients=2 * output if in_chunks else 0.0,  # from one chunk, and from those before it
+            logits=4 * logit_copies(config) * shape.vocabulary * (CHUNK if in_chunks else batch.tokens),
             buffers=gathered + (bucket if stage == 1 else 0.0),
         ),
         "the backward pass": Parts(
@@ -138,8 +139,27 @@ def _moments(learner: LearnerConfig, shape: ModelShape, batch: MicroBatch, b: in
         "the end of the backward pass": Parts(
             gradients=b * p / n if stage == 2 else 0.0, buffers=bucket + own_gradients
         ),
-        "the optimizer's step": Parts(buffers=step),
+        "the optimizer's step": Parts(buffers=_step(learner, shape, bucket, gpus)),
     }
+
+
+def _bucket(learner: LearnerConfig, b: int) -> float:
+    """DeepSpeed's buckets of stages 1 and 2: two where reducing overlaps with computing."""
+    stage = stage_of(learner)
+    alone = stage == 1 and b < 4 and not learner.offload_optimizer  # its optimizer for bfloat16 has none
+    if stage not in (1, 2) or alone:
+        return 0.0
+    return float(b * BUCKET * (2 if learner.collective == "nccl" else 1))
+
+
+def _step(learner: LearnerConfig, shape: ModelShape, bucket: float, gpus: bool) -> float:
+    """Flat copies of gradients, and what AdamW makes on its way: on GPUs of all its weights at once, once."""
+    p, n, stage = shape.parameters, learner.num_workers, stage_of(learner)
+    if stage == 0:
+        return max(4.0 * min(p, FLAT), 8.0 * shape.largest)
+    if learner.offload_optimizer:  # it steps in the machine's memory
+        return 0.0
+    return 4 * p / n * ((1 if gpus else 2) + (1 if stage > 1 or bucket else 0))
 
 
 def activations(shape: ModelShape, batch: MicroBatch, b: int, *, checkpointing: bool) -> tuple[float, float]:
