@@ -11,7 +11,8 @@ import pytest
 
 from tests.tiny import engine_config
 from tracelift_ray.config.models import RemoteConfig
-from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, needs_tokenizer, training_kinds
+from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, local_kinds, needs_tokenizer, training_kinds
+from tracelift_ray.planning.memory.serving import SERVED
 from tracelift_ray.transfer.kinds import TRANSFERS
 from tracelift_ray.verification.runners import RUNNERS
 
@@ -36,7 +37,11 @@ def literals(words: set[str], *allowed: str) -> list[str]:
 
 
 def test_no_code_outside_the_engines_names_a_kind():
-    assert literals(set(ENGINES), "tracelift_ray/engines") == []
+    assert literals(set(ENGINES), "tracelift_ray/engines", "tracelift_ray/planning/memory/serving.py") == []
+
+
+def test_the_memory_plan_has_a_line_for_every_kind_that_holds_a_model_here():
+    assert tuple(SERVED) == local_kinds()
 
 
 def test_no_code_outside_transfer_and_engines_names_a_weight_transfer():
