@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from launch.evaluate import main as evaluate
 from launch.merge import main as merge
 from launch.train import main as train
 from tests.adapters import adapted_model
 from tests.commands import run_command
+from tests.configs import run_config
 from tests.learner_configs import lora
 from tests.tiny import make_tiny_llama
 from tracelift_ray.lora.directory import BASE, CONFIG, WEIGHTS
-from tracelift_ray.lora.layers import adapters_off
-from tracelift_ray.training.export import named_tensors, save_adapter
+from tracelift_ray.lora.layers import adapters_off, add_adapters
+from tracelift_ray.training.export import adapters_of, named_tensors, save_adapter, weights_of
 
 IDS = torch.arange(5, 45).reshape(2, 20)
 CONFIGS = [
@@ -118,3 +119,22 @@ def test_a_target_that_the_model_lacks_is_refused_before_anything_starts(base, t
     done = run_command(train, *arguments)
     assert done.code == 2 and done.stderr.count("\n") == 1
     assert "names c_attn, which is no layer of" in done.stderr and "it has down_proj, embed_tokens" in done.stderr
+
+
+def test_the_adapters_of_a_small_model_are_a_few_hundredths_of_its_bytes():
+    """The shape of SmolLM2-135M under ``learner=lora``."""
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    whole = sum(each.sources[0].numel() for each in weights_of(model))
+    add_adapters(model, run_config("learner=lora").learner.lora, seed=0)
+    assert whole == 134_515_008
+    assert sum(each.sources[0].numel() for each in adapters_of(model)) < 0.03 * whole
