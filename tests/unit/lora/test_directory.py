@@ -55,6 +55,8 @@ def test_peft_and_a_merge_compute_what_was_saved(base, tmp_path, config):
     assert torch.allclose(logits(read), logits(model), atol=1e-5)
     done = run_command(merge, f"base={base}", f"adapter={tmp_path}/planner", f"out={tmp_path}/merged")
     assert (done.code, done.stderr) == (0, "")
+    modes = {path.stat().st_mode for folder in ("planner", "merged") for path in (tmp_path / folder).iterdir()}
+    assert len(modes) == 1, "weights may be read by all who may read the rest"
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert torch.allclose(logits(merged), logits(model), atol=1e-4)
     assert not torch.allclose(logits(merged), logits(AutoModelForCausalLM.from_pretrained(base)), atol=1e-2)
