@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from tracelift_ray.pools.admission import Admission
 from tracelift_ray.types import ComponentDead, InfrastructureError
 
 logger = logging.getLogger(__name__)
+#: Why a member was replaced: its process ended; it did not answer its health check; it could not do what it must.
+Loss = Literal["died", "unanswered", "failed"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 #: Seconds that closing a member may take before it is ended by force.
 CLOSE_S = 20.0
 
@@ -89,6 +93,7 @@ class Pool:
         self.prepare: Callable[[Member], Awaitable[None]] | None = None
         self.restarts = 0
         self.late = 0
+        self.losses: Counter[Loss] = Counter()
         self._spawn = spawn
         self._spawned: dict[int, int] = {}
         self._members: list[Member] = []
@@ -138,10 +143,11 @@ class Pool:
             cause = f"member {member.index} did not finish {method} in {deadline_s:g} s; check its log and its load"
             raise InfrastructureError(f"{self.name}[{member.index}]", cause) from None
 
-    def replace(self, member: Member, cause: str) -> None:
+    def replace(self, member: Member, cause: str, loss: Loss = "failed") -> None:
         """End a member that is up, and start another in its place in the background."""
         if not member.alive or self._closed:
             return
+        self.losses[loss] += 1
         member.alive = False
         member.handle.kill()
         logger.warning("%s[%d] is lost, another is started in its place: %s", self.name, member.index, cause)
@@ -176,6 +182,7 @@ class Pool:
             f"pools/{self.name}/longest_wait_s": self._admission.longest_wait_s,
             f"pools/{self.name}/restarts": float(self.restarts),
             f"pools/{self.name}/late_calls": float(self.late),
+            **{f"faults/{self.name}/{loss}": float(self.losses[loss]) for loss in LOSSES},
         }
 
     async def close(self) -> None:
@@ -207,7 +214,7 @@ class Pool:
                 return await call
         except ComponentDead as error:
             cause = f"member {member.index} died during {method} ({error.cause})"
-            self.replace(member, cause)
+            self.replace(member, cause, "died")
         except InfrastructureError as error:
             error.component = f"{self.name}[{member.index}]"
             raise
@@ -225,7 +232,8 @@ class Pool:
         try:
             await asyncio.wait_for(member.handle.control("health"), self.limits.health_s)
         except TimeoutError:
-            self.replace(member, f"it did not answer its health check in {self.limits.health_s:g} s")
+            cause = f"it did not answer its health check in {self.limits.health_s:g} s"
+            self.replace(member, cause, "unanswered")
         except InfrastructureError as error:
             self.replace(member, f"its health check failed: {error.cause}")
 

@@ -78,6 +78,7 @@ class Scheduler:
         self.ledger = ledger or Ledger()
         self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
         self.version = 0
+        self._builder: BatchBuilder | None = None  # of the batch that is gathered now
         self._zero_signal = 0  # groups without signal in the batch that is built or trained
         self._tasks: dict[int, asyncio.Task[Group]] = {}
         self._tickets: dict[int, Ticket] = {}
@@ -87,10 +88,11 @@ class Scheduler:
     async def next_batch(self, version: int) -> GroupBatch:
         """The next batch for the learner at ``version``. Raises ``StreamError`` when too many groups fail."""
         self.version = version
-        builder = BatchBuilder(self.algorithm.groups_per_step, self.stream.max_refills)
+        self._builder = builder = BatchBuilder(self.algorithm.groups_per_step, self.stream.max_refills)
         while not builder.complete:
             self._admit()
             await self._consume_one(builder)
+        self._builder = None
         batch = self._scored(builder.batch())
         self._admit()
         return batch
@@ -110,6 +112,10 @@ class Scheduler:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def gathered(self) -> tuple[int, int] | None:
+        """Groups that the next batch has, and needs; None while no batch is gathered."""
+        return None if self._builder is None else (self._builder.gathered, self._builder.wanted)
 
     def state(self) -> dict[str, Any]:
         """Position of the stream as JSON values: the sampler's, the account's, and the groups in flight.
@@ -234,7 +240,12 @@ class BatchBuilder:
     @property
     def complete(self) -> bool:
         """Whether the batch has all of its groups."""
-        return len(self.groups) + len(self.zero_signal) >= self.wanted
+        return self.gathered >= self.wanted
+
+    @property
+    def gathered(self) -> int:
+        """Groups that count as part of the batch so far."""
+        return len(self.groups) + len(self.zero_signal)
 
     def take(self, scored: ScoredGroup) -> None:
         """A group to train on."""

@@ -65,6 +65,7 @@ async def test_a_member_that_does_not_answer_its_health_check_is_replaced_and_it
     await settled()
     assert spawner.made[0].killed and pool.restarts == 1 and len(spawner.made) == 3
     assert (spawner.made[2].index, spawner.made[2].restart) == (0, 1)
+    assert pool.metrics()["faults/worker/unanswered"] == 1
     await pool.close()
 
 
@@ -126,6 +127,8 @@ async def test_callers_wait_for_the_replacement_of_the_only_member() -> None:
     spawner.made[0].die()
     assert await pool.call("work", 0.0) == 0
     assert pool.restarts == 1
+    assert pool.metrics()["faults/worker/died"] == 1 == pool.metrics()["pools/worker/restarts"]
+    assert pool.metrics()["faults/worker/unanswered"] == 0 == pool.metrics()["faults/worker/failed"]
     await pool.close()
 
 
@@ -190,7 +193,7 @@ async def test_a_member_that_does_not_wake_is_replaced_and_the_others_go_on() ->
     assert [member.asleep for member in spawner.made[:2]] == [True, False] and spawner.made[0].killed
     await settled()
     assert len(pool.members) == 2
-    assert not spawner.made[2].asleep
+    assert not spawner.made[2].asleep and pool.metrics()["faults/worker/died"] == 1
 
 
 async def test_a_member_that_is_lost_while_the_pool_sleeps_is_replaced_once_it_is_awake() -> None:

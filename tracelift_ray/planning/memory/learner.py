@@ -62,7 +62,7 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     learner, gpus, batch = config.learner, config.learner.gpus_per_worker > 0, longest_micro_batch(config)
     b = itemsize(learner.dtype, shape)
     held = _lasting(learner, shape, b)
-    if config.algorithm.kl_coef > 0:  # the model that training started from
+    if config.algorithm.kl_coef > 0 and learner.lora.rank == 0:  # the model that training started from
         held = replace(held, weights=2 * held.weights)
     moments = _moments(config, shape, batch, b, gpus) | {"sending weights": _sending(config, shape, b, gpus)}
     worst = max(moments, key=lambda name: moments[name].total)
@@ -80,6 +80,15 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     return RankPlan(parts.on(gpus), worst, held.on(gpus).total - freed, batch, passing)
 
 
+def trained(learner: LearnerConfig, shape: ModelShape) -> int:
+    """Parameters that the optimizer knows: all, or those of adapters, counted as if every linear layer had one."""
+    rank, h, inner = learner.lora.rank, shape.hidden, shape.intermediate
+    if rank == 0:
+        return shape.parameters
+    attention = 2 * (h + shape.query) + 2 * (h + shape.keys)
+    return shape.layers * rank * (attention + (3 if shape.gated else 2) * (h + inner))
+
+
 def stage_of(learner: LearnerConfig) -> int:
     """The stage that DeepSpeed runs, as ``training.engine.EngineSettings.stage``."""
     return max(learner.zero_stage, 1) if learner.dtype == "bfloat16" else learner.zero_stage
@@ -87,10 +96,11 @@ def stage_of(learner: LearnerConfig) -> int:
 
 def _lasting(learner: LearnerConfig, shape: ModelShape, b: int) -> Parts:
     """What stays from step to step: weights, gradients that add up, optimizer, and ZeRO-3's bucket."""
-    p, n, stage = shape.parameters, learner.num_workers, stage_of(learner)
+    p, n, stage = trained(learner, shape), learner.num_workers, stage_of(learner)
+    whole = b * (shape.parameters + (p if learner.lora.rank else 0))
     if stage == 0:  # AdamW's two moments
-        return Parts(weights=b * p, gradients=4 * p, optimizer=8 * p)
-    weights = b * p / n if stage == 3 else b * p
+        return Parts(weights=whole, gradients=4 * p, optimizer=8 * p)
+    weights = whole / n if stage == 3 else whole
     optimizer = 12 * p / n  # a float32 copy of the weights, and the moments
     gradients = 4 * p / n
     if stage == 1:
@@ -118,14 +128,16 @@ def logit_copies(config: RunConfig) -> float:
 def _moments(config: RunConfig, shape: ModelShape, batch: MicroBatch, b: int, gpus: bool) -> dict[str, Parts]:
     """What comes on top of that, by the moment."""
     learner = config.learner
-    p, n, stage = shape.parameters, learner.num_workers, stage_of(learner)
+    p, n, stage = trained(learner, shape), learner.num_workers, stage_of(learner)
     kept, layer = activations(shape, batch, b, checkpointing=learner.gradient_checkpointing)
     bucket = _bucket(learner, b)
-    gathered, ahead = (b * shape.largest, b * min(p, PREFETCH)) if stage == 3 else (0, 0)
+    gathered, ahead = (b * shape.largest, b * min(shape.parameters, PREFETCH)) if stage == 3 else (0, 0)
     output = float(b * shape.vocabulary * shape.hidden)
     in_chunks = shape.chunked and batch.tokens > CHUNK
     # The gradient of a tied output layer comes from two places and is added up.
     own_gradients = max(float(b * shape.largest), 3 * output if shape.tied else 0.0)
+    if learner.lora.rank:  # frozen weights have none
+        own_gradients, output = 0.0, 0.0
     return {
         "the loss": Parts(
             activations=kept,
@@ -154,9 +166,9 @@ def _bucket(learner: LearnerConfig, b: int) -> float:
 
 def _step(learner: LearnerConfig, shape: ModelShape, bucket: float, gpus: bool) -> float:
     """Flat copies of gradients, and what AdamW makes on its way: on GPUs of all its weights at once, once."""
-    p, n, stage = shape.parameters, learner.num_workers, stage_of(learner)
+    p, n, stage = trained(learner, shape), learner.num_workers, stage_of(learner)
     if stage == 0:
-        return max(4.0 * min(p, FLAT), 8.0 * shape.largest)
+        return max(4.0 * min(p, FLAT), 8.0 * min(p, shape.largest))
     if learner.offload_optimizer:  # it steps in the machine's memory
         return 0.0
     return 4 * p / n * ((1 if gpus else 2) + (1 if stage > 1 or bucket else 0))
