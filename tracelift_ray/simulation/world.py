@@ -119,7 +119,7 @@ class World:
         self.config = run_config(base, scenario)
         self.requests = _requests(self.config.seed, scenario.problems, scenario.group_size)
         self.problems = problems(scenario.problems)
-        self.samples: list[tuple[int, str]] = watch.samples
+        self.samples = watch.samples
         self.doomed = ""
         self.call_s, self.health_s = CALL_S, HEALTH_S
         self.released = 0
