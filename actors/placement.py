@@ -34,6 +34,7 @@ class Placement:
         self._places: dict[tuple[str, int], Assignment] = {}
         self._bundles: dict[str, int] = {}
         self._devices: list[list[str]] = []
+        self.lost_nodes = 0
 
     async def reserve(self, assignments: Sequence[Assignment], timeout_s: float) -> None:
         """Reserve what ``assignments`` use of each node.
@@ -86,6 +87,7 @@ class Placement:
             there = set(await asyncio.to_thread(alive))
             for node in [node for node in self._bundles if node not in there and node not in lost]:
                 lost.add(node)
+                self.lost_nodes += 1
                 gone = [each for each in self._places.values() if each.node == node]
                 members = ", ".join(f"{each.pool}[{each.index}]" for each in gone)
                 logger.warning(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Any
 
@@ -16,11 +15,11 @@ from actors.telling import reason_of
 from tracelift_ray.config.models import PlannerConfig
 from tracelift_ray.config.schema import LoraConfig, StreamConfig
 from tracelift_ray.engines.seeds import member_seed
-from tracelift_ray.pools.pool import Member
+from tracelift_ray.rl.planner_pool import PlannerPool
 from tracelift_ray.transfer.kinds import at_engine
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.transfer.object_store import Relay
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams, TransferBroken
+from tracelift_ray.types import InfrastructureError
 
 
 class PlannerActor(GeneratorActor):
@@ -42,8 +41,8 @@ def _fetched(reference: Any, deadline_s: float) -> Any:
         raise InfrastructureError("weights", f"not in the object store: {reason_of(error)}") from None
 
 
-class RayPlannerPool:
-    """Implements ``rl.pools.PlannerPool`` over actors."""
+class RayPlannerPool(PlannerPool):
+    """A planner pool over actors."""
 
     def __init__(
         self,
@@ -67,74 +66,5 @@ class RayPlannerPool:
                 sleeps=sleeps,
             )
 
-        self.deadline_s = stream.broadcast_deadline_s
-        self.pool = actor_pool("planner", config.pool, config.engine.startup_s, spawn)
-
-    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
-        """``params.n`` completions of ``prompt``, in order."""
-        return await self.pool.call("generate", prompt, params)
-
-    def receivers(self) -> tuple[str, ...]:
-        """The members that are up."""
-        return tuple(member.name for member in self.pool.members)
-
-    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """Every member that is up takes the weights; one that does not is replaced, and not among the receipts."""
-        taken = await asyncio.gather(*(self._take(member, manifest) for member in self.pool.members))
-        return [receipt for receipt in taken if receipt is not None]
-
-    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
-        """One completion from every member that is up; one that does not answer is replaced."""
-        answers = await asyncio.gather(*(self.ask(member, prompt, params) for member in self.pool.members))
-        return {name: answer for name, answer in answers if answer is not None}
-
-    async def ask(self, member: Member, prompt: Prompt, params: SamplingParams) -> tuple[str, Completion | None]:
-        """One member's name and completion; none where it does not answer."""
-        try:
-            completions = await self.pool.control(member, self.deadline_s, "generate", prompt, params)
-            return member.name, completions[0]
-        except InfrastructureError as error:
-            self.pool.replace(member, error.cause)
-            return member.name, None
-
-    def only(self, member: Member) -> OneMember:
-        """One member as a receiver of weights, after its restart."""
-        return OneMember(self, member)
-
-    async def send_to(self, member: Member, manifest: WeightManifest) -> WeightReceipt:
-        """One member takes the weights, or raises ``InfrastructureError``."""
-        return await self.pool.control(member, self.deadline_s, "receive_weights", manifest.for_receiver(member.name))
-
-    async def _take(self, member: Member, manifest: WeightManifest) -> WeightReceipt | None:
-        try:
-            return await self.send_to(member, manifest)
-        except TransferBroken:  # it waits for the weights to be sent again
-            return None
-        except InfrastructureError as error:
-            self.pool.replace(member, error.cause)
-            return None
-        except asyncio.CancelledError:  # it may hold some of the old weights and some of the new
-            self.pool.replace(member, "the transfer of new weights to it was given up")
-            raise
-
-
-class OneMember:
-    """A single planner member that takes weights."""
-
-    def __init__(self, planner: RayPlannerPool, member: Member) -> None:
-        self._planner = planner
-        self._member = member
-
-    def receivers(self) -> tuple[str, ...]:
-        """The one."""
-        return (self._member.name,)
-
-    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
-        """The one receipt."""
-        return [await self._planner.send_to(self._member, manifest)]
-
-    async def probe(self, prompt: Prompt, params: SamplingParams) -> dict[str, Completion]:
-        """The one answer."""
-        control = self._planner.pool.control
-        (answer,) = await control(self._member, self._planner.deadline_s, "generate", prompt, params)
-        return {self._member.name: answer}
+        pool = actor_pool("planner", config.pool, config.engine.startup_s, spawn)
+        super().__init__(pool, stream.broadcast_deadline_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
@@ -22,6 +22,7 @@ from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
+from tracelift_ray.tracking.alive import SILENT_S, TICK_S, alive
 from tracelift_ray.types import InfrastructureError, Problem
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class RaySystem:
         )
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
         self._watch: asyncio.Future[None] | None = None
+        self._up: list[str] = []
         self.canary: Canary | None = None
 
     @property
@@ -82,12 +84,18 @@ class RaySystem:
         try:
             await self.placement.reserve(self._assignments(), self.run.cluster.placement_timeout_s)
             alone = [pool for pool in self._actor_pools() if pool not in self._colocated()]
-            await asyncio.gather(*(pool.start() for pool in alone), self._start_learner(checkpoint))
+            await asyncio.gather(*(self._start_pool(pool) for pool in alone), self._start_learner(checkpoint))
         except BaseException:  # a failure or Ctrl-C: nothing stays up; the error propagates
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
         self._watch = asyncio.ensure_future(self.placement.watch(lambda: [node.name for node in live_nodes()]))
+
+    def standing(self) -> str:
+        """Which parts are up while all are started, in a line."""
+        names = [pool.name for pool in self._actor_pools()] + (["learner"] if self.learner is not None else [])
+        waiting = [name for name in names if name not in self._up]
+        return f"starting actors: {', '.join(self._up) or 'none'} up, waiting for {', '.join(waiting)}"
 
     @property
     def shared(self) -> SharedGpus:
@@ -96,7 +104,8 @@ class RaySystem:
 
     def metrics(self) -> dict[str, float]:
         """What every pool holds now, and what it lost so far."""
-        return {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
+        held = {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
+        return held | {"faults/nodes": float(self.placement.lost_nodes)}
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""
@@ -111,10 +120,15 @@ class RaySystem:
     async def _start_learner(self, checkpoint: str | None) -> None:
         """Start the learner, and before it the pools on its GPUs."""
         for pool in self._colocated():  # one by one: an engine measures what is free of its GPU while it starts
-            await pool.start()
+            await self._start_pool(pool)
         if self.learner is not None:
             await self.shared.to_learner()
             await self.learner.start(checkpoint)
+            self._up.append("learner")
+
+    async def _start_pool(self, pool: Pool) -> None:
+        await pool.start()
+        self._up.append(pool.name)
 
     def _colocated(self) -> list[Pool]:
         return [pool for pool in self._actor_pools() if pool.name in self._asleep]
@@ -150,10 +164,16 @@ async def running_system(
     trains: bool = True,
     plans: bool = True,
     checkpoint: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    say_every_s: float = TICK_S,
 ) -> AsyncIterator[RaySystem]:
-    """A system that is up inside the ``async with``; ``problems`` are those that it will be given."""
+    """A system that is up inside the ``async with``; ``problems`` are those that it will be given.
+
+    ``say`` learns every ``say_every_s`` seconds what is up while the parts start.
+    """
     system = RaySystem(run, code=runs_programs(problems), trains=trains, plans=plans)
-    await system.start(checkpoint)
+    async with alive(say, system.standing, say_every_s):
+        await system.start(checkpoint)
     try:
         yield system
     finally:
@@ -161,7 +181,9 @@ async def running_system(
 
 
 @contextlib.asynccontextmanager
-async def running_pools(run: RunConfig, problems: Sequence[Problem], *, plans: bool) -> AsyncIterator[SystemPools]:
-    """The pools of a system that does not train."""
-    async with running_system(run, problems, trains=False, plans=plans) as system:
+async def running_pools(
+    run: RunConfig, problems: Sequence[Problem], *, plans: bool, say: Callable[[str], None] = lambda line: None
+) -> AsyncIterator[SystemPools]:
+    """The pools of a system that does not train; ``say`` learns what is up while they start."""
+    async with running_system(run, problems, trains=False, plans=plans, say=say, say_every_s=SILENT_S) as system:
         yield system.pools

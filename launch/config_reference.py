@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 from launch.composition import CONFIG_DIR
 from launch.sandbox import SandboxCommandConfig
 from launch.serve_rm import ServeRmConfig
+from launch.simulate import SimulateConfig
 from tracelift_ray.config.described import DescribedFile, allowed, field_types
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.dataset.settings import BuildGroupsConfig
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Any] = {
     "serve_rm": ServeRmConfig,
     "rm_report": RmReportConfig,
     "sandbox": SandboxCommandConfig,
+    "simulate": SimulateConfig,
 }
 _INTRODUCTION = """# Configuration reference
 

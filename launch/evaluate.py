@@ -12,6 +12,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ async def _passes(
     from tracelift_ray.evaluation.results import ResultStore
     from tracelift_ray.planning.resources import total_cpus
 
+    pools = partial(running_pools, say=_say)
     with contextlib.ExitStack() as opened:
         store = opened.enter_context(contextlib.closing(ResultStore(out, setup_of(run, config))))
         stores = [store]
@@ -127,10 +129,10 @@ async def _passes(
         if any(wanted - each.done.keys() for each in stores):
             opened.enter_context(connected(run.cluster, total_cpus(run)))
         opened.callback(lambda: _say(f"{len(store.done):,} results are in {out}; the same command goes on from them"))
-        own = await run_pass(run, config, tasks, store, running_pools, _say)
+        own = await run_pass(run, config, tasks, store, pools, _say)
         if other_run is None:
             return own, None
-        return own, await run_pass(other_run, config, tasks, stores[1], running_pools, _say, own)
+        return own, await run_pass(other_run, config, tasks, stores[1], pools, _say, own)
 
 
 def _report(

@@ -60,6 +60,8 @@ def convert(gguf: Path, output: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
     from transformers.utils import logging
 
+    from tracelift_ray.training.export import write_model
+
     logging.disable_progress_bar()
     folder, name = str(gguf.parent), gguf.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
@@ -78,7 +80,7 @@ def convert(gguf: Path, output: Path) -> None:
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
-    model.save_pretrained(output)
+    write_model(model, output)
     tokenizer.save_pretrained(output)
 
 

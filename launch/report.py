@@ -1,4 +1,4 @@
-"""Reports runs: before and after of one, or several compared by arm and seed.
+"""Reports runs: before and after of one, or several compared: means over the seeds of runs that are alike else.
 
 ``python -m launch.report RUN_DIR [RUN_DIR ...] [--out DIR]``
 """
@@ -19,7 +19,7 @@ from tracelift_ray.types import DataError
 def main(arguments: list[str] | None = None) -> int:
     """Print and write a report; 2 with one line on standard error where a directory cannot be reported."""
     parser = argparse.ArgumentParser(
-        prog="python -m launch.report", description="Before and after of one run, or several compared by arm and seed."
+        prog="python -m launch.report", description="Before and after of one run, or several compared."
     )
     parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="run_dir of a training run")
     parser.add_argument("--out", type=Path, help="where the picture and the Markdown table go")

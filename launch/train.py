@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -66,8 +67,9 @@ async def _train(run: RunConfig) -> int:
 async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
     from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.rl.loop import Interrupted
+    from tracelift_ray.tracking.alive import alive
 
-    if prepared.checkpoint is not None and prepared.checkpoint.step >= run.total_steps:
+    if prepared.checkpoint is not None and _is_over(run, prepared.checkpoint.step, tracker):
         at = prepared.checkpoint.path
         tracker.message(f"{at} is the end of this run (total_steps={run.total_steps}); resume=never starts it again")
         return 0
@@ -76,15 +78,23 @@ async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
     train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, tracker.message)
     async with _system(run, prepared, (*train, *heldout), tracker) as system:
         warnings = note_sandboxes(await system.verifier.describe(), tracker)
-        loop = _training_loop(run, prepared, system, train, heldout, tracker)
+        loop, where = _training_loop(run, prepared, system, train, heldout, tracker)
         _on_interrupt(loop.interrupt)
         try:
-            await loop.train()
+            async with alive(tracker.progress, where):
+                await loop.train()
         except Interrupted:
             return INTERRUPTED
+        finally:
+            note_faults(system.metrics(), loop.faults, tracker)
         for line in warnings:
             tracker.message(line)
         return 0
+
+
+def _is_over(run: RunConfig, step: int, tracker: Tracker) -> bool:
+    """Whether nothing is left to do after ``step``; an interrupt may have ended the run before its last evaluation."""
+    return step > run.total_steps or (step == run.total_steps and tracker.has_evaluation(step))
 
 
 @contextlib.asynccontextmanager
@@ -97,10 +107,11 @@ async def _system(
     from tracelift_ray.planning.resources import total_cpus
 
     checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
+    tracker.message("starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}")
     with connected(run.cluster, total_cpus(run)):
         probe_run_dir(prepared.directory)
         tracker.message(f"starting actors; their logs are in {log_directory()}")
-        async with running_system(run, problems, checkpoint=checkpoint) as system:
+        async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
             yield system
 
 
@@ -111,10 +122,11 @@ def _training_loop(
     train: tuple[Problem, ...],
     heldout: tuple[Problem, ...],
     tracker: Tracker,
-) -> TrainingLoop:
-    """The loop over the system's pools, where the checkpoint left it."""
+) -> tuple[TrainingLoop, Callable[[], str]]:
+    """The loop over the system's pools, where the checkpoint left it, and what says where it is."""
     from tracelift_ray.demo.source import trace_checks
     from tracelift_ray.evaluation.heldout import HeldOutEvaluation
+    from tracelift_ray.evaluation.standing import standing
     from tracelift_ray.rl.assembly import build_rollout, build_scheduler
     from tracelift_ray.rl.canary import Canary
     from tracelift_ray.rl.loop import TrainingLoop
@@ -123,13 +135,14 @@ def _training_loop(
     assert system.learner is not None
     planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
     rollout = build_rollout(run, planner_executor)
+    evaluation = HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data))
     system.canary = Canary.of(run, prepared.settings.planner_prompts.planner(train[0]))
     loop = TrainingLoop(
         run,
         system.learner,
         system.planner,
         build_scheduler(run, rollout, train),
-        HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data)),
+        evaluation,
         rollout.faults,
         tracker,
         prepared.directory.checkpoints_path,
@@ -140,7 +153,7 @@ def _training_loop(
     if prepared.checkpoint is not None:
         tracker.message(f"going on from {prepared.checkpoint.path}")
         loop.restore(prepared.checkpoint.state(), train)
-    return loop
+    return loop, partial(standing, loop, evaluation)
 
 
 def note_sandboxes(reports: Sequence[RunnerReport], tracker: Tracker) -> list[str]:
@@ -153,6 +166,15 @@ def note_sandboxes(reports: Sequence[RunnerReport], tracker: Tracker) -> list[st
             tracker.message(line)
     unsafe = not all(report.isolated for report in reports)
     return [f"the programs of this run ran without isolation (sandbox.tier={UNSAFE})"] if unsafe else []
+
+
+def note_faults(metrics: Mapping[str, float], failed: Mapping[str, int], tracker: Tracker) -> None:
+    """Say and note what was lost since this start: members by pool and kind, nodes, and results that no retry gave."""
+    lost = {name.removeprefix("faults/"): int(count) for name, count in metrics.items() if name.startswith("faults/")}
+    text = ", ".join(f"{name} {count}" for name, count in {**lost, **failed}.items() if count)
+    tracker.note("faults", text or "none")
+    if text:
+        tracker.message(f"faults since this start: {text}")
 
 
 def _on_interrupt(interrupt: Any) -> None:

@@ -155,6 +155,7 @@ class Trace:
         reasoning: the text inside the tag, stripped; None where the trace is malformed, unless ``malformed:
             whole_text`` takes its whole text instead.
         malformed: the kind of malformation, or None.
+        prompt: the text of ``prompt_ids``, for people.
     """
 
     problem_id: str
@@ -163,6 +164,7 @@ class Trace:
     completion: Completion
     reasoning: str | None
     malformed: Malformed | None = None
+    prompt: str = ""
 
 
 @dataclass(frozen=True)

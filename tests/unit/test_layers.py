@@ -82,6 +82,7 @@ def test_nothing_imports_in_a_circle(depth: int) -> None:
         "launch.build_groups",
         "launch.report",
         "launch.serve_rm",
+        "launch.simulate",
     ],
 )
 def test_a_command_is_imported_without_heavy_packages(module: str) -> None:

@@ -7,6 +7,7 @@ The directory ``out`` gets ``train.jsonl``, ``heldout.jsonl`` (where some are he
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ import xxhash
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.data.jsonl import write_lines
 from tracelift_ray.data.problems import load_problems
-from tracelift_ray.data.rubric_records import write_rubric_records
+from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.dataset.pipeline.card import data_card
 from tracelift_ray.dataset.pipeline.drafts import Say, Stages, make_drafts
 from tracelift_ray.dataset.pipeline.outcome import Outcome, outcome_of
@@ -27,7 +28,7 @@ from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tracking.run_dir import write_whole
-from tracelift_ray.types import DataError
+from tracelift_ray.types import DataError, Problem
 
 #: Part of what a model's stored replies are found by: raise it where requests or their reading change.
 REQUESTS_VERSION = 1
@@ -47,6 +48,7 @@ async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
         limit=config.limit,
     )  # fmt: skip
     say(loaded.report.summary())
+    check_same_problems(config, loaded.records)
     by_rule = config.perturb.kind == "rule" and config.traces.kind != "data"
     if by_rule and any(task_of(problem.task).runs_programs for problem in loaded.records):
         right = "must be llm: the rules change the programs that traces.kind=data narrates, and no other plans"
@@ -108,6 +110,26 @@ def rules_fingerprint() -> str:
     here = Path(__file__).parent
     files = sorted(path for pattern in _RULES for path in here.glob(pattern))
     return xxhash.xxh3_128_hexdigest(b"\0".join(path.read_bytes() for path in files))
+
+
+def check_same_problems(config: BuildGroupsConfig, problems: Sequence[Problem]) -> None:
+    """A data set that is there is replaced only by one of the same problems and more, or where ``overwrite`` says so.
+
+    Raises:
+        ConfigError: ``out`` holds groups of a problem that is not among ``problems``.
+    """
+    made = [path for name in ("train.jsonl", "heldout.jsonl") if (path := Path(config.out) / name).exists()]
+    if config.overwrite or not made:
+        return
+    given = {problem.id for problem in problems}
+    try:
+        held = [group.problem.id for path in made for group in load_rubric_records(path)]
+    except DataError:
+        held = []
+    lost = sum(id not in given for id in held)
+    if lost or not held:
+        what = f"{len(held):,} groups, {lost:,} of them of other problems than source" if held else "another data set"
+        raise ConfigError("out", config.out, f"holds {what}; give another out, or overwrite=true to replace it")
 
 
 def _write(outcome: Outcome, config: BuildGroupsConfig, source: str, problems: int) -> None:

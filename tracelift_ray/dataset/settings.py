@@ -51,6 +51,7 @@ class BuildGroupsConfig:
     source: PathText
     format: Annotated[str, OneOf("tracelift_ray.data.formats:FORMATS", also=("auto",))]
     out: PathText
+    overwrite: bool
     on_error: OnError
     limit: Count  # problems; 0: all
     max_problem_chars: PositiveCount

@@ -120,11 +120,12 @@ class Attempts:
         reasoning, task = trace.reasoning, task_of(problem.task)
         if reasoning is None:
             failed = dict.fromkeys(self._manner.checks, False)
-            return EvaluatedTrace(None, trace.malformed, tokens, cut, False, None, failed)
+            text = trace.completion.text
+            return EvaluatedTrace(None, trace.malformed, tokens, cut, False, None, failed, trace.prompt, text)
         checks = {name: check(problem, reasoning) for name, check in self._manner.checks.items()}
         leaked = task.leaks(problem, reasoning)
         shown = task.mask(problem, reasoning) if leaked and self._manner.mask_leaks else reasoning
-        return EvaluatedTrace(shown, trace.malformed, tokens, cut, leaked, None, checks)
+        return EvaluatedTrace(shown, trace.malformed, tokens, cut, leaked, None, checks, trace.prompt)
 
     async def _execute(self, problem: Problem, trace: EvaluatedTrace, count: int, index: int) -> Tried:
         """``count`` attempts with one trace."""

@@ -10,11 +10,12 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from time import monotonic
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.attempts import Attempts, Manner, TraceChecks
 from tracelift_ray.evaluation.results import ProblemResult, ResultsInMemory
-from tracelift_ray.evaluation.run import Task, concurrency_of, evaluate_all
+from tracelift_ray.evaluation.run import Task, concurrency_of, evaluate_all, progress_line
 from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.tasks.table import TASKS, chance_level
 from tracelift_ray.types import Problem
@@ -33,15 +34,29 @@ class HeldOutEvaluation:
                 taken[problem.task] += 1
                 chosen.append(problem)
         self.problems = tuple(chosen)
+        self._running: tuple[ResultsInMemory, float] | None = None  # results so far, and since when
         self.concurrency = concurrency_of(run.planner.pool, run.executor.pool)
         scored = system.pools.reasoning_rm is not None
         self.attempts = Attempts(system, Manner.of(run, "greedy", scored=scored, checks=checks))
 
+    def standing(self) -> str | None:
+        """Where the evaluation is that runs now, in a line; None where none does."""
+        if self._running is None:
+            return None
+        results, since = self._running
+        return f"evaluation: {progress_line(len(results.done), len(self.problems), monotonic() - since)}"
+
     async def __call__(self) -> dict[str, float]:
         """The metrics of one evaluation."""
         results = ResultsInMemory()
+        self._running = results, monotonic()
         tasks: list[Task] = [(problem.task, problem) for problem in self.problems]
-        await evaluate_all(tasks, self.attempts.evaluate, results, say=lambda line: None, concurrency=self.concurrency)
+        try:
+            await evaluate_all(
+                tasks, self.attempts.evaluate, results, say=lambda line: None, concurrency=self.concurrency
+            )
+        finally:
+            self._running = None
         return evaluation_metrics(self.problems, list(results.done.values()))
 
 

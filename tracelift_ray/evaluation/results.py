@@ -29,6 +29,8 @@ class EvaluatedTrace:
         tokens: of the planner's completion.
         rm_score: the reasoning RM's score in [0, 1], where there is an RM.
         checks: further checks of the text, such as whether a trace of the demo world is valid.
+        prompt: what the planner was given; empty in files that do not have it.
+        written: all that the planner wrote, where the trace is malformed.
     """
 
     text: str | None
@@ -38,6 +40,8 @@ class EvaluatedTrace:
     leaked: bool
     rm_score: float | None = None
     checks: Mapping[str, bool] = field(default_factory=dict)
+    prompt: str = ""
+    written: str | None = None
 
 
 @dataclass(frozen=True)

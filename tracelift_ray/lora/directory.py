@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ def write_adapter(directory: Path, tensors: dict[str, torch.Tensor], fields: dic
     LoraConfig(**fields, base_model_name_or_path=base, inference_mode=True).save_pretrained(str(directory))
     save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
     (directory / BASE).write_text(json.dumps({"fingerprint": base_fingerprint(Path(base))}) + "\n")
+    mode = stat.S_IMODE((directory / BASE).stat().st_mode)  # safetensors writes for the owner alone
+    (directory / WEIGHTS).chmod(mode)
 
 
 def check_adapter(adapter: Path, base: Path) -> None:

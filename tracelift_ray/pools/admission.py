@@ -11,7 +11,6 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Protocol, TypeVar
 
 
@@ -25,13 +24,18 @@ class Seat(Protocol):
 S = TypeVar("S", bound=Seat)
 
 
+def _now() -> float:
+    """The loop's time, which a simulation decides."""
+    return asyncio.get_running_loop().time()
+
+
 @dataclass(eq=False)
 class _Waiter:
     """A call that waits for a member; ``avoid`` holds members that it would rather not go to."""
 
     admitted: asyncio.Future
     avoid: Collection[object]
-    since: float = field(default_factory=monotonic)
+    since: float = field(default_factory=_now)
 
 
 class Admission:
@@ -49,7 +53,7 @@ class Admission:
     @property
     def longest_wait_s(self) -> float:
         """Seconds that the first call of any lane has waited; 0 where none does."""
-        now = monotonic()
+        now = _now()
         return max((now - lane[0].since for lane in self._lanes.values() if lane), default=0.0)
 
     async def enter(self, lane: str, avoid: Collection[S] = (), *, first: bool = False) -> S:
@@ -70,10 +74,11 @@ class Admission:
         try:
             return await waiter.admitted
         except asyncio.CancelledError:
-            if waiter.admitted.done() and not waiter.admitted.cancelled():
-                self.leave(waiter.admitted.result())
-            elif waiter in queue:
+            admitted = waiter.admitted
+            if waiter in queue:
                 queue.remove(waiter)
+            elif admitted.done() and not admitted.cancelled() and admitted.exception() is None:
+                self.leave(admitted.result())
             raise
 
     def leave(self, seat: Seat) -> None:

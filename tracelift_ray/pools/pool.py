@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from tracelift_ray.pools.admission import Admission
 from tracelift_ray.types import ComponentDead, InfrastructureError
 
 logger = logging.getLogger(__name__)
+#: Why a member was replaced: its process ended; it did not answer its health check; it could not do what it must.
+Loss = Literal["died", "unanswered", "failed"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 #: Seconds that closing a member may take before it is ended by force.
 CLOSE_S = 20.0
 
@@ -89,11 +93,12 @@ class Pool:
         self.prepare: Callable[[Member], Awaitable[None]] | None = None
         self.restarts = 0
         self.late = 0
+        self.losses: Counter[Loss] = Counter()
         self._spawn = spawn
         self._spawned: dict[int, int] = {}
         self._members: list[Member] = []
         self._admission: Admission = Admission(lambda: self.members)
-        self._replacing: set[asyncio.Task[None]] = set()
+        self._replacing: list[asyncio.Task[None]] = []
         self._closed = False
         self._awake = asyncio.Event()
         self._awake.set()
@@ -138,15 +143,16 @@ class Pool:
             cause = f"member {member.index} did not finish {method} in {deadline_s:g} s; check its log and its load"
             raise InfrastructureError(f"{self.name}[{member.index}]", cause) from None
 
-    def replace(self, member: Member, cause: str) -> None:
+    def replace(self, member: Member, cause: str, loss: Loss = "failed") -> None:
         """End a member that is up, and start another in its place in the background."""
         if not member.alive or self._closed:
             return
+        self.losses[loss] += 1
         member.alive = False
         member.handle.kill()
         logger.warning("%s[%d] is lost, another is started in its place: %s", self.name, member.index, cause)
         task = asyncio.get_running_loop().create_task(self._start_replacement(member))
-        self._replacing.add(task)
+        self._replacing.append(task)
         task.add_done_callback(self._replaced)
 
     async def sleep(self) -> None:
@@ -176,6 +182,7 @@ class Pool:
             f"pools/{self.name}/longest_wait_s": self._admission.longest_wait_s,
             f"pools/{self.name}/restarts": float(self.restarts),
             f"pools/{self.name}/late_calls": float(self.late),
+            **{f"faults/{self.name}/{loss}": float(self.losses[loss]) for loss in LOSSES},
         }
 
     async def close(self) -> None:
@@ -207,7 +214,7 @@ class Pool:
                 return await call
         except ComponentDead as error:
             cause = f"member {member.index} died during {method} ({error.cause})"
-            self.replace(member, cause)
+            self.replace(member, cause, "died")
         except InfrastructureError as error:
             error.component = f"{self.name}[{member.index}]"
             raise
@@ -225,7 +232,8 @@ class Pool:
         try:
             await asyncio.wait_for(member.handle.control("health"), self.limits.health_s)
         except TimeoutError:
-            self.replace(member, f"it did not answer its health check in {self.limits.health_s:g} s")
+            cause = f"it did not answer its health check in {self.limits.health_s:g} s"
+            self.replace(member, cause, "unanswered")
         except InfrastructureError as error:
             self.replace(member, f"its health check failed: {error.cause}")
 
@@ -270,7 +278,7 @@ class Pool:
         logger.error("%s[%d] is given up; %d of the pool are up", self.name, lost.index, len(self.members))
 
     def _replaced(self, task: asyncio.Task[None]) -> None:
-        self._replacing.discard(task)
+        self._replacing.remove(task)
         if not task.cancelled() and task.exception() is not None:
             self._failure = str(task.exception())
             logger.error("%s: a member could not be restarted", self.name, exc_info=task.exception())

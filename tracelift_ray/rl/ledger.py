@@ -9,7 +9,8 @@ RuntimeError with the group's serial and both states, for it means that a group 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Literal, get_args
 
 OpenState = Literal["running", "ready", "training"]
@@ -39,6 +40,19 @@ class Ledger:
         """Open the account of a new group, which runs from now on; returns its serial."""
         serial = self._next_serial
         self._next_serial += 1
+        return self._submit(serial)
+
+    def submit_again(self, serial: int) -> None:
+        """Open the account of a group that had not ended when the state was saved that this ledger goes on from.
+
+        Raises:
+            RuntimeError: no group before had this serial, or it is open or ended here.
+        """
+        if serial >= self._next_serial or serial in self._open or serial in self._ended:
+            raise RuntimeError(f"group {serial} cannot be submitted again: it is no group of the saved state, or runs")
+        self._submit(serial)
+
+    def _submit(self, serial: int) -> int:
         self._submitted += 1
         self._open[serial] = "running"
         self._counts["running"] += 1
@@ -92,13 +106,17 @@ class Ledger:
         counts = {f"groups/{state}": float(count) for state, count in self._counts.items()}
         return {"groups/submitted": float(self._submitted), **counts}
 
-    def state(self) -> dict[str, int]:
+    def state(self, reopened: Collection[int] = ()) -> dict[str, int]:
         """What a checkpoint keeps: the counts of ended groups, and the next serial.
 
-        Groups that have not ended go back to the sampler's account: the scheduler keeps their problems, and submits
-        them again on resume under new serials. They count as submitted then, so the account holds at every moment.
+        Groups that have not ended are not counted: the scheduler keeps their problems and serials, and submits them
+        again on resume. They count as submitted then, so the account holds at every moment.
+
+        Args:
+            reopened: groups that ended here, and are to be submitted again all the same.
         """
-        return {"next_serial": self._next_serial, **{state: self._counts[state] for state in END_STATES}}
+        again = Counter(self._ended[serial] for serial in reopened)
+        return {"next_serial": self._next_serial, **{end: self._counts[end] - again[end] for end in END_STATES}}
 
     def restore(self, state: Mapping[str, int]) -> None:
         """Go on from ``state()``.

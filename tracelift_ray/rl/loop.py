@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.schema import RunConfig
@@ -27,8 +27,7 @@ from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.phases import PhaseClock
-from tracelift_ray.tracking.tracker import Tracker
-from tracelift_ray.types import Problem, TrainBatch
+from tracelift_ray.types import Problem, ScoredGroup, TrainBatch
 
 Result = TypeVar("Result")
 
@@ -39,6 +38,22 @@ class Interrupted(Exception):
 
 #: Measures the system on held-out problems under the weights now served, as metrics.
 Evaluate = Callable[[], Coroutine[Any, Any, dict[str, float]]]
+
+
+class Reports(Protocol):
+    """What a run tells of itself to; ``tracking.tracker.Tracker`` in all but simulated ones."""
+
+    def message(self, text: str) -> None: ...
+
+    def log_step(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def log_evaluation(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def has_evaluation(self, step: int) -> bool: ...
+
+    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup]) -> None: ...
+
+    def state(self) -> Mapping[str, Any]: ...
 
 
 @dataclass
@@ -64,7 +79,7 @@ class TrainingLoop:
         scheduler: Scheduler,
         evaluate: Evaluate,
         faults: Counter[str],
-        tracker: Tracker,
+        tracker: Reports,
         checkpoints: Path,
         pool_metrics: Callable[[], dict[str, float]] = dict,
         shared: SharedGpus | None = None,
@@ -101,7 +116,7 @@ class TrainingLoop:
         """Train to the end; save the planner there, and also where an interrupt or a failure ends the run before."""
         try:
             await self._start()
-            clock = PhaseClock()
+            clock = PhaseClock(asyncio.get_running_loop().time)
             while self.progress.step < self.run.total_steps:
                 await self._step(clock)
             await self._finish()
@@ -118,8 +133,11 @@ class TrainingLoop:
             await self.saving.uploads.finish()
 
     async def _start(self) -> None:
+        """Serve the present weights, and measure them where that is due and the run before was ended before it was."""
         await self._broadcast()
-        if self.run.evaluation.at_start and self.progress.step == 0 and not self.tracker.has_evaluation(0):
+        step, settings = self.progress.step, self.run.evaluation
+        due = self._due(settings.every) if step else settings.at_start
+        if due and not self.tracker.has_evaluation(step):
             await self._evaluate()
 
     async def _step(self, clock: PhaseClock) -> None:
@@ -151,7 +169,7 @@ class TrainingLoop:
                 await self._export()
 
     async def _finish(self) -> None:
-        if not self._due(self.run.evaluation.every) or self.run.total_steps == 0:
+        if not self.tracker.has_evaluation(self.progress.step):
             await self._evaluate()
         await self.save()
 
@@ -228,7 +246,7 @@ class TrainingLoop:
         }
         metrics |= {f"faults/{component}": float(count) for component, count in self.faults.items()}
         tokens = sum(len(t.trace.completion.token_ids) for scored in batch.seen for t in scored.group.trajectories)
-        metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"]
+        metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"] if timing["time/step_s"] else 0.0
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
             metrics |= {} if broadcast.canary is None else {"weights/canary": broadcast.canary}

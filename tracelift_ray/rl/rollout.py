@@ -91,11 +91,12 @@ class Rollout:
 
     async def _run(self, ticket: Ticket) -> Group:
         baseline = asyncio.ensure_future(self._baseline(ticket))
+        traces = [asyncio.ensure_future(self._trajectory(ticket, i, baseline)) for i in range(self.group_size)]
         try:
-            traces = (self._trajectory(ticket, index, baseline) for index in range(self.group_size))
             results = await asyncio.gather(*traces)
         except BaseException:  # cancelled or failed: what runs beside it ends too, and it goes on
-            baseline.cancel()
+            for each in (baseline, *traces):
+                each.cancel()
             raise
         trajectories = tuple(result for result in results if isinstance(result, Trajectory))
         causes = Counter(str(result) for result in results if isinstance(result, InfrastructureError))

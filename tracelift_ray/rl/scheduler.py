@@ -78,18 +78,21 @@ class Scheduler:
         self.ledger = ledger or Ledger()
         self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
         self.version = 0
+        self._builder: BatchBuilder | None = None  # of the batch that is gathered now
         self._zero_signal = 0  # groups without signal in the batch that is built or trained
         self._tasks: dict[int, asyncio.Task[Group]] = {}
         self._tickets: dict[int, Ticket] = {}
-        self._again: deque[tuple[int, Problem]] = deque()
+        self._passed_over: dict[int, Ticket] = {}  # without signal, in the batch that is built or trained
+        self._again: deque[tuple[int, int, Problem]] = deque()
 
     async def next_batch(self, version: int) -> GroupBatch:
         """The next batch for the learner at ``version``. Raises ``StreamError`` when too many groups fail."""
         self.version = version
-        builder = BatchBuilder(self.algorithm.groups_per_step, self.stream.max_refills)
+        self._builder = builder = BatchBuilder(self.algorithm.groups_per_step, self.stream.max_refills)
         while not builder.complete:
             self._admit()
             await self._consume_one(builder)
+        self._builder = None
         batch = self._scored(builder.batch())
         self._admit()
         return batch
@@ -98,6 +101,7 @@ class Scheduler:
         """``batch`` was trained (or, holding no signal, passed over); the learner is at ``version``."""
         self.version = version
         self._zero_signal = 0
+        self._passed_over.clear()
         for scored in batch.groups:
             self._end(scored.group.serial)
             self.ledger.trained(scored.group.serial)
@@ -109,26 +113,49 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
+    def gathered(self) -> tuple[int, int] | None:
+        """Groups that the next batch has, and needs; None while no batch is gathered."""
+        return None if self._builder is None else (self._builder.gathered, self._builder.wanted)
+
     def state(self) -> dict[str, Any]:
-        """Position of the stream as JSON values: the sampler's, the account's, and the problems in flight."""
-        in_flight = [(ticket.epoch, ticket.problem.id) for _, ticket in sorted(self._tickets.items())]
-        waiting = [(epoch, problem.id) for epoch, problem in self._again]
-        return {"sampler": self.sampler.state(), "ledger": self.ledger.state(), "in_flight": in_flight + waiting}
+        """Position of the stream as JSON values: the sampler's, the account's, and the groups in flight.
+
+        Those are all groups of a batch that is not trained yet, too, with or without signal: submitted again in the
+        same order they make the same batch on-policy, whenever the run ended.
+        """
+        open_tickets = (self._tickets | self._passed_over).values()
+        in_flight = [(ticket.serial, ticket.epoch, ticket.problem.id) for ticket in open_tickets]
+        in_flight += [(serial, epoch, problem.id) for serial, epoch, problem in self._again]
+        account = self.ledger.state(reopened=self._passed_over)
+        return {"sampler": self.sampler.state(), "ledger": account, "in_flight": sorted(in_flight)}
 
     def restore(self, state: Mapping[str, Any], problems: Iterable[Problem]) -> None:
-        """Go on from ``state``: groups that were in flight are submitted first. Raises ``DataError`` on other data."""
+        """Go on from ``state``: groups that were in flight are submitted first, under their serials.
+
+        Raises:
+            DataError: the state is that of other data.
+        """
         by_id = {problem.id: problem for problem in problems}
         self.sampler.restore(state["sampler"])
         self.ledger.restore(state["ledger"])
-        self._again = deque((epoch, by_id[problem_id]) for epoch, problem_id in state["in_flight"])
+        self._again = deque((serial, epoch, by_id[id]) for serial, epoch, id in state["in_flight"])
 
     def _admit(self) -> None:
         while self.ledger.outstanding + self._zero_signal < self.capacity:
-            epoch, problem = self._again.popleft() if self._again else self.sampler.next()
-            ticket = Ticket(self.ledger.submit(), epoch, problem, self.version)
+            ticket = self._next_ticket()
             task = asyncio.create_task(self._run(ticket), name=f"group-{ticket.serial}")
             self._tickets[ticket.serial] = ticket
             self._tasks[ticket.serial] = task
+
+    def _next_ticket(self) -> Ticket:
+        """The next group: first those that the run before this one had in flight."""
+        if self._again:
+            serial, epoch, problem = self._again.popleft()
+            self.ledger.submit_again(serial)
+        else:
+            epoch, problem = self.sampler.next()
+            serial = self.ledger.submit()
+        return Ticket(serial, epoch, problem, self.version)
 
     async def _run(self, ticket: Ticket) -> Group:
         group = await self.rollout.run(ticket)
@@ -154,8 +181,7 @@ class Scheduler:
             self.ledger.training(serial)
             builder.take(scored)
         else:
-            self._end(serial)
-            self.ledger.filtered(serial)
+            self._pass_over(serial)
             builder.pass_over(scored)
             self._zero_signal = len(builder.zero_signal)
 
@@ -165,8 +191,7 @@ class Scheduler:
         if any(scored.has_signal for scored in groups):
             return replace(batch, groups=groups)
         for scored in groups:
-            self._end(scored.group.serial)
-            self.ledger.filtered(scored.group.serial)
+            self._pass_over(scored.group.serial)
         self._zero_signal += len(groups)
         return replace(batch, groups=(), zero_signal=groups + batch.zero_signal)
 
@@ -190,6 +215,10 @@ class Scheduler:
                 f"{self.stream.max_failed_groups}; the causes:\n  {causes}",
             )
 
+    def _pass_over(self, serial: int) -> None:
+        self._passed_over[serial] = self._tickets.pop(serial)
+        self.ledger.filtered(serial)
+
     def _end(self, serial: int) -> None:
         self._tickets.pop(serial)
 
@@ -211,7 +240,12 @@ class BatchBuilder:
     @property
     def complete(self) -> bool:
         """Whether the batch has all of its groups."""
-        return len(self.groups) + len(self.zero_signal) >= self.wanted
+        return self.gathered >= self.wanted
+
+    @property
+    def gathered(self) -> int:
+        """Groups that count as part of the batch so far."""
+        return len(self.groups) + len(self.zero_signal)
 
     def take(self, scored: ScoredGroup) -> None:
         """A group to train on."""

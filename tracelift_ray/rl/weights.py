@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from time import monotonic
 
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
@@ -56,7 +55,8 @@ async def broadcast_weights(
         InfrastructureError: the learner failed, the transfer broke with every engine up, or an engine deviates and is
             named.
     """
-    started = monotonic()
+    clock = asyncio.get_running_loop().time
+    started = clock()
     async with learner.lock:
         while True:
             try:
@@ -66,7 +66,7 @@ async def broadcast_weights(
                 # One that dies breaks a channel that all share; those that live meet in a new one. Each try has
                 # fewer, since none joins while the lock is held.
                 logger.warning("%s; the weights are sent again to the engines that are up", error)
-        seconds = monotonic() - started
+        seconds = clock() - started
         if wake is not None:
             await wake()
         apart = await canary.check(learner, receivers, version) if canary is not None else None

@@ -47,7 +47,7 @@ def read_trace(
     if malformed is not None and malformed != "empty" and whole_text:
         text = text.replace(OPENING_TAG, "").replace(CLOSING_TAG, "").strip()
         reasoning, malformed = (text, malformed) if text else (None, "empty")
-    return Trace(problem.id, index, prompt.token_ids, completion, reasoning, malformed)
+    return Trace(problem.id, index, prompt.token_ids, completion, reasoning, malformed, prompt.text)
 
 
 def _read(text: str, finish_reason: FinishReason, opened: bool) -> tuple[str | None, Malformed | None]:

@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tracelift_ray.tracking.alive import SILENT_S, TICK_S, clock_time
+
+#: After so long without a line, progress is printed; with the tick of ``alive`` a line comes in ``SILENT_S``.
+QUIET_S = SILENT_S - TICK_S
 #: What the line of a step shows: label, metric, format.
 _STEP_FIELDS = (
     ("reward", "reward/mean", "{:+.3f}"),
@@ -74,11 +78,12 @@ class ConsoleReporter:
     def __init__(self, total_steps: int, done_steps: int, console: Console) -> None:
         self._console = console
         self._total = total_steps
+        self._said = time.monotonic()
         self._first: tuple[int, float] | None = None  # the first step of this start, and when it ended
         self._progress: Progress | None = None
         if self._console.is_terminal:
             self._progress = Progress(
-                TextColumn("[bold]training"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -107,7 +112,15 @@ class ConsoleReporter:
 
     def message(self, text: str) -> None:
         """Print one line as it is, above the bar where there is one."""
+        self._said = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, text: str) -> None:
+        """Say what goes on: beside the bar, or as a line where nothing was printed for a while."""
+        if self._progress is not None:
+            self._progress.update(self._bar, description=text)
+        elif time.monotonic() - self._said >= QUIET_S:
+            self.message(text)
 
     def close(self) -> None:
         """Take the bar down; closing twice is harmless."""
@@ -121,5 +134,5 @@ class ConsoleReporter:
             self._first = (step, now)
             return "?"
         pace = (now - self._first[1]) / (step - self._first[0])
-        seconds = round(pace * max(self._total - step, 0))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        seconds = pace * max(self._total - step, 0)
+        return clock_time(seconds)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tracelift_ray.plotting import COLOURS, picture, smoothed
 from tracelift_ray.tracking.history import RunHistory
-from tracelift_ray.tracking.tables import by_arm
+from tracelift_ray.tracking.tables import alike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,8 +104,8 @@ def draw_comparison(runs: Sequence[RunHistory], path: Path) -> None:
     with picture(path, len(tasks), len(names), size) as (figure, rows):
         for task, row in zip(tasks, rows, strict=True):
             for name, panel in zip(names, row, strict=True):
-                for (arm, members), colour in zip(by_arm(runs).items(), COLOURS * len(runs), strict=False):
-                    label = f"{arm} ({len(members)} seed{'s' if len(members) > 1 else ''})"
+                for (kind, members), colour in zip(alike(runs).items(), COLOURS * len(runs), strict=False):
+                    label = f"{kind} ({len(members)} seed{'s' if len(members) > 1 else ''})"
                     _plot_band(panel, members, f"evaluation/{task}/{name}", colour, label)
                 if name == "uplift":
                     _zero_line(panel)

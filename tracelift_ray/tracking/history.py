@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from tracelift_ray.tracking.run_dir import RunDirectoryError
 
 EVALUATION = "evaluation"
 TRAINING = "training"
+
+#: Settings, or groups of them, that two runs of one kind may have in another form. The seed is the run's own.
+_NO_DIFFERENCE = frozenset({"name", "seed", "run_dir", "resume", "dry_run", "tracking", "cluster"})
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class RunHistory:
 
     Attributes:
         arm: ``reward.arm``, with the clip where the configuration sets one, since it changes the code reward.
+        settings: the configuration by dotted key, without what makes no difference to what is measured.
         training, evaluations: by step, ascending.
     """
 
@@ -36,6 +40,7 @@ class RunHistory:
     name: str
     arm: str
     seed: int
+    settings: Mapping[str, object]
     training: tuple[Point, ...]
     evaluations: tuple[Point, ...]
 
@@ -50,6 +55,15 @@ class RunHistory:
         points = self.evaluations if name.startswith("evaluation/") else self.training
         found = [(point.step, point.metrics[name]) for point in points if name in point.metrics]
         return [step for step, _ in found], [value for _, value in found]
+
+
+def _flat(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every value with its dotted key."""
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def load_history(path: str | Path) -> RunHistory:
@@ -81,6 +95,7 @@ def load_history(path: str | Path) -> RunHistory:
         name=name,
         arm=arm if clip is None or arm == "exec_only" else f"{arm}, clip_max={clip:g}",
         seed=seed,
+        settings={key: value for key, value in _flat(config) if key.partition(".")[0] not in _NO_DIFFERENCE},
         training=tuple(Point(step, values) for step, values in sorted(points[TRAINING].items())),
         evaluations=tuple(Point(step, values) for step, values in sorted(points[EVALUATION].items())),
     )

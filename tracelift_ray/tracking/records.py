@@ -59,6 +59,7 @@ def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage
         "task": problem.task,
         "task_type": problem.task_type,
         "statement": cut(problem.statement, MAX_STATEMENT_CHARS),
+        "prompt": cut(trace.prompt, MAX_TEXT_CHARS),
         "text": cut(completion.text, MAX_TEXT_CHARS),
         "reasoning": None if trace.reasoning is None else cut(trace.reasoning, MAX_TEXT_CHARS),
         "malformed": trace.malformed,

@@ -41,7 +41,7 @@ class Report:
 
 
 def write_report(paths: Sequence[str | Path], out: Path | None = None) -> Report:
-    """Report one run, or compare several by arm and seed.
+    """Report one run, or compare several kinds over their seeds.
 
     Args:
         paths: run directories, at least one.

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 import uuid
@@ -30,6 +31,9 @@ _DISTRIBUTIONS = (
     *("hydra-core", "omegaconf", "wandb"),
 )
 _GIT_TIMEOUT_S = 10.0
+#: Where images and jobs say what they were made from; ``-dirty`` behind it says that files differed.
+COMMIT_VARIABLE = "TRACELIFT_COMMIT"
+_COMMIT = re.compile(r"([0-9a-f]{7,40})(-dirty)?")
 
 
 class RunDirectoryError(DataError):
@@ -42,7 +46,8 @@ class CodeVersion:
 
     Attributes:
         package: version of the installed distribution, or ``unknown`` where it runs without being installed.
-        commit: the commit's 40 hex digits, or None outside the repository (in a Ray job's working copy, say).
+        commit: the commit's 40 hex digits; outside the repository (in an image, or a Ray job's copy) what the
+            environment variable ``TRACELIFT_COMMIT`` says, else None.
         dirty: whether tracked files differ from the commit.
     """
 
@@ -78,7 +83,8 @@ def code_version(source: Path | None = None) -> CodeVersion:
     except metadata.PackageNotFoundError:
         package = "unknown"
     if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
-        return CodeVersion(package, None, False)
+        said = _COMMIT.fullmatch(os.environ.get(COMMIT_VARIABLE, ""))
+        return CodeVersion(package, said and said[1], bool(said and said[2]))
     commit = _git(file.parent, "rev-parse", "HEAD")
     dirty = bool(_git(file.parent, "status", "--porcelain", "--untracked-files=no"))
     return CodeVersion(package, commit, dirty and commit is not None)

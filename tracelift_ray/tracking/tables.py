@@ -1,4 +1,4 @@
-"""The tables of a report: before and after for one run, arms side by side for several.
+"""The tables of a report: before and after for one run, kinds of runs side by side for several.
 
 A table is plain cells, so that the terminal and Markdown show the same. Figures are those of the held-out
 evaluations; a hyphen stands where a run has none.
@@ -18,6 +18,10 @@ from rich.text import Text
 from tracelift_ray.tracking.history import Point, RunHistory
 
 MISSING = "-"
+#: What the name of an arm says already.
+_IN_ARM = frozenset({"reward.arm", "reward.clip_max"})
+#: Settings that the name of a column spells out.
+MOST_NAMED = 3
 #: Held-out metrics in the order of the tables: name, label, decimals.
 ROWS = (
     ("accuracy", "accuracy with trace", 3),
@@ -84,12 +88,39 @@ def before_after(run: RunHistory) -> Cells | None:
     return Cells(title, ("task", "measure", *((f"step {last.step}",) if single else columns)), tuple(rows))
 
 
-def by_arm(runs: Iterable[RunHistory]) -> dict[str, list[RunHistory]]:
-    """Runs of each arm, in order of their seeds; arms in the order of first appearance."""
+def alike(runs: Sequence[RunHistory]) -> dict[str, list[RunHistory]]:
+    """Runs that differ in nothing but the seed, in order of their seeds, by what tells them from the others.
+
+    That is the arm, and every setting in which any two of ``runs`` differ; of the reward's own, which come with the
+    arm, those in which runs of one arm do. Kinds stand in the order of first appearance.
+    """
     arms: dict[str, list[RunHistory]] = defaultdict(list)
     for run in runs:
         arms[run.arm].append(run)
-    return {arm: sorted(members, key=lambda run: run.seed) for arm, members in arms.items()}
+    everywhere = {key for key in _differing(runs) if not key.startswith("reward.")}
+    kinds: dict[tuple[object, ...], list[RunHistory]] = defaultdict(list)
+    names: dict[str, tuple[object, ...]] = {}
+    for run in runs:
+        among = arms[run.arm]
+        told = [f"{key}={run.settings[key]}" for key in sorted(everywhere | _differing(among))]
+        kind = (run.arm, *told, _end(run))
+        if kind not in kinds:
+            ends = [f"to step {_end(run)}"] if len({_end(other) for other in among}) > 1 else []
+            more = [f"{len(told) - MOST_NAMED} settings more"] if len(told) > MOST_NAMED else []
+            name = ", ".join([run.arm, *told[:MOST_NAMED], *more, *ends])
+            names[name if name not in names else f"{name} [{len(names)}]"] = kind
+        kinds[kind].append(run)
+    return {name: sorted(kinds[kind], key=lambda run: run.seed) for name, kind in names.items()}
+
+
+def _differing(runs: Sequence[RunHistory]) -> set[str]:
+    """Settings that all of ``runs`` have, in which they differ."""
+    shared = set.intersection(*(set(run.settings) for run in runs))
+    return {key for key in shared - _IN_ARM if len({str(run.settings[key]) for run in runs}) > 1}
+
+
+def _end(run: RunHistory) -> int:
+    return run.evaluations[-1].step if run.evaluations else 0
 
 
 def _over_seeds(points: Iterable[Point], metric: str, decimals: int) -> str:
@@ -102,10 +133,10 @@ def _over_seeds(points: Iterable[Point], metric: str, decimals: int) -> str:
 
 
 def comparison(runs: Sequence[RunHistory]) -> Cells:
-    """Arms side by side: the start, and the last evaluation of every arm, mean and range over its seeds."""
+    """Kinds of runs side by side: the start, and the last evaluation of each, mean and range over its seeds."""
     evaluated = [run for run in runs if run.evaluations]
-    arms = by_arm(evaluated)
-    heads = [f"{arm} (seeds {', '.join(str(run.seed) for run in members)})" for arm, members in arms.items()]
+    kinds = alike(evaluated)
+    heads = [f"{kind} (seeds {', '.join(str(run.seed) for run in members)})" for kind, members in kinds.items()]
     rows = []
     for task in sorted({task for run in evaluated for task in run.tasks}, reverse=True):
         for name, label, decimals in ROWS:
@@ -113,7 +144,7 @@ def comparison(runs: Sequence[RunHistory]) -> Cells:
             if not any(metric in run.evaluations[-1].metrics for run in evaluated):
                 continue
             start = _over_seeds((run.evaluations[0] for run in evaluated), metric, decimals)
-            ends = ((run.evaluations[-1] for run in members) for members in arms.values())
+            ends = ((run.evaluations[-1] for run in members) for members in kinds.values())
             rows.append((task, label, start, *(_over_seeds(points, metric, decimals) for points in ends)))
     steps = sorted({run.evaluations[-1].step for run in evaluated})
     title = f"Held-out problems after step {' / '.join(map(str, steps))}: mean [lowest, highest] over seeds"

@@ -101,6 +101,10 @@ class Tracker:
         """One line for the person who watches; nothing where the console is off."""
         self._console.message(text)
 
+    def progress(self, text: str) -> None:
+        """What goes on now, for the person who watches; a line only where nothing was said for a while."""
+        self._console.progress(text)
+
     def state(self) -> dict[str, str | None]:
         """What a checkpoint notes of the tracking: the W&B run's id, None without W&B."""
         return {"wandb_run_id": self._wandb.run_id if self._wandb is not None else None}

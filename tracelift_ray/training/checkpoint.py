@@ -212,9 +212,10 @@ def prune(directory: Path, keep: int, *, best: str = "", spare: Collection[Path]
     if scored:
         kept.add(max(scored)[2])
     surplus = [each.path for each in found if each.path not in kept]
-    for path in surplus:
-        _retire(path)
-    discard_drafts(directory)
+    with disk_errors(directory):
+        for path in surplus:
+            _retire(path)
+        discard_drafts(directory)
     return surplus
 
 

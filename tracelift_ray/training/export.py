@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,8 +145,19 @@ def save_pretrained(model: nn.Module, directory: Path, source: str, bucket_mib: 
     directory.mkdir(parents=True, exist_ok=True)
     for alias, original in _tied_names(model):
         weights[alias] = weights[original]
-    model.save_pretrained(directory, state_dict=weights)  # type: ignore[operator]  # a transformers model
+    write_model(model, directory, state_dict=weights)
     copy_tokenizer(Path(source), directory)
+
+
+def write_model(model: Any, directory: Path, **options: Any) -> None:
+    """``model.save_pretrained``, readable by all who may read any other file of this process.
+
+    safetensors writes weights for their owner alone, whatever the umask; ``config.json`` beside them has its mode.
+    """
+    model.save_pretrained(directory, **options)
+    mode = stat.S_IMODE((directory / "config.json").stat().st_mode)
+    for path in directory.glob("*.safetensors"):
+        path.chmod(mode)
 
 
 def save_adapter(

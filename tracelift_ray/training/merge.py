@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from tracelift_ray.training.export import copy_tokenizer, whole_directory
+from tracelift_ray.training.export import copy_tokenizer, whole_directory, write_model
 from tracelift_ray.training.merge_settings import MergeConfig
 from tracelift_ray.training.models import load_causal_lm
 from tracelift_ray.types import DataError
@@ -31,5 +31,5 @@ def merge(config: MergeConfig) -> None:
     except (ValueError, KeyError, RuntimeError, TypeError) as error:  # PEFT's, for what its files do not fit
         raise DataError(f"{config.adapter} cannot be merged: {' '.join(str(error).split())[:300]}") from error
     with whole_directory(Path(config.out)) as draft:
-        merged.to(dtype or torch.float32).save_pretrained(draft)
+        write_model(merged.to(dtype or torch.float32), draft)
         copy_tokenizer(Path(config.base), draft)

@@ -18,7 +18,7 @@ import torch
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import CLOSING_TAG
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, alone, collective_of
-from tracelift_ray.training.export import copy_tokenizer, whole_directory
+from tracelift_ray.training.export import copy_tokenizer, whole_directory, write_model
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import collate
 from tracelift_ray.training.models import check_model_directory, load_causal_lm
@@ -81,7 +81,7 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
         losses, tokens_per_s = _train(engine, training, config, say)
         after = _closed_share(model, renderer.tokenizer, heldout, config, say, "after")
         with whole_directory(Path(config.output)) as draft:
-            model.to(getattr(torch, config.dtype)).save_pretrained(draft)
+            write_model(model.to(getattr(torch, config.dtype)), draft)
             copy_tokenizer(Path(config.model), draft)
     seconds = time.monotonic() - started
     return WarmStartResult(tuple(losses), len(training), left_out, tokens_per_s, seconds, before, after)

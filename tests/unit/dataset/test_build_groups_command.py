@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.unit.dataset.cases import write_problems
 from tests.unit.dataset.configs import build_config
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.data.rubric_records import load_rubric_records
+from tracelift_ray.dataset.build import build as make
 
 ROOT = CONFIG_DIR.parent
 
@@ -84,3 +86,19 @@ def test_useless_problems_and_a_busy_directory_get_one_line(tmp_path: Path) -> N
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "no problem makes a group (fewer than two calculations that can be read 1)" in done.stderr
     assert not (tmp_path / "out/train.jsonl").exists()
+
+
+def test_a_finished_data_set_of_other_problems_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    out = f"out={tmp_path}/out"
+    source = write_problems(tmp_path / "in.jsonl", 40)
+    (tmp_path / "few.jsonl").write_text("".join(source.read_text().splitlines(keepends=True)[:12]))
+    config = build_config(f"source={source}", out, "heldout_fraction=0")
+    asyncio.run(make(config, say=lambda line: None))
+    before = (tmp_path / "out/train.jsonl").read_bytes()
+    fewer = f"source={tmp_path / 'few.jsonl'}"
+    with pytest.raises(ConfigError, match=r"^out=.*: holds 36 groups, 26 of them of other .* or overwrite=true"):
+        asyncio.run(make(build_config(fewer, out, "heldout_fraction=0"), say=lambda line: None))
+    asyncio.run(make(config, say=lambda line: None))
+    assert (tmp_path / "out/train.jsonl").read_bytes() == before
+    asyncio.run(make(build_config(fewer, out, "heldout_fraction=0", "overwrite=true"), say=lambda line: None))
+    assert len(load_rubric_records(tmp_path / "out/train.jsonl")) < 12

@@ -52,7 +52,7 @@ class System:
         self.running -= 1
         self._note("planner", problem, (index, greedy))
         malformed: Malformed | None = None if self.reasoning else "empty"
-        return Trace(problem.id, index, (1,), Completion((2, 3), "text", "stop"), self.reasoning, malformed)
+        return Trace(problem.id, index, (1,), Completion((2, 3), "text", "stop"), self.reasoning, malformed, "1 + 1?")
 
     async def execute(
         self, problem: Problem, reasoning: str | None, count: int, key: Sequence[object]

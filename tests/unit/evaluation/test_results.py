@@ -1,3 +1,4 @@
+import contextlib
 import json
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     kept.close()
     assert list(read_results(tmp_path / "new" / "place").values()) == made
     assert read_setup(tmp_path / "new" / "place") == SETUP
+
+
+def test_records_without_prompts_are_read_too(tmp_path: Path) -> None:
+    with contextlib.closing(store(tmp_path)) as results:
+        results.add(result("a", "1", "0"))
+    record = json.loads((tmp_path / RECORDS).read_text())
+    for name in ("prompt", "written"):
+        del record["traces"][0][name]
+    (tmp_path / RECORDS).write_text(json.dumps(record) + "\n")
+    assert list(read_results(tmp_path).values()) == [result("a", "1", "0")]
 
 
 def test_a_torn_last_line_is_dropped_and_written_anew(tmp_path: Path) -> None:

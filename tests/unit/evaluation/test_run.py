@@ -37,6 +37,7 @@ async def test_a_malformed_trace_fails_all_its_attempts_without_being_executed(t
     assert result.with_trace == ("no_artifact",) * attempts and result.artifacts == (None,) * attempts
     assert not system.details("executor") and not system.details("reasoning_rm")
     assert result.traces[0].malformed == "empty" and result.traces[0].checks == {"short": False}
+    assert (result.traces[0].prompt, result.traces[0].written) == ("1 + 1?", "text")
 
 
 @pytest.mark.parametrize("mask_leaks", [True, False])

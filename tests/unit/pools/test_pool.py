@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pools.members import LIMITS, FakeMember, started
+from tracelift_ray.pools.admission import Admission
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.types import InfrastructureError
 
@@ -64,6 +65,7 @@ async def test_a_member_that_does_not_answer_its_health_check_is_replaced_and_it
     await settled()
     assert spawner.made[0].killed and pool.restarts == 1 and len(spawner.made) == 3
     assert (spawner.made[2].index, spawner.made[2].restart) == (0, 1)
+    assert pool.metrics()["faults/worker/unanswered"] == 1
     await pool.close()
 
 
@@ -125,6 +127,8 @@ async def test_callers_wait_for_the_replacement_of_the_only_member() -> None:
     spawner.made[0].die()
     assert await pool.call("work", 0.0) == 0
     assert pool.restarts == 1
+    assert pool.metrics()["faults/worker/died"] == 1 == pool.metrics()["pools/worker/restarts"]
+    assert pool.metrics()["faults/worker/unanswered"] == 0 == pool.metrics()["faults/worker/failed"]
     await pool.close()
 
 
@@ -189,7 +193,7 @@ async def test_a_member_that_does_not_wake_is_replaced_and_the_others_go_on() ->
     assert [member.asleep for member in spawner.made[:2]] == [True, False] and spawner.made[0].killed
     await settled()
     assert len(pool.members) == 2
-    assert not spawner.made[2].asleep
+    assert not spawner.made[2].asleep and pool.metrics()["faults/worker/died"] == 1
 
 
 async def test_a_member_that_is_lost_while_the_pool_sleeps_is_replaced_once_it_is_awake() -> None:
@@ -208,3 +212,13 @@ async def test_a_pool_sleeps_once_its_replacements_are_up() -> None:
     pool.replace(pool.members[0], "it died")
     await pool.sleep()
     assert [member.asleep for member in spawner.made] == [False, True, True]
+
+
+async def test_a_wait_that_is_cancelled_as_it_is_refused_ends_cancelled() -> None:
+    admission: Admission = Admission(lambda: [])
+    waiting = asyncio.ensure_future(admission.enter(""))
+    await settled()
+    admission.refuse_all(InfrastructureError("worker", "the pool was closed"))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -93,9 +93,24 @@ def test_a_saved_account_keeps_ended_groups_and_gives_the_others_back() -> None:
     resumed.restore(ledger.state())
     assert (resumed.submitted, resumed.outstanding) == (2, 0)
     assert (resumed.count("trained"), resumed.count("failed")) == (1, 1)
+    resumed.submit_again(1)
     assert resumed.submit() == 6, "serials go on, so that none names two groups of one run"
     assert balanced(resumed)
-    assert resumed.metrics()["groups/submitted"] == 3.0
+    assert resumed.metrics()["groups/submitted"] == 4.0
+    for known in (1, 7):  # runs already; never submitted
+        with pytest.raises(RuntimeError, match=f"group {known} cannot be submitted again"):
+            resumed.submit_again(known)
+
+
+def test_an_ended_group_that_is_to_run_again_is_not_counted_in_a_saved_account() -> None:
+    ledger = Ledger()
+    for serial in (ledger.submit(), ledger.submit()):
+        ledger.ready(serial)
+        ledger.filtered(serial)
+    resumed = Ledger()
+    resumed.restore(ledger.state(reopened=[1]))
+    resumed.submit_again(1)
+    assert (resumed.submitted, resumed.count("filtered"), resumed.count("running")) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(

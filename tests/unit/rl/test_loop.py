@@ -390,3 +390,21 @@ async def test_a_save_that_ended_the_run_is_not_tried_again(tmp_path: Path) -> N
     with pytest.raises(InfrastructureError, match="the disk is full"):
         await run.train()
     assert len(tries) == 1
+
+
+async def test_an_evaluation_that_an_interrupt_ended_is_made_on_resume(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=4)
+
+    async def interrupted() -> dict[str, float]:
+        if run.loop.progress.step == 4:
+            run.loop.interrupt()
+            await asyncio.sleep(HANG_S)
+        return await run.evaluate()
+
+    run.loop.evaluate = interrupted
+    with pytest.raises(Interrupted):
+        await run.train()
+    assert saved_step(run) == 4 and not run.tracker.has_evaluation(4)
+    resumed = Run(tmp_path, steps=4, resume=True)
+    await resumed.train()
+    assert resumed.evaluations == 1 and resumed.tracker.has_evaluation(4)

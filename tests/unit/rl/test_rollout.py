@@ -225,3 +225,22 @@ async def test_a_trace_too_long_for_the_executor_is_cut_at_its_end() -> None:
     )
     prompt, _ = system.executor_request(PROBLEM, "4 + 1 ; " * 40, 1, ())
     assert 20 < len(prompt.token_ids) <= 30 and "4 + 1 ;" in prompt.text
+
+
+async def test_a_bug_in_one_trace_ends_the_others_of_its_group() -> None:
+    ended = asyncio.Event()
+
+    class Planner(FakeGenerator):
+        async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+            self.requests.append((prompt, params))
+            if len(self.requests) == 2:
+                raise KeyError("a bug")
+            try:
+                await asyncio.sleep(HANG_S)
+            finally:
+                ended.set()
+            return [GOOD]
+
+    with pytest.raises(KeyError, match="a bug"):
+        await rollout(Planner(lambda *_: []), answers()).run(TICKET)
+    await asyncio.wait_for(ended.wait(), HANG_S / 2)

@@ -206,3 +206,32 @@ async def test_a_resumed_stream_gives_the_problems_that_an_unbroken_one_gives(st
     ended = stream.ledger.submitted - stream.ledger.outstanding
     replayed = asked(first.started)[:ended] + asked(second.started)
     assert sorted(replayed) == sorted(asked(unbroken.started))
+
+
+async def test_a_batch_that_forms_when_the_run_ends_is_the_same_after_a_resume() -> None:
+    def silent(ticket: Ticket) -> tuple[float, float]:
+        return (0.5, 0.5) if ticket.serial % 3 == 1 else (0.0, 1.0)
+
+    unbroken = FakeRollout(silent)
+    stream = scheduler(unbroken, groups=4, max_refills=1)
+    expected = [[g.group.serial for g in batch.seen] for batch in await train(stream, 3)]
+    await stream.stop()
+
+    first = FakeRollout(silent, delay=lambda t: 10_000 if t.serial == 8 else 1)  # of the second batch
+    stream = scheduler(first, groups=4, max_refills=1)
+    await train(stream, 1)
+    forming = asyncio.ensure_future(stream.next_batch(1))
+    for _ in range(40):
+        await asyncio.sleep(0)
+    forming.cancel()
+    state = stream.state()
+    await stream.stop()
+    assert stream.ledger.count("filtered") > state["ledger"]["filtered"], "a group without signal was consumed"
+    second = FakeRollout(silent)
+    resumed = scheduler(second, groups=4, max_refills=1)
+    resumed.restore(state, problems(50))
+    assert [[g.group.serial for g in batch.seen] for batch in await train(resumed, 2)] == expected[1:]
+    await resumed.stop()
+    known = {ticket.serial: ticket.problem.id for ticket in unbroken.started}
+    assert all(known[t.serial] == t.problem.id for t in (*first.started, *second.started) if t.serial in known)
+    assert resumed.ledger.count("filtered") == stream.ledger.count("filtered") + 2

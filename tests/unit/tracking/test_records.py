@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_what_is_missing_is_null() -> None:
     for name in ("reasoning", "fresh", "rubric", "uplift", "reward", "advantage", "baseline"):
         assert record[name] is None, name
     assert (record["malformed"], record["masked"]) == ("length", "executor: died")
+
+
+def test_a_malformed_trace_keeps_its_prompt_and_its_text() -> None:
+    one = trajectory(malformed="length")
+    one = replace(one, trace=replace(one.trace, prompt="Solve: 1 + 1 = ?"))
+    record = trajectory_record(1, group(one), one, None)
+    assert (record["prompt"], record["text"]) == ("Solve: 1 + 1 = ?", one.trace.completion.text)
 
 
 def test_huge_texts_are_cut_and_say_so() -> None:

@@ -19,9 +19,10 @@ def make_run(
     *,
     clip_max: float | None = None,
     evaluated: tuple[int, ...] = (0, 10),
+    **settings: object,
 ) -> Path:
     """A run of ten steps whose math accuracy rises from 0.5 to ``final``."""
-    config = {"name": "tiny", "seed": seed, "reward": {"arm": arm, "clip_max": clip_max}}
+    config = {"name": "tiny", "seed": seed, "reward": {"arm": arm, "clip_max": clip_max}, **settings}
     tracker = Tracker(TrackingConfig("disabled", "p", None, 0, 0, False), RunDirectory.create(path), 10, config)
     for step in range(11):
         if step:
@@ -63,6 +64,30 @@ def test_arms_are_means_over_their_seeds(tmp_path: Path) -> None:
     table = comparison(runs)
     assert table.columns == ("task", "measure", "start", "tracelift (seeds 0, 1)", "exec_only (seeds 0)")
     assert table.rows[0] == ("math", "accuracy with trace", "0.500", "0.750 [0.700, 0.800]", "0.600")
+
+
+def test_runs_that_differ_in_more_than_arm_and_seed_are_not_averaged(tmp_path: Path) -> None:
+    runs = [
+        load_history(make_run(tmp_path / f"{groups}{seed}", "tracelift", seed, final, algorithm={"groups": groups}))
+        for groups, seed, final in ((4, 0, 0.8), (8, 0, 0.6), (4, 1, 0.7))
+    ]
+    table = comparison(runs)
+    assert table.columns[3:] == (
+        "tracelift, algorithm.groups=4 (seeds 0, 1)",
+        "tracelift, algorithm.groups=8 (seeds 0)",
+    )
+    assert table.rows[0][3:] == ("0.750 [0.700, 0.800]", "0.600")
+
+
+def test_a_run_that_ended_earlier_stands_alone_and_many_differences_are_counted(tmp_path: Path) -> None:
+    many = [{f"a{index}": value for index in range(5)} for value in (1, 2)]
+    short = make_run(tmp_path / "short", "tracelift", 0, 0.7, evaluated=(0, 5), algorithm=many[0])
+    whole = [make_run(tmp_path / str(index), "tracelift", 0, 0.7, algorithm=each) for index, each in enumerate(many)]
+    columns = comparison([load_history(path) for path in (short, *whole)]).columns[3:]
+    assert len(columns) == 3
+    assert columns[0] == (
+        "tracelift, algorithm.a0=1, algorithm.a1=1, algorithm.a2=1, 2 settings more, to step 5 (seeds 0)"
+    )
 
 
 def test_a_run_with_another_clip_is_another_arm(tmp_path: Path) -> None:

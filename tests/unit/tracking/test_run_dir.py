@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tracelift_ray.tracking.run_dir import (
+    COMMIT_VARIABLE,
     RunDirectory,
     RunDirectoryError,
     check_shared,
@@ -94,6 +95,19 @@ def test_a_commit_counts_only_for_files_that_it_tracks(tmp_path: Path) -> None:
     source.write_text("2\n")
     assert code_version(source).dirty
     assert code_version(tmp_path / "untracked.py").commit is None
+
+
+@pytest.mark.parametrize(
+    ("said", "commit", "dirty"),
+    [("0a1b2c3d" * 5, "0a1b2c3d" * 5, False), ("a1b2c3d-dirty", "a1b2c3d", True), ("unknown", None, False)],
+)
+def test_outside_a_repository_the_commit_is_what_the_image_or_the_job_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, commit: str | None, dirty: bool
+) -> None:
+    monkeypatch.setenv(COMMIT_VARIABLE, said)
+    (tmp_path / "module.py").touch()
+    version = code_version(tmp_path / "module.py")
+    assert (version.commit, version.dirty) == (commit, dirty)
 
 
 def test_versions_are_read_without_importing_anything_heavy() -> None:

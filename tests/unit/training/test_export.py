@@ -1,11 +1,15 @@
-"""The order in which weights leave the learner."""
+"""The order in which weights leave the learner, and who may read them."""
 
+import os
+import stat
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from tracelift_ray.training.export import largest_last, named_tensors
+from tracelift_ray.training.export import largest_last, named_tensors, write_model
 
 
 def test_the_largest_come_last_and_the_others_keep_their_order():
@@ -40,3 +44,13 @@ def test_a_divided_parameter_counts_with_its_full_size():
 
 def test_a_model_without_parameters_has_none():
     assert largest_last([]) == []
+
+
+def test_saved_weights_have_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
+    config = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    before = os.umask(0o027)
+    try:
+        write_model(LlamaForCausalLM(config), tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o640

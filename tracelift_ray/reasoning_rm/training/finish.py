@@ -23,7 +23,7 @@ from tracelift_ray.reasoning_rm.training.passes import score_groups
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import WorkDirectory, best_weights, progress_of
 from tracelift_ray.training.engine import device_of
-from tracelift_ray.training.export import copy_tokenizer, whole_directory
+from tracelift_ray.training.export import copy_tokenizer, whole_directory, write_model
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _save(model: Any, config: TrainRmConfig, result: TrainingResult) -> None:
     from tracelift_ray.reasoning_rm.figures import draw_training
 
     with whole_directory(Path(config.output)) as partial:
-        torch.nn.Module.to(model, "cpu").save_pretrained(partial)
+        write_model(torch.nn.Module.to(model, "cpu"), partial)
         copy_tokenizer(Path(config.model), partial)
         record = {**dataclasses.asdict(result), "config": dataclasses.asdict(config)}
         (partial / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")

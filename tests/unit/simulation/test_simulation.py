@@ -1,0 +1,82 @@
+"""Runs with faults under simulation: every rule holds, a seed is one run, and a broken rule is found and shrunk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import pytest
+
+from launch.simulate import SimulateConfig, _many
+from tests.configs import run_config
+from tracelift_ray.rl.scheduler import Scheduler
+from tracelift_ray.simulation.plan import Fault, draw_faults, draw_scenario
+from tracelift_ray.simulation.run import Outcome, run_scenario, shrink, simulate
+
+BASE = run_config()
+
+
+def broken_by(seeds: range, *rules: str) -> Outcome:
+    """The first seed that breaks one of ``rules``, shrunk."""
+    for seed in seeds:
+        outcome = simulate(BASE, seed)
+        if outcome.violation.startswith(rules):
+            return shrink(BASE, outcome)
+    raise AssertionError("no seed breaks it")
+
+
+@pytest.mark.parametrize("first", range(0, 100, 10))
+def test_every_rule_holds_under_every_fault(first: int) -> None:
+    failing = [outcome for seed in range(first, first + 10) if (outcome := simulate(BASE, seed)).violation]
+    assert [(each.scenario.seed, each.violation, *map(str, each.faults)) for each in failing] == []
+
+
+def test_a_seed_gives_the_same_run_to_the_last_event() -> None:
+    for seed in (3, 11, 16):
+        first, second = simulate(BASE, seed), simulate(BASE, seed)
+        assert len(first.events) > 50
+        assert (first.digest, first.events) == (second.digest, second.events)
+
+
+def test_the_faults_of_these_seeds_strike_and_cost_something() -> None:
+    gaps = kills = 0
+    for seed in range(30):
+        scenario = draw_scenario(seed)
+        faults = draw_faults(seed, run_scenario(BASE, scenario, ()).calls)
+        outcome = run_scenario(BASE, scenario, faults)
+        gaps += outcome.gaps > 0
+        kills += any("death" in event for event in outcome.events)
+    assert gaps >= 2 and kills >= 3
+
+
+def test_a_process_that_is_killed_at_any_event_goes_on_as_if_it_had_not_been() -> None:
+    scenario = replace(draw_scenario(0), max_staleness=0, shuffled=True, steps=3, save_every=1)
+    calm = run_scenario(BASE, scenario, ())
+    assert not calm.violation and calm.weights != "w"
+    events = calm.calls["process"]
+    for at in range(events // 20, events, events // 10):
+        for kind in ("kill", "power", "interrupt"):
+            outcome = run_scenario(BASE, scenario, [Fault("process", at, kind)])
+            assert (outcome.violation, outcome.consumed, outcome.weights) == ("", calm.consumed, calm.weights)
+
+
+def test_a_place_that_is_not_given_back_is_found() -> None:
+    ended = Scheduler._end
+
+    def forget(self: Scheduler, serial: int) -> None:
+        ended(self, serial)
+        self.capacity -= 1
+
+    with patch.object(Scheduler, "_end", forget):
+        outcome = broken_by(range(5), "every wait ends", "a run ends only for a cause")
+    assert not outcome.faults
+
+
+def test_the_command_says_which_seed_failed_and_how_to_see_it(capsys: pytest.CaptureFixture[str]) -> None:
+    command = SimulateConfig(2, 0, None, 3, False, 1, 60.0)
+    assert _many(command, BASE) == 0
+    assert capsys.readouterr().out.startswith("2 seeds, 0 failed")
+    with patch.object(Scheduler, "_end", lambda self, serial: None):
+        assert _many(command, BASE) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("python -m launch.simulate seed=0 steps=3 verbose=true") and " at " in said[0]

@@ -1,0 +1,303 @@
+"""What must hold in every run, checked from outside: at each event, each batch, each update, each save and each resume.
+
+A ``Watch`` outlives the simulated processes of a run. It keeps an account that shares no code with the scheduler and
+the ledger, and goes back to the state of a checkpoint when a process resumes from it. Whatever breaks a rule is kept
+in ``violations``; the loop ends the run after the event.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tracelift_ray.reward.compute import floor_reward
+from tracelift_ray.tasks.table import task_of
+from tracelift_ray.types import Baseline, Problem, TrainBatch, Trajectory
+
+if TYPE_CHECKING:
+    from tracelift_ray.config.schema import RewardConfig
+    from tracelift_ray.rl.rollout import Ticket
+    from tracelift_ray.rl.scheduler import GroupBatch
+    from tracelift_ray.simulation.plan import Scenario
+
+
+@dataclass
+class Written:
+    """A trace as the engine wrote it."""
+
+    problem: str
+    epoch: int
+    index: int
+    version: int
+    quality: int
+
+
+@dataclass
+class Account:
+    """What a resume takes back to the moment of the checkpoint."""
+
+    step: int = 0
+    version: int = 0
+    ended: dict[int, str] = field(default_factory=dict)
+    trained: set[int] = field(default_factory=set)
+    consumed: list[tuple[int, int, tuple[Any, ...]]] = field(default_factory=list)
+    gaps: int = 0  # traces masked, groups failed or dropped: from there on the stream may differ
+
+
+class Watch:
+    """The rules of one simulated run."""
+
+    def __init__(self, scenario: Scenario, reward: RewardConfig) -> None:
+        self.scenario = scenario
+        self.reward = reward
+        self.violations: list[str] = []
+        self.events: list[tuple[Any, ...]] = []
+        self.account = Account()
+        self.saved: list[Account] = []
+        self.live = True
+        self.moved = False  # a group came or went since the stream was looked at
+        self.published = 0  # the step of the newest checkpoint that was announced
+        self.evaluated: list[int] = []
+        self.samples: list[tuple[int, str]] = []  # by executor sample: its trace (or -1) and its problem
+        self.draws: dict[int, tuple[int, str]] = {}  # by serial, for the whole life of the run
+        self.traces: list[Written] = []
+        self.verdicts: dict[int, tuple[int, int]] = {}  # by executor sample: its trace (or -1) and success
+        self.baselines: dict[str, set[tuple[int, int]]] = {}
+        self.capacity = (scenario.max_staleness // scenario.updates_per_batch + 1) * scenario.groups_per_step
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process: what only lived in the memory of the last one is gone."""
+        self.running: set[int] = set()
+        self.ready: set[int] = set()
+        self.forming: list[tuple[int, str]] = []
+        self.holding = 0  # groups without signal that keep their place until their batch is done
+        self.sent: dict[int, str] = {}
+        self.batch: GroupBatch | None = None
+
+    def event(self, now: float, *what: Any) -> None:
+        """A line of the run's log."""
+        if self.live:
+            self.events.append((round(now, 6), *what))
+
+    def check(self, holds: bool, rule: str, *details: Any) -> None:
+        """Keep ``rule`` as broken unless it holds."""
+        if not holds and self.live:
+            self.violations.append(f"{rule}: {', '.join(map(str, details))}" if details else rule)
+
+    # ---- groups
+
+    def submitted(self, ticket: Ticket) -> None:
+        """A group starts to run."""
+        serial, drawn = ticket.serial, (ticket.epoch, ticket.problem.id)
+        if serial not in self.draws:
+            self.check(drawn not in self.draws.values(), "each problem is drawn once an epoch", serial, drawn)
+            self.check(
+                ticket.epoch == serial // self.scenario.problems, "an epoch ends before the next begins", serial, drawn
+            )
+            self.draws[serial] = drawn
+        self.check(self.draws[serial] == drawn, "a resume keeps serial and problem together", serial, drawn)
+        self.check(serial not in self.account.ended, "no group is run after it ended", serial)
+        self.check(serial not in self.running | self.ready, "no group runs twice at a time", serial)
+        self.running.add(serial)
+
+    def finished(self, serial: int, held_s: float, deadline_s: float) -> None:
+        """A group has all of its traces, or failed; it held on for ``held_s``."""
+        self.running.discard(serial)
+        self.ready.add(serial)
+        self.check(held_s <= deadline_s + 1e-6, "a group ends within its deadline", serial, held_s)
+
+    def consumed(self, serial: int, state: str) -> None:
+        """The scheduler took a group: ``training``, or an end."""
+        self.moved = True
+        if state == "training" or serial in self.ready:
+            self.check(serial in self.ready, "only a finished group is consumed", serial, state)
+            self.check(serial == min(self.ready, default=-1), "the oldest finished group is consumed first", serial)
+            if not self.scenario.max_staleness:
+                self.check(not any(s < serial for s in self.running), "on-policy, groups keep their order", serial)
+            self.ready.discard(serial)
+        if state in ("failed", "dropped"):
+            self.account.gaps += 1
+            self.ended(serial, state)
+        elif state != "trained" and (serial, "training") in self.forming:
+            self.forming[self.forming.index((serial, "training"))] = (serial, state)
+        elif state != "trained":
+            self.forming.append((serial, state))
+
+    def ended(self, serial: int, end: str) -> None:
+        """The one end of a group."""
+        self.check(serial not in self.account.ended, "a group ends once", serial, self.account.ended.get(serial), end)
+        self.account.ended[serial] = end
+
+    def taken(self, batch: GroupBatch, version: int) -> None:
+        """A batch is complete."""
+        self.batch = batch
+        self.holding = len(batch.zero_signal)
+        self.check(
+            len(batch.groups) + len(batch.zero_signal) == self.scenario.groups_per_step,
+            "a batch has its size",
+            len(batch.groups),
+            len(batch.zero_signal),
+        )
+        refills = len(batch.replaced)
+        self.check(refills <= self.scenario.max_refills, "refills are bounded", refills)
+        serials = [scored.group.serial for scored in batch.seen]
+        self.check(len(serials) == len(set(serials)), "a batch holds a group once", serials)
+        self.check(
+            sorted(serials) == sorted(serial for serial, _ in self.forming), "a batch is what was consumed", serials
+        )
+        for scored in batch.seen:
+            group = scored.group
+            self.check(self.draws[group.serial][1] == group.problem.id, "a group keeps its problem", group.serial)
+            kept = sum(trajectory.masked is None for trajectory in group.trajectories)
+            self.check(kept >= self.scenario.min_traces, "a group has enough traces", group.serial, kept)
+            self.account.gaps += self.scenario.group_size - kept
+            for trajectory, advantage in zip(group.trajectories, scored.advantages, strict=True):
+                self.check((trajectory.reward is None) == (trajectory.masked is not None), "a mask is no reward")
+                self.check((advantage is None) == (trajectory.masked is not None), "a mask has no advantage")
+                if trajectory.masked is None:
+                    self._rewarded(group.serial, group.problem, trajectory, group.baseline)
+        for scored in batch.groups:
+            oldest = [self._trace(t).version for t in scored.group.trajectories if t.masked is None]
+            behind = version - min(oldest, default=version)
+            self.check(behind <= self.scenario.max_staleness, "nothing too old is trained", scored.group.serial, behind)
+
+    def done(self, batch: GroupBatch, version: int) -> None:
+        """The batch was trained, or passed over."""
+        account = self.account
+        for scored in batch.groups:
+            self.ended(scored.group.serial, "trained")
+        for scored in (*batch.zero_signal, *batch.replaced):
+            self.ended(scored.group.serial, "filtered")
+        content = tuple(
+            (scored.group.serial, *self.draws[scored.group.serial], tuple(t.reward for t in scored.group.trajectories))
+            for scored in sorted(batch.seen, key=lambda each: each.group.serial)
+        )
+        account.step += 1
+        account.consumed.append((account.step, version, content))
+        self.check(version >= account.version, "versions only grow", account.version, version)
+        account.version = version
+        self.forming, self.holding, self.batch = [], 0, None
+
+    def _trace(self, trajectory: Trajectory) -> Written:
+        return self.traces[trajectory.trace.completion.token_ids[1]]
+
+    def _rewarded(self, serial: int, problem: Problem, got: Trajectory, baseline: Baseline | None) -> None:
+        """Whether a reward is the one that the members' own answers give."""
+        number = got.trace.completion.token_ids[1]
+        written = self.traces[number]
+        epoch, name = self.draws[serial]
+        asked = (name, epoch, got.trace.index)
+        self.check((written.problem, written.epoch, written.index) == asked, "a trace belongs to its group", asked)
+        if got.trace.reasoning is None:
+            floor = floor_reward(self.reward, task_of(problem.task).reward_form)
+            self.check(
+                got.reward == floor and not got.executions, "a malformed trace has the floor", serial, got.reward
+            )
+            return
+        tracelift = self.scenario.arm == "tracelift"
+        samples = [*got.executions, *([got.fresh] if got.fresh else [])]
+        wanted = (self.reward.num_samples if tracelift else 0) + 1
+        self.check(len(samples) == wanted, "a reward has all of its verdicts", serial, len(samples))
+        numbers = {sample_number(each.artifact.completion_text) for each in samples}
+        self.check(len(numbers) == len(samples), "no sample counts twice", serial)
+        for each in samples:
+            known = self.verdicts.get(sample_number(each.artifact.completion_text))
+            self.check(known == (number, each.verdict.success), "a verdict is the verifier's, on this trace", serial)
+        value = float(got.fresh.verdict.success) if got.fresh else 0.0
+        if tracelift:
+            base = (-1, 0) if baseline is None else (baseline.successes, baseline.samples)
+            self.check(base in self.baselines.get(problem.id, ()), "a baseline was measured on its problem", serial)
+            score = quality_score(written.quality)
+            self.check(
+                got.rubric is not None and got.rubric.score == score, "a score is the RM's, on this trace", serial
+            )
+            mean = sum(e.verdict.success for e in got.executions) / max(1, len(got.executions))
+            value = 0.5 * value + 0.5 * score * (mean - base[0] / max(1, base[1]))
+        self.check(got.reward is not None and abs(got.reward - value) < 1e-9, "a reward follows from its parts", serial)
+
+    # ---- weights, updates
+
+    def served(self, version: int | None, weights: str | None, member: str) -> None:
+        """An engine wrote a trace with ``weights`` and called them ``version``."""
+        self.check(
+            version is not None and self.sent.get(version) == weights,
+            "an engine serves what was broadcast as its version",
+            member,
+            version,
+        )
+
+    def update(self, batch: TrainBatch, version: int) -> None:
+        """The learner gets ``batch`` at ``version``."""
+        if self.batch is None:
+            return self.check(False, "an update has a batch")
+        if not self.scenario.max_staleness:
+            self.check(not self.running, "on-policy, nothing runs while the learner works", *self.running)
+        kept = {
+            t.trace.completion.token_ids[1]: t
+            for scored in self.batch.groups
+            for t in scored.group.trajectories
+            if t.masked is None
+        }
+        numbers = [sample.completion_ids[1] for sample in batch.samples]
+        self.check(sorted(numbers) == sorted(kept), "the learner trains on the batch, and on no masked trace", numbers)
+        for number in numbers:
+            self.check(number not in self.account.trained, "a trace is trained on once", number)
+            written = self.traces[number]
+            self.check(version - written.version <= self.scenario.max_staleness, "no older trace is trained on", number)
+            self.account.trained.add(number)
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """A step reports its account."""
+        counts = Counter(self.account.ended.values())
+        for end in ("trained", "filtered", "failed", "dropped"):
+            found = values[f"groups/{end}"]
+            self.check(found == counts[end], "the account of groups is right", step, end, found, counts[end])
+        held = sum(values[f"groups/{state}"] for state in ("running", "ready", "training"))
+        self.check(values["groups/submitted"] == sum(counts.values()) + held, "the account adds up", step)
+        self.check(step == self.account.step, "steps are counted one by one", step, self.account.step)
+
+    # ---- saves
+
+    def save(self, version: int) -> int:
+        """The state of this moment is written; its number."""
+        self.check(version == self.account.version, "a save holds the version that was trained", version)
+        self.saved.append(copy.deepcopy(self.account))
+        return len(self.saved) - 1
+
+    def saved_stream(self, state: dict[str, Any]) -> None:
+        """Every problem that was drawn is in the saved stream once: ended, or in flight."""
+        serials = sorted(serial for serial, _, _ in state["in_flight"])
+        drawn = state["sampler"]["epoch"] * self.scenario.problems + state["sampler"]["position"]
+        whole = sorted([*serials, *self.account.ended])
+        self.check(whole == list(range(drawn)), "a save accounts for every problem once", whole, drawn)
+        counts = Counter(self.account.ended.values())
+        ends = {end: state["ledger"][end] for end in ("trained", "filtered", "dropped", "failed")}
+        self.check(all(ends[end] == counts[end] for end in ends), "a save counts what has ended", ends, dict(counts))
+
+    def resume(self, number: int | None) -> None:
+        """A process goes on from the save ``number``; None: from the beginning."""
+        self.account = Account() if number is None else copy.deepcopy(self.saved[number])
+        self.evaluated = [step for step in self.evaluated if step <= self.account.step and number is not None]
+        self.live = True
+        self.restart()
+
+    def over(self) -> None:
+        """The run has come to its end."""
+        scenario = self.scenario
+        self.check(self.account.step == scenario.steps, "a run has all of its steps", self.account.step)
+        every = scenario.evaluate_every
+        due = {0, scenario.steps, *(range(every, scenario.steps, every) if every else ())}
+        self.check(sorted(self.evaluated) == sorted(due), "each evaluation is there once", self.evaluated)
+
+
+def quality_score(quality: int) -> float:
+    """The simulated reasoning RM's score of a trace."""
+    return (quality % 4 + 1) / 4
+
+
+def sample_number(text: str) -> int:
+    """The number that a simulated executor writes into its sample."""
+    return int(text.split()[0][1:])
