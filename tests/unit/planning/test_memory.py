@@ -116,6 +116,16 @@ def test_zero_stages_divide_what_they_say_and_offload_moves_it(gpu_run: Run) -> 
     assert moved.optimizer == 0 and moved.host > parts[2].host + 12 * p / n
 
 
+def test_adapters_alone_have_gradients_and_an_optimizer(gpu_run: Run) -> None:
+    """Of rank r an adapter has r (inputs + outputs) parameters; the model without them is the KL reference."""
+    shape = read_shape(gpu_run().planner.model)
+    run = gpu_run("learner.lora.rank=8", "learner.lora.target_modules=[q_proj,down_proj]", "algorithm.kl_coef=0.1")
+    parts, adapted = rank_plan(run, shape).parts, 28 * 8 * (1536 + 1536 + 8960 + 1536)
+    assert parts.weights == 2 * (shape.parameters + adapted) and parts.optimizer == 12 * adapted
+    every = rank_plan(gpu_run("learner.lora.rank=8"), shape).parts
+    assert parts.total < every.total < rank_plan(gpu_run(), shape).parts.total
+
+
 def test_a_reference_model_is_a_second_copy(gpu_run: Run) -> None:
     shape = read_shape(gpu_run().planner.model)
     plain, kl = (rank_plan(gpu_run(f"algorithm.kl_coef={coefficient}"), shape).parts for coefficient in (0, 0.1))
