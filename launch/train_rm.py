@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.config.paths import check_directory, check_file
+from tracelift_ray.config.paths import check_file
+from tracelift_ray.planning.checkpoints import check_checkpoint
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig, check_training
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> None:
     """The command: configuration first, so that a wrong value answers before anything heavy is imported."""
     config = to_dataclass(TrainRmConfig, cfg)
-    check_directory("model", config.model)
+    check_checkpoint("model", config.model)
     check_file("groups", config.groups)
     check_file("heldout_groups", config.heldout_groups)
     check_training(config)

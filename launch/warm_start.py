@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.config.paths import check_directory, check_file
+from tracelift_ray.config.paths import check_file
+from tracelift_ray.planning.checkpoints import check_checkpoint, check_generates
 from tracelift_ray.training.supervised_settings import WarmStartConfig, check_warm_start
 
 
@@ -18,7 +19,8 @@ from tracelift_ray.training.supervised_settings import WarmStartConfig, check_wa
 def main(cfg: DictConfig) -> None:
     """The command: configuration first, so that a wrong value answers before anything heavy is imported."""
     config = to_dataclass(WarmStartConfig, cfg)
-    check_directory("model", config.model)
+    check_checkpoint("model", config.model)
+    check_generates("model", config.model)
     check_file("examples", config.examples)
     check_warm_start(config)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tracelift_ray.engines.attention_masks import StepMasks
 from tracelift_ray.engines.kv_rows import RowCache
 from tracelift_ray.engines.sampling import sample, uniforms
 from tracelift_ray.engines.stops import StopFinder
@@ -74,7 +75,7 @@ class BatchDecoder:
     """See the module.
 
     Args:
-        model: a causal language model with full attention, in eval mode.
+        model: a causal language model with full or windowed attention, in eval mode.
         tokenizer: its tokenizer.
         max_rows: samples written at a time; requests beyond wait. One request alone may have more.
         seed: of requests without a seed.
@@ -87,6 +88,7 @@ class BatchDecoder:
         self._model = model
         self._tokenizer = tokenizer
         self._device = next(model.parameters()).device
+        self._masks = StepMasks(model)
         self._layers = model.config.get_text_config().num_hidden_layers
         self._eos = eos_ids(model)
         self._stops: dict[tuple[str, ...], StopFinder] = {}
@@ -165,7 +167,7 @@ class BatchDecoder:
         last = torch.tensor([[row.token_ids[-1] if row.live else 0] for row in self._rows], device=self._device)
         logits = self._model(
             input_ids=last,
-            attention_mask=cache.mask[:, None, None, : used + 1],
+            attention_mask=self._masks.of(cache.mask[:, : used + 1]),
             position_ids=positions,
             past_key_values=cache.cache,
             use_cache=True,

@@ -226,9 +226,7 @@ def load_decoder(config: EngineConfig, path: str, seed: int, adapter: LoraConfig
     logging.set_verbosity_error()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        path, dtype=config.dtype, attn_implementation="sdpa", local_files_only=True
-    )
+    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=config.dtype, local_files_only=True)
     if adapter is not None:
         from tracelift_ray.lora.layers import add_adapters
 

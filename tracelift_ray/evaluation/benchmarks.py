@@ -20,7 +20,7 @@ from tracelift_ray.data.sources import resolve_sources
 from tracelift_ray.demo.source import demo_problems, is_of_world, trace_checks
 from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.engines.kinds import is_remote
-from tracelift_ray.evaluation.attempts import Attempts, Manner
+from tracelift_ray.evaluation.attempts import Attempts, Manner, TraceChecks
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
 from tracelift_ray.evaluation.run import Say, Task, concurrency_of, evaluate_all
 from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
@@ -142,6 +142,11 @@ def with_other_executor(run: RunConfig, config: EvaluateConfig) -> RunConfig:
     return changed
 
 
+def checks_for(run: RunConfig, tasks: Sequence[Task]) -> TraceChecks:
+    """The run's further checks of traces, where they can be made of every problem; published ones are no demo world."""
+    return trace_checks(run.data) if all(is_of_world(problem) for _, problem in tasks) else {}
+
+
 async def run_pass(
     run: RunConfig,
     config: EvaluateConfig,
@@ -158,8 +163,7 @@ async def run_pass(
     causes: Counter[str] = Counter()
     if set(ordered) - store.done.keys():
         settings, scored = system_settings(run), requirements(run.reward).rubric
-        checks = trace_checks(run.data) if all(is_of_world(problem) for _, problem in tasks) else {}
-        manner = Manner.of(run, config.traces, scored=scored, checks=checks)
+        manner = Manner.of(run, config.traces, scored=scored, checks=checks_for(run, tasks))
         async with open_pools(run, [problem for _, problem in tasks], plans=earlier is None) as pools:
             attempts = Attempts(PlannerExecutorSystem(pools, settings), manner)
 

@@ -249,6 +249,7 @@ class TrainingLoop:
         metrics["engine/tokens_per_s"] = tokens / timing["time/step_s"] if timing["time/step_s"] else 0.0
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
+            metrics["weights/mib"] = broadcast.num_bytes / 2**20
             metrics |= {} if broadcast.canary is None else {"weights/canary": broadcast.canary}
         self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)

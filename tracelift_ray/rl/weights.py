@@ -25,13 +25,14 @@ LOOK_S = 0.2
 
 @dataclass(frozen=True)
 class Broadcast:
-    """What a broadcast did: the version now served, its checksum, the engines that serve it, seconds taken, and how
-    far the canary's log-probs were apart (None without one)."""
+    """What a broadcast did: the version now served, its checksum, the engines that serve it, seconds taken, bytes sent
+    to each, and how far the canary's log-probs were apart (None without one)."""
 
     version: int
     checksum: str
     engines: int
     seconds: float
+    num_bytes: int
     canary: float | None = None
 
 
@@ -60,7 +61,7 @@ async def broadcast_weights(
     async with learner.lock:
         while True:
             try:
-                version, checksum, engines = await _transfer(learner, receivers)
+                manifest, checksum, engines = await _transfer(learner, receivers)
                 break
             except _SendAgain as error:
                 # One that dies breaks a channel that all share; those that live meet in a new one. Each try has
@@ -69,12 +70,12 @@ async def broadcast_weights(
         seconds = clock() - started
         if wake is not None:
             await wake()
-        apart = await canary.check(learner, receivers, version) if canary is not None else None
-        return Broadcast(version, checksum, engines, seconds, apart)
+        apart = await canary.check(learner, receivers, manifest.version) if canary is not None else None
+        return Broadcast(manifest.version, checksum, engines, seconds, manifest.num_bytes, apart)
 
 
-async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[int, str, int]:
-    """One try: version, checksum, and how many engines took it."""
+async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[WeightManifest, str, int]:
+    """One try: what was sent, its checksum, and how many engines took it."""
     expected, checksum = receivers.receivers(), ""
     receipts: list[WeightReceipt] = []
     manifest = await learner.describe_weights(expected)
@@ -95,7 +96,7 @@ async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[
         cause = f"{up - len(receipts)} of {up} planner engines did not get all of version {manifest.version}"
         raise _SendAgain(cause) if up < len(expected) else InfrastructureError("weights", cause)
     _check(receipts, manifest, checksum)
-    return manifest.version, checksum, len(receipts)
+    return manifest, checksum, len(receipts)
 
 
 async def _meet(

@@ -81,7 +81,7 @@ class SimulatedLearner:
         location = f"transfer-{len(self.channels)}"
         simultaneous = self.world.scenario.simultaneous
         self.channels[location] = Channel(receivers, simultaneous)
-        return WeightManifest(self.version, "shared_memory", (), location, 1, simultaneous, TRANSFER_S)
+        return WeightManifest(self.version, "simulated", (), location, 1, simultaneous, TRANSFER_S)
 
     async def send_weights(self, manifest: WeightManifest) -> Sent:
         fault = await self._fault("learner.send_weights")

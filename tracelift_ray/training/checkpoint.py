@@ -1,6 +1,6 @@
 """Checkpoints on disk: a directory per step that is there whole or not at all.
 
-Layout: ``step-000012/`` holds ``planner/`` (an ordinary Hugging Face directory), ``learner/`` (DeepSpeed's state),
+Layout: ``step-000012/`` holds ``planner/`` (of Hugging Face, or of PEFT), ``learner/`` (DeepSpeed's state),
 ``state.json`` (counters, sampler position and what else the run needs to go on) and ``manifest.json`` (every other
 file and its size). It is written under a ``.tmp-`` name, flushed to the disk and renamed, so a name ``step-…`` is only
 ever seen complete; a copy that lost files on its way is recognised by its manifest and passed over.

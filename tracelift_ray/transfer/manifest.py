@@ -89,6 +89,11 @@ class WeightManifest:
     receiver: str = ""
     adapter: dict[str, Any] | None = None
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all tensors."""
+        return sum(spec.num_bytes for spec in self.tensors)
+
     def for_receiver(self, name: str) -> WeightManifest:
         """The manifest as the engine of that name needs it."""
         return replace(self, receiver=name)

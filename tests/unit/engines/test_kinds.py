@@ -11,14 +11,15 @@ import pytest
 
 from tests.tiny import engine_config
 from tracelift_ray.config.models import RemoteConfig
-from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, needs_tokenizer, training_kinds
+from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, local_kinds, needs_tokenizer, training_kinds
+from tracelift_ray.planning.memory.serving import SERVED
 from tracelift_ray.transfer.kinds import TRANSFERS
 from tracelift_ray.verification.runners import RUNNERS
 
 ROOT = Path(__file__).resolve().parents[3]
 REMOTE = RemoteConfig("http://127.0.0.1:1/v1", "m", "completions", "", 4, 1.0, 0)
-#: Lists distributions, some of which are called like an engine.
-DISTRIBUTIONS = Path("tracelift_ray/tracking/run_dir.py")
+#: Name distributions, some of which are called like an engine.
+DISTRIBUTIONS = (Path("tracelift_ray/tracking/run_dir.py"), Path("tracelift_ray/planning/checkpoints.py"))
 
 
 def literals(words: set[str], *allowed: str) -> list[str]:
@@ -27,7 +28,7 @@ def literals(words: set[str], *allowed: str) -> list[str]:
     for package in ("tracelift_ray", "actors", "launch"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = path.relative_to(ROOT)
-            if name == DISTRIBUTIONS or any(name.is_relative_to(folder) for folder in allowed):
+            if name in DISTRIBUTIONS or any(name.is_relative_to(folder) for folder in allowed):
                 continue
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant) and node.value in words:
@@ -36,7 +37,11 @@ def literals(words: set[str], *allowed: str) -> list[str]:
 
 
 def test_no_code_outside_the_engines_names_a_kind():
-    assert literals(set(ENGINES), "tracelift_ray/engines") == []
+    assert literals(set(ENGINES), "tracelift_ray/engines", "tracelift_ray/planning/memory/serving.py") == []
+
+
+def test_the_memory_plan_has_a_line_for_every_kind_that_holds_a_model_here():
+    assert tuple(SERVED) == local_kinds()
 
 
 def test_no_code_outside_transfer_and_engines_names_a_weight_transfer():

@@ -6,8 +6,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from tests.configs import run_config
 from tests.unit.evaluation.cases import TASKS, System, manner
+from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.evaluation.attempts import Attempts
+from tracelift_ray.evaluation.benchmarks import checks_for
 from tracelift_ray.evaluation.results import ResultsInMemory
 from tracelift_ray.evaluation.run import evaluate_all
 from tracelift_ray.evaluation.standing import standing
@@ -30,6 +33,13 @@ def test_a_step_says_how_far_it_is() -> None:
     assert standing(loop(None), idle) == "step 5/9: update, broadcast or save under way"
     evaluating: Any = SimpleNamespace(standing=lambda: "evaluation: 3 of 9 problems")
     assert standing(loop(None), evaluating) == "evaluation: 3 of 9 problems"
+
+
+def test_a_demo_planner_on_published_problems_is_not_asked_whether_its_traces_are_valid_in_the_demo() -> None:
+    run = run_config()
+    (demo,) = demo_problems("math", 1, 0, "heldout")
+    assert checks_for(run, [("math", demo)]).keys() == {"trace_validity"}
+    assert checks_for(run, [("math", demo), TASKS[0]]) == {}
 
 
 async def test_an_evaluation_of_slow_problems_says_how_far_it_is(monkeypatch: Any) -> None:

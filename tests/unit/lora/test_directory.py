@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from launch.evaluate import main as evaluate
 from launch.merge import main as merge
 from launch.train import main as train
 from tests.adapters import adapted_model
 from tests.commands import run_command
+from tests.configs import run_config
 from tests.learner_configs import lora
 from tests.tiny import make_tiny_llama
 from tracelift_ray.lora.directory import BASE, CONFIG, WEIGHTS
-from tracelift_ray.lora.layers import adapters_off
-from tracelift_ray.training.export import named_tensors, save_adapter
+from tracelift_ray.lora.layers import adapters_off, add_adapters
+from tracelift_ray.training.export import adapters_of, named_tensors, save_adapter, weights_of
 
 IDS = torch.arange(5, 45).reshape(2, 20)
 CONFIGS = [
@@ -54,6 +55,8 @@ def test_peft_and_a_merge_compute_what_was_saved(base, tmp_path, config):
     assert torch.allclose(logits(read), logits(model), atol=1e-5)
     done = run_command(merge, f"base={base}", f"adapter={tmp_path}/planner", f"out={tmp_path}/merged")
     assert (done.code, done.stderr) == (0, "")
+    modes = {path.stat().st_mode for folder in ("planner", "merged") for path in (tmp_path / folder).iterdir()}
+    assert len(modes) == 1, "weights may be read by all who may read the rest"
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert torch.allclose(logits(merged), logits(model), atol=1e-4)
     assert not torch.allclose(logits(merged), logits(AutoModelForCausalLM.from_pretrained(base)), atol=1e-2)
@@ -116,3 +119,22 @@ def test_a_target_that_the_model_lacks_is_refused_before_anything_starts(base, t
     done = run_command(train, *arguments)
     assert done.code == 2 and done.stderr.count("\n") == 1
     assert "names c_attn, which is no layer of" in done.stderr and "it has down_proj, embed_tokens" in done.stderr
+
+
+def test_the_adapters_of_a_small_model_are_a_few_hundredths_of_its_bytes():
+    """The shape of SmolLM2-135M under ``learner=lora``."""
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    whole = sum(each.sources[0].numel() for each in weights_of(model))
+    add_adapters(model, run_config("learner=lora").learner.lora, seed=0)
+    assert whole == 134_515_008
+    assert sum(each.sources[0].numel() for each in adapters_of(model)) < 0.03 * whole

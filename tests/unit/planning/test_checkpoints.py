@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from launch import train_rm, warm_start
+from tests.commands import run_command
 from tests.unit.config.composed import make_model
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
@@ -97,6 +99,14 @@ def test_the_models_of_a_run_are_all_looked_at(run_config: Run, tmp_path: Path) 
         with pytest.raises(ConfigError) as refused:
             run_config(override)
         assert says in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("main", [warm_start.main, train_rm.main], ids=["warm_start", "train_rm"])
+def test_commands_that_train_a_model_look_at_it_too(main: Callable[[], NoReturn], tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model")
+    (model / "model.safetensors").write_bytes(POINTER)
+    done = run_command(main, f"model={model}", "examples=x" if main is warm_start.main else "groups=x", "output=y")
+    assert done.code == 2 and "git lfs pull" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_run_directory_that_cannot_be_written_is_refused(run_config: Run) -> None:

@@ -14,6 +14,7 @@ from tracelift_ray.planning.memory.holdings import memory_plan
 from tracelift_ray.planning.memory.learner import MicroBatch, activations, rank_plan
 from tracelift_ray.planning.memory.parts import GIB
 from tracelift_ray.planning.memory.shape import ModelShape, ShapeError, read_shape
+from tracelift_ray.planning.memory.trained import trained_part
 from tracelift_ray.planning.plan import NO_CHANGE, fit, render_plan
 from tracelift_ray.planning.resources import ClusterResources, Node, resources_of
 
@@ -130,6 +131,17 @@ def test_a_reference_model_is_a_second_copy(gpu_run: Run) -> None:
     shape = read_shape(gpu_run().planner.model)
     plain, kl = (rank_plan(gpu_run(f"algorithm.kl_coef={coefficient}"), shape).parts for coefficient in (0, 0.1))
     assert kl.total - plain.total == 2 * shape.parameters
+
+
+def test_adapters_alone_have_gradients_and_moments_and_need_no_second_model(gpu_run: Run) -> None:
+    shape = read_shape(gpu_run().planner.model)
+    settings = ("learner.lora.rank=8", "algorithm.kl_coef=0.1", "learner.zero_stage=0", "learner.dtype=float32")
+    adapted = gpu_run(*settings)
+    number = trained_part(adapted.learner.lora, shape).parameters
+    assert 0 < number < 0.01 * shape.parameters
+    parts = rank_plan(adapted, shape).parts
+    assert parts.weights == 4 * (shape.parameters + number)
+    assert (parts.gradients, parts.optimizer) == (4 * number, 8 * number)
 
 
 def test_an_engine_reserves_its_share_and_says_what_its_cache_admits(gpu_run: Run) -> None:
