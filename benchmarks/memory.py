@@ -1,6 +1,6 @@
 """The memory plan of a dry run against what CPU learner ranks and engines hold, for random models of 1 M to 135 M.
 
-    python -m benchmarks.memory [--only learner|engine] [--largest 135]
+    python -m benchmarks.memory [--only learner|engine] [--largest 135] [--settings lora]
 
 Every case runs in a fresh process, one after the other. A learner rank is measured in later updates of two whole
 micro-batches: the bytes of all tensors (from torch's allocator, at their peak) and the anonymous memory of the process
@@ -71,6 +71,7 @@ CASES = (
     Case("learner", "35 M", 1024, ("learner.zero_stage=2",)),
     Case("learner", "35 M", 1024, ("learner.zero_stage=3",)),
     Case("learner", "35 M", 1024, ("algorithm.kl_coef=0.1",)),
+    Case("learner", "35 M", 1024, ("learner.lora.rank=16",)),
     Case("learner", "35 M", 1024, ("algorithm.entropy_coef=0.01",)),
     Case("learner", "35 M", 1024, ("planner.sampling.top_k=50",)),
     *(Case("engine", model) for model in ("0.1 M", "2 M", "10 M", "35 M", "135 M")),
@@ -83,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("learner", "engine"))
     parser.add_argument("--largest", type=float, default=135, help="million parameters")
+    parser.add_argument("--settings", default="", help="only cases with this in their settings")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
@@ -91,7 +93,8 @@ def main() -> None:
     print("| part | model | settings | plan, MB | tensors, MB | | process, MB | |\n|---|---|---|---|---|---|---|---|")
     base: dict[str, dict[str, float]] = {}
     for case in CASES:
-        if arguments.only in (None, case.part) and float(case.model.split()[0]) <= arguments.largest:
+        wanted = arguments.only in (None, case.part) and arguments.settings in " ".join(case.overrides)
+        if wanted and float(case.model.split()[0]) <= arguments.largest:
             print(_row(case, _in_fresh_process(case), base), flush=True)
 
 
@@ -257,13 +260,15 @@ async def _engine(config: RunConfig, requests: int) -> dict[str, float]:
     params = SamplingParams(max_new_tokens=NEW, logprobs=True)
     gc.collect()
     before = _anonymous(os.getpid())
+    prompts = [Prompt(tuple(3 + (index + each) % 250 for each in range(PROMPT)), "") for index in range(requests)]
     with sampled(os.getpid()) as own, sampled(os.getpid(), child=True) as core:
         await engine.start()
-        prompts = [Prompt(tuple(3 + (index + each) % 250 for each in range(PROMPT)), "") for index in range(requests)]
-        await asyncio.gather(*(engine.generate(prompt, params) for prompt in prompts))
+        first = [asyncio.ensure_future(engine.generate(prompt, params)) for prompt in prompts[:-1]]
+        await engine.generate(prompts[-1], SamplingParams(max_new_tokens=NEW - 10))  # the others are nearly done
+        await asyncio.gather(engine.generate(prompts[-1], params), *first)
     await engine.close()
-    # Where there is an engine core, the model is in that process.
-    process = core.most or own.most - before
+    # Where there is an engine core, the model is in that process. Our own decoder reads its weights from their file.
+    process = core.most or own.most - before + 4 * shape.parameters
     return {"plan": SERVED[settings.kind](settings, shape, load, None).parts.total, "process": process}
 
 

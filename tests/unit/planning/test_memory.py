@@ -9,11 +9,13 @@ import pytest
 
 from tests.unit.planning.models import LLAMA_8B, QWEN_1_5B, Shape, make_checkpoint
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.engines.kinds import local_kinds
 from tracelift_ray.planning.memory import learner, serving
 from tracelift_ray.planning.memory.holdings import memory_plan
-from tracelift_ray.planning.memory.learner import MicroBatch, activations, rank_plan, trained
+from tracelift_ray.planning.memory.learner import MicroBatch, activations, rank_plan
 from tracelift_ray.planning.memory.parts import GIB
 from tracelift_ray.planning.memory.shape import ModelShape, ShapeError, read_shape
+from tracelift_ray.planning.memory.trained import trained_part
 from tracelift_ray.planning.plan import NO_CHANGE, fit, render_plan
 from tracelift_ray.planning.resources import ClusterResources, Node, resources_of
 
@@ -116,6 +118,16 @@ def test_zero_stages_divide_what_they_say_and_offload_moves_it(gpu_run: Run) -> 
     assert moved.optimizer == 0 and moved.host > parts[2].host + 12 * p / n
 
 
+def test_adapters_alone_have_gradients_and_an_optimizer(gpu_run: Run) -> None:
+    """Of rank r an adapter has r (inputs + outputs) parameters; the model without them is the KL reference."""
+    shape = read_shape(gpu_run().planner.model)
+    run = gpu_run("learner.lora.rank=8", "learner.lora.target_modules=[q_proj,down_proj]", "algorithm.kl_coef=0.1")
+    parts, adapted = rank_plan(run, shape).parts, 28 * 8 * (1536 + 1536 + 8960 + 1536)
+    assert parts.weights == 2 * (shape.parameters + adapted) and parts.optimizer == 12 * adapted
+    every = rank_plan(gpu_run("learner.lora.rank=8"), shape).parts
+    assert parts.total < every.total < rank_plan(gpu_run(), shape).parts.total
+
+
 def test_a_reference_model_is_a_second_copy(gpu_run: Run) -> None:
     shape = read_shape(gpu_run().planner.model)
     plain, kl = (rank_plan(gpu_run(f"algorithm.kl_coef={coefficient}"), shape).parts for coefficient in (0, 0.1))
@@ -126,11 +138,15 @@ def test_adapters_alone_have_gradients_and_moments_and_need_no_second_model(gpu_
     shape = read_shape(gpu_run().planner.model)
     settings = ("learner.lora.rank=8", "algorithm.kl_coef=0.1", "learner.zero_stage=0", "learner.dtype=float32")
     adapted = gpu_run(*settings)
-    number = trained(adapted.learner, shape)
+    number = trained_part(adapted.learner.lora, shape).parameters
     assert 0 < number < 0.01 * shape.parameters
     parts = rank_plan(adapted, shape).parts
     assert parts.weights == 4 * (shape.parameters + number)
-    assert (parts.gradients, parts.optimizer) == (4 * number, 8 * number)
+    assert parts.optimizer == 8 * number and parts.gradients == pytest.approx(4 * number, rel=0.02)
+
+
+def test_every_engine_that_loads_a_model_is_planned() -> None:
+    assert set(serving.SERVED) == set(local_kinds())
 
 
 def test_an_engine_reserves_its_share_and_says_what_its_cache_admits(gpu_run: Run) -> None:

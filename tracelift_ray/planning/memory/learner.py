@@ -1,7 +1,7 @@
 """What a rank of the learner holds, as DeepSpeed lays it out and as the model's layers keep it for the backward pass.
 
 The formulas follow a Llama-like layer of transformers with PyTorch's fused attention; ``benchmarks/memory.py`` compares
-them with measured peaks. N ranks, P parameters, b bytes of an element, t tokens of a micro-batch.
+them with measured peaks. n ranks, p trained parameters, b bytes of an element, t tokens of a micro-batch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from tracelift_ray.config.schema import LearnerConfig, RunConfig
 from tracelift_ray.planning.memory.parts import Parts
 from tracelift_ray.planning.memory.shape import ModelShape, itemsize
+from tracelift_ray.planning.memory.trained import Trained, trained_part
 from tracelift_ray.transfer.kinds import TRANSFERS
 
 MIB = 2**20
@@ -62,7 +63,7 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     learner, gpus, batch = config.learner, config.learner.gpus_per_worker > 0, longest_micro_batch(config)
     b = itemsize(learner.dtype, shape)
     held = _lasting(learner, shape, b)
-    if config.algorithm.kl_coef > 0 and learner.lora.rank == 0:  # the model that training started from
+    if config.algorithm.kl_coef > 0 and not learner.lora.rank:  # the model that training started from
         held = replace(held, weights=2 * held.weights)
     moments = _moments(config, shape, batch, b, gpus) | {"sending weights": _sending(config, shape, b, gpus)}
     worst = max(moments, key=lambda name: moments[name].total)
@@ -80,15 +81,6 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     return RankPlan(parts.on(gpus), worst, held.on(gpus).total - freed, batch, passing)
 
 
-def trained(learner: LearnerConfig, shape: ModelShape) -> int:
-    """Parameters that the optimizer knows: all, or those of adapters, counted as if every linear layer had one."""
-    rank, h, inner = learner.lora.rank, shape.hidden, shape.intermediate
-    if rank == 0:
-        return shape.parameters
-    attention = 2 * (h + shape.query) + 2 * (h + shape.keys)
-    return shape.layers * rank * (attention + (3 if shape.gated else 2) * (h + inner))
-
-
 def stage_of(learner: LearnerConfig) -> int:
     """The stage that DeepSpeed runs, as ``training.engine.EngineSettings.stage``."""
     return max(learner.zero_stage, 1) if learner.dtype == "bfloat16" else learner.zero_stage
@@ -96,11 +88,11 @@ def stage_of(learner: LearnerConfig) -> int:
 
 def _lasting(learner: LearnerConfig, shape: ModelShape, b: int) -> Parts:
     """What stays from step to step: weights, gradients that add up, optimizer, and ZeRO-3's bucket."""
-    p, n, stage = trained(learner, shape), learner.num_workers, stage_of(learner)
-    whole = b * (shape.parameters + (p if learner.lora.rank else 0))
+    p, n, stage = trained_part(learner.lora, shape).parameters, learner.num_workers, stage_of(learner)
+    weights = float(b * (shape.parameters + (p if learner.lora.rank else 0)))
     if stage == 0:  # AdamW's two moments
-        return Parts(weights=whole, gradients=4 * p, optimizer=8 * p)
-    weights = whole / n if stage == 3 else whole
+        return Parts(weights=weights, gradients=4 * p, optimizer=8 * p)
+    weights /= n if stage == 3 else 1
     optimizer = 12 * p / n  # a float32 copy of the weights, and the moments
     gradients = 4 * p / n
     if stage == 1:
@@ -128,20 +120,16 @@ def logit_copies(config: RunConfig) -> float:
 def _moments(config: RunConfig, shape: ModelShape, batch: MicroBatch, b: int, gpus: bool) -> dict[str, Parts]:
     """What comes on top of that, by the moment."""
     learner = config.learner
-    p, n, stage = trained(learner, shape), learner.num_workers, stage_of(learner)
-    kept, layer = activations(shape, batch, b, checkpointing=learner.gradient_checkpointing)
+    trained, n, stage = trained_part(learner.lora, shape), learner.num_workers, stage_of(learner)
+    kept, layer = activations(shape, batch, b, checkpointing=learner.gradient_checkpointing, trained=trained)
     bucket = _bucket(learner, b)
     gathered, ahead = (b * shape.largest, b * min(shape.parameters, PREFETCH)) if stage == 3 else (0, 0)
-    output = float(b * shape.vocabulary * shape.hidden)
     in_chunks = shape.chunked and batch.tokens > CHUNK
-    # The gradient of a tied output layer comes from two places and is added up.
-    own_gradients = max(float(b * shape.largest), 3 * output if shape.tied else 0.0)
-    if learner.lora.rank:  # frozen weights have none
-        own_gradients, output = 0.0, 0.0
+    own_gradients = float(b * trained.largest)
     return {
         "the loss": Parts(
             activations=kept,
-            gradients=2 * output if in_chunks else 0.0,  # from one chunk, and from those before it
+            gradients=2.0 * b * trained.output if in_chunks else 0.0,  # from one chunk, and from those before it
             logits=4 * logit_copies(config) * shape.vocabulary * (CHUNK if in_chunks else batch.tokens),
             buffers=gathered + (bucket if stage == 1 else 0.0),
         ),
@@ -149,9 +137,9 @@ def _moments(config: RunConfig, shape: ModelShape, batch: MicroBatch, b: int, gp
             activations=kept + layer, gradients=own_gradients, buffers=gathered + ahead + bucket
         ),
         "the end of the backward pass": Parts(
-            gradients=b * p / n if stage == 2 else 0.0, buffers=bucket + own_gradients
+            gradients=b * trained.parameters / n if stage == 2 else 0.0, buffers=bucket + own_gradients
         ),
-        "the optimizer's step": Parts(buffers=_step(learner, shape, bucket, gpus)),
+        "the optimizer's step": Parts(buffers=_step(learner, trained, bucket, gpus)),
     }
 
 
@@ -164,29 +152,34 @@ def _bucket(learner: LearnerConfig, b: int) -> float:
     return float(b * BUCKET * (2 if learner.collective == "nccl" else 1))
 
 
-def _step(learner: LearnerConfig, shape: ModelShape, bucket: float, gpus: bool) -> float:
+def _step(learner: LearnerConfig, trained: Trained, bucket: float, gpus: bool) -> float:
     """Flat copies of gradients, and what AdamW makes on its way: on GPUs of all its weights at once, once."""
-    p, n, stage = trained(learner, shape), learner.num_workers, stage_of(learner)
+    p, n, stage = trained.parameters, learner.num_workers, stage_of(learner)
     if stage == 0:
-        return max(4.0 * min(p, FLAT), 8.0 * min(p, shape.largest))
+        return max(4.0 * min(p, FLAT), 8.0 * trained.largest)
     if learner.offload_optimizer:  # it steps in the machine's memory
         return 0.0
     return 4 * p / n * ((1 if gpus else 2) + (1 if stage > 1 or bucket else 0))
 
 
-def activations(shape: ModelShape, batch: MicroBatch, b: int, *, checkpointing: bool) -> tuple[float, float]:
+def activations(
+    shape: ModelShape, batch: MicroBatch, b: int, *, checkpointing: bool, trained: Trained | None = None
+) -> tuple[float, float]:
     """Bytes that a forward pass keeps for the backward pass, and that one layer needs on top while it is passed back.
 
-    With checkpointing a layer keeps its input alone, and is computed again.
+    With checkpointing a layer keeps its input alone, and is computed again. ``trained``: None for all weights.
     """
+    adapters = trained is not None and trained.adapters
     hidden, inner, t = shape.hidden, shape.intermediate, batch.tokens
-    norm = (4 + 2 * b) * hidden  # its input in float32, the normalised and the scaled one
+    # Its input in float32, the scaled one, and where the scale is trained the normalised one.
+    norm = (4 + b + (0 if adapters else b)) * hidden
     attention = b * 2 * (shape.query + shape.keys)
     if shape.head_norms:
         attention += (4 + b) * (shape.query + shape.keys)
     mlp = b * inner * (4 if shape.gated else 2)
     mask = b * batch.width * t  # that of each row, in the type of the scores
-    layer = t * (2 * norm + attention + mlp) + mask
+    own = b * trained.inner + (b + 1) * trained.dropped if trained is not None else 0
+    layer = t * (2 * norm + attention + mlp + own) + mask
     ends = t * (norm + b * hidden)  # the embeddings, and the norm at the end
     passed_back = 4.0 * t * (inner + hidden)
     if not checkpointing:
@@ -196,9 +189,11 @@ def activations(shape: ModelShape, batch: MicroBatch, b: int, *, checkpointing: 
 
 def _sending(config: RunConfig, shape: ModelShape, b: int, gpus: bool) -> Parts:
     """While weights are sent or saved: what is packed, under ZeRO-3 what is gathered, and rank 0's copy of all."""
-    divided, whole = stage_of(config.learner) == 3, float(b * shape.parameters)
-    copy = whole / config.learner.num_workers  # in the node's memory: what is saved, or lies in shared memory
+    divided, sent = stage_of(config.learner) == 3, b * shape.parameters
+    if config.learner.sent_adapter is not None:
+        sent = b * trained_part(config.learner.lora, shape).parameters
+    copy = sent / config.learner.num_workers  # in the node's memory: what is saved, or lies in shared memory
     transfer = TRANSFERS[config.stream.weight_transfer]
     packed = 2 * config.stream.bucket_mib * MIB if transfer.collective or transfer.shared_gpus else 0
-    gathered = min(max(GATHER, b * shape.largest), whole) if divided else 0.0
+    gathered = float(min(max(GATHER, b * shape.largest), sent)) if divided else 0.0
     return Parts(buffers=packed + gathered + (0.0 if gpus else copy), host=copy if gpus else 0.0)

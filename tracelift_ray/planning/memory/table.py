@@ -36,8 +36,9 @@ def memory_lines(plan: MemoryPlan) -> Iterator[str]:
                 f"{gib(passing.activations)} GiB of activations and {gib(passing.logits)} of logits"
             )
         if held.admits is not None and held.admits >= 1:
+            token = held.parts.cache / held.admits / held.context / 1024
             full = f"{int(held.admits)} sequences of {held.context} tokens"
-            yield f"{held.pool}: a cache of {gib(held.parts.cache)} GiB, {full}"
+            yield f"{held.pool}: a cache of {gib(held.parts.cache)} GiB, {token:.0f} KiB a token: {full}"
     hosts = [f"{held.pool} {gib(held.parts.host)}" for held in plan.held if held.parts.host]
     if hosts:
         yield f"in the node's memory, GiB of one: {', '.join(hosts)}"
