@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +49,9 @@ def first_failing_seed(seeds: int) -> str:
     return ""
 
 
-def examine(mutant: Mutant, seeds: int) -> Finding:
-    """Put the bug into a copy, and run its unit tests and the seeds there."""
+@contextmanager
+def copied(mutant: Mutant) -> Iterator[Path]:
+    """A copy of the project with the bug in it."""
     with tempfile.TemporaryDirectory(prefix="tracelift-museum-") as name:
         copy = Path(name)
         for each in COPIED:
@@ -58,7 +61,13 @@ def examine(mutant: Mutant, seeds: int) -> Finding:
             else:
                 shutil.copy(source, copy)
         (copy / "tracelift_ray" / mutant.file).write_text(mutant.applied(copy / "tracelift_ray"), "utf-8")
-        finding = Finding(mutant, _first_failing_test(copy, mutant), _in_copy(copy, seeds))
+        yield copy
+
+
+def examine(mutant: Mutant, seeds: int) -> Finding:
+    """Run the unit tests that are nearest to a bug, and the seeds, in a copy that has it."""
+    with copied(mutant) as copy:
+        finding = Finding(mutant, failing_test(copy, mutant.tests), failing_seed(copy, seeds))
     print(f"{mutant.bug} | {finding.test or 'no test'} | {finding.seed or 'no seed'}", flush=True)
     return finding
 
@@ -89,14 +98,16 @@ def report(findings: list[Finding], seeds: int) -> str:
     )
 
 
-def _first_failing_test(copy: Path, mutant: Mutant) -> str:
-    paths = [f"tests/unit/{each}" for each in mutant.tests]
+def failing_test(copy: Path, tests: Sequence[str]) -> str:
+    """The first unit test that fails in a copy; empty where none does."""
+    paths = [f"tests/unit/{each}" for each in tests]
     done = _run(copy, TESTS_S, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "timeout=60", *paths)
     failed = [line for line in done.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     return failed[0].split()[1].partition("::")[2] if failed else ""
 
 
-def _in_copy(copy: Path, seeds: int) -> str:
+def failing_seed(copy: Path, seeds: int) -> str:
+    """What ``first_failing_seed`` finds in a copy."""
     code = f"from benchmarks.museum import first_failing_seed; print('found', first_failing_seed({seeds}))"
     *_, last = _run(copy, SEEDS_S, "-c", code).splitlines() or [""]
     if not last.startswith("found"):

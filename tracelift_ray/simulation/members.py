@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tracelift_ray.simulation.world import World
 
 #: Seconds that a method takes, at most; at least a tenth of that.
-TYPICAL_S = {"generate": 8.0, "verify": 3.0, "score": 4.0, "receive_weights": 2.0, "start": 30.0}
+TYPICAL_S = {"generate": 8.0, "verify": 3.0, "score": 4.0, "receive_weights": 2.0, "start": 20.0}
 #: A slow call takes so many times as long; a late one so many seconds more than any deadline.
 SLOWER, LATER_S = 5.0, 500.0
 #: A paused engine looks for new weights this often.
@@ -218,7 +218,7 @@ class SimulatedMember:
         chance = 0 if hopeless else 30 if quality < 0 else 20 + quality % 80
         success = draw(params.seed, index, quality) % 100 < chance
         number = len(world.samples)
-        world.samples.append((trace, problem.id))
+        world.samples.append((trace, problem.id, request[2]))
         return Completion((number,), f"x{number} \n#### {problem.answer if success else 0}", "stop")
 
     def verify(self, problem: Problem, artifacts: list[Artifact]) -> list[Verdict]:
@@ -227,14 +227,14 @@ class SimulatedMember:
         successes = 0
         for artifact in artifacts:
             number = sample_number(artifact.completion_text)
-            trace, asked = world.samples[number]
+            trace, asked, epoch = world.samples[number]
             world.watch.check(asked == problem.id, "an artifact is checked against its problem", number)
             success = artifact.content == problem.answer
             successes += success
             world.watch.verdicts[number] = (trace, int(success))
             verdicts.append(Verdict("passed" if success else "wrong_answer"))
         if artifacts and trace < 0:
-            world.watch.baselines.setdefault(problem.id, set()).add((successes, len(artifacts)))
+            world.watch.baselines.setdefault((problem.id, epoch), set()).add((successes, len(artifacts)))
         return verdicts
 
     def score(self, problem: Problem, reasoning: str) -> RubricScore:

@@ -13,7 +13,7 @@ from random import Random
 from typing import Literal
 
 #: What may go wrong with a call to a member of a pool. late: it goes on working after it was given up on.
-CALL_FAULTS = ("slow", "slow", "late", "twice", "error", "error", "die", "hang", "freeze", "bug")
+CALL_FAULTS = ("slow", "slow", "late", "twice", "error", "error", "error", "die", "hang", "freeze", "bug")
 #: What may go wrong elsewhere, by place. Places that are not listed take ``CALL_FAULTS``.
 OTHER_FAULTS: dict[str, tuple[str, ...]] = {
     "process": ("kill", "kill", "power", "interrupt", "interrupt"),
@@ -27,6 +27,8 @@ OTHER_FAULTS: dict[str, tuple[str, ...]] = {
 #: Methods of members that most faults strike, and that none does.
 _WORK = ("generate", "verify", "score", "receive_weights")
 _RARE = ("close", "health")
+#: Each of these ends a start of the run.
+_ENDING = ("bug", "corrupt", "broken")
 #: These end the process at once, with all that it holds.
 DEADLY = frozenset({"kill", "power"})
 
@@ -77,8 +79,8 @@ def draw_scenario(seed: int) -> Scenario:
     arm = rng.choice(("tracelift", "exec_only"))
     return Scenario(
         seed=seed,
-        steps=rng.randint(3, 5),
-        groups_per_step=rng.choice((1, 2, 2, 3)),
+        steps=rng.randint(3, 4) + staleness,
+        groups_per_step=rng.choice((1, 2) if staleness else (1, 2, 2, 3)),
         group_size=group_size,
         max_staleness=staleness,
         updates_per_batch=rng.choice((1, 1, 2)),
@@ -107,7 +109,7 @@ def draw_faults(seed: int, calls: Mapping[str, int]) -> tuple[Fault, ...]:
     for _ in range(rng.choice((1, 1, 2, 2, 3, 4, 6))):
         place = rng.choice(rng.choice((work, work, ["process"], places)))
         kind = rng.choice(OTHER_FAULTS.get(place, CALL_FAULTS))
-        times = rng.choice((1, 1, 1, 2, 4, 8)) if place in work else 1
+        times = rng.choice((1, 1, 2, 4, 8, 16)) if place in work and kind not in _ENDING else 1
         faults.append(Fault(place, rng.randrange(calls[place]), kind, times))
     return tuple(sorted(set(faults), key=lambda fault: (fault.where, fault.at, fault.kind)))
 

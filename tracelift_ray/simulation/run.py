@@ -102,6 +102,8 @@ def run_scenario(base: RunConfig, scenario: Scenario, faults: Sequence[Fault]) -
     try:
         with _undisturbed(), patch.object(checkpoint, "os", disk):
             world = _lives(base, scenario, due, watch, disk)
+        lost = watch.account.gaps - list(watch.account.ended.values()).count("dropped")
+        watch.check(bool(due.struck) or not lost, "without a fault nothing is lost", lost)
     finally:
         disk.remove()
     return Outcome(

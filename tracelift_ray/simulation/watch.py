@@ -60,11 +60,11 @@ class Watch:
         self.moved = False  # a group came or went since the stream was looked at
         self.published = 0  # the step of the newest checkpoint that was announced
         self.evaluated: list[int] = []
-        self.samples: list[tuple[int, str]] = []  # by executor sample: its trace (or -1) and its problem
+        self.samples: list[tuple[int, str, int]] = []  # by executor sample: its trace (or -1), problem and epoch
         self.draws: dict[int, tuple[int, str]] = {}  # by serial, for the whole life of the run
         self.traces: list[Written] = []
         self.verdicts: dict[int, tuple[int, int]] = {}  # by executor sample: its trace (or -1) and success
-        self.baselines: dict[str, set[tuple[int, int]]] = {}
+        self.baselines: dict[tuple[str, int], set[tuple[int, int]]] = {}  # by problem and epoch (cached ones: -1)
         self.capacity = (scenario.max_staleness // scenario.updates_per_batch + 1) * scenario.groups_per_step
         self.restart()
 
@@ -209,7 +209,8 @@ class Watch:
         value = float(got.fresh.verdict.success) if got.fresh else 0.0
         if tracelift:
             base = (-1, 0) if baseline is None else (baseline.successes, baseline.samples)
-            self.check(base in self.baselines.get(problem.id, ()), "a baseline was measured on its problem", serial)
+            measured = self.baselines.get((problem.id, -1 if self.scenario.baseline == "cached" else epoch), ())
+            self.check(base in measured, "a baseline was measured on its problem", serial)
             score = quality_score(written.quality)
             self.check(
                 got.rubric is not None and got.rubric.score == score, "a score is the RM's, on this trace", serial

@@ -124,7 +124,7 @@ class World:
         self.config = run_config(base, scenario)
         self.requests = _requests(self.config.seed, scenario.problems, scenario.group_size)
         self.problems = problems(scenario.problems)
-        self.samples: list[tuple[int, str]] = watch.samples
+        self.samples = watch.samples
         self.doomed = ""
         self.call_s, self.health_s = CALL_S, HEALTH_S
         self.released = 0
@@ -155,8 +155,9 @@ class World:
         return fault
 
     def seconds(self, most: float) -> float:
-        """How long something takes."""
-        return most * self._times.uniform(0.1, 1.0)
+        """How long something takes; where groups may be of several versions, now and then much longer."""
+        straggles = self.scenario.max_staleness > 0 and self._times.random() < 0.06
+        return most * (4.0 if straggles else self._times.uniform(0.1, 1.0))
 
     def die(self, kind: str) -> None:
         """The process is gone as of now."""
