@@ -50,11 +50,11 @@ def test_the_faults_of_these_seeds_strike_and_cost_something() -> None:
 
 
 def test_a_process_that_is_killed_at_any_event_goes_on_as_if_it_had_not_been() -> None:
-    scenario = replace(draw_scenario(0), max_staleness=0, shuffled=True, steps=3, save_every=1)
+    scenario = replace(draw_scenario(0), max_staleness=0, arm="tracelift", groups_per_step=2, problems=11)
     calm = run_scenario(BASE, scenario, ())
     assert not calm.violation and calm.weights != "w"
     events = calm.calls["process"]
-    for at in range(events // 20, events, events // 10):
+    for at in range(events // 16, events, events // 8):
         for kind in ("kill", "power", "interrupt"):
             outcome = run_scenario(BASE, scenario, [Fault("process", at, kind)])
             assert (outcome.violation, outcome.consumed, outcome.weights) == ("", calm.consumed, calm.weights)
