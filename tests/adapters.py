@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.learner_configs import lora
 from tracelift_ray.config.schema import LoraConfig
-from tracelift_ray.lora.layers import add_adapters, is_adapter, peft_fields
+from tracelift_ray.lora.layers import adapted, add_adapters, is_adapter, peft_fields
 from tracelift_ray.training.export import Weight, adapters_of, gathered, weights_of
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import WeightManifest
@@ -44,7 +44,7 @@ def describe(sends: WeightSender, model: torch.nn.Module, version: int, config: 
     """The manifest of the adapters of ``config``, or without it of the merged weights."""
     specs = parameter_specs(((each.name, each.sources[0]) for each in sent_of(model, config)), "float32")
     manifest = sends.describe(specs, version, ("0.0",))
-    return manifest if config is None else replace(manifest, adapter=peft_fields(config))
+    return manifest if config is None else replace(manifest, adapter=peft_fields(config, adapted(model)))
 
 
 def sent_of(model: torch.nn.Module, config: LoraConfig | None) -> list[Weight]:

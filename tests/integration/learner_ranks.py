@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
-from tracelift_ray.types import TrainBatch
+from tracelift_ray.types import TrainBatch, TrainSample
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,21 @@ class Case:
     load_from: str | None = None
     save_to: str | None = None
     save_planner_to: str | None = None
+    scored: tuple[TrainSample, ...] = ()
     send: bool = False
     file_limit: int = 0  # bytes that any file saved may have; 0: no limit
 
 
 @dataclass
 class Outcome:
-    """What rank 0 saw: metrics per batch, full weights, specs, version; or the error that ended the case."""
+    """What rank 0 saw: metrics per batch, full weights, specs, version, scores; or the error that ended the case."""
 
     metrics: list[Any] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
     specs: tuple[Any, ...] = ()
     version: int = 0
     sent: list[Any] = field(default_factory=list)
+    scores: tuple[tuple[float, ...], ...] = ()
     error: str | None = None
 
 
@@ -94,6 +96,8 @@ def _run_case(case: Case, place: Any) -> Outcome:
                 learner.save_state(case.save_to)
             if case.save_planner_to:
                 learner.save_pretrained(case.save_planner_to)
+        if case.scored:
+            outcome.scores = learner.score(case.scored)
         if case.send:
             outcome.sent = _send(learner, place)
         outcome.weights = {name: tensor.clone() for name, tensor in learner.named_tensors(bucket_mib=1)}

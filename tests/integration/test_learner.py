@@ -48,7 +48,7 @@ def make_long_batch() -> TrainBatch:
     return TrainBatch(tuple(samples), 5, 5 * 440)
 
 
-EXTRA = ("top_p", "load_from", "save_to", "save_planner_to", "send", "file_limit")
+EXTRA = ("scored", "top_p", "load_from", "save_to", "save_planner_to", "send", "file_limit")
 BATCHES = (make_batch(1, 7), make_batch(2, 5))
 SINGLE = (make_batch(3, 1),)
 LONG = (make_long_batch(),) * 2
@@ -149,7 +149,7 @@ def two_ranks(folder, model, wide, one_rank) -> dict[str, Outcome]:
         case("zero 0"),
         case("zero 1, small", zero_stage=1, micro_batch_tokens=40),
         case("zero 2, packed, small", zero_stage=2, micro_batch_tokens=60, layout="packed"),
-        case("zero 3", zero_stage=3, save_planner_to=str(folder / "planner-2"), send=True),
+        case("zero 3", zero_stage=3, save_planner_to=str(folder / "planner-2"), send=True, scored=BATCHES[0].samples),
         case("kl, zero 3", algorithm=KL, zero_stage=3, gradient_checkpointing=True),
         case("gspo, zero 2, small", algorithm=GSPO, zero_stage=2, micro_batch_tokens=40),
         case("cispo, zero 3, small", algorithm=CISPO, top_p=0.9, zero_stage=3, micro_batch_tokens=40),
@@ -160,6 +160,7 @@ def two_ranks(folder, model, wide, one_rank) -> dict[str, Outcome]:
         case("second half", BATCHES[1:], zero_stage=3, load_from=str(folder / "state-2")),
         case("other ranks", BATCHES[1:], zero_stage=1, load_from=str(folder / "state-1")),
         case("lora, kl, zero 3, small", lora=LORA, algorithm=KL, zero_stage=3, micro_batch_tokens=40),
+        case("dropout, zero 3", lora=lora(dropout=0.5), zero_stage=3, scored=BATCHES[0].samples),
         case("adapter, zero 3", lora=lora(transfer="adapter"), zero_stage=3, send=True),
     ]
     return run_ranks(2, cases, folder / "two")
@@ -434,3 +435,12 @@ def test_adapters_of_another_shape_and_layers_that_are_not_there_are_refused(one
     assert {"adapter_config.json", "adapter_model.safetensors"} <= {
         each.name for each in (folder / "adapter").iterdir()
     }
+
+
+@pytest.mark.parametrize("case", ["zero 3", "dropout, zero 3"])
+def test_scores_are_those_of_the_weights_without_dropout(two_ranks, model, case):
+    plain = AutoModelForCausalLM.from_pretrained(model)
+    plain.load_state_dict(two_ranks[case].weights, strict=False)
+    with torch.no_grad():
+        wanted = [sample_logprobs(plain, sample).tolist() for sample in BATCHES[0].samples]
+    assert [list(scores) for scores in two_ranks[case].scores] == [pytest.approx(each, abs=1e-4) for each in wanted]

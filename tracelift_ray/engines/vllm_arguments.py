@@ -92,9 +92,21 @@ def engine_arguments(
         arguments["weight_transfer_config"] = WeightTransferConfig(backend=backend(transfer))
         arguments["worker_extension_cls"] = f"{WeightUpdates.__module__}.{WeightUpdates.__qualname__}"
     if adapter is not None:
+        if current_platform.is_cpu() and _has_experts(model):
+            raise ValueError(
+                f"vLLM's CPU build serves no adapters for a model with experts, which {model} is: use "
+                "learner.lora.transfer=merged"
+            )
         rank = next(each for each in ADAPTER_RANKS if each >= adapter.rank)
         arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
     return arguments | converted(config.extra)
+
+
+def _has_experts(model: str) -> bool:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model, local_files_only=True).get_text_config()
+    return any(getattr(config, key, 0) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
 
 
 def adapter_request() -> LoRARequest:

@@ -6,7 +6,7 @@ engines that put adapters in from one configuration and seed have the same ones;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,17 @@ _BASE = "base_layer."
 _MAGNITUDE = "lora_magnitude_vector"
 
 
-def peft_fields(config: LoraConfig) -> dict[str, Any]:
-    """The fields of PEFT's configuration that decide what an adapter computes, as plain values."""
+def peft_fields(config: LoraConfig, targets: Iterable[str]) -> dict[str, Any]:
+    """The fields of PEFT's configuration that decide what adapters compute, as plain values.
+
+    Args:
+        targets: ends of the names of adapted layers.
+    """
     return {
         "r": config.rank,
         "lora_alpha": config.alpha,
         "lora_dropout": config.dropout,
-        "target_modules": list(config.target_modules) or "all-linear",
+        "target_modules": sorted(targets),
         "use_rslora": config.rslora,
         "use_dora": config.dora,
         "bias": "none",
@@ -49,12 +53,32 @@ def add_adapters(model: Any, config: LoraConfig, seed: int) -> None:
     from peft import inject_adapter_in_model
 
     check_targets(model, config.target_modules)
+    targets = config.target_modules or linear_layers(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            inject_adapter_in_model(PeftConfig(**peft_fields(config)), model, _ADAPTER)
+            inject_adapter_in_model(PeftConfig(**peft_fields(config, targets)), model, _ADAPTER)
         except ValueError as error:
             raise DataError(f"learner.lora: {' '.join(str(error).split())[:300]}") from error
+    for name, layer in lora_layers(model).items():
+        if not hasattr(layer.get_base_layer(), "weight"):
+            raise DataError(f"learner.lora.target_modules names {name}, whose weights of many experts are one tensor")
+
+
+def linear_layers(model: Any) -> list[str]:
+    """Ends of the names of all linear layers but the output layer."""
+    from transformers.pytorch_utils import Conv1D
+
+    output = model.get_output_embeddings()
+    linear = (
+        name for name, each in model.named_modules() if isinstance(each, nn.Linear | Conv1D) and each is not output
+    )
+    return sorted({name.rpartition(".")[2] for name in linear})
+
+
+def adapted(model: nn.Module) -> list[str]:
+    """Ends of the names of the layers that have an adapter."""
+    return sorted({name.rpartition(".")[2] for name in lora_layers(model)})
 
 
 def check_targets(model: Any, targets: tuple[str, ...]) -> None:

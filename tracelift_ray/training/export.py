@@ -22,6 +22,7 @@ from torch import nn
 from tracelift_ray.config.schema import LoraConfig
 from tracelift_ray.lora.directory import write_adapter
 from tracelift_ray.lora.layers import (
+    adapted,
     adapter_parameters,
     base_name,
     is_adapter,
@@ -167,7 +168,7 @@ def save_adapter(
     tensors = _copied(adapters_of(model), bucket_mib, write)
     if not write:
         return
-    write_adapter(directory, tensors, peft_fields(config), source)
+    write_adapter(directory, tensors, peft_fields(config, adapted(model)), source)
     copy_tokenizer(Path(source), directory)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tracelift_ray.config.schema import LearnerConfig
-from tracelift_ray.lora.layers import adapters_off, add_adapters, peft_fields
+from tracelift_ray.lora.layers import adapted, adapters_off, add_adapters, peft_fields
 from tracelift_ray.training.engine import TrainingEngine
 from tracelift_ray.training.export import Weight, adapters_of, save_adapter, save_pretrained, weights_of
 from tracelift_ray.training.logprobs import Distribution
@@ -95,7 +95,7 @@ class Policy:
     def adapter(self) -> dict[str, Any] | None:
         """PEFT's configuration of what is sent; None where full weights are. No collective."""
         sent = self._config.sent_adapter
-        return None if sent is None else peft_fields(sent)
+        return None if sent is None else peft_fields(sent, adapted(self._engine.module))
 
     def sent(self) -> list[Weight]:
         """What goes to the planner. No collective."""

@@ -27,6 +27,7 @@ from tracelift_ray.transfer.ipc import Taken, memory_of
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.vllm_adapters import begin_adapter, take_adapter
+from tracelift_ray.transfer.vllm_experts import check_experts, close_experts, open_experts
 from tracelift_ray.types import TransferBroken
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
 
         forget_half_loaded_layers(self.model)
         initialize_layerwise_reload(self.model)
+        if self.device.type == "cpu":
+            open_experts(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         self.receive_weights(self.parse_update_info(update_info))
@@ -74,6 +77,7 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
     def finish_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
+        (close_experts if self.device.type == "cpu" else check_experts)(self.model)
         finalize_layerwise_reload(self.model, self.model_config)
         update_tied_layers(self.model)
 
