@@ -59,7 +59,7 @@ def test_benchmarks_survive_an_interruption_and_compare_planners_and_executors(t
     shared = (f"benchmarks=[{sums}]", f"runs_root={tmp_path}")
     first, second = tmp_path / "first", tmp_path / "second"
 
-    slowly = ("executor.engine.max_num_seqs=2",)
+    slowly = ("executor.engine.max_num_seqs=2", "planner.pool.max_concurrency=1")
     started = subprocess.Popen(
         command(f"checkpoint={CHECKPOINTS / 'planner'}", *shared, f"out={first}", *slowly),
         cwd=ROOT,

@@ -125,6 +125,7 @@ def one_rank(folder, model, wide) -> dict[str, Outcome]:
         case("lora, first half", BATCHES[:1], lora=LORA, zero_stage=1, save_to=str(folder / "state-lora")),
         case("lora, second half", BATCHES[1:], lora=LORA, zero_stage=1, load_from=str(folder / "state-lora")),
         case("other lora", BATCHES[1:], lora=lora(rank=8), zero_stage=1, load_from=str(folder / "state-lora")),
+        make_case(wide, "other base", BATCHES[1:], lora=LORA, zero_stage=1, load_from=str(folder / "state-lora")),
         case("lora without layers", lora=lora(target_modules=("c_attn",))),
     ]
     return run_ranks(1, cases, folder / "one")
@@ -431,6 +432,7 @@ def test_adapters_travel_alone_from_zero_3(two_ranks):
 
 def test_adapters_of_another_shape_and_layers_that_are_not_there_are_refused(one_rank, folder):
     assert "learner.lora.rank=4, but this run has" in one_rank["other lora"].error
+    assert "state-lora has adapters of other weights than those in" in one_rank["other base"].error
     assert "names c_attn, which is no layer of this model; it has down_proj" in one_rank["lora without layers"].error
     assert {"adapter_config.json", "adapter_model.safetensors"} <= {
         each.name for each in (folder / "adapter").iterdir()

@@ -20,6 +20,7 @@ from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
 
 ROOT = Path(__file__).resolve().parents[2]
+PLANNER = ROOT / "tracelift_ray/demo/checkpoints/planner"
 
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled"}
@@ -144,7 +145,7 @@ def test_a_reward_model_is_trained_to_tell_good_from_flawed_traces(tmp_path):
     [
         (("model=x", "groups=y"), "output: is needed"),
         (("model=x", "groups=y", "output=z", "lr=-1"), "lr=-1: must be above 0"),
-        (("model=.", "groups=/nowhere.jsonl", "output=z"), "groups=/nowhere.jsonl: is no file"),
+        ((f"model={PLANNER}", "groups=/nowhere.jsonl", "output=z"), "groups=/nowhere.jsonl: is no file"),
         (("model=x", "groups=y", "output=z", "epoch=3"), "epoch"),
     ],
 )

@@ -269,17 +269,18 @@ class Learner:
         path = Path(directory)
         self._engine.save(path)
         if self._place.rank == 0:
-            write_layout(path, self._layout(), self.version)
+            write_layout(path, self._layout(), self.version, self._model)
         torch.distributed.barrier()
 
     def load_state(self, directory: str | Path) -> None:
         """Go on from ``save_state``: afterwards this rank is as the one that saved.
 
         Raises:
-            CheckpointError: saved under another number of ranks, ZeRO stage, dtype or adapter, or unreadable.
+            CheckpointError: saved under another number of ranks, ZeRO stage, dtype or adapter, of another base model,
+                or unreadable.
         """
         path = Path(directory)
-        version = check_layout(path, self._layout())
+        version = check_layout(path, self._layout(), self._model)
         self._engine.restore(path)
         self.version = version
 

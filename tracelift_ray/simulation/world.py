@@ -38,6 +38,7 @@ from tracelift_ray.simulation.parts import (
 )
 from tracelift_ray.simulation.plan import DEADLY, Faults, Scenario
 from tracelift_ray.simulation.watch import Watch
+from tracelift_ray.tasks.table import TASKS
 from tracelift_ray.training.checkpoint import newest_complete
 from tracelift_ray.types import Problem, Prompt
 
@@ -57,10 +58,14 @@ class Broken(BaseException):
     """A rule does not hold; the watch says which."""
 
 
+#: A task whose answers are texts.
+TASK = next(name for name, task in TASKS.items() if not task.runs_programs)
+
+
 @lru_cache(16)
 def problems(count: int) -> tuple[Problem, ...]:
     """The problems of a scenario."""
-    return tuple(Problem(f"p{i}", "math", f"what of problem p{i} ?", answer=str(70001 + i)) for i in range(count))
+    return tuple(Problem(f"p{i}", TASK, f"what of problem p{i} ?", answer=str(70001 + i)) for i in range(count))
 
 
 @lru_cache(16)

@@ -84,9 +84,9 @@ def _merged(name: str, layer: Any) -> Weight:
     return Weight(f"{name}.weight", (layer.get_base_layer().weight, *own), lambda: merged_weight(layer))
 
 
-def named_tensors(model: nn.Module, bucket_mib: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """``weights_of`` a model as (name, full tensor); see ``gathered``."""
-    return gathered(weights_of(model), bucket_mib)
+def parameters_of(model: nn.Module) -> list[Weight]:
+    """The parameters as training has them: adapters apart from what they adapt, under their own names."""
+    return [_as_it_is(name, parameter) for name, parameter in model.named_parameters()]
 
 
 def gathered(weights: Sequence[Weight], bucket_mib: int) -> Iterator[tuple[str, torch.Tensor]]:

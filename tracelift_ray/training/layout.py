@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.schema import LearnerConfig
+from tracelift_ray.lora.directory import base_fingerprint
 from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
 
 _FILE = "learner.json"
@@ -32,14 +33,17 @@ def state_layout(config: LearnerConfig, world_size: int) -> dict[str, Any]:
     }
 
 
-def write_layout(directory: Path, layout: Mapping[str, Any], version: int) -> None:
-    """Note the layout of the state in ``directory``, and its version."""
+def write_layout(directory: Path, layout: Mapping[str, Any], version: int, model: str) -> None:
+    """Note the layout of the state in ``directory``, its version, and which base model its adapters belong to."""
+    base = {"base": base_fingerprint(Path(model))} if layout["lora.rank"] else {}
     with disk_errors(directory):
-        (directory / _FILE).write_text(json.dumps({**layout, "version": version}) + "\n")
+        (directory / _FILE).write_text(json.dumps({**layout, "version": version, **base}) + "\n")
 
 
-def check_layout(directory: Path, layout: Mapping[str, Any]) -> int:
+def check_layout(directory: Path, layout: Mapping[str, Any], model: str) -> int:
     """The version of the state in ``directory``, which must have been saved under ``layout``.
+
+    Adapters alone are saved, so they must also be those of the base ``model``.
 
     Raises:
         CheckpointError: it was not, or is unreadable.
@@ -56,6 +60,11 @@ def check_layout(directory: Path, layout: Mapping[str, Any]) -> int:
             "resume with the saved values, or begin a new run with planner.model set to the checkpoint's planner "
             "directory (of adapters: to what launch.merge makes of it), which keeps the weights but not the "
             "optimizer's state"
+        )
+    if layout["lora.rank"] and saved.get("base") != base_fingerprint(Path(model)):
+        raise CheckpointError(
+            f"{directory} has adapters of other weights than those in {model}; resume with the planner.model that they "
+            "were trained on"
         )
     return saved["version"]
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import LlamaConfig, Qwen3MoeConfig
 
+from tests.learner_configs import lora
 from tests.tiny import engine_config
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.engines import vllm_extra
 from tracelift_ray.engines.kinds import check_extra
+from tracelift_ray.engines.vllm_arguments import engine_arguments
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,3 +89,13 @@ def test_what_is_set_or_fixed_is_an_argument_of_the_pinned_vllm() -> None:
 def test_results_depend_on_further_arguments_and_not_on_there_being_none() -> None:
     assert "extra" not in identity(engine_config("vllm"))
     assert identity(engine_config("vllm", extra={"quantization": "fp8"}))["extra"] == {"quantization": "fp8"}
+
+
+def test_adapters_for_a_model_with_experts_are_refused_on_cpus(tmp_path):
+    Qwen3MoeConfig(num_experts=4).save_pretrained(tmp_path / "experts")
+    LlamaConfig().save_pretrained(tmp_path / "dense")
+    common = {"transfer": None, "seed": 0, "sleeps": False, "adapter": lora(rank=9)}
+    with pytest.raises(ValueError, match=r"model with experts, .*: use learner\.lora\.transfer=merged"):
+        engine_arguments(engine_config("vllm"), str(tmp_path / "experts"), **common)
+    arguments = engine_arguments(engine_config("vllm"), str(tmp_path / "dense"), **common)
+    assert (arguments["enable_lora"], arguments["max_lora_rank"]) == (True, 16)

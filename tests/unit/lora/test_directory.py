@@ -20,7 +20,7 @@ from tests.learner_configs import lora
 from tests.tiny import make_tiny_llama
 from tracelift_ray.lora.directory import BASE, CONFIG, WEIGHTS
 from tracelift_ray.lora.layers import adapters_off, add_adapters
-from tracelift_ray.training.export import adapters_of, named_tensors, save_adapter, weights_of
+from tracelift_ray.training.export import adapters_of, gathered, save_adapter, weights_of
 
 IDS = torch.arange(5, 45).reshape(2, 20)
 CONFIGS = [
@@ -60,7 +60,7 @@ def test_peft_and_a_merge_compute_what_was_saved(base, tmp_path, config):
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert torch.allclose(logits(merged), logits(model), atol=1e-4)
     assert not torch.allclose(logits(merged), logits(AutoModelForCausalLM.from_pretrained(base)), atol=1e-2)
-    sent = dict(named_tensors(model, 1))
+    sent = dict(gathered(weights_of(model), 1))
     assert sent.keys() == dict(merged.named_parameters()).keys()
     assert all(torch.allclose(sent[name], tensor, atol=1e-6) for name, tensor in merged.named_parameters())
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tracelift_ray.training.export import largest_last, named_tensors, write_model
+from tracelift_ray.training.export import gathered, largest_last, weights_of, write_model
 
 
 def test_the_largest_come_last_and_the_others_keep_their_order():
@@ -31,7 +31,7 @@ def test_the_largest_come_last_and_the_others_keep_their_order():
         "head.weight",
     ]
     assert [name for name, _ in largest_last(model.named_parameters())] == names
-    sent = dict(named_tensors(model, bucket_mib=1))
+    sent = dict(gathered(weights_of(model), bucket_mib=1))
     assert list(sent) == names
     assert all(torch.equal(sent[name], parameter) for name, parameter in model.named_parameters())
 

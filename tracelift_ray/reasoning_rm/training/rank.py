@@ -27,7 +27,7 @@ from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
 from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, score_pass
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, collective_of
-from tracelift_ray.training.export import named_tensors
+from tracelift_ray.training.export import gathered, parameters_of
 from tracelift_ray.training.generators import seed_generators
 from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.ranks import RankPlace
@@ -155,7 +155,7 @@ class RmRank:
         first = self.place.rank == 0
         return {
             name: tensor.detach().to("cpu", torch.float32, copy=True)
-            for name, tensor in named_tensors(self._engine.module, _BUCKET_MIB)
+            for name, tensor in gathered(parameters_of(self._engine.module), _BUCKET_MIB)
             if first and name in wanted
         }
 
