@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,10 @@ POOLS = (LIGHT, "planner.pool.workers=2", "executor.pool.workers=2", "verifier.p
 
 @pytest.mark.skipif(not can_be_apart(), reason="mount namespaces take root or user namespaces")
 def test_a_run_is_spread_over_two_nodes_and_outlives_the_loss_of_one(tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
+    run_dir, log = tmp_path / "run", tmp_path / "log"
     with two_nodes(cpus=(4, 3)) as (head, other, address, environment):
         overrides = [*SMALL, *POOLS, f"run_dir={run_dir}", "cluster=ray", f"cluster.address={address}"]
-        overrides += ["evaluation.at_start=false", "evaluation.problems=0", "total_steps=14"]
+        overrides += ["evaluation.at_start=false", "evaluation.problems=0", "total_steps=1000"]
 
         refused = subprocess.run(
             head.inside(command("train", *overrides)), cwd=ROOT, env=environment, capture_output=True, text=True
@@ -35,29 +37,37 @@ def test_a_run_is_spread_over_two_nodes_and_outlives_the_loss_of_one(tmp_path: P
             head.inside(command("train", *overrides, "stream.weight_transfer=collective")),
             cwd=ROOT,
             env=environment,
-            stdout=subprocess.PIPE,
+            stdout=log.open("w"),
             stderr=subprocess.STDOUT,
-            text=True,
         )
         try:
-            _wait_for_steps(run, run_dir, 3)
+            _wait_until(run, log, lambda: _steps(run_dir) >= 3)
             for node in (head, other):
                 here = " ".join(marked(node.marker).values())
                 assert all(name in here for name in ("PlannerActor", "GeneratorActor", "VerifierActor"))
             other.kill()
-            said, _ = run.communicate(timeout=HANG_S)
+            _wait_until(
+                run, log, lambda: "is lost, and with it planner[1], executor[1], verifier[1]" in log.read_text()
+            )
+            after = _steps(run_dir) + 3
+            _wait_until(run, log, lambda: _steps(run_dir) >= after)
+            run.send_signal(signal.SIGINT)
+            assert run.wait(HANG_S) == 130, log.read_text()
         finally:
             run.kill()
-    assert run.returncode == 0, said
-    assert "is lost, and with it planner[1], executor[1], verifier[1]" in said
     steps = records(run_dir, "training")
-    assert [record["step"] for record in steps] == list(range(1, 15))
+    assert [record["step"] for record in steps] == list(range(1, len(steps) + 1))
     assert max(record["weights/engines"] for record in steps if "weights/engines" in record) == 2
     assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < 1e-3
 
 
-def _wait_for_steps(run: subprocess.Popen[str], run_dir: Path, count: int) -> None:
+def _steps(run_dir: Path) -> int:
+    """Steps that are on record."""
+    return len(records(run_dir, "training")) if (run_dir / "metrics.jsonl").exists() else 0
+
+
+def _wait_until(run: subprocess.Popen[bytes], log: Path, holds: Callable[[], bool]) -> None:
     ends = time.monotonic() + HANG_S
-    while not (run_dir / "metrics.jsonl").exists() or len(records(run_dir, "training")) < count:
-        assert run.poll() is None and time.monotonic() < ends, run.communicate(timeout=HANG_S)[0]
+    while not holds():
+        assert run.poll() is None and time.monotonic() < ends, log.read_text()
         time.sleep(0.2)

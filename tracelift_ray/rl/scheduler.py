@@ -138,7 +138,7 @@ class Scheduler:
         by_id = {problem.id: problem for problem in problems}
         self.sampler.restore(state["sampler"])
         self.ledger.restore(state["ledger"])
-        self._again = deque((serial, epoch, by_id[id]) for serial, epoch, id in state["in_flight"])
+        self._again = deque((serial, epoch, by_id[id]) for serial, epoch, id in _numbered(state))
 
     def _admit(self) -> None:
         while self.ledger.outstanding + self._zero_signal < self.capacity:
@@ -269,3 +269,13 @@ class BatchBuilder:
             self.failed,
             self.cap_reached,
         )
+
+
+def _numbered(state: Mapping[str, Any]) -> list[tuple[int, int, str]]:
+    """Serial, epoch and problem of the groups in flight.
+
+    A checkpoint of version 0.1 may list them without serials, in their order: they are the last that were submitted.
+    """
+    groups = state["in_flight"]
+    first = state["ledger"]["next_serial"] - len(groups)
+    return [tuple(each) if len(each) == 3 else (first + place, *each) for place, each in enumerate(groups)]

@@ -208,6 +208,21 @@ async def test_a_resumed_stream_gives_the_problems_that_an_unbroken_one_gives(st
     assert sorted(replayed) == sorted(asked(unbroken.started))
 
 
+async def test_a_state_that_lists_groups_without_serials_gives_them_the_last_ones() -> None:
+    state = {
+        "sampler": scheduler(FakeRollout()).sampler.state(),
+        "ledger": {"next_serial": 9, "trained": 5, "filtered": 1, "dropped": 0, "failed": 0},
+        "in_flight": [[0, "p7"], [0, "p3"], [1, "p1"]],
+    }
+    rollout = FakeRollout()
+    resumed = scheduler(rollout)
+    resumed.restore(state, problems(50))
+    await train(resumed, 2)
+    await resumed.stop()
+    again = [(ticket.serial, ticket.epoch, ticket.problem.id) for ticket in rollout.started[:3]]
+    assert again == [(6, 0, "p7"), (7, 0, "p3"), (8, 1, "p1")]
+
+
 async def test_a_batch_that_forms_when_the_run_ends_is_the_same_after_a_resume() -> None:
     def silent(ticket: Ticket) -> tuple[float, float]:
         return (0.5, 0.5) if ticket.serial % 3 == 1 else (0.0, 1.0)
