@@ -11,6 +11,7 @@ from tests.unit.planning.models import LLAMA_8B, QWEN_1_5B, Shape, make_checkpoi
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.engines.kinds import local_kinds
 from tracelift_ray.planning.memory import learner, serving
+from tracelift_ray.planning.memory.changes import smallest_change
 from tracelift_ray.planning.memory.holdings import memory_plan
 from tracelift_ray.planning.memory.learner import MicroBatch, activations, rank_plan
 from tracelift_ray.planning.memory.parts import GIB
@@ -240,3 +241,9 @@ def test_logits_are_those_of_a_chunk_in_as_many_copies_as_the_loss_needs(gpu_run
         )
     }
     assert logits == {"whole": 4, "bonus": 6, "cut": 9.25}
+
+
+def test_a_change_is_named_with_all_digits_of_its_value(run_config: Run) -> None:
+    config = run_config("learner.micro_batch_tokens=2097152", "dry_run=true")
+    found = smallest_change(config, ["learner"], lambda tried: tried.learner.micro_batch_tokens <= 2**20)
+    assert found == ("learner.micro_batch_tokens=1048576",)
