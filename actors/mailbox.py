@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from tracelift_ray.types import ComponentDead, InfrastructureError
+from tracelift_ray.types import InfrastructureError
 
 #: The number of a call, its method and its arguments.
 Letter = tuple[int, str, tuple[Any, ...]]
@@ -81,7 +81,7 @@ class Mailbox:
                 answers = await self._result_of(self._actor.answers.remote())
             except InfrastructureError as error:  # with the actor goes all that it held
                 answers = [(number, None, type(error)(error.component, error.cause)) for number in self._waiting]
-            except Exception as error:
+            except Exception as error:  # an answer that cannot travel, say: no call may wait for it for ever
                 answers = [(number, None, error) for number in self._waiting]
             for answer in answers:
                 self._settle(*answer)
@@ -126,7 +126,7 @@ class Worker:
             answer: Answer = number, await method(*here), None
         except asyncio.CancelledError:
             answer = number, None, InfrastructureError("actor", "the call was cancelled")
-        except Exception as error:
+        except Exception as error:  # whatever the work raises is its caller's to handle
             answer = number, None, _portable(error)
         finally:
             del self._running[number]
@@ -136,11 +136,11 @@ class Worker:
 
 def _portable(error: Exception) -> Exception:
     """``error`` with where it arose, as itself where it can be pickled."""
-    if isinstance(error, (InfrastructureError, ComponentDead)):
+    if isinstance(error, InfrastructureError):
         return error
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # pickling runs the error's own code, which may raise anything
         return RuntimeError("\n".join(traceback.format_exception(error)))
     return error

@@ -28,15 +28,14 @@ def told_in_one_line() -> Iterator[None]:
         yield
     except (DataError, ConfigError):
         raise
-    except Exception as error:
+    except InfrastructureError as error:
         traceback.print_exc()
-        told = isinstance(error, InfrastructureError)
-        component = error.component if isinstance(error, InfrastructureError) else "actor"
-        cause = error.cause if isinstance(error, InfrastructureError) else f"{type(error).__name__}: {error}"
-        line = last_line(cause)
-        if not told and not line.startswith(type(error).__name__):
-            line = f"{type(error).__name__}: {line}"
-        raise InfrastructureError(component, f"{line}; more is in {_own_log()}") from None
+        raise InfrastructureError(error.component, _with_log(last_line(error.cause))) from None
+    except Exception as error:  # what a library raises while a model loads: a line for the driver, the log has the rest
+        traceback.print_exc()
+        kind, line = type(error).__name__, last_line(str(error) or type(error).__name__)
+        cause = line if line.startswith(kind) else f"{kind}: {line}"
+        raise InfrastructureError("actor", _with_log(cause)) from None
 
 
 def told_cause(error: RayTaskError) -> BaseException:
@@ -50,6 +49,10 @@ def reason_of(error: RayError) -> str:
     Leaves out Ray's paragraph about possible causes.
     """
     return last_line(str(error).partition(" Some common causes include")[0])
+
+
+def _with_log(cause: str) -> str:
+    return f"{cause}; more is in {_own_log()}"
 
 
 def _own_log() -> str:

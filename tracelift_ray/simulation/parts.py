@@ -143,7 +143,7 @@ class PooledReasoningRm:
 
 
 class WatchedTracker:
-    """Implements ``rl.loop.Reports``: what is told goes to the watch."""
+    """Implements ``rl.loop.Reports`` and passes every report on to the watch."""
 
     def __init__(self, world: World) -> None:
         self._world = world
