@@ -108,22 +108,17 @@ def check_context(prompt: Prompt, params: SamplingParams, max_model_len: int) ->
         )
 
 
-class EngineBuilder(Protocol):
-    """Makes an engine, not started yet."""
+@dataclass(frozen=True)
+class EngineRequest:
+    """What an engine is made from; see ``kinds.build_engine``."""
 
-    def __call__(
-        self,
-        config: EngineConfig,
-        model: str,
-        *,
-        transfer: str | None,
-        adapter: LoraConfig | None,
-        remote: RemoteConfig | None,
-        seed: int,
-        sleeps: bool,
-    ) -> Engine:
-        """As ``kinds.build_engine``, with a combination that the kind declares possible."""
-        ...
+    config: EngineConfig
+    model: str
+    transfer: str | None
+    adapter: LoraConfig | None
+    remote: RemoteConfig | None
+    seed: int
+    sleeps: bool
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,8 @@ class EngineKind:
     """What a kind of engine can do. Configuration checks and callers ask this, never the name of a kind.
 
     Attributes:
-        build: makes an engine. Imports what it needs when it is called.
+        build: makes an engine, not started yet, of a request that the kind declares possible. Imports what it needs
+            when it is called.
         local: the engine loads the weights of a model directory on this machine. Otherwise it is a client of a server,
             configured by ``RemoteConfig``: it needs no weights, no GPU and no context limit here.
         transfers: names in ``transfer.kinds.TRANSFERS`` by which it takes new weights; empty for frozen models only.
@@ -146,7 +142,7 @@ class EngineKind:
             engine. None: it takes no such entries.
     """
 
-    build: EngineBuilder
+    build: Callable[[EngineRequest], Engine]
     local: bool
     transfers: tuple[str, ...]
     logprobs: bool

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.engines import openai_engine, transformers_engine, vllm_engine
-from tracelift_ray.engines.base import Engine, EngineKind
+from tracelift_ray.engines.base import Engine, EngineKind, EngineRequest
 
 if TYPE_CHECKING:
     from tracelift_ray.config.models import EngineConfig, ExecutorConfig, JudgeConfig, RemoteConfig
@@ -103,7 +103,7 @@ def build_engine(
         raise ValueError(f"an engine of kind {config.kind} needs the configuration of its server (remote)")
     if adapter is not None and (obstacle := adapter_obstacle(config, transfer, adapter)):
         raise ValueError(obstacle)
-    return kind.build(config, model, transfer=transfer, adapter=adapter, remote=remote, seed=seed, sleeps=sleeps)
+    return kind.build(EngineRequest(config, model, transfer, adapter, remote, seed, sleeps))
 
 
 def adapter_obstacle(config: EngineConfig, transfer: str | None, adapter: LoraConfig) -> str:

@@ -10,12 +10,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-from tracelift_ray.engines.base import EngineKind
+from tracelift_ray.engines.base import EngineKind, EngineRequest
 from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
 
 if TYPE_CHECKING:
-    from tracelift_ray.config.models import EngineConfig, RemoteConfig
-    from tracelift_ray.config.schema import LoraConfig
+    from tracelift_ray.config.models import RemoteConfig
     from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 
 COMPONENT = "remote executor"
@@ -196,18 +195,9 @@ def read_answer(answer: Any, count: int) -> list[Completion]:
     return completions
 
 
-def _build(
-    config: EngineConfig,
-    model: str,
-    *,
-    transfer: str | None,
-    adapter: LoraConfig | None,
-    remote: RemoteConfig | None,
-    seed: int,
-    sleeps: bool,
-) -> OpenAIEngine:
-    assert remote is not None  # the factory checks it
-    return OpenAIEngine(remote)
+def _build(request: EngineRequest) -> OpenAIEngine:
+    assert request.remote is not None  # the factory checks it
+    return OpenAIEngine(request.remote)
 
 
 KIND = EngineKind(build=_build, local=False, transfers=(), logprobs=False, request_seeds=True, tensor_parallel=False)

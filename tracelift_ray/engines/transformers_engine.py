@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
+from tracelift_ray.engines.base import EngineKind, EngineRequest, check_context, check_transfer
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
@@ -22,7 +22,7 @@ from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, 
 if TYPE_CHECKING:
     import torch
 
-    from tracelift_ray.config.models import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig
     from tracelift_ray.config.schema import LoraConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
     from tracelift_ray.transfer.collective import Communicator
@@ -235,17 +235,10 @@ def load_decoder(config: EngineConfig, path: str, seed: int, adapter: LoraConfig
     return BatchDecoder(model.to(device).eval(), tokenizer, max_rows=config.max_num_seqs, seed=seed)
 
 
-def _build(
-    config: EngineConfig,
-    model: str,
-    *,
-    transfer: str | None,
-    adapter: LoraConfig | None,
-    remote: RemoteConfig | None,
-    seed: int,
-    sleeps: bool,
-) -> TransformersEngine:
-    return TransformersEngine(config, model, transfer=transfer, seed=seed, adapter=adapter)
+def _build(request: EngineRequest) -> TransformersEngine:
+    return TransformersEngine(
+        request.config, request.model, transfer=request.transfer, seed=request.seed, adapter=request.adapter
+    )
 
 
 KIND = EngineKind(

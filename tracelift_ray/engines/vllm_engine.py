@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tracelift_ray.engines.base import EngineKind, check_context, check_transfer
+from tracelift_ray.engines.base import EngineKind, EngineRequest, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
 from tracelift_ray.engines.vllm_arguments import (
     ADAPTER_RANKS,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from tracelift_ray.config.models import EngineConfig, RemoteConfig
+    from tracelift_ray.config.models import EngineConfig
     from tracelift_ray.config.schema import LoraConfig
 
 COMPONENT = "vllm engine"
@@ -324,17 +324,15 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
 
 
-def _build(
-    config: EngineConfig,
-    model: str,
-    *,
-    transfer: str | None,
-    adapter: LoraConfig | None,
-    remote: RemoteConfig | None,
-    seed: int,
-    sleeps: bool,
-) -> VllmEngine:
-    return VllmEngine(config, model, transfer=transfer, seed=seed, sleeps=sleeps, adapter=adapter)
+def _build(request: EngineRequest) -> VllmEngine:
+    return VllmEngine(
+        request.config,
+        request.model,
+        transfer=request.transfer,
+        seed=request.seed,
+        adapter=request.adapter,
+        sleeps=request.sleeps,
+    )
 
 
 KIND = EngineKind(
