@@ -15,13 +15,14 @@ from actors.pool import remote_class, result_of
 from actors.runtime import worker_environment
 from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
-from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch, TrainSample
+from tracelift_ray.types import TrainBatch, TrainSample
 
 #: Seconds in which ranks give up a transfer.
 ABORT_S = 30.0

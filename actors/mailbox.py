@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 
 #: The number of a call, its method and its arguments.
 Letter = tuple[int, str, tuple[Any, ...]]

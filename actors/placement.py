@@ -17,8 +17,8 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.placement import Assignment
-from tracelift_ray.types import InfrastructureError
 
 logger = logging.getLogger(__name__)
 PROGRESS_S = 15.0

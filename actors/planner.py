@@ -15,11 +15,11 @@ from actors.telling import reason_of
 from tracelift_ray.config.models import PlannerConfig
 from tracelift_ray.config.schema import LoraConfig, StreamConfig
 from tracelift_ray.engines.seeds import member_seed
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.planner_pool import PlannerPool
 from tracelift_ray.transfer.kinds import at_engine
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.transfer.object_store import Relay
-from tracelift_ray.types import InfrastructureError
 
 
 class PlannerActor(GeneratorActor):

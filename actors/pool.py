@@ -20,8 +20,8 @@ from actors.placement import Placement
 from actors.runtime import worker_environment
 from actors.telling import reason_of, told_cause, told_in_one_line
 from tracelift_ray.config.models import PoolConfig
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.pools.pool import Pool, PoolLimits
-from tracelift_ray.types import ComponentDead, InfrastructureError
 
 #: Control calls that an actor runs at a time.
 CONTROL_CALLS = 8

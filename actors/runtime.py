@@ -18,11 +18,11 @@ from tenacity import retry, retry_if_exception_message, stop_after_attempt
 from actors.telling import told_cause
 from tracelift_ray.config.errors import last_line
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.described_cluster import described_cluster
 from tracelift_ray.planning.machine_memory import ACCELERATORS, with_own_memory
 from tracelift_ray.planning.resources import ClusterResources, Node, local_resources, resources_of, total_cpus
 from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
-from tracelift_ray.types import InfrastructureError
 
 MIB = 2**20
 PROBE_S = 60.0

@@ -11,6 +11,7 @@ from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
 from actors.runtime import live_nodes
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.planning.placement import Assignment, PlacementError, place
 from tracelift_ray.planning.resources import demands
@@ -23,7 +24,7 @@ from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.system import SystemPools
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.tracking.alive import SILENT_S, TICK_S, alive
-from tracelift_ray.types import InfrastructureError, Problem
+from tracelift_ray.types import Problem
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ray.exceptions import RayError, RayTaskError
 
 from tracelift_ray.config.errors import ConfigError, last_line
-from tracelift_ray.types import DataError, InfrastructureError
+from tracelift_ray.errors import DataError, InfrastructureError
 
 #: Errors whose message is one line for people already.
 _TOLD = (InfrastructureError, DataError, ConfigError)

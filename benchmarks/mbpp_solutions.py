@@ -20,7 +20,8 @@ from pathlib import Path
 
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.data.problems import load_problems
-from tracelift_ray.types import CodeTests, InfrastructureError, Problem
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import CodeTests, Problem
 from tracelift_ray.verification.sandbox.pool import Sandbox
 
 #: CPU seconds of a broken variant: enough for every solution that works.

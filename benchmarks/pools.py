@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from time import monotonic, process_time
 from typing import Any
 
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.pools.pool import Member, Pool, PoolLimits
-from tracelift_ray.types import ComponentDead, InfrastructureError
 
 
 class Simulated:

@@ -22,7 +22,8 @@ from dataclasses import replace
 from unittest import mock
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.types import CodeTests, InfrastructureError
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import CodeTests
 from tracelift_ray.verification.sandbox import controls, slot
 from tracelift_ray.verification.sandbox.controls import Control
 from tracelift_ray.verification.sandbox.pool import Sandbox

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.verification.corpus.canaries import Canaries, canaries
 from tracelift_ray.verification.corpus.manifest import Entry, read_corpus
 from tracelift_ray.verification.corpus.run import aimed

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch.composition import chosen_groups, config_directory
 from tracelift_ray.config.load import ConfigError, nearest
-from tracelift_ray.types import DataError, InfrastructureError
+from tracelift_ray.errors import DataError, InfrastructureError
 
 #: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C.
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tracking.report import write_report
 from tracelift_ray.tracking.run_dir import RunDirectoryError
-from tracelift_ray.types import DataError
 
 
 def main(arguments: list[str] | None = None) -> int:

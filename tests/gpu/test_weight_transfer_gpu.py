@@ -20,9 +20,9 @@ from tests.hang import HANG_S
 from tests.serving import GREEDY, PROMPT, check_served, described, likeliest, model_at, sending, transferred
 from tests.tiny import engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
 from tracelift_ray.training.ranks import free_port
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.types import ComponentDead, InfrastructureError, TransferBroken
 
 #: Rows and columns of an embedding above 500 MB in float32.
 LARGE = {"vocabulary": 131_072, "hidden": 1024, "heads": 8, "kv_heads": 2, "spread": 0.02}

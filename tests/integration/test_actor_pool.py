@@ -24,12 +24,13 @@ from tests.integration.workers import Worker
 from tests.tiny import engine_config, make_tiny_llama
 from tests.unit.rl.fakes import FakeLearner
 from tracelift_ray.config.models import PoolConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.placement import Assignment, place
 from tracelift_ray.planning.resources import PoolDemand
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams, TrainBatch
+from tracelift_ray.types import Prompt, SamplingParams, TrainBatch
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -34,8 +34,8 @@ from tracelift_ray.dataset.build import build
 from tracelift_ray.dataset.llm.edits import FLAWS
 from tracelift_ray.dataset.pipeline.outcome import Outcome
 from tracelift_ray.demo.source import demo_problems
+from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.tasks.table import TASKS, task_of
-from tracelift_ray.types import DataError, InfrastructureError
 
 ROOT = CONFIG_DIR.parent
 FILES = ("train.jsonl", "heldout.jsonl", "left_out.jsonl", "README.md")

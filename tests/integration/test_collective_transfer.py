@@ -14,9 +14,9 @@ from tests.hang import HANG_S
 from tests.serving import check_served, described, model_at, transferred
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.errors import TransferBroken
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.senders import SenderSettings
-from tracelift_ray.types import TransferBroken
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -380,7 +380,7 @@ def test_a_rank_that_waits_in_vain_says_for_whom():
         "from tracelift_ray.rl.learner import engine_settings\n"
         "from tracelift_ray.training.engine import join\n"
         "from tracelift_ray.training.ranks import RankPlace\n"
-        "from tracelift_ray.types import InfrastructureError\n"
+        "from tracelift_ray.errors import InfrastructureError\n"
         "try:\n"
         f"    join(RankPlace(0, 2, '127.0.0.1', {free_port()}), engine_settings(learner(startup_s=2.0)))\n"
         "except InfrastructureError as error:\n"

@@ -23,8 +23,9 @@ from tracelift_ray.config.models import RemoteConfig
 from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.vllm_arguments import set_environment
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROMPT = Prompt(tuple(range(10, 40)), "one plus two is", (("user", "one plus two is"),))

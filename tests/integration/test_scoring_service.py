@@ -24,12 +24,13 @@ from actors.runtime import live_nodes
 from tests.configs import run_config
 from tests.hang import HANG_S
 from tracelift_ray.demo.source import demo_groups
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.placement import place
 from tracelift_ray.planning.resources import demands
 from tracelift_ray.reasoning_rm.scoring.local import ModelScorer, RubricScorer
 from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
 from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+from tracelift_ray.types import Problem, RubricScore
 
 ROOT = Path(__file__).resolve().parents[2]
 RM = run_config().reasoning_rm

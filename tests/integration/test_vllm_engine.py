@@ -13,11 +13,12 @@ from tests.hang import HANG_S
 from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.vllm_extra import converted, wrong_value
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import collate
 from tracelift_ray.training.output_layer import CompletionScorer
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams, TrainSample
+from tracelift_ray.types import Prompt, SamplingParams, TrainSample
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -87,7 +87,7 @@ def test_a_file_that_does_not_fit_is_one_line_and_leaves_no_output(config, tmp_p
     code = (
         "import pickle, resource, sys\n"
         "from tracelift_ray.training.supervised import warm_start\n"
-        "from tracelift_ray.types import InfrastructureError\n"
+        "from tracelift_ray.errors import InfrastructureError\n"
         "config = pickle.load(sys.stdin.buffer)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try:\n"

@@ -17,13 +17,14 @@ from transformers import AutoModelForCausalLM
 from tests.hang import HANG_S
 from tests.tiny import engine_config, engine_cores, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
 from tracelift_ray.transfer.ipc import HostMemory
 from tracelift_ray.transfer.ipc_sender import IpcSender
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.object_store import Relay
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
-from tracelift_ray.types import ComponentDead, InfrastructureError, Prompt, SamplingParams, TransferBroken
+from tracelift_ray.types import Prompt, SamplingParams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: Longer than a cache block of the CPU build (128 tokens), so that the prefix cache does hold it.

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from actors.pool import PoolActor
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import ComponentDead, InfrastructureError
 
 
 class Worker(PoolActor):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors import placement
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 
 
 async def _slow_second(group: Any, bundle: int, gpus: float) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from actors import learner
 from tests.hang import HANG_S
 from tests.learner_configs import learner as learner_config
-from tracelift_ray.types import ComponentDead, InfrastructureError, TrainBatch
+from tracelift_ray.errors import ComponentDead, InfrastructureError
+from tracelift_ray.types import TrainBatch
 
 
 async def done() -> dict[str, float]:

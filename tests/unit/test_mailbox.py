@@ -10,7 +10,7 @@ import pytest
 
 from actors.mailbox import Mailbox, Worker
 from tests.hang import HANG_S
-from tracelift_ray.types import ComponentDead, InfrastructureError
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 
 
 class Owner:

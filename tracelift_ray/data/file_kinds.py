@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 _PANDAS = "convert it, such as with pandas.read_{0}(FILE).to_json('data.jsonl', orient='records', lines=True)"
 _UNPACK = "unpack it, such as with {0}"

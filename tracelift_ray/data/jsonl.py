@@ -17,8 +17,8 @@ from typing import BinaryIO, Generic, NoReturn, TypeVar
 
 from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.file_kinds import check_is_json_lines
+from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record, RecordError
-from tracelift_ray.types import DataError
 
 #: A longer line is no record: problems and groups are kilobytes, the largest test suites a few megabytes.
 MAX_LINE_BYTES = 64 * 2**20

@@ -16,9 +16,10 @@ import xxhash
 from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.formats import FORMATS, detect_format, problem_record
 from tracelift_ray.data.jsonl import Loaded, load_records, write_lines
+from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record, RecordError
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 
 def load_problems(

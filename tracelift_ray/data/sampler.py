@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.errors import DataError
+from tracelift_ray.types import Problem
 
 
 class SampledProblem(NamedTuple):

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from tracelift_ray.config.schema import DataConfig, SandboxConfig
 from tracelift_ray.data.solution_memory import SolutionMemory
 from tracelift_ray.data.sources import DEMO
+from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.tasks.programs import read_program
-from tracelift_ray.types import CodeTests, DataError, InfrastructureError, Problem
+from tracelift_ray.types import CodeTests, Problem
 from tracelift_ray.verification.code_runner import CodeRunner
 from tracelift_ray.verification.errors import TestsUnusable
 from tracelift_ray.verification.runners import build_runner, runner_slots

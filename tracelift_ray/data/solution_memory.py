@@ -19,8 +19,9 @@ import xxhash
 from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.data.jsonl import open_data, read_records, write_lines
+from tracelift_ray.errors import DataError
 from tracelift_ray.records import RecordError
-from tracelift_ray.types import CodeTests, DataError
+from tracelift_ray.types import CodeTests
 
 #: Counts up where the same program, tests and limits may get another verdict.
 RULES_VERSION = 1

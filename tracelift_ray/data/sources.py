@@ -14,7 +14,8 @@ from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.jsonl import LoadReport
 from tracelift_ray.data.problems import load_problems, text_key
 from tracelift_ray.data.split import Leakage, interleaved, split_heldout, without_leaks
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.errors import DataError
+from tracelift_ray.types import Problem
 
 Split = Literal["train", "heldout"]
 #: Draws problems of a demo world: task, how many, seed, split. Raises DataError for a task that it does not have.

@@ -26,9 +26,10 @@ from tracelift_ray.dataset.pipeline.rule_stages import ByRule
 from tracelift_ray.dataset.pipeline.stages import JudgeStage, PerturbStage, ReferenceStage
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.dataset.settings import BuildGroupsConfig
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tracking.run_dir import write_whole
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 #: Part of what a model's stored replies are found by: raise it where requests or their reading change.
 REQUESTS_VERSION = 1

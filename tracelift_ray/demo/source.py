@@ -16,7 +16,8 @@ from tracelift_ray.demo.flaws import KINDS, perturb
 from tracelift_ray.demo.rubric import rubric_labels, rubric_total
 from tracelift_ray.demo.traces import LARGEST_WRITTEN, artifact_of, clean_lines, is_valid, render
 from tracelift_ray.demo.world import DEMO_TASKS, TASK_WORLDS, Split, WordProblem, draw_problem, read_statement, split_of
-from tracelift_ray.types import CodeTests, DataError, Problem
+from tracelift_ray.errors import DataError
+from tracelift_ray.types import CodeTests, Problem
 
 NUM_TESTS = 3
 #: Candidate test inputs in order of preference; zero and one say least about a program.

@@ -13,7 +13,7 @@ import xxhash
 from tracelift_ray.config.identity import identity
 from tracelift_ray.config.models import ExecutorConfig
 from tracelift_ray.engines.kinds import is_remote
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 _BLOCK = 2**22

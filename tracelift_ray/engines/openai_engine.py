@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.engines.base import EngineKind, EngineRequest
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from tracelift_ray.config.models import RemoteConfig

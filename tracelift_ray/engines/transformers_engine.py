@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.engines.base import EngineKind, EngineRequest, check_context, check_transfer
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
-from tracelift_ray.types import Completion, ComponentDead, InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     import torch

@@ -25,15 +25,9 @@ from tracelift_ray.engines.vllm_arguments import (
     to_vllm,
 )
 from tracelift_ray.engines.vllm_extra import check_extra
+from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import (
-    Completion,
-    ComponentDead,
-    InfrastructureError,
-    Prompt,
-    SamplingParams,
-    TransferBroken,
-)
+from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from vllm import SamplingParams as VllmSamplingParams

@@ -22,7 +22,7 @@ from typing import Any, get_args
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import nearest
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 
 #: Arguments with a setting of the project; ``{owner}`` is the part of the configuration that has the engine.
 SETTINGS = {

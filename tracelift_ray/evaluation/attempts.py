@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.errors import InfrastructureError, first_failure
 from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult
 from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Execution, InfrastructureError, Outcome, Problem, Trace, first_failure
+from tracelift_ray.types import Execution, Outcome, Problem, Trace
 
 #: Marks the seeds of evaluations, so that they share no samples with training.
 _KEY = "evaluation"

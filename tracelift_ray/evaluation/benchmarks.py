@@ -20,6 +20,7 @@ from tracelift_ray.data.sources import resolve_sources
 from tracelift_ray.demo.source import demo_problems, is_of_world, trace_checks
 from tracelift_ray.engines.identity import executor_identity, model_fingerprint
 from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.errors import DataError
 from tracelift_ray.evaluation.attempts import Attempts, Manner, TraceChecks
 from tracelift_ray.evaluation.results import ProblemResult, ResultStore
 from tracelift_ray.evaluation.run import Say, Task, concurrency_of, evaluate_all
@@ -31,7 +32,7 @@ from tracelift_ray.rl.assembly import fit_problems, system_settings
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.presets import prompt_identity
 from tracelift_ray.tasks.table import TASKS, extraction_versions
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 #: Where the results under another executor are, in the directory of the evaluation.
 OTHER = "other_executor"

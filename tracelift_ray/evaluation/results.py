@@ -14,8 +14,9 @@ from statistics import fmean
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.errors import DataError
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
-from tracelift_ray.types import DataError, Malformed, Outcome
+from tracelift_ray.types import Malformed, Outcome
 
 RECORDS, SETUP = "records.jsonl", "setup.json"
 

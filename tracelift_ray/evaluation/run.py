@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 from tracelift_ray.config.models import PoolConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.evaluation.results import ProblemResult, ResultsInMemory
 from tracelift_ray.tracking.alive import SILENT_S, alive, time_left
-from tracelift_ray.types import InfrastructureError, Problem
+from tracelift_ray.types import Problem
 
 #: What a problem is counted under, and the problem.
 Task = tuple[str, Problem]

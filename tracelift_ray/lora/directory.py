@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 if TYPE_CHECKING:
     from tracelift_ray.config.schema import LoraConfig

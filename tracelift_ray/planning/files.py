@@ -14,6 +14,7 @@ from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
 from tracelift_ray.data.file_kinds import check_is_json_lines
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
+from tracelift_ray.errors import DataError
 from tracelift_ray.lora.directory import adapter_base, is_adapter_directory, model_shapes
 from tracelift_ray.planning.checkpoints import (
     check_architecture,
@@ -23,7 +24,7 @@ from tracelift_ray.planning.checkpoints import (
 )
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
-from tracelift_ray.types import REWARD_MODEL_ENDING, DataError
+from tracelift_ray.types import REWARD_MODEL_ENDING
 
 if TYPE_CHECKING:
     from tracelift_ray.tasks.templates import PromptFile

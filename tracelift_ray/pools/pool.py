@@ -19,8 +19,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.pools.admission import Admission
-from tracelift_ray.types import ComponentDead, InfrastructureError
 
 logger = logging.getLogger(__name__)
 #: Why a member was replaced: its process ended; it did not answer its health check; it could not do what it must.

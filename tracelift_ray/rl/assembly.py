@@ -12,6 +12,7 @@ from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.engines.identity import executor_identity
+from tracelift_ray.errors import DataError
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import Rollout
@@ -19,7 +20,7 @@ from tracelift_ray.rl.scheduler import Scheduler
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemSettings
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 
 def system_settings(run: RunConfig) -> SystemSettings:

@@ -22,8 +22,9 @@ from typing import Any
 
 import xxhash
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Baseline, DataError, Problem, Prompt, SamplingParams
+from tracelift_ray.types import Baseline, Problem, Prompt, SamplingParams
 
 #: Fewer frozen samples are stuck at a rate of 0 or 1 far too often.
 MIN_SAMPLES = 16

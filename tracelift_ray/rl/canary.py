@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams, TrainSample
+from tracelift_ray.types import Completion, Prompt, SamplingParams, TrainSample
 
 #: Nats per token that engine and learner may be apart on average, by whether both compute in float32. On CPUs they
 #: agree to 1e-5 in float32; bfloat16 was seen to differ by 0.035.

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from tracelift_ray.config.schema import AlgorithmConfig, LearnerConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.losses import LossInputs
 from tracelift_ray.rl.metrics import MetricSums, UpdateMetrics
 from tracelift_ray.rl.normalisations import token_weight
@@ -35,7 +36,7 @@ from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
-from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample
+from tracelift_ray.types import TrainBatch, TrainSample
 
 _BUCKET_MIB = 256
 

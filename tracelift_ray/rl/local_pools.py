@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.engines.base import Engine
-from tracelift_ray.types import Artifact, Completion, InfrastructureError, Problem, Prompt, SamplingParams, Verdict
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import Artifact, Completion, Problem, Prompt, SamplingParams, Verdict
 from tracelift_ray.verification.verifier import Verifier
 
 

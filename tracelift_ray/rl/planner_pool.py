@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams, TransferBroken
+from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 
 class PlannerPool:

@@ -14,21 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracelift_ray.config.schema import RewardConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.compute import compute_reward, floor_components, floor_reward
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import (
-    Baseline,
-    Execution,
-    Group,
-    InfrastructureError,
-    Problem,
-    RubricScore,
-    Trace,
-    Trajectory,
-)
+from tracelift_ray.types import Baseline, Execution, Group, Problem, RubricScore, Trace, Trajectory
 
 
 @dataclass(frozen=True)

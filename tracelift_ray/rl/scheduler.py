@@ -18,10 +18,11 @@ from typing import Any, Protocol
 
 from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.ledger import Ledger
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
 from tracelift_ray.rl.signal import score_batch, score_group
-from tracelift_ray.types import Group, InfrastructureError, Problem, ScoredGroup
+from tracelift_ray.types import Group, Problem, ScoredGroup
 
 
 class RunsGroups(Protocol):

@@ -13,10 +13,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import InfrastructureError, TransferBroken
 
 logger = logging.getLogger(__name__)
 #: Seconds between two looks at whether all engines are still up.

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.simulation.members import SLOWER, draw
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
-from tracelift_ray.types import InfrastructureError, TrainBatch, TrainSample, TransferBroken
+from tracelift_ray.types import TrainBatch, TrainSample
 
 if TYPE_CHECKING:
     from tracelift_ray.simulation.world import World

@@ -11,20 +11,10 @@ import hashlib
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
 from tracelift_ray.simulation.watch import Written, quality_score, sample_number
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.types import (
-    Artifact,
-    Completion,
-    ComponentDead,
-    InfrastructureError,
-    Problem,
-    Prompt,
-    RubricScore,
-    SamplingParams,
-    TransferBroken,
-    Verdict,
-)
+from tracelift_ray.types import Artifact, Completion, Problem, Prompt, RubricScore, SamplingParams, Verdict
 
 if TYPE_CHECKING:
     from tracelift_ray.simulation.world import World

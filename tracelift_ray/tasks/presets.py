@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xxhash
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "prompts"
 

@@ -11,10 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tasks.templates import RoleTemplate, read_prompts
 from tracelift_ray.tasks.traces import OPENING_TAG
-from tracelift_ray.types import DataError, Problem, Prompt
+from tracelift_ray.types import Problem, Prompt
 
 #: Planner prompts that are not rendered again.
 PROMPTS_KEPT = 4096

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.base import Task
 from tracelift_ray.tasks.choice import ChoiceTask
 from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.tasks.thinking import answer_in
-from tracelift_ray.types import Artifact, Completion, DataError, Problem, Prompt
+from tracelift_ray.types import Artifact, Completion, Problem, Prompt
 
 TASKS: dict[str, Task] = {task.name: task for task in (MathTask(), CodeTask(), ChoiceTask())}
 

@@ -19,9 +19,9 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tracelift_ray.config.load import nearest
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.presets import prompt_path
 from tracelift_ray.tasks.table import TASKS
-from tracelift_ray.types import DataError
 
 FORMS = ("text", "chat")
 THINKING = ("keep", "strip")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 
 def _finite(value: Any) -> Any:

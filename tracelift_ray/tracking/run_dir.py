@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 #: Distributions whose versions a run depends on; the CPU and GPU builds of vLLM have different names.
 _DISTRIBUTIONS = (

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 
 STATE = "state.json"
 MANIFEST = "manifest.json"

@@ -23,10 +23,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tracelift_ray.config.errors import first_line
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.training.checkpoint import CheckpointError, disk_errors
 from tracelift_ray.training.generators import generator_states, restore_generators
 from tracelift_ray.training.ranks import RankPlace, free_port
-from tracelift_ray.types import InfrastructureError
 
 _TAG = "state"
 Piece = TypeVar("Piece")

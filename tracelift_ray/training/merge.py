@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.training.export import copy_tokenizer, whole_directory, write_model
 from tracelift_ray.training.merge_settings import MergeConfig
 from tracelift_ray.training.models import load_causal_lm
-from tracelift_ray.types import DataError
 
 
 def merge(config: MergeConfig) -> None:

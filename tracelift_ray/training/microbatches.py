@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tracelift_ray.types import DataError, TrainBatch, TrainSample
+from tracelift_ray.errors import DataError
+from tracelift_ray.types import TrainBatch, TrainSample
 
 
 @dataclass(frozen=True)

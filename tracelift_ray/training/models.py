@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 
 def load_causal_lm(model: str, dtype: str, *, gradient_checkpointing: bool = False) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.types import DataError, InfrastructureError
+from tracelift_ray.errors import DataError, InfrastructureError
 
 _ADDRESS = "127.0.0.1"
 RankFunction = Callable[..., None]

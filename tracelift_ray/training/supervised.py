@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import CLOSING_TAG
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, alone, collective_of
@@ -27,7 +28,7 @@ from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.training.supervised_data import EncodedExample, encode, load_examples
 from tracelift_ray.training.supervised_settings import WarmStartConfig
-from tracelift_ray.types import DataError, TrainSample
+from tracelift_ray.types import TrainSample
 
 Say = Callable[[str], None]
 _EVAL_ROWS = 8

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import load_rubric_records
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.prompts import PromptRenderer
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.tasks.traces import CLOSING_TAG, OPENING_TAG
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 _CALCULATOR_NOTE = re.compile(r"<<[^<>]*>>")
 _ANSWER_LINE = re.compile(

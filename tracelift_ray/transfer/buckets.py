@@ -14,8 +14,8 @@ from typing import Protocol
 
 import torch
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.manifest import TensorSpec
-from tracelift_ray.types import InfrastructureError
 
 #: Bytes at whose multiples a tensor starts, so that it can be read as any type where it lies.
 ALIGNMENT = 64

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from tracelift_ray.config.errors import first_line
+from tracelift_ray.errors import TransferBroken
 from tracelift_ray.transfer.buckets import Receiver
 from tracelift_ray.transfer.manifest import Channel, WeightManifest
-from tracelift_ray.types import TransferBroken
 
 SENDER = 0
 #: Seconds between two looks at a broadcast that is under way, and between two at whether the sender gave up.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from tracelift_ray.errors import TransferBroken
 from tracelift_ray.transfer.buckets import joined, send
 from tracelift_ray.transfer.collective import SENDER, Broadcasts, Communicator, device_for, open_store
 from tracelift_ray.transfer.manifest import Channel, Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import NamedTensors, SenderSettings, checked, named, own_address
-from tracelift_ray.types import TransferBroken
 
 MIB = 2**20
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
-from tracelift_ray.types import InfrastructureError, TransferBroken
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 
 #: Stands for the number of filled buckets where the sender gave up.
 FAILED = -1

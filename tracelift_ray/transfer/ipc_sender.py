@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from tracelift_ray.errors import TransferBroken
 from tracelift_ray.transfer.buckets import joined, send
 from tracelift_ray.transfer.ipc import GpuMemory, Memory, Offered
 from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import NamedTensors, SenderSettings, checked, named
 from tracelift_ray.transfer.shared_memory import VersionedFiles
-from tracelift_ray.types import TransferBroken
 
 
 def own_gpu(backend: str) -> torch.device:

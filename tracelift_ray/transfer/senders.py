@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
-from tracelift_ray.types import InfrastructureError
 
 if TYPE_CHECKING:
     import torch

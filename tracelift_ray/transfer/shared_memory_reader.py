@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.checksums import HostChecksum, hex_checksum
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory import FAILED, TRAILER, layout
-from tracelift_ray.types import InfrastructureError
 
 if TYPE_CHECKING:
     import torch

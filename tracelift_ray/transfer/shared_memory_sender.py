@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.checksums import HostChecksum, hex_checksum, tensor_bytes
 from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import COMPONENT, NamedTensors, SenderSettings, checked
 from tracelift_ray.transfer.shared_memory import FAILED, SHM, TRAILER, VersionedFiles, layout
-from tracelift_ray.types import InfrastructureError
 
 
 class SharedMemorySender:

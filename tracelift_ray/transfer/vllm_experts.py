@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 
 
 def experts_of(model: nn.Module) -> dict[str, Any]:

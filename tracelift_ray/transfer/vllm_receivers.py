@@ -21,6 +21,7 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
+from tracelift_ray.errors import TransferBroken
 from tracelift_ray.transfer.buckets import Receiver, joined
 from tracelift_ray.transfer.collective import Communicator, join_channel, receiver
 from tracelift_ray.transfer.ipc import Taken, memory_of
@@ -28,7 +29,6 @@ from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.vllm_adapters import begin_adapter, take_adapter
 from tracelift_ray.transfer.vllm_experts import check_experts, close_experts, open_experts
-from tracelift_ray.types import TransferBroken
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 
 COMPONENT = "verifier"
 

@@ -19,9 +19,10 @@ import time
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.tasks.answers import last_box
 from tracelift_ray.tasks.numbers import plain_number, same_number
-from tracelift_ray.types import InfrastructureError, Outcome, Verdict
+from tracelift_ray.types import Outcome, Verdict
 
 #: Longer answers are wrong unread.
 MAX_ANSWER_CHARS = 1000

@@ -12,8 +12,9 @@ from collections import OrderedDict
 from concurrent.futures import Future
 
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
+from tracelift_ray.types import Artifact, CodeTests, Problem, Verdict
 from tracelift_ray.verification.code_runner import CodeRunner, RunnerReport
 from tracelift_ray.verification.math_answers import MathAnswers
 from tracelift_ray.verification.runners import build_runner, runner_slots

@@ -16,7 +16,8 @@ from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data import solution_check
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.solution_check import sound_problems
-from tracelift_ray.types import CodeTests, DataError, Problem
+from tracelift_ray.errors import DataError
+from tracelift_ray.types import CodeTests, Problem
 from tracelift_ray.verification.sandbox.pool import Sandbox
 
 MBPP = os.environ.get("TRACELIFT_MBPP", "")

@@ -17,7 +17,8 @@ import pytest
 
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
-from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import CodeTests, Verdict
 from tracelift_ray.verification.errors import NoVerdict
 from tracelift_ray.verification.sandbox import controls, pool, slot
 from tracelift_ray.verification.sandbox.pool import Sandbox

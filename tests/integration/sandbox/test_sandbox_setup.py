@@ -13,7 +13,8 @@ import pytest
 
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
-from tracelift_ray.types import CodeTests, InfrastructureError
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import CodeTests
 from tracelift_ray.verification.sandbox.pool import Sandbox
 from tracelift_ray.verification.sandbox.probe import TierReport, refusal
 

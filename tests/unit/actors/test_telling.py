@@ -13,7 +13,7 @@ from actors.runtime import connected
 from actors.telling import reason_of, told_cause, told_in_one_line
 from tests.configs import run_config
 from tracelift_ray.config.errors import last_line
-from tracelift_ray.types import DataError, InfrastructureError
+from tracelift_ray.errors import DataError, InfrastructureError
 
 COLOURED = (
     "1 validation error for ModelConfig\n  \x1b[31mValue error, too long\x1b[0m\n    For further information visit x"

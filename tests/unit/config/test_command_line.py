@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 from launch.composition import CONFIG_DIR
 from launch.entry import entry_point
 from tests.commands import Done, run_command
+from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.types import DataError, InfrastructureError
 
 HEAVY = ("torch", "ray", "transformers", "vllm", "deepspeed", "wandb")
 

@@ -13,7 +13,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.file_kinds import check_is_json_lines
 from tracelift_ray.data.problems import load_problems
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 RECORD = {"question": "1 + 1?", "answer": "#### 2"}
 OTHERS = [

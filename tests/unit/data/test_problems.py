@@ -11,8 +11,9 @@ import pytest
 
 from tracelift_ray.data.jsonl import LISTED_FAULTS, MAX_LINE_BYTES, MAX_STRICT_FAULTS
 from tracelift_ray.data.problems import load_problems, write_problems
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.types import CodeTests, DataError, Problem
+from tracelift_ray.types import CodeTests, Problem
 
 GOOD: dict[str, Any] = {"id": "a", "task": "math", "statement": "1 + 1 = ?", "answer": "2"}
 STDIO: dict[str, Any] = {

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.types import CodeTests, DataError
+from tracelift_ray.types import CodeTests
 
 Change = Callable[[dict[str, Any]], Any]
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tracelift_ray.data.sampler import ProblemSampler, SampledProblem
-from tracelift_ray.types import CodeTests, DataError, Problem
+from tracelift_ray.errors import DataError
+from tracelift_ray.types import CodeTests, Problem
 
 MATH = tuple(Problem(f"m{i}", "math", f"{i} + 1 = ?", answer=str(i + 1)) for i in range(20))
 CODE = tuple(Problem(f"c{i}", "code", f"add {i}", tests=CodeTests("stdio", ("1",), ("1",))) for i in range(5))

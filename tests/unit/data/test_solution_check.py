@@ -14,7 +14,8 @@ from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.data import solution_check
 from tracelift_ray.data.solution_check import SolutionFault, SolutionReport, check_solutions
 from tracelift_ray.data.solution_memory import SolutionMemory
-from tracelift_ray.types import CodeTests, InfrastructureError, Problem, Verdict
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import CodeTests, Problem, Verdict
 from tracelift_ray.verification import errors
 
 LIMITS = SandboxConfig("sandbox", None, "auto", None, (), 2.0, 6.0, 1024, 256, 16, 64, 64, (), "")

@@ -12,7 +12,7 @@ import pytest
 from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.sources import DEMO_COUNTS, resolve_sources
 from tracelift_ray.demo.source import demo_problems
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 CONFIG = DataConfig((), (), "auto", 0.1, "strict", 3_500, 2_500, 8, 0, "off", "")
 

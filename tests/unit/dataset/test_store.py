@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tracelift_ray.dataset.pipeline.store import ItemStore
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 
 def put(path: Path, settings: dict[str, Any], **items: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.tiny import engine_config
 from tracelift_ray.config.models import ExecutorConfig, PoolConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.engines.identity import executor_identity, model_fingerprint
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 REMOTE = RemoteConfig("http://a/v1", "m", "completions", "", 4, 1.0, 0)
 

@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
-from tracelift_ray.types import InfrastructureError, Prompt, SamplingParams
+from tracelift_ray.types import Prompt, SamplingParams
 
 PROMPT = Prompt(tuple(range(10, 30)), "")
 GREEDY = SamplingParams(max_new_tokens=8, temperature=0.0)

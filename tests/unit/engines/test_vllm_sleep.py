@@ -10,8 +10,8 @@ import pytest
 from tests.tiny import engine_config
 from tracelift_ray.engines.kinds import ENGINES
 from tracelift_ray.engines.vllm_engine import VllmEngine
+from tracelift_ray.errors import ComponentDead, TransferBroken
 from tracelift_ray.transfer.manifest import WeightManifest
-from tracelift_ray.types import ComponentDead, TransferBroken
 
 MANIFEST = WeightManifest(1, "shared_memory", (), "", 1, True, 30.0)
 

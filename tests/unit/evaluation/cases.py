@@ -7,18 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.unit.tracking.worlds import executed
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.evaluation.attempts import Manner
 from tracelift_ray.evaluation.results import EvaluatedTrace, ProblemResult, ResultStore
-from tracelift_ray.types import (
-    Completion,
-    Execution,
-    InfrastructureError,
-    Malformed,
-    Outcome,
-    Problem,
-    RubricScore,
-    Trace,
-)
+from tracelift_ray.types import Completion, Execution, Malformed, Outcome, Problem, RubricScore, Trace
 
 PROBLEMS = [Problem(name, "math", "What is 3 + 4?", answer="7") for name in ("a", "b", "c")]
 TASKS = [("sums", problem) for problem in PROBLEMS]

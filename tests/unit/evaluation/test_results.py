@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.evaluation.cases import SETUP, result, store
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.errors import DataError
 from tracelift_ray.evaluation.results import (
     RECORDS,
     ResultStore,
@@ -14,7 +15,6 @@ from tracelift_ray.evaluation.results import (
     read_results,
     read_setup,
 )
-from tracelift_ray.types import DataError
 
 
 def test_results_come_back_as_they_were(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.evaluation.cases import PROBLEMS, TASKS, System, manner, store
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.evaluation.attempts import Attempts
 from tracelift_ray.evaluation.results import ProblemResult, ResultsInMemory
 from tracelift_ray.evaluation.run import evaluate_all
-from tracelift_ray.types import InfrastructureError, Problem
+from tracelift_ray.types import Problem
 
 
 async def test_with_a_greedy_trace_every_attempt_is_a_sample_on_it() -> None:

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen3MoeConfig
 
 from tests.learner_configs import lora
+from tracelift_ray.errors import DataError
 from tracelift_ray.lora.layers import adapted, add_adapters
-from tracelift_ray.types import DataError
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
 ATTENTION = ["k_proj", "o_proj", "q_proj", "v_proj"]

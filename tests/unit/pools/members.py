@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.pools.pool import Pool, PoolLimits
-from tracelift_ray.types import ComponentDead, InfrastructureError
 
 
 class FakeMember:

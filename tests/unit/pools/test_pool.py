@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pools.members import LIMITS, FakeMember, started
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.pools.admission import Admission
 from tracelift_ray.pools.pool import Member, Pool
-from tracelift_ray.types import InfrastructureError
 
 
 async def settled() -> None:

@@ -12,6 +12,7 @@ from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import JudgeConfig, PoolConfig, ReasoningRmConfig, RemoteConfig, SamplingConfig
 from tracelift_ray.data.rubric_records import write_rubric_records
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.report.drift import RunTrace, measure_drift, read_run
 from tracelift_ray.reasoning_rm.report.likelihood import TraceLikelihood
 from tracelift_ray.reasoning_rm.report.rankings import advantage, rank_by
@@ -19,7 +20,7 @@ from tracelift_ray.reasoning_rm.report.report import make_report, write_report
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig, check_report
 from tracelift_ray.reasoning_rm.report.tables import as_markdown, report_tables
 from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 PROBLEM = Problem("p", "math", "add the number 3 and 4", "math")
 

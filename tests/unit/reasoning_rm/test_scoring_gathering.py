@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.hang import HANG_S
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
-from tracelift_ray.types import InfrastructureError
 
 
 async def test_what_arrives_while_a_batch_is_under_way_goes_together():

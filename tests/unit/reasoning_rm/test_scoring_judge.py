@@ -8,10 +8,11 @@ from aiohttp import web
 from tests.tiny import engine_config, make_tiny_llama
 from tests.unit.reasoning_rm.serving import serving
 from tracelift_ray.config.models import JudgeConfig, RemoteConfig, SamplingConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.scoring.judge import JudgeScorer
 from tracelift_ray.tasks.code import CodeTask
 from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+from tracelift_ray.types import Problem, RubricScore
 
 MATH = Problem("m", "math", "Tom has 3 pens and buys 4. How many?", answer="7")
 CODE = Problem("c", "code", "Read n and print its square.")

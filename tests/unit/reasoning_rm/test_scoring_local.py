@@ -7,11 +7,12 @@ import torch
 from transformers import AutoTokenizer
 
 from tracelift_ray.config.models import PoolConfig, ReasoningRmConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.model.batching import budget_batches
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RewardModelError
 from tracelift_ray.reasoning_rm.scoring.local import RubricScorer
-from tracelift_ray.types import InfrastructureError, Problem
+from tracelift_ray.types import Problem
 
 PROBLEMS = [Problem(id=str(i), task="math", statement=f"Add {i} and {2 * i}.", answer=str(3 * i)) for i in range(3)]
 ITEMS = [(problem, "step " * count + problem.id) for problem in PROBLEMS for count in (0, 3, 9, 20)]

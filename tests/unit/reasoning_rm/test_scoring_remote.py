@@ -8,9 +8,10 @@ import pytest
 from aiohttp import web
 
 from tests.unit.reasoning_rm.serving import answering, service_config
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.scoring import remote
 from tracelift_ray.reasoning_rm.scoring.remote import RemoteScorer
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+from tracelift_ray.types import Problem, RubricScore
 
 PROBLEM = Problem("p", "math", "Add 2 and 3.", task_type="arithmetic")
 

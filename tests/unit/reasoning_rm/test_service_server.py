@@ -9,10 +9,11 @@ import pytest
 from tests.hang import HANG_S
 from tests.unit.reasoning_rm.serving import serving
 from tests.unit.reasoning_rm.test_scoring_local import ITEMS, config
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.scoring.local import ModelScorer, RubricScorer
 from tracelift_ray.reasoning_rm.service.protocol import write_request
 from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
-from tracelift_ray.types import InfrastructureError, RubricScore
+from tracelift_ray.types import RubricScore
 
 LIMITS = ServiceLimits(task="math", max_body_kib=64, max_items=20, max_waiting=40, timeout_s=5.0)
 ITEM = {"problem": "Add 1 and 2.", "reasoning": "step"}

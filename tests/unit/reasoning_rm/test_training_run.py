@@ -13,6 +13,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.data.split import split_heldout
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.model.inputs import render_input
 from tracelift_ray.reasoning_rm.training.adapters import (
@@ -35,7 +36,6 @@ from tracelift_ray.reasoning_rm.training.settings import LoraSettings, LossSetti
 from tracelift_ray.reasoning_rm.training.trainer import EpochSchedule, train
 from tracelift_ray.reasoning_rm.training.work import Progress, WorkDirectory, best_weights, progress_of
 from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.types import DataError
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.hang import HANG_S
+from tracelift_ray.errors import DataError
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
 from tracelift_ray.tasks.code import CodeTask
-from tracelift_ray.types import Baseline, CodeTests, DataError, Problem, Prompt, SamplingParams
+from tracelift_ray.types import Baseline, CodeTests, Problem, Prompt, SamplingParams
 
 EXECUTOR = {"weights": "weights-1", "kind": "vllm", "dtype": "float32"}
 IDENTITY = BaselineIdentity(EXECUTOR, {"math_timeout_s": 5.0}, {"cpu_s": 2.0, "tier": "auto"}, 16)

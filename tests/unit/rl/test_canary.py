@@ -14,11 +14,12 @@ from tests.configs import run_config
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.config.schema import LoraConfig, RunConfig
 from tracelift_ray.engines.transformers_engine import TransformersEngine
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.lora.layers import lora_layers
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
-from tracelift_ray.types import Completion, InfrastructureError, Prompt, SamplingParams, TrainSample
+from tracelift_ray.types import Completion, Prompt, SamplingParams, TrainSample
 
 PROMPT = Prompt(tuple(range(10, 50)), "")
 BOUND = 1e-3

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.learner_configs import algorithm, learner
+from tracelift_ray.errors import TransferBroken
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import NamedTensors, SilentSender
-from tracelift_ray.types import TransferBroken
 
 MANIFEST = WeightManifest(0, "collective", (), "", 1, True, 1.0)
 

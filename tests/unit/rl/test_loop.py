@@ -15,6 +15,7 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers, FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
@@ -24,7 +25,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import newest_complete
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
-from tracelift_ray.types import Group, InfrastructureError, Prompt, TrainBatch
+from tracelift_ray.types import Group, Prompt, TrainBatch
 
 BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=disabled", "tracking.console=false")
 PROBLEMS = problems(40)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.configs import run_config
+from tracelift_ray.errors import DataError
 from tracelift_ray.rl.preparation import prepare, prompt_lines
 from tracelift_ray.tasks.presets import prompt_path
-from tracelift_ray.types import DataError
 
 
 def test_a_dry_run_shows_a_prompt_of_planner_and_executor() -> None:

@@ -12,11 +12,12 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeGenerator, FakeReasoningRm, FakeVerifier, completion, problems
 from tracelift_ray.config.schema import RewardConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.assembly import build_rollout, system_settings
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import GroupFailed, Rollout, Ticket
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools
-from tracelift_ray.types import Baseline, Completion, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
+from tracelift_ray.types import Baseline, Completion, Problem, Prompt, RubricScore, SamplingParams
 
 RUN = run_config()
 SETTINGS = system_settings(RUN)

@@ -10,9 +10,10 @@ import pytest
 
 from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
-from tracelift_ray.types import InfrastructureError, TrainBatch, TransferBroken
+from tracelift_ray.types import TrainBatch
 
 
 async def test_a_broadcast_says_what_is_served_and_frees_what_it_held() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from tracelift_ray.data.problems import load_problems, write_problems
 from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace, load_rubric_records, write_rubric_records
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.choice import options_of, with_options
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Artifact, DataError, Problem
+from tracelift_ray.types import Artifact, Problem
 
 STATEMENT = "What is the capital of France?\n\nA. Berlin\nB. Paris\nC. A city\nD. Rome"
 PROBLEM = Problem("q", "choice", STATEMENT, answer="B")

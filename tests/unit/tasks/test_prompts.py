@@ -8,8 +8,9 @@ import yaml
 from tests.tiny import make_tokenizer
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.demo.tokenizer import build_tokenizer
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
-from tracelift_ray.types import CodeTests, DataError, Problem
+from tracelift_ray.types import CodeTests, Problem
 
 MATH = Problem("m", "math", "Tom has 3 pens and buys 4. How many?", answer="7")
 MBPP = Problem(

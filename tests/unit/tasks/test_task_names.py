@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.table import TASKS, task_of
-from tracelift_ray.types import DataError
 
 ROOT = Path(__file__).resolve().parents[3]
 CODE = [path for folder in ("tracelift_ray", "actors", "launch") for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.presets import presets, prompt_identity, prompt_path
 from tracelift_ray.tasks.table import TASKS
 from tracelift_ray.tasks.templates import read_prompts
-from tracelift_ray.types import DataError
 
 PLANNER = {"prompt": "{{ statement }}", "opening": "", "stop": []}
 EXECUTOR = {"without_reasoning": "a", "with_reasoning": "{{ reasoning }}", "opening": "", "stop": []}

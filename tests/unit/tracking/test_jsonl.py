@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.hang import HANG_S
+from tracelift_ray.errors import DataError
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
-from tracelift_ray.types import DataError
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.training.microbatches import check_batch, check_packing, collate, completion_logits
-from tracelift_ray.types import DataError, TrainBatch, TrainSample
+from tracelift_ray.types import TrainBatch, TrainSample
 
 SAMPLES = (
     TrainSample((11, 12, 13), (14, 15), (-0.1, -0.2), 1.0),

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from tests.tiny import make_tokenizer
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.tasks.prompts import PromptRenderer
 from tracelift_ray.training.supervised_data import clean_reasoning, completion_text, encode, load_examples
-from tracelift_ray.types import DataError
 
 GSM8K = {
     "question": "Sam has 2 bags of 3 apples and gives 1 away. How many are left?",

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.hang import HANG_S
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.training.ranks import free_port
 from tracelift_ray.transfer import buckets
 from tracelift_ray.transfer.buckets import Receiver, joined
@@ -20,7 +21,6 @@ from tracelift_ray.transfer.collective import Broadcasts, Communicator, join_cha
 from tracelift_ray.transfer.collective_sender import CollectiveSender
 from tracelift_ray.transfer.manifest import Channel, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
-from tracelift_ray.types import InfrastructureError, TransferBroken
 
 CPU = torch.device("cpu")
 BUCKET = 4096

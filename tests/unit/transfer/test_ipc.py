@@ -12,12 +12,12 @@ import torch
 
 from tests.hang import HANG_S
 from tests.unit.transfer.test_collective import specs, tensors
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.transfer.buckets import Receiver, joined
 from tracelift_ray.transfer.ipc import HostMemory, Taken
 from tracelift_ray.transfer.ipc_sender import IpcSender
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
-from tracelift_ray.types import InfrastructureError, TransferBroken
 
 #: Five buckets of 1 MiB, so that the sender has to wait for the receiver.
 WEIGHTS = [*tensors(), ("big", torch.arange(1_200_000, dtype=torch.float32))]

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.hang import HANG_S
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer import shared_memory_reader, shared_memory_sender
 from tracelift_ray.transfer.checksums import DeviceChecksum
 from tracelift_ray.transfer.kinds import build_weight_sender
@@ -22,7 +23,6 @@ from tracelift_ray.transfer.senders import SenderSettings, SilentSender, own_add
 from tracelift_ray.transfer.shared_memory import layout
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.shared_memory_sender import SharedMemorySender
-from tracelift_ray.types import InfrastructureError
 
 
 def tensors() -> list[tuple[str, torch.Tensor]]:

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from tests.unit.transfer.test_collective import specs, tensors
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.kinds import at_engine, build_weight_sender
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.transfer.object_store import ObjectStoreSender, Relay
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
-from tracelift_ray.types import InfrastructureError
 
 #: More than a bucket of 1 MiB.
 BIG = ("big", torch.arange(300_000, dtype=torch.float32))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 from tracelift_ray.verification.corpus.canaries import canaries
 from tracelift_ray.verification.corpus.manifest import read_corpus
 

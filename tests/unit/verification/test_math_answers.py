@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hang import HANG_S
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.verification import math_answers
 from tracelift_ray.verification.math_answers import MAX_ANSWER_CHARS, MathAnswers
 from tracelift_ray.verification.math_worker import MEMORY_BYTES

@@ -17,7 +17,8 @@ from tests.fusion_service import FusionService, answer_of, fusion_service
 from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
 from tracelift_ray.config.schema import CodeServiceConfig, SandboxConfig
-from tracelift_ray.types import CodeTests, InfrastructureError
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import CodeTests
 from tracelift_ray.verification import errors
 from tracelift_ray.verification.runners import build_runner, runner_slots
 from tracelift_ray.verification.sandbox_fusion.runner import SandboxFusion

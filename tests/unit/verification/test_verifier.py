@@ -12,8 +12,9 @@ from tests.hang import HANG_S
 from tests.sandboxes import sandbox_config
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.config.schema import VerifierConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Artifact, CodeTests, InfrastructureError, Problem, Verdict
+from tracelift_ray.types import Artifact, CodeTests, Problem, Verdict
 from tracelift_ray.verification.code_runner import RunnerReport
 from tracelift_ray.verification.verifier import RememberingRunner, Verifier
 

@@ -13,8 +13,9 @@ from typing import Any
 from tracelift_ray.config.models import JudgeConfig
 from tracelift_ray.engines.kinds import build_engine, served_model
 from tracelift_ray.engines.seeds import request_seed
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.scoring.judge import request_renderer
-from tracelift_ray.types import InfrastructureError, SamplingParams
+from tracelift_ray.types import SamplingParams
 
 #: How many times ``remote.timeout_s`` a request may take, further tries and the wait for other requests included.
 _PATIENCE = 20.0

@@ -16,9 +16,10 @@ from tracelift_ray.dataset.llm.model import AskedModel, RequestTooLong
 from tracelift_ray.dataset.pipeline.rule_stages import problem_rng
 from tracelift_ray.dataset.pipeline.stages import Candidate, Refused
 from tracelift_ray.dataset.settings import PerturbConfig, TracesConfig
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_trace
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 
 class ByLlm:

@@ -16,7 +16,8 @@ from tracelift_ray.data.formats import problem_record
 from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.dataset.pipeline.stages import Candidate, JudgeStage, PerturbStage, ReferenceStage, Refused
 from tracelift_ray.dataset.pipeline.store import ItemStore
-from tracelift_ray.types import Problem, first_failure
+from tracelift_ray.errors import first_failure
+from tracelift_ray.types import Problem
 
 Say = Callable[[str], None]
 

@@ -17,10 +17,11 @@ from tracelift_ray.dataset.code_rules.trials import Trials
 from tracelift_ray.dataset.math_rules.perturber import MATH_LABELS, math_negatives
 from tracelift_ray.dataset.math_rules.traces import math_traces
 from tracelift_ray.dataset.pipeline.stages import Candidate, LabelTable, TaskRules
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.code import CODE
 from tracelift_ray.tasks.math import MATH
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 T = TypeVar("T")
 

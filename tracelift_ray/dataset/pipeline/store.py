@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import xxhash
 
-from tracelift_ray.types import DataError
+from tracelift_ray.errors import DataError
 
 
 class ItemStore:

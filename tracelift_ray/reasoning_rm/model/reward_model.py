@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.table import TASKS
-from tracelift_ray.types import DERIVED_WEIGHT, REWARD_MODEL_ENDING, DataError
+from tracelift_ray.types import DERIVED_WEIGHT, REWARD_MODEL_ENDING
 
 NUM_DIMENSIONS = 5
 TRACE_ONLY = "trace"  # the value of rm_input

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.training.metrics import centred, correlation, rank_correlation
 from tracelift_ray.tracking.jsonl import read_records
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 #: A change counts where it is larger than this many standard errors.
 _SURE = 2.0

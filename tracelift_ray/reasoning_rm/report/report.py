@@ -18,6 +18,7 @@ import torch
 
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.data.rubric_records import RubricRecord, load_rubric_records
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.model.prefixes import check_shared_prefixes
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, shows_problem
@@ -30,7 +31,6 @@ from tracelift_ray.reasoning_rm.training.data import encode_groups, split_groups
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, ScoredGroup, measure
 from tracelift_ray.reasoning_rm.training.passes import score_groups
 from tracelift_ray.tracking.run_dir import write_whole
-from tracelift_ray.types import DataError
 
 Say = Callable[[str], None]
 REWARD_MODEL, TRACE_ONLY, LIKELIHOOD, LENGTH = "reasoning RM", "trace only", "likelihood", "length"

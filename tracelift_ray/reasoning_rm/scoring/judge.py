@@ -12,11 +12,12 @@ from collections.abc import Callable
 from tracelift_ray.config.models import JudgeConfig
 from tracelift_ray.engines.kinds import build_engine, needs_tokenizer
 from tracelift_ray.engines.seeds import request_seed
+from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.reasoning_rm.scoring.judging import JudgementError, judge_trace
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.templates import read_prompts
 from tracelift_ray.tasks.thinking import answer_in
-from tracelift_ray.types import ComponentDead, InfrastructureError, Problem, Prompt, RubricScore, SamplingParams
+from tracelift_ray.types import Problem, Prompt, RubricScore, SamplingParams
 
 COMPONENT = "reasoning_rm"
 

@@ -13,10 +13,11 @@ import torch
 
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder, budget_batches, collate
 from tracelift_ray.reasoning_rm.model.reward_model import ReasoningRewardModel, RubricOutput, shows_problem
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
-from tracelift_ray.types import TOP_LABEL, InfrastructureError, Problem, RubricScore
+from tracelift_ray.types import TOP_LABEL, Problem, RubricScore
 
 #: Traces of one pass; more would keep those that come first from their scores.
 PASS_SIZE = 256

@@ -17,10 +17,11 @@ import aiohttp
 import tenacity
 
 from tracelift_ray.config.models import ScoringServiceConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.scoring.gathering import Gatherer
 from tracelift_ray.reasoning_rm.service.protocol import UnreadableAnswer, read_answer, write_request
 from tracelift_ray.tasks.math import MathTask
-from tracelift_ray.types import InfrastructureError, Problem, RubricScore
+from tracelift_ray.types import Problem, RubricScore
 
 COMPONENT = "reasoning_rm"
 #: Statuses that another try may not meet again, beside all from 500 on.

@@ -15,9 +15,10 @@ from time import monotonic
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer
 from tracelift_ray.reasoning_rm.service.protocol import RequestRefused, ScoringRequest, read_request, write_answer
-from tracelift_ray.types import InfrastructureError, RubricScore
+from tracelift_ray.types import RubricScore
 
 KIB = 1024
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -13,10 +13,11 @@ from typing import Generic, TypeVar
 
 from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace, load_rubric_records
 from tracelift_ray.data.split import split_heldout
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.model.batching import EncodedInput, InputEncoder
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import DataError, Problem
+from tracelift_ray.types import Problem
 
 T = TypeVar("T")
 U = TypeVar("U")

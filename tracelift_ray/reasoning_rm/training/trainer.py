@@ -15,6 +15,7 @@ from pathlib import Path
 import torch.distributed as dist
 from torch import Tensor
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.model.batching import InputEncoder
 from tracelift_ray.reasoning_rm.training.data import (
     EncodedGroup,
@@ -32,7 +33,6 @@ from tracelift_ray.reasoning_rm.training.work import Progress, TrainingLog, Work
 from tracelift_ray.training.checkpoint import Checkpoint
 from tracelift_ray.training.ranks import RankPlace, run_ranks
 from tracelift_ray.training.schedule import learning_rate
-from tracelift_ray.types import DataError
 
 Say = Callable[[str], None]
 #: What of the metrics an evaluation writes, beside labels and kinds of flaws.

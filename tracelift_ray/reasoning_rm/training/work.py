@@ -21,13 +21,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tracelift_ray.config.schema import TrackingConfig
+from tracelift_ray.errors import DataError
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.wandb_sink import WandbSink
 from tracelift_ray.training import checkpoint
 from tracelift_ray.training.checkpoint import Checkpoint
-from tracelift_ray.types import DataError
 
 BEST = "best.safetensors"
 #: Fields that may differ between the starts of one run: none of them changes what is trained.

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import tenacity
 
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 
 #: The beginning of all names, and the numbers, as programs have them.
 NAME, PORT, MARK = "sandbox_canary", "47321", "7771"

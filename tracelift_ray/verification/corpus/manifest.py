@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracelift_ray.types import CodeTests, DataError, Outcome
+from tracelift_ray.errors import DataError
+from tracelift_ray.types import CodeTests, Outcome
 
 #: What the manifest's verdicts are called in this project.
 OUTCOMES: dict[str, tuple[Outcome, ...]] = {

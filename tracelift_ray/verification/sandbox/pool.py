@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.types import CodeTests, Verdict
 from tracelift_ray.verification.code_runner import RunnerReport, unread_verdict
 from tracelift_ray.verification.errors import COMPONENT, NotHandedOver, NoVerdict, TestsUnusable
 from tracelift_ray.verification.sandbox.controls import check_slot

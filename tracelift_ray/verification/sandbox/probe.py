@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.verification.errors import COMPONENT, NoVerdict
 from tracelift_ray.verification.sandbox.controls import check_slot
 from tracelift_ray.verification.sandbox.inside import landlock, seccomp

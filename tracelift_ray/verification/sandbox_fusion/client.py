@@ -18,7 +18,7 @@ import aiohttp
 import tenacity
 
 from tracelift_ray.config.schema import CodeServiceConfig
-from tracelift_ray.types import InfrastructureError
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.verification.errors import COMPONENT, NoVerdict
 
 #: Statuses that another try may not meet again, beside all from 500 on.

@@ -12,8 +12,9 @@ import secrets
 import symtable
 
 from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.tasks.code_tests import OutputRule
-from tracelift_ray.types import CodeTests, InfrastructureError, Verdict
+from tracelift_ray.types import CodeTests, Verdict
 from tracelift_ray.verification.code_runner import RunnerReport, Tally, TestResult, last_line, unread_verdict
 from tracelift_ray.verification.comparison import output_result
 from tracelift_ray.verification.errors import COMPONENT, TestsUnusable
