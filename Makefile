@@ -39,7 +39,7 @@ demo: $(STAMP)  ## train in the built-in world, then a table and a picture (NAME
 
 test: test-unit test-integration  ## every test that needs no GPU
 
-test-unit: $(STAMP)  ## the tests that take seconds
+test-unit: $(STAMP)  ## the tests that start no cluster
 	@$(RUN) pytest -q -n 2 tests/unit
 
 test-integration: $(STAMP)  ## the tests on the real stack
