@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -81,7 +82,7 @@ def _join(address: str, **options: Any) -> None:
     """Join a running cluster. What Ray's core writes meanwhile is shown only where it got in."""
     with tempfile.TemporaryFile() as noise:
         try:
-            with _errors_into(noise):
+            with _errors_into(noise), _own_signals():
                 ray.init(address=address, **options)
         except AuthenticationError:
             raise InfrastructureError("cluster", f"no token for the Ray cluster at {address}; {TOKEN}") from None
@@ -97,6 +98,18 @@ def _join(address: str, **options: Any) -> None:
             ) from None
         noise.seek(0)
         sys.stderr.write(noise.read().decode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Inside the ``with`` Ray leaves SIGTERM to this process; its own handler would exit from within its core."""
+    utils = ray._private.utils
+    theirs = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
 
 
 @contextlib.contextmanager
@@ -119,7 +132,8 @@ def _errors_into(file: IO[bytes]) -> Iterator[None]:
 def _start_here(**options: Any) -> None:
     """Start a local Ray. It gives its own processes half a minute, which a busy machine may not keep the first time."""
     ray.shutdown()
-    ray.init(address="local", **options)
+    with _own_signals():
+        ray.init(address="local", **options)
 
 
 def cluster_resources(run: RunConfig) -> ClusterResources:
@@ -150,10 +164,11 @@ def live_nodes() -> list[Node]:
     return sorted(nodes, key=lambda node: (-node.gpus, -node.cpus, node.name))
 
 
-def probe_run_dir(directory: RunDirectory) -> None:
+async def probe_run_dir(directory: RunDirectory) -> None:
     """Check that every node sees the driver's run directory and can write in it.
 
     Raises:
+        InfrastructureError: a node does not answer.
         RunDirectoryError: names the node and what is wrong there.
     """
     probe = ray.remote(num_cpus=0)(check_shared)
@@ -162,9 +177,12 @@ def probe_run_dir(directory: RunDirectory) -> None:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             probing = probe.options(scheduling_strategy=there).remote(directory.path, directory.run_id)
             try:
-                ray.get(probing, timeout=PROBE_S)
+                await asyncio.wait_for(probing, PROBE_S)
             except RayTaskError as error:
                 raise told_cause(error) from None
+            except TimeoutError:
+                cause = f"{node['NodeManagerAddress']} did not look at {directory.path} in {PROBE_S:g} s"
+                raise InfrastructureError("cluster", f"{cause}; check its load and that file system") from None
 
 
 def log_directory() -> str:
