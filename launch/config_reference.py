@@ -12,7 +12,8 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from launch.composition import CONFIG_DIR
+from launch import conf_files
+from launch.conf_files import CONFIG_DIR
 from launch.sandbox import SandboxCommandConfig
 from launch.serve_rm import ServeRmConfig
 from launch.simulate import SimulateConfig
@@ -91,11 +92,9 @@ def run_groups() -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(RunConfig).items() if is_dataclass(hint)}
 
 
-def choices(group: str) -> list[str]:
+def choices(group: str) -> tuple[str, ...]:
     """The choices of a group: that of ``conf/config.yaml`` first, the others by name."""
-    default = DescribedFile.read(CONFIG_DIR / "config.yaml").groups.get(group)
-    names = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
-    return sorted(names, key=lambda name: name != default)
+    return conf_files.choices(group, DescribedFile.read(CONFIG_DIR / "config.yaml").groups.get(group))
 
 
 def _table(file: DescribedFile, cls: Any, *others: DescribedFile) -> str:
