@@ -12,6 +12,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -51,21 +52,34 @@ def _show_plan(run: RunConfig) -> int:
 
 async def _train(run: RunConfig) -> int:
     """Prepare, open the system, run."""
+    from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.rl.preparation import prepare
+    from tracelift_ray.tracking.run_lock import only_run
     from tracelift_ray.tracking.tracker import Tracker
 
-    prepared = prepare(run)
-    tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step)
-    exit_code = FAILED
-    try:
-        exit_code = await _run(run, prepared, tracker)
-    finally:
-        tracker.close(exit_code)
-    return exit_code
+    say: Callable[[str], None] = partial(print, flush=True) if run.tracking.console else _say_nothing
+    with only_run(Path(run.run_dir), say):
+        prepared = prepare(run)
+        for line in prepared.notes:
+            say(line)
+        train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
+        prepared.accept(train)
+        tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step)
+        exit_code = FAILED
+        try:
+            exit_code = await _run(run, prepared, train, heldout, tracker)
+        finally:
+            tracker.close(exit_code)
+        return exit_code
 
 
-async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
-    from tracelift_ray.data.solution_check import sound_problems
+async def _run(
+    run: RunConfig,
+    prepared: Preparation,
+    train: tuple[Problem, ...],
+    heldout: tuple[Problem, ...],
+    tracker: Tracker,
+) -> int:
     from tracelift_ray.rl.loop import Interrupted
     from tracelift_ray.tracking.alive import alive
 
@@ -73,9 +87,6 @@ async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
         at = prepared.checkpoint.path
         tracker.message(f"{at} is the end of this run (total_steps={run.total_steps}); resume=never starts it again")
         return 0
-    for line in prepared.notes:
-        tracker.message(line)
-    train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, tracker.message)
     async with _system(run, prepared, (*train, *heldout), tracker) as system:
         warnings = note_sandboxes(await system.verifier.describe(), tracker)
         loop, where = _training_loop(run, prepared, system, train, heldout, tracker)
@@ -90,6 +101,10 @@ async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
         for line in warnings:
             tracker.message(line)
         return 0
+
+
+def _say_nothing(line: str) -> None:
+    """Where the console is off."""
 
 
 def _is_over(run: RunConfig, step: int, tracker: Tracker) -> bool:
