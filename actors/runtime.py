@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 
 MIB = 2**20
 PROBE_S = 60.0
+LISTENING_S = 10.0
 TOKEN = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to what `ray get-auth-token` prints on the head"
 )
@@ -39,6 +42,17 @@ def worker_environment(cpus: float, devices: Mapping[str, str]) -> dict[str, Any
     threads = str(max(1, int(cpus)))
     variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false", **devices}
     return {"runtime_env": {"env_vars": variables}}
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Import and build inside the ``with`` without garbage collections, which would walk over all that stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -75,11 +89,12 @@ def _connect(config: ClusterConfig, cpus_needed: float) -> None:
                 f"Ray could not be started here ({reason}); check the load, memory and /tmp/ray of this machine",
             ) from error
         return
-    _join(config.address, **quiet)
+    join(config.address, **quiet)
 
 
-def _join(address: str, **options: Any) -> None:
+def join(address: str, **options: Any) -> None:
     """Join a running cluster. What Ray's core writes meanwhile is shown only where it got in."""
+    _check_listening(address)
     with tempfile.TemporaryFile() as noise:
         try:
             with _errors_into(noise), _own_signals():
@@ -98,6 +113,18 @@ def _join(address: str, **options: Any) -> None:
             ) from None
         noise.seek(0)
         sys.stderr.write(noise.read().decode("utf-8", "replace"))
+
+
+def _check_listening(address: str) -> None:
+    """Raises InfrastructureError where nothing listens at HOST:PORT: Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in address:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), LISTENING_S).close()
+    except OSError as error:
+        cause = f"nothing listens at {address} ({error.strerror or error}); start a cluster with `ray start --head`"
+        raise InfrastructureError("cluster", cause) from None
 
 
 @contextlib.contextmanager

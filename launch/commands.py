@@ -116,6 +116,13 @@ _ALL = (
         "learner",
     ),
     _configured(
+        "doctor",
+        "look at this machine, and at a Ray cluster, before a run does",
+        ("", "runs_root=/shared/runs address=http://HEAD:8265"),
+        "runs_root address sandbox.tier",
+        "commands",
+    ),
+    _configured(
         "sandbox",
         "show which sandbox tiers hold on this machine",
         ("", "attacks=tests/integration/sandbox/attacks sandbox.memory_mib=512 sandbox.output_kib=8192"),

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from launch import conf_files
 from launch.conf_files import CONFIG_DIR
+from launch.doctor import DoctorConfig
 from launch.sandbox import SandboxCommandConfig
 from launch.serve_rm import ServeRmConfig
 from launch.simulate import SimulateConfig
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Any] = {
     "build_groups": BuildGroupsConfig,
     "serve_rm": ServeRmConfig,
     "rm_report": RmReportConfig,
+    "doctor": DoctorConfig,
     "sandbox": SandboxCommandConfig,
     "simulate": SimulateConfig,
 }
