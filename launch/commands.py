@@ -78,6 +78,16 @@ _ALL = (
         "evaluation",
     ),
     _configured(
+        "chat",
+        "type a problem, see the trace, and what the executor makes of it",
+        (
+            "checkpoint=runs/quickstart/checkpoints/step-000100",
+            "checkpoint=DIR task=code answers=5 planner.sampling.temperature=0.7",
+        ),
+        "checkpoint task answers greedy planner.sampling.temperature executor.model executor.prompt",
+        "commands",
+    ),
+    _configured(
         "warm-start",
         "teach a planner to write tagged traces, by supervised training",
         ("model=DIR examples=train.jsonl output=models/planner",),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from launch import conf_files
+from launch.chat import ChatConfig
 from launch.conf_files import CONFIG_DIR
 from launch.doctor import DoctorConfig
 from launch.sandbox import SandboxCommandConfig
@@ -35,6 +36,7 @@ BEGIN, END = "<!-- begin: table of groups, written by make docs -->", "<!-- end:
 COMMANDS: dict[str, Any] = {
     "submit": SubmitConfig,
     "evaluate": EvaluateConfig,
+    "chat": ChatConfig,
     "warm_start": WarmStartConfig,
     "merge": MergeConfig,
     "train_rm": TrainRmConfig,

@@ -64,7 +64,7 @@ def main(cfg: DictConfig) -> int:
         raise ConfigError(
             "cluster.address", "local", "must be auto: a job uses the cluster that it runs on; leave it out"
         )
-    overrides = job_overrides(HydraConfig.get().overrides.task, resolved_values(cfg), run)
+    overrides = job_overrides(_given(), resolved_values(cfg), run)
     environment = {**commit_variable(code_version()), STOP_WAIT: str(config.stop_grace_s), **sealed(config.secrets)}
 
     from actors.jobs import job_server
@@ -74,6 +74,13 @@ def main(cfg: DictConfig) -> int:
     job = _submit(client, config, shlex.join(["python", "-m", "launch.train", *overrides]), environment)
     print(f"job {job} submitted to {config.address}", flush=True)
     return asyncio.run(_follow(client, config.address, job)) if config.follow else 0
+
+
+def _given() -> list[str]:
+    """The overrides as they were typed: a reference, to an environment variable say, stays one."""
+    typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(typed, list)
+    return [str(each) for each in typed]
 
 
 def job_overrides(given: Sequence[str], composed: Mapping[str, Any], run: RunConfig) -> list[str]:

@@ -118,8 +118,9 @@ def test_a_multirun_gives_every_job_its_name_and_directory(submit: Submit, tmp_p
 
 def test_a_secret_goes_by_name_and_stands_nowhere_in_clear(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_KEY", "hush-hush")
-    done, (job,) = submit("secrets=[A_KEY]")
-    assert "hush-hush" not in str(job) + done.stdout + done.stderr and "A_KEY" not in job["entrypoint"]
+    done, (job,) = submit("secrets=[A_KEY]", "tracking.entity=${oc.env:A_KEY}")
+    assert "hush-hush" not in str(job) + done.stdout + done.stderr and "secrets" not in job["entrypoint"]
+    assert "tracking.entity=${oc.env:A_KEY}" in shlex.split(job["entrypoint"])
     node = {SEALED: job["runtime_env"]["env_vars"][SEALED], "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     open_secrets(node)
     assert node["A_KEY"] == "hush-hush"
