@@ -12,7 +12,7 @@ from ray.exceptions import GetTimeoutError
 
 from actors.placement import Placement
 from actors.pool import remote_class, result_of
-from actors.runtime import worker_environment
+from actors.runtime import loading, worker_environment
 from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.errors import ComponentDead, InfrastructureError
@@ -44,6 +44,7 @@ class LearnerActor:
         return self.node(), free_port()
 
     @told_in_one_line()
+    @loading()
     def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
         """Join the other ranks, load the model and, where given, the state of a checkpoint."""
         run = self.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from actors.placement import Placement
@@ -21,10 +22,11 @@ class ReasoningRmActor(PoolActor):
 
     def __init__(self, config: ReasoningRmConfig, seed: int, sleeps: bool) -> None:
         open_secrets()
-        self.scorer: TraceScorer = build_scorer(config, seed, sleeps)
+        self._build = partial(build_scorer, config, seed, sleeps)
 
     async def start(self) -> None:
         """Return when it can score."""
+        self.scorer: TraceScorer = self._build()
         await self.scorer.start()
 
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -40,6 +41,17 @@ def worker_environment(cpus: float, devices: Mapping[str, str]) -> dict[str, Any
     threads = str(max(1, int(cpus)))
     variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false", **devices}
     return {"runtime_env": {"env_vars": variables}}
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Import and build inside the ``with`` without garbage collections, which would walk over all that stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

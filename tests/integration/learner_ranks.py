@@ -74,7 +74,7 @@ def run_ranks(world_size: int, cases: list[Case], folder: Path, deadline_s: floa
             process.kill()
             process.wait()
     output = "\n".join(f"--- {log.name}\n{log.read_text()[-4000:]}" for log in logs)
-    assert codes == [0] * world_size, output
+    assert codes == [0] * world_size, f"exit codes {codes}\n{output}"
     return pickle.loads((folder / "outcomes.pkl").read_bytes())
 
 
@@ -159,6 +159,9 @@ def main() -> None:
     if rank == 0:
         (folder / "outcomes.pkl").write_bytes(pickle.dumps(outcomes))
     torch.distributed.destroy_process_group()
+    # As a child of multiprocessing ends: native threads that libraries keep may abort an ordinary exit.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
