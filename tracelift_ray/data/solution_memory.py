@@ -18,8 +18,7 @@ import xxhash
 
 from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.data.jsonl import open_data, read_records, write_lines
-from tracelift_ray.errors import DataError
+from tracelift_ray.data.jsonl import read_records, write_lines
 from tracelift_ray.records import RecordError
 from tracelift_ray.types import CodeTests
 
@@ -72,8 +71,8 @@ class SolutionMemory:
     def _read(self) -> None:
         for path in sorted(self.directory.glob("*.jsonl")):
             try:
-                stream = open_data(path)
-            except DataError:  # Cleared away since the listing, or not for us to read: its solutions are run again.
+                stream = open(path, "rb")
+            except OSError:  # Cleared away since the listing, or not for us to read: its solutions are run again.
                 continue
             with stream:
                 for _, record in read_records(stream):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tracelift_ray.data.jsonl import LISTED_FAULTS, MAX_LINE_BYTES, MAX_STRICT_FAULTS
+from tracelift_ray.data.jsonl import MAX_LINE_BYTES
+from tracelift_ray.data.loading import LISTED_FAULTS, MAX_STRICT_FAULTS
 from tracelift_ray.data.problems import load_problems, write_problems
 from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.math import MathTask
