@@ -44,10 +44,12 @@ def data_set_rows(source: str) -> Iterator[tuple[int, Record]]:
     except DataError:
         raise
     except Exception as error:  # the library, and what it reads through, raise errors of many kinds
-        where = "the hub, or HF_ENDPOINT," if source.startswith(HUB) else "the directory"
+        form = f"the hub, or HF_ENDPOINT, and the form {HUB}NAME:CONFIGURATION@SPLIT"
+        if not source.startswith(HUB):
+            form = "what is in the directory, and the form DIRECTORY@SPLIT"
         raise DataError(
-            f"{source}: the split {wanted.split} cannot be read ({type(error).__name__}: {first_line(error)}); check "
-            f"{where} and the form NAME:CONFIGURATION@SPLIT"
+            f"{source}: the split {wanted.split} cannot be read ({type(error).__name__}: {first_line(error)}); "
+            f"check {form}"
         ) from error
 
 

@@ -31,7 +31,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Fault:
-    """A record that was refused, and why; ``line`` is its row where the file has no lines. ``value`` is a short rendering of the offending value, or empty."""
+    """A record that was refused, and why.
+
+    ``line`` is its row where the source has no lines; ``value`` a short rendering of the offending value, or empty.
+    """
 
     path: str
     line: int
