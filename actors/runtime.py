@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -96,7 +97,7 @@ def join(address: str, **options: Any) -> None:
     _check_listening(address)
     with tempfile.TemporaryFile() as noise:
         try:
-            with _errors_into(noise):
+            with _errors_into(noise), _own_signals():
                 ray.init(address=address, **options)
         except AuthenticationError:
             raise InfrastructureError("cluster", f"no token for the Ray cluster at {address}; {TOKEN}") from None
@@ -127,6 +128,18 @@ def _check_listening(address: str) -> None:
 
 
 @contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Inside the ``with`` Ray leaves SIGTERM to this process; its own handler would exit from within its core."""
+    utils = ray._private.utils
+    theirs = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
+
+
+@contextlib.contextmanager
 def _errors_into(file: IO[bytes]) -> Iterator[None]:
     """Inside the ``with``, what this process writes to its standard error, compiled code included, goes to ``file``."""
     sys.stderr.flush()
@@ -146,7 +159,8 @@ def _errors_into(file: IO[bytes]) -> Iterator[None]:
 def _start_here(**options: Any) -> None:
     """Start a local Ray. It gives its own processes half a minute, which a busy machine may not keep the first time."""
     ray.shutdown()
-    ray.init(address="local", **options)
+    with _own_signals():
+        ray.init(address="local", **options)
 
 
 def cluster_resources(run: RunConfig) -> ClusterResources:
@@ -177,10 +191,11 @@ def live_nodes() -> list[Node]:
     return sorted(nodes, key=lambda node: (-node.gpus, -node.cpus, node.name))
 
 
-def probe_run_dir(directory: RunDirectory) -> None:
+async def probe_run_dir(directory: RunDirectory) -> None:
     """Check that every node sees the driver's run directory and can write in it.
 
     Raises:
+        InfrastructureError: a node does not answer.
         RunDirectoryError: names the node and what is wrong there.
     """
     probe = ray.remote(num_cpus=0)(check_shared)
@@ -189,9 +204,12 @@ def probe_run_dir(directory: RunDirectory) -> None:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             probing = probe.options(scheduling_strategy=there).remote(directory.path, directory.run_id)
             try:
-                ray.get(probing, timeout=PROBE_S)
+                await asyncio.wait_for(probing, PROBE_S)
             except RayTaskError as error:
                 raise told_cause(error) from None
+            except TimeoutError:
+                cause = f"{node['NodeManagerAddress']} did not look at {directory.path} in {PROBE_S:g} s"
+                raise InfrastructureError("cluster", f"{cause}; check its load and that file system") from None
 
 
 def log_directory() -> str:

@@ -113,6 +113,7 @@ class LearnerConfig:
     update_deadline_s: Positive
     startup_s: Positive
     save_every: Count  # steps; 0: only at the end
+    ready_share: BelowOne  # of the time, for keeping the last finished update ready; 0: none
     keep_checkpoints: PositiveCount
     keep_best: str  # a metric; empty: none
     export_every: Count  # steps; 0: never

@@ -26,6 +26,8 @@ STATE = "state.json"
 MANIFEST = "manifest.json"
 #: The key of ``state.json`` under which a checkpoint has the metric that decides which one is the best.
 MEASURED = "measured"
+#: The key of ``state.json`` that marks a checkpoint which the next one replaces.
+READY = "ready"
 _NAME = re.compile(r"^step-(\d{6,})$")
 _TEMPORARY = ".tmp-"
 _DISK_ERRORS = {
@@ -199,19 +201,22 @@ def is_complete(path: Path) -> bool:
 def prune(directory: Path, keep: int, *, best: str = "", spare: Collection[Path] = ()) -> list[Path]:
     """Remove complete checkpoints but the newest ``keep`` (at least 1); returns the paths removed.
 
+    One that is marked ``READY`` does not count, and stays only while it is the newest.
+
     Args:
         best: a metric; the checkpoint with its highest value, as measured at that step, stays too. Empty: none does.
         spare: paths that stay for now.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; at least one checkpoint has to stay")
-    found = complete(directory)
-    kept = {*spare, *(each.path for each in found[-keep:])}
+    everything = complete(directory)
+    found = [each for each in everything if not each.state().get(READY)]
+    kept = {*spare, *(each.path for each in (*found[-keep:], *everything[-1:]))}
     scores = [(each.state().get(MEASURED, {}).get(best), each) for each in found] if best else []
     scored = [(score, each.step, each.path) for score, each in scores if score is not None]
     if scored:
         kept.add(max(scored)[2])
-    surplus = [each.path for each in found if each.path not in kept]
+    surplus = [each.path for each in everything if each.path not in kept]
     with disk_errors(directory):
         for path in surplus:
             _retire(path)
