@@ -190,6 +190,7 @@ class DataConfig:
     train: tuple[str, ...]  # files or demo:NAME
     heldout: tuple[str, ...]  # empty: heldout_fraction of train, by a hash of the problem id
     format: Annotated[str, OneOf("tracelift_ray.data.formats:FORMATS", also=("auto",))]
+    fields: dict[str, str]
     heldout_fraction: Fraction
     on_error: OnError
     max_problem_chars: PositiveCount

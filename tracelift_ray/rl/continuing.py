@@ -122,7 +122,7 @@ def _moved(change: Change, before: Any, now: Any) -> bool:
     if change is Change.FILES:
         pairs = [(before, now)] if isinstance(now, str) else list(zip(before, now, strict=False))
         same_count = isinstance(now, str) or len(before) == len(now)
-        return same_count and all(old == new or _same(Path(old), Path(new), Path.read_bytes) for old, new in pairs)
+        return same_count and all(old == new or _same(Path(old), Path(new), _bytes) for old, new in pairs)
     return False
 
 
@@ -133,6 +133,11 @@ def _same(before: Path, now: Path, content: Any) -> bool:
     if not before.exists():
         return before.name == now.name
     return bool(content(before) == content(now))
+
+
+def _bytes(path: Path) -> bytes | str:
+    """What a file holds; of a directory, which a data set may be, its own path."""
+    return path.read_bytes() if path.is_file() else str(path.resolve())
 
 
 def _model(directory: Path) -> str | None:
