@@ -8,14 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError
 
 from actors.placement import Placement
-from actors.pool import remote_class, result_of
+from actors.pool import remote_class
+from actors.ranks import RankProcess, Ranks
 from actors.runtime import loading, worker_environment
 from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.logprobs import Distribution
@@ -35,13 +34,14 @@ class LearnerActor:
         self.run = run
         self.rank = rank
 
-    def node(self) -> str:
-        """The address of this rank's node."""
-        return ray.util.get_node_ip_address()
+    @ray.method(concurrency_group="control")
+    def process(self) -> RankProcess:
+        """Where this rank runs, beside its work: the answer shows that it lives."""
+        return RankProcess.here()
 
     def address(self) -> tuple[str, int]:
         """Where the other ranks may meet this one."""
-        return self.node(), free_port()
+        return ray.util.get_node_ip_address(), free_port()
 
     @told_in_one_line()
     @loading()
@@ -134,21 +134,34 @@ class RayLearnerGroup:
         self.run = run
         self.config = run.learner
         self.placement = placement
-        self.ranks: list[Any] = []
-        self.nodes: list[str] = []  # of the ranks, as far as they are known
+        self.ranks = Ranks()
         self.lock = asyncio.Lock()
-        self.started = False
+        self.restarts = 0
+        self._started = False
 
     async def start(self, checkpoint: str | None = None) -> None:
         """Start all ranks together. Raises ``InfrastructureError``."""
-        actor = remote_class(LearnerActor)
-        self.ranks = [
+        actor, startup_s = remote_class(LearnerActor), self.config.startup_s
+        self._started = False
+        self.ranks.actors = [
             actor.options(**self._options(rank)).remote(self.run, rank) for rank in range(self.config.num_workers)
         ]
-        self.nodes = await self._call_all(self.ranks, self.config.startup_s, "node")
-        master = await self._call(self.ranks[:1], self.config.startup_s, "address")
-        await self._call(self.ranks, self.config.startup_s, "start", master, checkpoint)
-        self.started = True
+        await self.ranks.locate(startup_s)
+        (master,) = await self.ranks.call_all(startup_s, "address", first=True)
+        await self.ranks.call(startup_s, "start", master, checkpoint)
+        self._started = True
+        self.ranks.watch()
+
+    async def restart(self, checkpoint: str | None) -> None:
+        """Start others in the place of ranks that were lost. Raises ``InfrastructureError``."""
+        async with self.lock:
+            await self.ranks.end(in_order=False)
+            await self.start(checkpoint)
+            self.restarts += 1
+
+    def metrics(self) -> dict[str, float]:
+        """How often the ranks were lost, and started again."""
+        return {"faults/learner/lost": float(self.ranks.losses), "faults/learner/restarts": float(self.restarts)}
 
     def _options(self, rank: int) -> dict[str, Any]:
         variables = self.placement.variables("learner", rank)
@@ -158,79 +171,39 @@ class RayLearnerGroup:
     async def update(self, batch: TrainBatch) -> dict[str, float] | None:
         """Train on ``batch``; its metrics, or None where it was abandoned."""
         async with self.lock:
-            return await self._call(self.ranks, self.config.update_deadline_s, "update", ray.put(batch))
+            return await self.ranks.call(self.config.update_deadline_s, "update", ray.put(batch))
 
     async def abandon_update(self) -> None:
         """End an update that has made no optimizer step yet."""
-        await self._call(self.ranks, ABORT_S, "abandon_update")
+        await self.ranks.call(ABORT_S, "abandon_update")
 
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the present version."""
         # A save may be under way when a planner engine is restarted.
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
-        return await self._call(self.ranks[:1], deadline_s, "describe_weights", receivers)
+        (manifest,) = await self.ranks.call_all(deadline_s, "describe_weights", receivers, first=True)
+        return manifest
 
     async def send_weights(self, manifest: WeightManifest) -> Sent:
         """Send what ``manifest`` describes."""
-        return await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "send_weights", manifest)
+        return await self.ranks.call(self.run.stream.broadcast_deadline_s, "send_weights", manifest)
 
     async def abort_weights(self) -> None:
         """End a transfer that waits for engines."""
-        await self._call(self.ranks, ABORT_S, "abort_weights")
+        await self.ranks.call(ABORT_S, "abort_weights")
 
     async def score(self, samples: Sequence[TrainSample]) -> tuple[tuple[float, ...], ...]:
         """Log-probs of samples."""
-        return await self._call(self.ranks, self.config.update_deadline_s, "score", samples)
+        return await self.ranks.call(self.config.update_deadline_s, "score", samples)
 
     async def release_weights(self, manifest: WeightManifest) -> None:
         """Free what the transfer held."""
-        await self._call(self.ranks, self.run.stream.broadcast_deadline_s, "release_weights", manifest.version)
+        await self.ranks.call(self.run.stream.broadcast_deadline_s, "release_weights", manifest.version)
 
     async def save(self, planner_dir: str, state_dir: str | None) -> None:
         """Write the planner and, where ``state_dir`` is given, the optimizer's state."""
-        await self._call(self.ranks, self.config.update_deadline_s, "save", planner_dir, state_dir)
+        await self.ranks.call(self.config.update_deadline_s, "save", planner_dir, state_dir)
 
     async def close(self) -> None:
         """End all ranks."""
-        up = self.ranks if self.started else ()
-        closing = (asyncio.wait_for(result_of(rank.close.remote()), 10.0) for rank in up)
-        await asyncio.gather(*closing, return_exceptions=True)
-        for rank in self.ranks:
-            ray.kill(rank)
-        self.ranks, self.nodes = [], []
-
-    async def _call(self, ranks: list[Any], deadline_s: float, method: str, *args: Any) -> Any:
-        """``method`` on ``ranks``; the answer of the first."""
-        return (await self._call_all(ranks, deadline_s, method, *args))[0]
-
-    async def _call_all(self, ranks: list[Any], deadline_s: float, method: str, *args: Any) -> list[Any]:
-        """``method`` on ``ranks``; the answers of all. One rank that fails or is late fails the call."""
-        calls = [asyncio.ensure_future(result_of(getattr(rank, method).remote(*args))) for rank in ranks]
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await asyncio.gather(*calls)
-        except (TimeoutError, GetTimeoutError):
-            late = [rank for rank, call in enumerate(calls) if not call.done() or call.cancelled()]
-            raise InfrastructureError(
-                "learner",
-                f"{self._names(late)} did not finish {method} in {deadline_s:g} s; check the logs there and the "
-                "load of the nodes",
-            ) from None
-        except ComponentDead as error:
-            dead = [rank for rank, call in enumerate(calls) if _ended_by(call, ComponentDead)]
-            raise InfrastructureError(
-                "learner",
-                f"{self._names(dead)} died during {method} ({error.cause}); "
-                "the run continues from its newest checkpoint when started again with resume=auto",
-            ) from None
-        finally:
-            for call in calls:
-                call.cancel()
-
-    def _names(self, ranks: list[int]) -> str:
-        """Ranks with their nodes, for messages."""
-        return " and ".join(f"rank {rank}" + (f" on {self.nodes[rank]}" if self.nodes else "") for rank in ranks)
-
-
-def _ended_by(call: asyncio.Future[Any], kind: type[Exception]) -> bool:
-    return call.done() and not call.cancelled() and isinstance(call.exception(), kind)
+        await self.ranks.end(in_order=self._started)

@@ -106,7 +106,15 @@ class RaySystem:
     def metrics(self) -> dict[str, float]:
         """What every pool holds now, and what it lost so far."""
         held = {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
+        if self.learner is not None:
+            held |= self.learner.metrics()
         return held | {"faults/nodes": float(self.placement.lost_nodes)}
+
+    async def restart_learner(self, checkpoint: str | None) -> None:
+        """Start the learner again from ``checkpoint``. Pools on its GPUs are asleep then; the others go on."""
+        assert self.learner is not None
+        await self.shared.to_learner()
+        await self.learner.restart(checkpoint)
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from actors.head import HeadWatch
     from actors.system import RaySystem
     from launch.stopping import Signals
-    from tracelift_ray.rl.loop import TrainingLoop
     from tracelift_ray.rl.preparation import Preparation
     from tracelift_ray.tracking.tracker import Tracker
     from tracelift_ray.types import Problem
@@ -95,7 +94,9 @@ async def _run(
     tracker: Tracker,
     signals: Signals,
 ) -> int:
+    from actors.lives import SystemLives
     from launch.stopping import short_grace
+    from tracelift_ray.rl.lives import train as lives_of_learner
     from tracelift_ray.rl.requests import Interrupted
     from tracelift_ray.tracking.alive import alive
 
@@ -107,16 +108,16 @@ async def _run(
         tracker.message(warning)
     async with _system(run, prepared, (*train, *heldout), tracker, signals) as (system, head):
         warnings = note_sandboxes(await system.verifier.describe(), tracker)
-        loop, where = _training_loop(run, prepared, system, train, heldout, tracker)
-        signals.serve(loop.requests)
+        lives = SystemLives(run, prepared, system, train, heldout, tracker)
+        signals.serve(lives.requests)
         try:
-            async with alive(tracker.progress, where):
-                await loop.train()
+            async with alive(tracker.progress, lives.standing):
+                await lives_of_learner(lives, prepared.checkpoint, run.learner.restarts)
         except Interrupted:
             return INTERRUPTED
         finally:
             head.saved()
-            note_faults(system.metrics(), loop.faults, tracker)
+            note_faults(system.metrics(), lives.rollout.faults, tracker)
         for line in warnings:
             tracker.message(line)
         return 0
@@ -160,47 +161,6 @@ async def _system(
         with watched_head(signals.stop_soon, partial(_leave, tracker)) as head:
             async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
                 yield system, head
-
-
-def _training_loop(
-    run: RunConfig,
-    prepared: Preparation,
-    system: RaySystem,
-    train: tuple[Problem, ...],
-    heldout: tuple[Problem, ...],
-    tracker: Tracker,
-) -> tuple[TrainingLoop, Callable[[], str]]:
-    """The loop over the system's pools, where the checkpoint left it, and what says where it is."""
-    from tracelift_ray.demo.source import trace_checks
-    from tracelift_ray.evaluation.heldout import HeldOutEvaluation
-    from tracelift_ray.evaluation.standing import standing
-    from tracelift_ray.rl.assembly import build_rollout, build_scheduler
-    from tracelift_ray.rl.canary import Canary
-    from tracelift_ray.rl.loop import TrainingLoop
-    from tracelift_ray.rl.system import PlannerExecutorSystem
-
-    assert system.learner is not None
-    planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
-    rollout = build_rollout(run, planner_executor)
-    evaluation = HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data))
-    system.canary = Canary.of(run, prepared.settings.planner_prompts.planner(train[0]))
-    loop = TrainingLoop(
-        run,
-        system.learner,
-        system.planner,
-        build_scheduler(run, rollout, train),
-        evaluation,
-        rollout.faults,
-        tracker,
-        prepared.directory.checkpoints_path,
-        system.metrics,
-        system.shared,
-        system.canary,
-    )
-    if prepared.checkpoint is not None:
-        tracker.message(f"going on from {prepared.checkpoint.path}")
-        loop.restore(prepared.checkpoint.state(), train)
-    return loop, partial(standing, loop, evaluation)
 
 
 def note_sandboxes(reports: Sequence[RunnerReport], tracker: Tracker) -> list[str]:

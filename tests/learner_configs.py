@@ -66,6 +66,7 @@ LEARNER = LearnerConfig(
     gradient_checkpointing=False,
     update_deadline_s=60.0,
     startup_s=60.0,
+    restarts=0,
     save_every=0,
     ready_share=0.0,
     keep_checkpoints=2,

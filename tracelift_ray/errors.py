@@ -28,6 +28,10 @@ class TransferBroken(InfrastructureError):
     """A weight transfer ended before all had arrived; the receiver waits for it to be sent again."""
 
 
+class LearnerLost(InfrastructureError):
+    """A rank of the learner died or hangs, and the others with it; what it held is in the newest checkpoint."""
+
+
 class DataError(ValueError):
     """An input file or one of its records is unusable. The message names file, line, field and rule."""
 

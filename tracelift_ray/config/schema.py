@@ -112,6 +112,7 @@ class LearnerConfig:
     gradient_checkpointing: bool
     update_deadline_s: Positive
     startup_s: Positive
+    restarts: Count  # after the loss of a rank
     save_every: Count  # steps; 0: only at the end
     ready_share: BelowOne  # of the time, for keeping the last finished update ready; 0: none
     keep_checkpoints: PositiveCount

@@ -6,7 +6,8 @@ simulated one.
 - **Admission**: a member holds a bounded number of calls; what does not fit waits here, where it can be counted,
   retried and cancelled. The deadline of a call starts when it is dispatched.
 - **A call that is given up on is cancelled**, in the member too, and tried on another one up to ``retries`` times.
-- **A member is replaced only when it is dead or does not answer ``health``.** A late call alone costs no member.
+- **A member is replaced only when it is dead or does not answer ``health``.** A late call alone costs no member. One
+  that cannot be started again is tried again after pauses that grow, for as long as another is up.
 - **Control calls never wait behind work**: weights, health and statistics have a lane of their own.
 """
 
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 #: Why a member was replaced: its process ended; it did not answer its health check; it could not do what it must.
 Loss = Literal["died", "unanswered", "failed"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
+#: Seconds before a member that was given up is tried again; each further pause is twice as long, up to the longest.
+PAUSE_S, LONGEST_PAUSE_S = 30.0, 960.0
 #: Seconds that closing a member may take before it is ended by force.
 CLOSE_S = 20.0
 
@@ -100,6 +103,7 @@ class Pool:
         self._members: list[Member] = []
         self._admission: Admission = Admission(lambda: self.members)
         self._replacing: list[asyncio.Task[None]] = []
+        self._pausing: set[asyncio.Task[None]] = set()  # before places that were given up are tried again
         self._closed = False
         self._awake = asyncio.Event()
         self._awake.set()
@@ -152,12 +156,13 @@ class Pool:
         member.alive = False
         member.handle.kill()
         logger.warning("%s[%d] is lost, another is started in its place: %s", self.name, member.index, cause)
-        task = asyncio.get_running_loop().create_task(self._start_replacement(member))
-        self._replacing.append(task)
-        task.add_done_callback(self._replaced)
+        self._fill(member, self.limits.retries + 1, PAUSE_S)
 
     async def sleep(self) -> None:
-        """Every member frees its GPU; one that cannot is replaced. A replacement then starts once the pool is awake."""
+        """Every member frees its GPU, unless the pool sleeps already; one that cannot is replaced. A replacement then
+        starts once the pool is awake."""
+        if not self._awake.is_set():
+            return
         if self._replacing:  # starting, for which they need their GPU
             await asyncio.wait(self._replacing)
         self._awake.clear()
@@ -183,6 +188,7 @@ class Pool:
             f"pools/{self.name}/longest_wait_s": self._admission.longest_wait_s,
             f"pools/{self.name}/restarts": float(self.restarts),
             f"pools/{self.name}/late_calls": float(self.late),
+            f"pools/{self.name}/given_up": float(len(self._pausing)),
             **{f"faults/{self.name}/{loss}": float(self.losses[loss]) for loss in LOSSES},
         }
 
@@ -190,7 +196,7 @@ class Pool:
         """End every member and the processes it owns."""
         self._closed = True
         self._admission.refuse_all(InfrastructureError(self.name, "the pool was closed"))
-        for task in self._replacing:
+        for task in (*self._replacing, *self._pausing):
             task.cancel()
         up = (member for member in self.members if member.started)  # the others have nothing to end in order
         closing = (asyncio.wait_for(member.handle.control("close"), CLOSE_S) for member in up)
@@ -254,10 +260,20 @@ class Pool:
         if not self.members and not self._replacing:
             raise InfrastructureError(self.name, f"no member is up or could be started again: {self._failure}")
 
-    async def _start_replacement(self, lost: Member) -> None:
-        """Start a member in the place of ``lost``; it gets work once it is prepared. ``retries`` + 1 tries."""
+    def _fill(self, lost: Member, tries: int, pause_s: float) -> None:
+        """Start another member in the place of ``lost``, in the background; where that fails, again after a pause."""
+        task = asyncio.get_running_loop().create_task(self._start_replacement(lost, tries, pause_s))
+        self._replacing.append(task)
+        task.add_done_callback(self._replaced)
+
+    async def _fill_later(self, lost: Member, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        self._fill(lost, 1, min(2 * pause_s, LONGEST_PAUSE_S))
+
+    async def _start_replacement(self, lost: Member, tries: int, pause_s: float) -> None:
+        """Start a member in the place of ``lost``; it gets work once it is prepared."""
         await self._awake.wait()
-        for attempt in range(self.limits.retries + 1):
+        for attempt in range(tries):
             fresh = self._new_member(lost.index)
             fresh.alive = False
             try:
@@ -278,7 +294,12 @@ class Pool:
             self.restarts += 1
             logger.warning("%s[%d] is up again", self.name, lost.index)
             return
-        logger.error("%s[%d] is given up; %d of the pool are up", self.name, lost.index, len(self.members))
+        up = len(self.members)
+        logger.error("%s[%d] is given up for %g s; %d of the pool are up", self.name, lost.index, pause_s, up)
+        if up:
+            pausing = asyncio.get_running_loop().create_task(self._fill_later(lost, pause_s))
+            self._pausing.add(pausing)
+            pausing.add_done_callback(self._pausing.discard)
 
     def _replaced(self, task: asyncio.Task[None]) -> None:
         self._replacing.remove(task)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.errors import LearnerLost
 from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
@@ -63,7 +64,8 @@ class TrainingLoop:
     """Runs training over pools that are up. ``train`` returns at ``total_steps`` or raises ``Interrupted``.
 
     ``faults`` counts infrastructure errors by component; ``checkpoints`` is where checkpoints are kept; ``shared`` are
-    the pools on the learner's GPUs, which may be asleep when ``train`` is called; ``canary`` is asked after broadcasts.
+    the pools on the learner's GPUs, which may be asleep when ``train`` is called; ``canary`` is asked after broadcasts;
+    ``requests`` are those of the whole run, where it may have several loops.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class TrainingLoop:
         pool_metrics: Callable[[], dict[str, float]] = dict,
         shared: SharedGpus | None = None,
         canary: Canary | None = None,
+        requests: Requests | None = None,
     ) -> None:
         self.run = run
         self.learner = learner
@@ -92,7 +95,7 @@ class TrainingLoop:
         self.canary = canary
         self.saving = Saving(run.learner, learner, checkpoints, faults, tracker.message)
         self.progress = Progress()
-        self.requests = Requests()
+        self.requests = requests or Requests()
         self._saved_at = -1
         self._measured: dict[str, float] = {}  # metrics of the present step
         self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
@@ -114,6 +117,8 @@ class TrainingLoop:
         except Interrupted:
             self.tracker.message(f"interrupted after step {self.progress.step}; saving the planner")
             await self.save()
+            raise
+        except LearnerLost:  # there is nothing to save
             raise
         except Exception as error:  # of any component: what was trained is kept, and the error goes on
             await self.scheduler.stop()

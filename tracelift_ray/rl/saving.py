@@ -26,6 +26,9 @@ class Saving:
     """Saves of the learner, under ``checkpoints`` and the directory ``exports`` beside it.
 
     ``faults`` counts failed uploads; ``say`` is given a line for each save.
+
+    Attributes:
+        newest: the newest checkpoint that was written here, whatever it was written for.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Saving:
         self.exports = checkpoints.with_name("exports")
         self.say = say
         self.uploads = Uploads(config.upload_command, config.upload_deadline_s, faults, say)
+        self.newest: Checkpoint | None = None
         self._ready: Checkpoint | None = None  # the newest that was kept ready
         self._ended, self._took_s = 0.0, 0.0  # when the last checkpoint was there, and how long it took
 
@@ -78,7 +82,7 @@ class Saving:
         began = asyncio.get_running_loop().time()
         with checkpoint.writing(self.checkpoints, step) as draft:
             await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
-            saved = checkpoint.publish(draft, state)
+            saved = self.newest = checkpoint.publish(draft, state)
         keep, best = self.config.keep_checkpoints, self.config.keep_best
         checkpoint.prune(self.checkpoints, keep, best=best, spare={*self.uploads.in_use, saved.path})
         self._ended = asyncio.get_running_loop().time()

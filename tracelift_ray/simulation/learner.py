@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracelift_ray.errors import InfrastructureError, TransferBroken
+from tracelift_ray.errors import LearnerLost, TransferBroken
 from tracelift_ray.simulation.members import SLOWER, draw
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.types import TrainBatch, TrainSample
@@ -58,8 +58,11 @@ class SimulatedLearner:
         self.channels: dict[str, Channel] = {}
         self.given_up = asyncio.Event()
 
-    def load(self, directory: Path) -> int:
-        """Go on from a checkpoint; the number of the watch's account of that moment."""
+    def load(self, directory: Path | None) -> int | None:
+        """Go on from a checkpoint, or begin; the number of the watch's account of that moment."""
+        if directory is None:
+            self.version, self.weights = 0, "w"
+            return None
         state = json.loads((directory / "state.json").read_text())
         self.version, self.weights = state["version"], state["weights"]
         return state["account"]
@@ -76,7 +79,7 @@ class SimulatedLearner:
             await asyncio.sleep(seconds / 2)
             self.world.watch.update(batch, self.version)
             if fault == "error":
-                raise InfrastructureError("learner", "a rank died")
+                raise LearnerLost("learner", "a rank died")
             content = sorted((s.completion_ids[0], round(s.advantage, 9)) for s in batch.samples)
             self.weights = f"w{draw(self.weights, content, batch.num_traces, batch.num_groups):x}"
             self.version += self.world.scenario.updates_per_batch
@@ -108,7 +111,7 @@ class SimulatedLearner:
             raise TransferBroken("learner", f"no meeting with {sorted(channel.missing)}") from None
         if fault == "error":
             channel.break_off()
-            raise InfrastructureError("learner", "a rank died")
+            raise LearnerLost("learner", "a rank died")
         if fault == "broken":
             channel.break_off()
         if channel.content.done():
@@ -138,7 +141,7 @@ class SimulatedLearner:
         if fault == "full":
             raise OSError(errno.ENOSPC, "no space left on device")
         if fault == "error":
-            raise InfrastructureError("learner", "a rank died")
+            raise LearnerLost("learner", "a rank died")
 
     async def _fault(self, where: str) -> str:
         fault = self.world.take(where)

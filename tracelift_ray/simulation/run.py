@@ -177,4 +177,6 @@ def _may_end(causes: Sequence[Fault]) -> bool:
     if len(causes) != 1:
         return bool(causes)
     pool, _, method = causes[0].where.partition(".")
+    if pool == "learner" and causes[0].kind == "error":
+        return False  # it is started again
     return causes[0].kind not in BORNE or method == "start" or pool not in POOLS

@@ -75,6 +75,7 @@ class Watch:
         self.forming: list[tuple[int, str]] = []
         self.holding = 0  # groups without signal that keep their place until their batch is done
         self.sent: dict[int, str] = {}
+        self.outdated: dict[int, str] = {}  # what was sent before the learner went back to a checkpoint
         self.batch: GroupBatch | None = None
 
     def event(self, now: float, *what: Any) -> None:
@@ -224,7 +225,7 @@ class Watch:
     def served(self, version: int | None, weights: str | None, member: str) -> None:
         """An engine wrote a trace with ``weights`` and called them ``version``."""
         self.check(
-            version is not None and self.sent.get(version) == weights,
+            version is not None and weights in (self.sent.get(version), self.outdated.get(version)),
             "an engine serves what was broadcast as its version",
             member,
             version,
@@ -278,12 +279,14 @@ class Watch:
         ends = {end: state["ledger"][end] for end in ("trained", "filtered", "dropped", "failed")}
         self.check(all(ends[end] == counts[end] for end in ends), "a save counts what has ended", ends, dict(counts))
 
-    def resume(self, number: int | None) -> None:
-        """A process goes on from the save ``number``; None: from the beginning."""
+    def resume(self, number: int | None, *, engines_stay: bool) -> None:
+        """A process goes on from the save ``number``; None: from the beginning. ``engines_stay``: its learner does."""
+        outdated = {**self.outdated, **self.sent} if engines_stay else {}
         self.account = Account() if number is None else copy.deepcopy(self.saved[number])
         self.evaluated = [step for step in self.evaluated if step <= self.account.step and number is not None]
         self.live = True
         self.restart()
+        self.outdated = outdated
 
     def over(self) -> None:
         """The run has come to its end."""

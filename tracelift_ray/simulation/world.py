@@ -15,16 +15,19 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.pools.pool import Member, Pool, PoolLimits
+from tracelift_ray.rl import lives
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import TrainingLoop
 from tracelift_ray.rl.planner_pool import PlannerPool
+from tracelift_ray.rl.requests import Requests
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.simulation.clock import Killed, SimulatedLoop
 from tracelift_ray.simulation.disk import SimulatedDisk
 from tracelift_ray.simulation.learner import TRANSFER_S, SimulatedLearner
+from tracelift_ray.simulation.life import SimulatedLife
 from tracelift_ray.simulation.members import SimulatedMember
 from tracelift_ray.simulation.parts import (
     PooledGenerator,
@@ -128,10 +131,12 @@ class World:
         self.doomed = ""
         self.call_s, self.health_s = CALL_S, HEALTH_S
         self.released = 0
+        self.lives = 0  # of the learner
         self.loop = SimulatedLoop(f"schedule/{scenario.seed}/{life}", scenario.shuffled)
         self.loop.after_step = self._after_step
+        self.asked = Requests()
         self._times = Random(f"times/{scenario.seed}/{life}")
-        self._training: TrainingLoop | None = None
+        self.training: TrainingLoop | None = None
         self._members: list[SimulatedMember] = []
         disk.take, disk.die = self.take, self.die
 
@@ -182,13 +187,13 @@ class World:
         fault = self.take("process")
         if fault in DEADLY:
             self.die(fault)
-        elif fault and self._training is not None:
-            self._training.requests.stop()
+        elif fault and self.training is not None:
+            self.asked.stop()
         if self.doomed:
             raise Killed
         watch = self.watch
-        if self._training is not None:
-            scheduler = self._training.scheduler
+        if self.training is not None:
+            scheduler = self.training.scheduler
             held = scheduler.ledger.outstanding + watch.holding
             if held > watch.capacity:
                 watch.check(False, "the stream keeps its bound", held, watch.capacity)
@@ -222,13 +227,16 @@ class World:
         try:
             await asyncio.gather(*(pool.start() for pool in pools.values()))
             await shared.to_learner()
-            self._training = training = self._loop(pools, planner, shared)
 
             async def prepare(member: Member) -> None:
                 await broadcast_weights(self.learner, planner.only(member))
 
             planner.pool.prepare = prepare
-            await training.train()
+            found = newest_complete(self.disk.root / "checkpoints")
+            step = 0 if found is None else found.step
+            self.watch.check(step >= self.watch.published, "a checkpoint that was announced is there", step)
+            life = SimulatedLife(self, lambda: self._loop(pools, planner, shared), shared)
+            await lives.train(life, found, self.config.learner.restarts)
         finally:
             await asyncio.sleep(PROMPTLY_S)
             held = [f"{m.pool}[{m.name}]" for m in self._members if m.held and not m.dead]
@@ -261,8 +269,7 @@ class World:
         sampler = ProblemSampler(self.problems, config.seed)
         scheduler = WatchedScheduler(rollout, sampler, config.stream, config.algorithm, WatchedLedger(self.watch))
         rollout.world = scheduler.world = self
-        checkpoints = self.disk.root / "checkpoints"
-        loop = TrainingLoop(
+        return TrainingLoop(
             config,
             self.learner,
             planner,
@@ -270,16 +277,10 @@ class World:
             self._evaluate,
             Counter(),
             WatchedTracker(self),
-            checkpoints,
+            self.disk.root / "checkpoints",
             shared=shared,
+            requests=self.asked,
         )
-        found = newest_complete(checkpoints)
-        step = 0 if found is None else found.step
-        self.watch.check(step >= self.watch.published, "a checkpoint that was announced is there", step)
-        self.watch.resume(None if found is None else self.learner.load(found.learner_dir))
-        if found is not None:
-            loop.restore(found.state(), self.problems)
-        return loop
 
     def _system(self, pools: Mapping[str, Pool], planner: PlannerPool) -> PlannerExecutorSystem:
         config, prompts = self.config, prompt_renderer()

@@ -53,9 +53,7 @@ class Tracker:
         if resume_step is None:
             set_aside(run.metrics_path)
             set_aside(run.trajectories_path)
-        self._metrics = JsonlWriter(run.metrics_path, resume_step)
-        self._trajectories = JsonlWriter(run.trajectories_path, resume_step)
-        self._evaluated = {r["step"] for _, r in read_records(run.metrics_path) if r.get("kind") == EVALUATION}
+        self._open(resume_step)
         code = run.record_start(run_config, resume_step)
         self._console = ConsoleReporter(total_steps, resume_step or 0, Console(quiet=not config.console))
         self._wandb = WandbSink.start(
@@ -66,6 +64,20 @@ class Tracker:
             resumed=resume_step is not None,
             say=self._console.message,
         )
+
+    def _open(self, keep_step: int | None) -> None:
+        """Open the files of records, with those of later steps dropped."""
+        self._metrics = JsonlWriter(self._run.metrics_path, keep_step)
+        self._trajectories = JsonlWriter(self._run.trajectories_path, keep_step)
+        self._evaluated = {r["step"] for _, r in read_records(self._run.metrics_path) if r.get("kind") == EVALUATION}
+
+    def rewind(self, step: int) -> None:
+        """The run goes on from ``step`` again: later records are dropped. W&B's rows stay, and come no second time."""
+        self._metrics.close()
+        self._trajectories.close()
+        self._open(step)
+        if self._wandb is not None:
+            self._wandb.rewind()
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report one training step: ``group/name`` to number. Raises ``InfrastructureError`` when the disk is full."""

@@ -141,6 +141,11 @@ class WandbSink:
             self._step = step
         self._row |= metrics
 
+    def rewind(self) -> None:
+        """Steps that were sent will come again, and are left out then."""
+        self._send()
+        self._sent_before = max(self._sent_before, self._step)
+
     def log_traces(self, step: int, records: Sequence[Mapping[str, Any]]) -> None:
         """Add a table of traces to the row of ``step``."""
         if self._run is None or step <= self._sent_before or not records:

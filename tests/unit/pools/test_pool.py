@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
 
+from tests.hang import HANG_S
 from tests.unit.pools.members import LIMITS, FakeMember, started
 from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.pools import pool as pool_module
 from tracelift_ray.pools.admission import Admission
 from tracelift_ray.pools.pool import Member, Pool
 
@@ -163,6 +166,34 @@ async def test_a_pool_that_cannot_be_restarted_refuses_those_who_wait_and_those_
         await pool.call("work", 0.0)
     assert all(member.killed for member in spawner.made)
     await pool.close()
+
+
+async def test_a_place_that_was_given_up_is_tried_again_after_pauses_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "PAUSE_S", 0.01)
+    pool, spawner = await started()
+    spawner.unable = LIMITS.retries + 3  # the first tries, and two later ones
+    spawner.made[0].die()
+    assert await pool.call("work", 0.0) == 1 or await pool.call("work", 0.0) == 1
+    ends = time.monotonic() + HANG_S
+    while len(pool.members) < 2 and time.monotonic() < ends:
+        await asyncio.sleep(0.005)
+    assert [each.index for each in spawner.made[2:]] == [0] * (LIMITS.retries + 4)
+    assert pool.restarts == 1 and pool.metrics()["pools/worker/given_up"] == 0.0
+    await pool.close()
+
+
+async def test_a_pool_that_is_closed_in_such_a_pause_starts_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "PAUSE_S", 0.02)
+    pool, spawner = await started()
+    spawner.unable = 99
+    spawner.made[0].die()
+    await asyncio.gather(*(pool.call("work", 0.0) for _ in range(4)))
+    while not pool.metrics()["pools/worker/given_up"]:
+        await asyncio.sleep(0.001)
+    await pool.close()
+    made = len(spawner.made)
+    await asyncio.sleep(0.1)
+    assert len(spawner.made) == made
 
 
 async def test_a_caller_that_gives_up_leaves_no_place_taken() -> None:

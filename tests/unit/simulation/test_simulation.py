@@ -60,6 +60,18 @@ def test_a_process_that_is_killed_at_any_event_goes_on_as_if_it_had_not_been() -
             assert (outcome.violation, outcome.consumed, outcome.weights) == ("", calm.consumed, calm.weights)
 
 
+def test_a_learner_that_is_lost_at_any_call_is_started_again_and_costs_nothing_but_time() -> None:
+    scenario = replace(draw_scenario(0), max_staleness=0, arm="tracelift", groups_per_step=2, problems=11)
+    calm = run_scenario(BASE, scenario, ())
+    for where in ("learner.update", "learner.send_weights", "learner.save"):
+        for at in range(calm.calls[where]):
+            outcome = run_scenario(BASE, scenario, [Fault(where, at, "error")])
+            assert (outcome.violation, outcome.consumed, outcome.weights) == ("", calm.consumed, calm.weights)
+            said = [event[2] for event in outcome.events if event[1] == "message"]
+            assert any("started again (1 of 3)" in line for line in said)
+            assert not any(event[1] == "end" for event in outcome.events), "in the same process"
+
+
 def test_a_place_that_is_not_given_back_is_found() -> None:
     ended = Scheduler._end
 

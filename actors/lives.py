@@ -1,0 +1,79 @@
+"""A training run over a system of actors, through the lives of its learner."""
+
+from __future__ import annotations
+
+from actors.system import RaySystem
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.demo.source import trace_checks
+from tracelift_ray.evaluation.heldout import HeldOutEvaluation
+from tracelift_ray.evaluation.standing import standing
+from tracelift_ray.rl.assembly import build_rollout, build_scheduler
+from tracelift_ray.rl.canary import Canary
+from tracelift_ray.rl.loop import TrainingLoop
+from tracelift_ray.rl.preparation import Preparation
+from tracelift_ray.rl.requests import Requests
+from tracelift_ray.rl.system import PlannerExecutorSystem
+from tracelift_ray.tracking.tracker import Tracker
+from tracelift_ray.training.checkpoint import Checkpoint
+from tracelift_ray.types import Problem
+
+
+class SystemLives:
+    """Implements ``rl.lives.Life`` over a system of actors: its pools, and the loops of the learner's lives."""
+
+    def __init__(
+        self,
+        run: RunConfig,
+        prepared: Preparation,
+        system: RaySystem,
+        train: tuple[Problem, ...],
+        heldout: tuple[Problem, ...],
+        tracker: Tracker,
+    ) -> None:
+        planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
+        self.run, self.train, self.tracker, self.system = run, train, tracker, system
+        self.checkpoints = prepared.directory.checkpoints_path
+        self.rollout = build_rollout(run, planner_executor)
+        self.evaluation = HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data))
+        system.canary = Canary.of(run, prepared.settings.planner_prompts.planner(train[0]))
+        self.requests = Requests()
+        self._loop: TrainingLoop | None = None  # None: the learner is started again
+
+    def begin(self, checkpoint: Checkpoint | None) -> TrainingLoop:
+        """The loop over the system's pools, where the checkpoint left it."""
+        assert self.system.learner is not None
+        self._loop = loop = TrainingLoop(
+            self.run,
+            self.system.learner,
+            self.system.planner,
+            build_scheduler(self.run, self.rollout, self.train),
+            self.evaluation,
+            self.rollout.faults,
+            self.tracker,
+            self.checkpoints,
+            self.system.metrics,
+            self.system.shared,
+            self.system.canary,
+            self.requests,
+        )
+        if checkpoint is not None:
+            self.tracker.message(f"going on from {checkpoint.path}")
+            loop.restore(checkpoint.state(), self.train)
+        return loop
+
+    async def restart(self, checkpoint: Checkpoint | None) -> None:
+        """Start the learner again."""
+        self._loop = None
+        await self.system.restart_learner(None if checkpoint is None else str(checkpoint.learner_dir))
+
+    def rewind(self, step: int) -> None:
+        """Drop the records of later steps."""
+        self.tracker.rewind(step)
+
+    def say(self, line: str) -> None:
+        """Tell people."""
+        self.tracker.message(line)
+
+    def standing(self) -> str:
+        """Where the run is, in a line."""
+        return "the learner starts again" if self._loop is None else standing(self._loop, self.evaluation)
