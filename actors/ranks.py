@@ -79,9 +79,10 @@ class Ranks:
         actors = self.actors[:1] if first else self.actors
         calls = [asyncio.ensure_future(result_of(getattr(actor, method).remote(*args))) for actor in actors]
         answers = asyncio.gather(*calls)
+        ends: list[asyncio.Future[Any]] = [answers, lost]
         try:
             async with asyncio.timeout(deadline_s):
-                await asyncio.wait([answers, lost], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if lost.done():
                     raise lost.result()
                 return await answers
