@@ -187,7 +187,7 @@ def _training_loop(
         run,
         system.learner,
         system.planner,
-        build_scheduler(run, rollout, train),
+        build_scheduler(run, rollout, train, prepared.mixture),
         evaluation,
         rollout.faults,
         tracker,

@@ -96,7 +96,8 @@ TABLE: dict[type, dict[Change, str]] = {
     DataConfig: {
         Change.FILES: "train heldout",
         Change.MEANT: "check_solutions solution_cache",
-        Change.ANOTHER_RUN: "format fields heldout_fraction on_error max_problem_chars max_trace_chars max_tests limit",
+        Change.ANOTHER_RUN: "format fields weights heldout_fraction on_error max_problem_chars max_trace_chars "
+        "max_tests limit",
     },
     StreamConfig: {
         Change.MEANT: "max_refills min_traces max_failed_groups weight_transfer bucket_mib broadcast_deadline_s "

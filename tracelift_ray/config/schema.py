@@ -191,6 +191,7 @@ class DataConfig:
     heldout: tuple[str, ...]  # empty: heldout_fraction of train, by a hash of the problem id
     format: Annotated[str, OneOf("tracelift_ray.data.formats:FORMATS", also=("auto",))]
     fields: dict[str, str]
+    weights: tuple[Positive, ...]  # of the sources of train; empty: every problem is in every epoch
     heldout_fraction: Fraction
     on_error: OnError
     max_problem_chars: PositiveCount
