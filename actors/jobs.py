@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from contextlib import contextmanager
 
 import ray
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobSubmissionClient
+from ray.job_submission import JobDetails, JobSubmissionClient
 
 from actors.runtime import TOKEN, join, live_nodes
 from tracelift_ray.config.errors import last_line
 from tracelift_ray.errors import InfrastructureError
 
 COMPONENT = "job server"
+POLL_S = 0.5
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def told_of(address: str) -> Iterator[None]:
 
 def job_server(address: str) -> JobSubmissionClient:
     """The client of a job server that answers and takes this client's token. Raises InfrastructureError."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.ERROR)  # it says when a connection ends
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray takes what the environment says before what it is given
     with told_of(address):
         client = JobSubmissionClient(address)
@@ -60,3 +62,12 @@ def reached(address: str) -> str:
         ray.shutdown()
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     return f"the cluster at {address} answers: {len(nodes)} nodes, {cpus:g} CPUs, {gpus} GPUs"
+
+
+async def ended(client: JobSubmissionClient, job: str) -> JobDetails:
+    """What became of a job whose output has ended; its status follows within moments."""
+    while True:
+        details = await asyncio.to_thread(client.get_job_info, job)
+        if details.status.is_terminal():
+            return details
+        await asyncio.sleep(POLL_S)

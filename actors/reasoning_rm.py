@@ -7,6 +7,7 @@ from typing import Any
 
 from actors.placement import Placement
 from actors.pool import PoolActor, References, actor_pool, member_options, remote_class
+from actors.sealed import open_secrets
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
@@ -20,6 +21,7 @@ class ReasoningRmActor(PoolActor):
     """Owns a scorer."""
 
     def __init__(self, config: ReasoningRmConfig, seed: int, sleeps: bool) -> None:
+        open_secrets()
         self._build = partial(build_scorer, config, seed, sleeps)
 
     async def start(self) -> None:

@@ -59,11 +59,33 @@ _ALL = (
         "config",
     ),
     _configured(
+        "submit",
+        "submit a training run to a Ray cluster as a job, and follow it",
+        (
+            "address=http://HEAD:8265 experiment=quickstart total_steps=3 runs_root=/shared/runs",
+            "address=http://HEAD:8265 secrets=[WANDB_API_KEY] check_files=false experiment=paper_math "
+            "runs_root=/shared/runs planner.model=/shared/DIR executor.model=/shared/DIR "
+            "reasoning_rm.model=/shared/DIR data.train=[/shared/FILE]",
+        ),
+        "address secrets check_files follow runs_root name total_steps",
+        "commands",
+    ),
+    _configured(
         "evaluate",
         "measure a planner with its executor, on held-out problems or published files",
         ("checkpoint=runs/mine/checkpoints/step-000100 benchmarks=[gsm8k/test.jsonl] limit=200",),
         "checkpoint benchmarks limit traces pass_at against other_executor.model out evaluation.num_samples",
         "evaluation",
+    ),
+    _configured(
+        "chat",
+        "type a problem, see the trace, and what the executor makes of it",
+        (
+            "checkpoint=runs/quickstart/checkpoints/step-000100",
+            "checkpoint=DIR task=code answers=5 planner.sampling.temperature=0.7",
+        ),
+        "checkpoint task answers greedy planner.sampling.temperature executor.model executor.prompt",
+        "commands",
     ),
     _configured(
         "warm-start",

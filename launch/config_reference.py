@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from launch import conf_files
+from launch.chat import ChatConfig
 from launch.conf_files import CONFIG_DIR
 from launch.doctor import DoctorConfig
 from launch.sandbox import SandboxCommandConfig
 from launch.serve_rm import ServeRmConfig
 from launch.simulate import SimulateConfig
+from launch.submit import SubmitConfig
 from tracelift_ray.config.described import DescribedFile, allowed, field_types
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.dataset.settings import BuildGroupsConfig
@@ -32,7 +34,9 @@ REFERENCE, README = ROOT / "docs" / "configuration_reference.md", ROOT / "README
 BEGIN, END = "<!-- begin: table of groups, written by make docs -->", "<!-- end: table of groups -->"
 #: The other commands: module in ``launch/`` and file in ``conf/``, and their settings.
 COMMANDS: dict[str, Any] = {
+    "submit": SubmitConfig,
     "evaluate": EvaluateConfig,
+    "chat": ChatConfig,
     "warm_start": WarmStartConfig,
     "merge": MergeConfig,
     "train_rm": TrainRmConfig,

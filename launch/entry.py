@@ -22,6 +22,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from actors.sealed import open_secrets
 from launch.commands import command_of
 from launch.composition import chosen_groups, config_directory
 from launch.help import TRACEBACK, command_help
@@ -50,6 +51,8 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
             if {"--help", "-h"} & set(sys.argv[1:]):
                 print(command_help(command_of(config_name)))
                 sys.exit(0)
+            if failed := guard(open_secrets):  # before Hydra, whose configuration may read them
+                sys.exit(failed)
             codes: list[int] = []
             full = TRACEBACK in sys.argv[1:]
             sys.argv = [argument for argument in sys.argv if argument != TRACEBACK]

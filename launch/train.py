@@ -152,6 +152,7 @@ async def _system(
 
     checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
     tracker.message("starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}")
+    signals.hear()
     with connected(run.cluster, total_cpus(run)):
         signals.hear()
         await probe_run_dir(prepared.directory)

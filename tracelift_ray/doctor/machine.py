@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracelift_ray.doctor.findings import Finding
+from tracelift_ray.doctor.findings import Finding, Level
 
 GIB = 2**30
 _ANSWER_S = 20.0
@@ -115,7 +115,7 @@ def check_disk(runs: Path) -> Finding:
 def disk_finding(runs: Path, free: int, remedy: str) -> Finding:
     """Room for runs, in bytes."""
     found = f"{free / GIB:.1f} GiB free for {runs}"
-    level = "ok" if free >= DISK_GIB * GIB else "MEND" if free < GIB / 2 else "look"
+    level: Level = "ok" if free >= DISK_GIB * GIB else "MEND" if free < GIB / 2 else "look"
     return Finding("disk", level, found, "" if level == "ok" else remedy)
 
 
