@@ -226,6 +226,7 @@ class TrackingConfig:
     entity: str | None
     table_every: Count  # steps between tables of traces; 0: never
     table_rows: Count
+    tensorboard: bool
     console: bool
 
 
