@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.pool import PoolActor
+from actors.sealed import open_secrets
 from tracelift_ray.config.models import EngineConfig, RemoteConfig
 from tracelift_ray.config.schema import LoraConfig
 from tracelift_ray.engines.base import Engine
@@ -24,6 +25,7 @@ class GeneratorActor(PoolActor):
         seed: int = 0,
         sleeps: bool = False,
     ) -> None:
+        open_secrets()
         self.engine: Engine = build_engine(
             engine, model, transfer=transfer, adapter=adapter, remote=remote, seed=seed, sleeps=sleeps
         )

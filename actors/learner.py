@@ -12,7 +12,7 @@ from ray.exceptions import GetTimeoutError
 
 from actors.placement import Placement
 from actors.pool import remote_class, result_of
-from actors.runtime import worker_environment
+from actors.runtime import loading, worker_environment
 from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.errors import ComponentDead, InfrastructureError
@@ -24,7 +24,7 @@ from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import TrainBatch, TrainSample
 
-#: Seconds in which ranks give up a transfer.
+#: Seconds in which ranks hear that they are to give up a transfer or an update.
 ABORT_S = 30.0
 
 
@@ -44,6 +44,7 @@ class LearnerActor:
         return self.node(), free_port()
 
     @told_in_one_line()
+    @loading()
     def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
         """Join the other ranks, load the model and, where given, the state of a checkpoint."""
         run = self.run
@@ -73,11 +74,18 @@ class LearnerActor:
             ),
         )
 
-    def update(self, batch: TrainBatch) -> dict[str, float]:
-        """Train on a batch; the metrics, which are the same on every rank."""
+    def update(self, batch: TrainBatch) -> dict[str, float] | None:
+        """Train on a batch; the metrics, which are the same on every rank. None where the update was abandoned."""
         metrics = self.learner.update(batch)
         self._leave_room()
+        if metrics is None and self.learner.abandoned:
+            return None
         return {} if metrics is None else {f"learner/{name}": float(value) for name, value in asdict(metrics).items()}
+
+    @ray.method(concurrency_group="control")
+    def abandon_update(self) -> None:
+        """End an update that has made no optimizer step yet."""
+        self.learner.abandon_update()
 
     def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the present version."""
@@ -129,6 +137,7 @@ class RayLearnerGroup:
         self.ranks: list[Any] = []
         self.nodes: list[str] = []  # of the ranks, as far as they are known
         self.lock = asyncio.Lock()
+        self.started = False
 
     async def start(self, checkpoint: str | None = None) -> None:
         """Start all ranks together. Raises ``InfrastructureError``."""
@@ -139,16 +148,21 @@ class RayLearnerGroup:
         self.nodes = await self._call_all(self.ranks, self.config.startup_s, "node")
         master = await self._call(self.ranks[:1], self.config.startup_s, "address")
         await self._call(self.ranks, self.config.startup_s, "start", master, checkpoint)
+        self.started = True
 
     def _options(self, rank: int) -> dict[str, Any]:
         variables = self.placement.variables("learner", rank)
         environment = worker_environment(self.config.cpus_per_worker, variables)
         return self.placement.options("learner", rank) | environment
 
-    async def update(self, batch: TrainBatch) -> dict[str, float]:
-        """Train on ``batch``; its metrics."""
+    async def update(self, batch: TrainBatch) -> dict[str, float] | None:
+        """Train on ``batch``; its metrics, or None where it was abandoned."""
         async with self.lock:
             return await self._call(self.ranks, self.config.update_deadline_s, "update", ray.put(batch))
+
+    async def abandon_update(self) -> None:
+        """End an update that has made no optimizer step yet."""
+        await self._call(self.ranks, ABORT_S, "abandon_update")
 
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the present version."""
@@ -178,7 +192,8 @@ class RayLearnerGroup:
 
     async def close(self) -> None:
         """End all ranks."""
-        closing = (asyncio.wait_for(result_of(rank.close.remote()), 10.0) for rank in self.ranks)
+        up = self.ranks if self.started else ()
+        closing = (asyncio.wait_for(result_of(rank.close.remote()), 10.0) for rank in up)
         await asyncio.gather(*closing, return_exceptions=True)
         for rank in self.ranks:
             ray.kill(rank)

@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, Task
 
 from actors.mailbox import Answer, Letter, Mailbox, Worker
 from actors.placement import Placement
-from actors.runtime import worker_environment
+from actors.runtime import loading, worker_environment
 from actors.telling import reason_of, told_cause, told_in_one_line
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.errors import ComponentDead, InfrastructureError
@@ -45,7 +45,7 @@ class PoolActor:
         """Start; the first call of all. What ``start`` returns: how many calls this actor can hold, where it knows."""
         self._loop = asyncio.get_running_loop()
         self._worker = Worker()
-        with told_in_one_line():
+        with told_in_one_line(), loading():
             return await self.start()
 
     async def accept(self, letters: Sequence[Letter], withdrawn: Sequence[int]) -> None:

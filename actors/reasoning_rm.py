@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from actors.placement import Placement
 from actors.pool import PoolActor, References, actor_pool, member_options, remote_class
+from actors.sealed import open_secrets
 from tracelift_ray.config.models import ReasoningRmConfig
 from tracelift_ray.engines.seeds import member_seed
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
@@ -19,10 +21,12 @@ class ReasoningRmActor(PoolActor):
     """Owns a scorer."""
 
     def __init__(self, config: ReasoningRmConfig, seed: int, sleeps: bool) -> None:
-        self.scorer: TraceScorer = build_scorer(config, seed, sleeps)
+        open_secrets()
+        self._build = partial(build_scorer, config, seed, sleeps)
 
     async def start(self) -> None:
         """Return when it can score."""
+        self.scorer: TraceScorer = self._build()
         await self.scorer.start()
 
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:

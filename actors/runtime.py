@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +18,7 @@ from ray.exceptions import AuthenticationError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
+from actors.session import own_session, temporary_files
 from actors.telling import told_cause
 from tracelift_ray.config.errors import last_line
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
@@ -26,6 +30,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory, check_shared
 
 MIB = 2**20
 PROBE_S = 60.0
+LISTENING_S = 10.0
 TOKEN = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to what `ray get-auth-token` prints on the head"
 )
@@ -36,8 +41,20 @@ STARTS = 3
 def worker_environment(cpus: float, devices: Mapping[str, str]) -> dict[str, Any]:
     """Ray options of a worker: as many threads as it has CPUs, so that pools do not collide, and ``devices``."""
     threads = str(max(1, int(cpus)))
-    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false", **devices}
+    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+    variables |= {**temporary_files(), **devices}
     return {"runtime_env": {"env_vars": variables}}
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Import and build inside the ``with`` without garbage collections, which would walk over all that stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -47,11 +64,12 @@ def connected(config: ClusterConfig, cpus_needed: float) -> Iterator[None]:
     Raises:
         InfrastructureError: Ray does not come up, with what to check.
     """
-    try:
-        _connect(config, cpus_needed)
-        yield
-    finally:
-        ray.shutdown()
+    with own_session() if config.address == "local" else contextlib.nullcontext():
+        try:
+            _connect(config, cpus_needed)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _connect(config: ClusterConfig, cpus_needed: float) -> None:
@@ -74,14 +92,15 @@ def _connect(config: ClusterConfig, cpus_needed: float) -> None:
                 f"Ray could not be started here ({reason}); check the load, memory and /tmp/ray of this machine",
             ) from error
         return
-    _join(config.address, **quiet)
+    join(config.address, **quiet)
 
 
-def _join(address: str, **options: Any) -> None:
+def join(address: str, **options: Any) -> None:
     """Join a running cluster. What Ray's core writes meanwhile is shown only where it got in."""
+    _check_listening(address)
     with tempfile.TemporaryFile() as noise:
         try:
-            with _errors_into(noise):
+            with _errors_into(noise), _own_signals():
                 ray.init(address=address, **options)
         except AuthenticationError:
             raise InfrastructureError("cluster", f"no token for the Ray cluster at {address}; {TOKEN}") from None
@@ -97,6 +116,30 @@ def _join(address: str, **options: Any) -> None:
             ) from None
         noise.seek(0)
         sys.stderr.write(noise.read().decode("utf-8", "replace"))
+
+
+def _check_listening(address: str) -> None:
+    """Raises InfrastructureError where nothing listens at HOST:PORT: Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in address:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), LISTENING_S).close()
+    except OSError as error:
+        cause = f"nothing listens at {address} ({error.strerror or error}); start a cluster with `ray start --head`"
+        raise InfrastructureError("cluster", cause) from None
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Inside the ``with`` Ray leaves SIGTERM to this process; its own handler would exit from within its core."""
+    utils = ray._private.utils
+    theirs = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
 
 
 @contextlib.contextmanager
@@ -119,7 +162,8 @@ def _errors_into(file: IO[bytes]) -> Iterator[None]:
 def _start_here(**options: Any) -> None:
     """Start a local Ray. It gives its own processes half a minute, which a busy machine may not keep the first time."""
     ray.shutdown()
-    ray.init(address="local", **options)
+    with _own_signals():
+        ray.init(address="local", **options)
 
 
 def cluster_resources(run: RunConfig) -> ClusterResources:
@@ -150,10 +194,11 @@ def live_nodes() -> list[Node]:
     return sorted(nodes, key=lambda node: (-node.gpus, -node.cpus, node.name))
 
 
-def probe_run_dir(directory: RunDirectory) -> None:
+async def probe_run_dir(directory: RunDirectory) -> None:
     """Check that every node sees the driver's run directory and can write in it.
 
     Raises:
+        InfrastructureError: a node does not answer.
         RunDirectoryError: names the node and what is wrong there.
     """
     probe = ray.remote(num_cpus=0)(check_shared)
@@ -162,9 +207,12 @@ def probe_run_dir(directory: RunDirectory) -> None:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             probing = probe.options(scheduling_strategy=there).remote(directory.path, directory.run_id)
             try:
-                ray.get(probing, timeout=PROBE_S)
+                await asyncio.wait_for(probing, PROBE_S)
             except RayTaskError as error:
                 raise told_cause(error) from None
+            except TimeoutError:
+                cause = f"{node['NodeManagerAddress']} did not look at {directory.path} in {PROBE_S:g} s"
+                raise InfrastructureError("cluster", f"{cause}; check its load and that file system") from None
 
 
 def log_directory() -> str:

@@ -112,6 +112,9 @@ class OneRank:
         metrics = self.rank.update(batch)
         return {} if metrics is None else asdict(metrics)
 
+    async def abandon_update(self) -> None:
+        self.rank.abandon_update()
+
     async def save(self, planner_dir: str, state_dir: str | None) -> None:
         self.rank.save_pretrained(planner_dir)
 

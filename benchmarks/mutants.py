@@ -252,7 +252,7 @@ MUTANTS = (
     Mutant(
         "the oldest checkpoint is kept instead of the newest",
         "training/checkpoint.py",
-        "found[-keep:]",
+        "(*found[-keep:], *everything[-1:])",
         "found[:keep]",
         SAVES,
     ),

@@ -17,7 +17,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-CONFIG_DIR = Path(__file__).resolve().parents[1] / "conf"
+from launch.conf_files import CONFIG_DIR
+
 _EXPERIMENT = "experiment"
 
 

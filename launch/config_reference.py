@@ -12,10 +12,14 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from launch.composition import CONFIG_DIR
+from launch import conf_files
+from launch.chat import ChatConfig
+from launch.conf_files import CONFIG_DIR
+from launch.doctor import DoctorConfig
 from launch.sandbox import SandboxCommandConfig
 from launch.serve_rm import ServeRmConfig
 from launch.simulate import SimulateConfig
+from launch.submit import SubmitConfig
 from tracelift_ray.config.described import DescribedFile, allowed, field_types
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.dataset.settings import BuildGroupsConfig
@@ -30,13 +34,16 @@ REFERENCE, README = ROOT / "docs" / "configuration_reference.md", ROOT / "README
 BEGIN, END = "<!-- begin: table of groups, written by make docs -->", "<!-- end: table of groups -->"
 #: The other commands: module in ``launch/`` and file in ``conf/``, and their settings.
 COMMANDS: dict[str, Any] = {
+    "submit": SubmitConfig,
     "evaluate": EvaluateConfig,
+    "chat": ChatConfig,
     "warm_start": WarmStartConfig,
     "merge": MergeConfig,
     "train_rm": TrainRmConfig,
     "build_groups": BuildGroupsConfig,
     "serve_rm": ServeRmConfig,
     "rm_report": RmReportConfig,
+    "doctor": DoctorConfig,
     "sandbox": SandboxCommandConfig,
     "simulate": SimulateConfig,
 }
@@ -91,11 +98,9 @@ def run_groups() -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(RunConfig).items() if is_dataclass(hint)}
 
 
-def choices(group: str) -> list[str]:
+def choices(group: str) -> tuple[str, ...]:
     """The choices of a group: that of ``conf/config.yaml`` first, the others by name."""
-    default = DescribedFile.read(CONFIG_DIR / "config.yaml").groups.get(group)
-    names = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
-    return sorted(names, key=lambda name: name != default)
+    return conf_files.choices(group, DescribedFile.read(CONFIG_DIR / "config.yaml").groups.get(group))
 
 
 def _table(file: DescribedFile, cls: Any, *others: DescribedFile) -> str:

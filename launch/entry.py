@@ -1,9 +1,9 @@
 """How every command of the project starts: composes its configuration and says what is wrong in one line.
 
 ``entry_point(config_name)`` makes a function of a configuration the ``main`` of a command. Hydra's command line
-(overrides, ``--cfg``, ``--help``, ``-m``) works as usual. An error that the user can mend is one ``error:`` line on
-stderr and exit code 2 (configuration, data) or 1 (a component failed); anything else keeps its traceback.
-``HYDRA_FULL_ERROR=1`` shows the traceback of every error.
+(overrides, ``--cfg``, ``-m``) works as usual; ``--help`` is the project's own. An error that the user can mend is one
+``error:`` line on stderr and exit code 2 (configuration, data) or 1 (a component failed); anything else keeps its
+traceback. ``--traceback`` shows the traceback of every error, before its line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -21,7 +22,10 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from actors.sealed import open_secrets
+from launch.commands import command_of
 from launch.composition import chosen_groups, config_directory
+from launch.help import TRACEBACK, command_help
 from tracelift_ray.config.load import ConfigError, nearest
 from tracelift_ray.errors import DataError, InfrastructureError
 
@@ -44,16 +48,22 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
     def decorate(job: Job) -> Callable[[], NoReturn]:
         @functools.wraps(job)
         def main() -> NoReturn:
+            if {"--help", "-h"} & set(sys.argv[1:]):
+                print(command_help(command_of(config_name)))
+                sys.exit(0)
+            if failed := guard(open_secrets):  # before Hydra, whose configuration may read them
+                sys.exit(failed)
             codes: list[int] = []
-            full_error = os.environ.get(_FULL_ERROR) == "1"
+            full = TRACEBACK in sys.argv[1:]
+            sys.argv = [argument for argument in sys.argv if argument != TRACEBACK]
 
             @functools.wraps(job)
             def guarded(cfg: DictConfig) -> None:
-                codes.append(_guard(lambda: job(cfg), full_error))
+                codes.append(guard(lambda: job(cfg), full))
 
             with config_directory(sys.argv[1:]) as directory, _hydra_raises():
                 command = hydra.main(version_base="1.3", config_path=str(directory), config_name=config_name)(guarded)
-                codes.append(_guard(command, full_error))
+                codes.append(guard(command, full))
             sys.exit(max(codes))
 
         return main
@@ -61,24 +71,22 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
     return decorate
 
 
-def _guard(action: Callable[[], int | None], full_error: bool) -> int:
-    """The exit code of an action; errors that a user can mend become a line."""
+def guard(action: Callable[[], int | None], full: bool = False) -> int:
+    """The exit code of an action; errors that a user can mend become a line, after their traceback where ``full``."""
     try:
         return action() or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ConfigError, DataError, HydraException, OmegaConfBaseException) as error:
-        if full_error:
-            raise
-        return _report(_explain(error), WRONG_INPUT)
+        return _report(_explain(error), WRONG_INPUT, full)
     except InfrastructureError as error:
-        if full_error:
-            raise
-        return _report(str(error), FAILED)
+        return _report(str(error), FAILED, full)
 
 
-def _report(line: str, code: int) -> int:
+def _report(line: str, code: int, full: bool) -> int:
+    if full:
+        traceback.print_exc()
     print(f"error: {line}", file=sys.stderr)
     return code
 

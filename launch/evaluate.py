@@ -16,16 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from launch.checkpoint_config import check_given, existing, planner_of, run_configuration
 from launch.entry import FAILED, entry_point
-from tracelift_ray.config.load import ConfigError, to_dataclass
+from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_attempts, check_files
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.planning.saved import completed
-from tracelift_ray.tasks.presets import prompt_identity
 
 if TYPE_CHECKING:
     from tracelift_ray.evaluation.benchmarks import Pass
@@ -38,20 +36,13 @@ RESULTS = "results.json"
 @entry_point("evaluate")
 def main(cfg: DictConfig) -> int:
     """Evaluate ``checkpoint``."""
-    if OmegaConf.is_missing(cfg, "checkpoint"):
-        right = "is needed: a checkpoint of a run, or a Hugging Face directory"
-        raise ConfigError("checkpoint", ConfigError.MISSING, right)
+    check_given(cfg)
     config = to_dataclass(EvaluateConfig, OmegaConf.masked_copy(cfg, list(KEYS)))
-    checkpoint = Path(config.checkpoint).absolute()
-    if not checkpoint.is_dir():
-        right = "is no directory; give a checkpoint of a run, or a Hugging Face directory"
-        raise ConfigError("checkpoint", str(checkpoint), right)
+    checkpoint = existing(config.checkpoint)
     check_files(config)
-    own = _run_configuration(checkpoint, cfg)
+    own = run_configuration(checkpoint, cfg, KEYS)
     base = cfg if own is None else own
-    parts = (checkpoint / name for name in ("merged", "planner"))  # merged: of adapters, which are no model
-    planner = next((part for part in parts if part.is_dir()), checkpoint)
-    OmegaConf.update(base, "planner.model", str(planner))
+    OmegaConf.update(base, "planner.model", str(planner_of(checkpoint)))
     if config.benchmarks and OmegaConf.is_missing(base["data"], "train"):
         base["data"]["train"] = list(config.benchmarks)  # which a run needs and an evaluation of files does not
     run = to_run_config(base, extra=KEYS, trains=False)
@@ -59,30 +50,6 @@ def main(cfg: DictConfig) -> int:
     runs_root = Path(cfg["runs_root"]).absolute()
     default = runs_root / "evaluations" / checkpoint.name if own is None else checkpoint / "evaluation"
     return asyncio.run(_evaluate(run, config, Path(config.out).absolute() if config.out else default))
-
-
-def _run_configuration(checkpoint: Path, defaults: DictConfig) -> DictConfig | None:
-    """The configuration of the run that wrote ``checkpoint``, with this command's overrides; None outside a run."""
-    snapshot = checkpoint.parent.parent / "config.yaml"
-    if not snapshot.is_file():
-        return None
-    saved = OmegaConf.load(snapshot)
-    assert isinstance(saved, DictConfig)
-    config = completed(saved, defaults)
-    for role in ("planner", "executor"):  # as they were, whatever has become of the files since
-        kept = snapshot.parent / "prompts" / f"{role}.yaml"
-        if kept.is_file() and prompt_identity(str(kept)) != config[role]["prompt"]:
-            OmegaConf.update(config, f"{role}.prompt", str(kept))
-    overrides = [o for o in HydraConfig.get().overrides.task if o.partition("=")[0].partition(".")[0] not in KEYS]
-    for key, _, value in (override.partition("=") for override in overrides):
-        if "." not in key and (key not in config or isinstance(config[key], DictConfig)):
-            right = (
-                "no group can be chosen for a checkpoint of a run; override single fields, such as "
-                f"evaluation.num_samples=4 (the run's own are in {snapshot})"
-            )
-            raise ConfigError(key, value, right)
-    config.merge_with_dotlist(overrides)
-    return config
 
 
 async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:

@@ -11,26 +11,35 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tracelift_ray.errors import DataError
+from launch.commands import COMMANDS
+from launch.entry import guard
+from launch.help import TRACEBACK, examples, exit_codes
+from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.tracking.report import write_report
-from tracelift_ray.tracking.run_dir import RunDirectoryError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print and write a report; 2 with one line on standard error where a directory cannot be reported."""
+    command = COMMANDS["report"]
     parser = argparse.ArgumentParser(
-        prog="python -m launch.report", description="Before and after of one run, or several compared."
+        prog="tracelift report",
+        description=f"{command.summary}\n\n{examples(command)}",
+        epilog=exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR", help="run_dir of a training run")
     parser.add_argument("--out", type=Path, help="where the picture and the Markdown table go")
+    parser.add_argument(TRACEBACK, action="store_true", help="show where an error comes from, not its line alone")
     options = parser.parse_args(arguments)
+    return guard(lambda: _report(options.run_dirs, options.out), options.traceback)
+
+
+def _report(run_dirs: list[str], out: Path | None) -> None:
     try:
-        report = write_report(options.run_dirs, options.out)
-    except (RunDirectoryError, DataError, OSError) as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 2
+        report = write_report(run_dirs, out)
+    except OSError as error:
+        raise ConfigError("--out", str(error.filename), f"cannot be written ({error.strerror or error})") from error
     report.show(Console())
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 Everything that can be wrong is looked at first (configuration, data, run directory, resources), then Ray and the
 actors come up, and the loop runs. Ctrl-C ends the run in order: the planner is saved and no process is left; a second
-Ctrl-C ends it at once.
+Ctrl-C ends it at once (``stopping`` has all signals).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
+import os
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import DictConfig
 
@@ -22,7 +25,9 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import to_run_config
 
 if TYPE_CHECKING:
+    from actors.head import HeadWatch
     from actors.system import RaySystem
+    from launch.stopping import Signals
     from tracelift_ray.rl.loop import TrainingLoop
     from tracelift_ray.rl.preparation import Preparation
     from tracelift_ray.tracking.tracker import Tracker
@@ -30,11 +35,20 @@ if TYPE_CHECKING:
     from tracelift_ray.verification.code_runner import RunnerReport
 
 
+#: Seconds in which reports must be finished where the cluster is gone.
+LEAVE_S = 10.0
+
+
 @entry_point("config")
 def main(cfg: DictConfig) -> int:
     """Train, or with ``dry_run=true`` say what would be done."""
     run = to_run_config(cfg)
-    return _show_plan(run) if run.dry_run else asyncio.run(_train(run))
+    if run.dry_run:
+        return _show_plan(run)
+    try:
+        return asyncio.run(_train(run))
+    except asyncio.CancelledError:  # ended while it started
+        raise KeyboardInterrupt from None
 
 
 def _show_plan(run: RunConfig) -> int:
@@ -51,45 +65,74 @@ def _show_plan(run: RunConfig) -> int:
 
 async def _train(run: RunConfig) -> int:
     """Prepare, open the system, run."""
+    from launch.stopping import heeding_signals
+    from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.rl.preparation import prepare
+    from tracelift_ray.tracking.run_lock import only_run
     from tracelift_ray.tracking.tracker import Tracker
 
-    prepared = prepare(run)
-    tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step)
-    exit_code = FAILED
-    try:
-        exit_code = await _run(run, prepared, tracker)
-    finally:
-        tracker.close(exit_code)
-    return exit_code
+    say: Callable[[str], None] = partial(print, flush=True) if run.tracking.console else _say_nothing
+    with only_run(Path(run.run_dir), say), heeding_signals() as signals:
+        prepared = prepare(run)
+        for line in prepared.notes:
+            say(line)
+        train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
+        prepared.accept(train)
+        tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step)
+        exit_code = FAILED
+        try:
+            exit_code = await _run(run, prepared, train, heldout, tracker, signals)
+        finally:
+            tracker.close(exit_code)
+        return exit_code
 
 
-async def _run(run: RunConfig, prepared: Preparation, tracker: Tracker) -> int:
-    from tracelift_ray.data.solution_check import sound_problems
-    from tracelift_ray.rl.loop import Interrupted
+async def _run(
+    run: RunConfig,
+    prepared: Preparation,
+    train: tuple[Problem, ...],
+    heldout: tuple[Problem, ...],
+    tracker: Tracker,
+    signals: Signals,
+) -> int:
+    from launch.stopping import short_grace
+    from tracelift_ray.rl.requests import Interrupted
     from tracelift_ray.tracking.alive import alive
 
     if prepared.checkpoint is not None and _is_over(run, prepared.checkpoint.step, tracker):
         at = prepared.checkpoint.path
         tracker.message(f"{at} is the end of this run (total_steps={run.total_steps}); resume=never starts it again")
         return 0
-    for line in prepared.notes:
-        tracker.message(line)
-    train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, tracker.message)
-    async with _system(run, prepared, (*train, *heldout), tracker) as system:
+    if warning := short_grace(os.environ):
+        tracker.message(warning)
+    async with _system(run, prepared, (*train, *heldout), tracker, signals) as (system, head):
         warnings = note_sandboxes(await system.verifier.describe(), tracker)
         loop, where = _training_loop(run, prepared, system, train, heldout, tracker)
-        _on_interrupt(loop.interrupt)
+        signals.serve(loop.requests)
         try:
             async with alive(tracker.progress, where):
                 await loop.train()
         except Interrupted:
             return INTERRUPTED
         finally:
+            head.saved()
             note_faults(system.metrics(), loop.faults, tracker)
         for line in warnings:
             tracker.message(line)
         return 0
+
+
+def _leave(tracker: Tracker, cause: str) -> NoReturn:
+    """End the process without Ray, which would not come to an end."""
+    print(f"error: {cause}", file=sys.stderr, flush=True)
+    closing = threading.Thread(target=tracker.close, args=(FAILED,), daemon=True)
+    closing.start()
+    closing.join(LEAVE_S)
+    os._exit(FAILED)
+
+
+def _say_nothing(line: str) -> None:
+    """Where the console is off."""
 
 
 def _is_over(run: RunConfig, step: int, tracker: Tracker) -> bool:
@@ -99,20 +142,24 @@ def _is_over(run: RunConfig, step: int, tracker: Tracker) -> bool:
 
 @contextlib.asynccontextmanager
 async def _system(
-    run: RunConfig, prepared: Preparation, problems: Sequence[Problem], tracker: Tracker
-) -> AsyncIterator[RaySystem]:
+    run: RunConfig, prepared: Preparation, problems: Sequence[Problem], tracker: Tracker, signals: Signals
+) -> AsyncIterator[tuple[RaySystem, HeadWatch]]:
     """Ray and all actors, up inside the ``async with``; the learner goes on from the checkpoint."""
+    from actors.head import watched_head
     from actors.runtime import connected, log_directory, probe_run_dir
     from actors.system import running_system
     from tracelift_ray.planning.resources import total_cpus
 
     checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
     tracker.message("starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}")
+    signals.hear()
     with connected(run.cluster, total_cpus(run)):
-        probe_run_dir(prepared.directory)
+        signals.hear()
+        await probe_run_dir(prepared.directory)
         tracker.message(f"starting actors; their logs are in {log_directory()}")
-        async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
-            yield system
+        with watched_head(signals.stop_soon, partial(_leave, tracker)) as head:
+            async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
+                yield system, head
 
 
 def _training_loop(
@@ -175,19 +222,6 @@ def note_faults(metrics: Mapping[str, float], failed: Mapping[str, int], tracker
     tracker.note("faults", text or "none")
     if text:
         tracker.message(f"faults since this start: {text}")
-
-
-def _on_interrupt(interrupt: Any) -> None:
-    """The first SIGINT or SIGTERM asks the loop to end; the next one ends the process as usual."""
-    running = asyncio.get_running_loop()
-
-    def ask() -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            running.remove_signal_handler(each)
-        interrupt()
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        running.add_signal_handler(each, ask)
 
 
 if __name__ == "__main__":

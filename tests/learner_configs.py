@@ -67,6 +67,7 @@ LEARNER = LearnerConfig(
     update_deadline_s=60.0,
     startup_s=60.0,
     save_every=0,
+    ready_share=0.0,
     keep_checkpoints=2,
     keep_best="",
     export_every=0,

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import SandboxConfig
 

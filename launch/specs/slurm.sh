@@ -6,8 +6,9 @@
 #
 # Submit from the repository, on storage that all nodes share and with .venv made by `make setup DEVICE=gpu`.
 # Two minutes before the time limit the planner is saved and the job goes back into the queue; so does a run that
-# failed, at most three times. Each start goes on from the newest checkpoint (resume=auto). Of the processes on its
-# nodes a job ends its own alone. Tried with stand-ins for Slurm's commands and a real Ray, not on a Slurm cluster.
+# failed, at most three times. Each start goes on from the newest checkpoint (resume=auto). A checkpoint at any time:
+# scancel --batch --signal=USR1 JOBID; a notice of preemption may send that, too. Of the processes on its nodes a job
+# ends its own alone. Tried with stand-ins for Slurm's commands and a real Ray, not on a Slurm cluster.
 #SBATCH --job-name=tracelift
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -61,12 +62,13 @@ done
 [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || set -- "$@" resume=auto
 python -m launch.train cluster=ray "$@" &
 run=$!
-stopped=no
-trap 'stopped=yes; kill -TERM "$run" 2>/dev/null || true' TERM
+heard=no
+trap 'heard=yes; kill -TERM "$run" 2>/dev/null || true' TERM
+trap 'heard=yes; kill -USR1 "$run" 2>/dev/null || true' USR1
 code=0
 wait "$run" || code=$?
-while [ "$stopped" = yes ]; do # the signal ended the wait alone; the run goes on to save the planner
-    stopped=no
+while [ "$heard" = yes ]; do # the signal ended the wait alone; the run goes on, or saves the planner
+    heard=no
     ended=0
     wait "$run" || ended=$?
     [ "$ended" -eq 127 ] || code=$ended # 127: it had ended before

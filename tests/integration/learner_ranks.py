@@ -37,6 +37,7 @@ class Case:
     save_planner_to: str | None = None
     scored: tuple[TrainSample, ...] = ()
     send: bool = False
+    abandon_after: int = 0  # micro-batches of the last update after which rank 0 abandons it; 0: it does not
     file_limit: int = 0  # bytes that any file saved may have; 0: no limit
 
 
@@ -74,7 +75,7 @@ def run_ranks(world_size: int, cases: list[Case], folder: Path, deadline_s: floa
             process.kill()
             process.wait()
     output = "\n".join(f"--- {log.name}\n{log.read_text()[-4000:]}" for log in logs)
-    assert codes == [0] * world_size, output
+    assert codes == [0] * world_size, f"exit codes {codes}\n{output}"
     return pickle.loads((folder / "outcomes.pkl").read_bytes())
 
 
@@ -90,6 +91,8 @@ def _run_case(case: Case, place: Any) -> Outcome:
         if case.load_from:
             learner.load_state(case.load_from)
         for batch in case.batches:
+            if case.abandon_after and batch is case.batches[-1] and place.rank == 0:
+                _abandon(learner, case.abandon_after)
             outcome.metrics.append(learner.update(batch))
         with _file_limit(case.file_limit):
             if case.save_to:
@@ -107,6 +110,18 @@ def _run_case(case: Case, place: Any) -> Outcome:
     finally:
         learner.close()
     return outcome
+
+
+def _abandon(learner: Any, after: int) -> None:
+    """Abandon the next update after so many of its micro-batches."""
+    computed, left = learner._loss, iter(range(after, -1, -1))
+
+    def loss(*piece: Any) -> Any:
+        if next(left) == 0:
+            learner.abandon_update()
+        return computed(*piece)
+
+    learner._loss = loss
 
 
 @contextmanager
@@ -159,6 +174,9 @@ def main() -> None:
     if rank == 0:
         (folder / "outcomes.pkl").write_bytes(pickle.dumps(outcomes))
     torch.distributed.destroy_process_group()
+    # As a child of multiprocessing ends: native threads that libraries keep may abort an ordinary exit.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

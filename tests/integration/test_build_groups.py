@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from tests.hang import HANG_S
 from tests.tiny import make_tiny_llama
 from tests.unit.dataset.cases import write_problems

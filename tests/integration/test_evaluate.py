@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
+from tests.configs import run_config
 from tests.hang import HANG_S
+from tracelift_ray.config.load import plain_config
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.types import Problem
 
@@ -21,19 +25,16 @@ CHECKPOINTS = ROOT / "tracelift_ray" / "demo" / "checkpoints"
 PROBLEMS = 16
 
 
+RUN = (
+    "experiment=quickstart",
+    "reward=exec_only",
+    "planner.engine.kind=transformers",
+    "evaluation.num_samples=2",
+)
+
+
 def command(*overrides: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "launch.evaluate",
-        "experiment=quickstart",
-        "reward=exec_only",
-        "planner.engine.kind=transformers",
-        "evaluation.num_samples=2",
-        "pass_at=[1,2]",
-        "resamples=200",
-        *overrides,
-    ]
+    return [sys.executable, "-m", "launch.evaluate", "pass_at=[1,2]", "resamples=200", *overrides]
 
 
 def evaluate(*overrides: str) -> str:
@@ -49,6 +50,14 @@ def gsm8k_file(path: Path, problems: tuple[Problem, ...]) -> Path:
     return path
 
 
+def checkpoint_of_a_run(run_dir: Path, planner: Path) -> Path:
+    """A checkpoint as a run of these settings leaves it."""
+    checkpoint = run_dir / "checkpoints" / "step-000001"
+    shutil.copytree(planner, checkpoint / "planner")
+    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain_config(run_config(*RUN[1:])))))
+    return checkpoint
+
+
 def results(directory: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((directory / "results.json").read_text())
     return found
@@ -56,8 +65,9 @@ def results(directory: Path) -> dict[str, Any]:
 
 def test_benchmarks_survive_an_interruption_and_compare_planners_and_executors(tmp_path: Path) -> None:
     sums = gsm8k_file(tmp_path / "sums.jsonl", demo_problems("math", PROBLEMS, 0, "heldout"))
-    shared = (f"benchmarks=[{sums}]", f"runs_root={tmp_path}")
-    first, second = tmp_path / "first", tmp_path / "second"
+    files = f"benchmarks=[{sums}]"
+    shared = (*RUN, files, f"runs_root={tmp_path}")
+    first = tmp_path / "first"
 
     slowly = ("executor.engine.max_num_seqs=2", "planner.pool.max_concurrency=1")
     started = subprocess.Popen(
@@ -89,8 +99,9 @@ def test_benchmarks_survive_an_interruption_and_compare_planners_and_executors(t
     assert "uplift, other executor" in table
 
     # The executor itself writes better traces than the untrained planner.
-    table = evaluate(f"checkpoint={CHECKPOINTS / 'executor'}", *shared, f"out={second}", f"against={first}")
-    compared = results(second)["against"]["benchmarks"]["sums"]
+    checkpoint = checkpoint_of_a_run(tmp_path / "run", CHECKPOINTS / "executor")
+    table = evaluate(f"checkpoint={checkpoint}", files, f"against={first}")
+    compared = results(checkpoint / "evaluation")["against"]["benchmarks"]["sums"]
     assert compared["problems"] == PROBLEMS and compared["first"] > compared["second"]
     assert compared["test"]["difference"]["mean"] == pytest.approx(compared["first"] - compared["second"])
     assert "McNemar" in table

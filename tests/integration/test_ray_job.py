@@ -1,4 +1,4 @@
-"""A training run as a Ray job: a head with token authentication, a working directory that is copied, absolute paths."""
+"""A submitted training run: a head with token authentication, a copied working directory, a secret, absolute paths."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.hang import HANG_S
 from tracelift_ray.training.ranks import free_port
@@ -57,7 +58,8 @@ def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token
     head: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:
     server, environment = head
-    run_dir = tmp_path / "run"
+    run_dir, secret = tmp_path / "run", secrets.token_hex(16)
+    environment = environment | {"TRACELIFT_A_SECRET": secret}
     overrides = (
         "experiment=quickstart",
         "planner.engine.kind=transformers",
@@ -68,15 +70,16 @@ def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token
         "algorithm.group_size=4",
         "evaluation.problems=0",
         "data.limit=100",
-        f"run_dir={run_dir}",
+        "name=${oc.env:TRACELIFT_A_SECRET}",
+        f"run_dir={os.path.relpath(run_dir, ROOT)}",
     )
-    submit = [RAY, "job", "submit", "--address", server, "--working-dir", ".", "--", "python", "-m", "launch.train"]
+    submit = [sys.executable, "-m", "launch", "submit", f"address={server}", "secrets=[TRACELIFT_A_SECRET]"]
     ends = time.monotonic() + HANG_S
     while True:
         done = subprocess.run(
             [*submit, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG_S
         )
-        starting = any(words in done.stderr for words in ("Failed to connect", "No available agent"))
+        starting = any(words in done.stderr for words in ("nothing answers", "No available agent"))
         if not starting or time.monotonic() > ends:
             break
         time.sleep(1)
@@ -84,9 +87,12 @@ def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token
     kinds = [json.loads(line)["kind"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert kinds.count("training") == 1
     assert (run_dir / "checkpoints" / "step-000001" / "planner" / "model.safetensors").is_file()
+    assert "1/1  reward" in done.stdout and done.stdout.rstrip().endswith(": succeeded")
 
+    listed = [RAY, "job", "list", "--address", server]
+    shown = subprocess.run(listed, env=environment, capture_output=True, text=True, timeout=HANG_S)
+    assert "TRACELIFT_SEALED" in shown.stdout and secret not in shown.stdout
+    assert yaml.safe_load((run_dir / "config.yaml").read_text())["name"] == secret, "the job could open it"
     stranger = environment | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    refused = subprocess.run(
-        [RAY, "job", "list", "--address", server], env=stranger, capture_output=True, text=True, timeout=HANG_S
-    )
+    refused = subprocess.run(listed, env=stranger, capture_output=True, text=True, timeout=HANG_S)
     assert refused.returncode != 0

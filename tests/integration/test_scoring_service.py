@@ -23,6 +23,7 @@ from actors.reasoning_rm import RayReasoningRmPool
 from actors.runtime import live_nodes
 from tests.configs import run_config
 from tests.hang import HANG_S
+from tests.integration.training_runs import records
 from tracelift_ray.demo.source import demo_groups
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.placement import place
@@ -109,7 +110,7 @@ def fails(reasoning: str) -> bool:
     return zlib.crc32(reasoning.encode()) % 5 == 0
 
 
-async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp_path: Path) -> None:
+async def test_an_asynchronous_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp_path: Path) -> None:
     scorer = Failing()
     await scorer.model.start()
     service = ScoringService(scorer, ServiceLimits("math", 1024, 64, 4096, 60.0), {})
@@ -128,13 +129,14 @@ async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp
         *(f"reasoning_rm.remote.{key}={value}" for key, value in remote.items()),
         "reasoning_rm.model=''",
         "stream.min_traces=1",
+        "stream.max_staleness=2",
         "tracking.wandb=disabled",
         "algorithm.groups_per_step=4",
         "algorithm.group_size=4",
         "evaluation.at_start=false",
         "evaluation.problems=0",
         "data.limit=100",
-        "total_steps=2",
+        "total_steps=5",
         f"run_dir={tmp_path}",
     )
     try:
@@ -152,6 +154,7 @@ async def test_a_run_takes_its_scores_from_a_service_and_masks_what_has_none(tmp
         await scorer.model.close()
         await runner.cleanup()
     assert train.returncode == 0, output.decode()[-3000:]
+    assert 0 < max(record["stream/staleness_max"] for record in records(tmp_path, "training")) <= 2
     traces = [json.loads(line) for line in (tmp_path / "trajectories.jsonl").read_text().splitlines()]
     read = [trace for trace in traces if trace["malformed"] is None]
     masked = [trace for trace in read if fails(trace["reasoning"])]

@@ -27,11 +27,11 @@ class ConfigError(ValueError):
         self.right = right
 
     def __str__(self) -> str:
-        given = self.key if self.value is ConfigError.MISSING else f"{self.key}={_shown(self.value)}"
+        given = self.key if self.value is ConfigError.MISSING else f"{self.key}={shown(self.value)}"
         return f"{given}: {self.right}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """The value as it would be written on a command line, on one line and not too long."""
     text = str(value)
     if value is None:

@@ -113,6 +113,7 @@ class LearnerConfig:
     update_deadline_s: Positive
     startup_s: Positive
     save_every: Count  # steps; 0: only at the end
+    ready_share: BelowOne  # of the time, for keeping the last finished update ready; 0: none
     keep_checkpoints: PositiveCount
     keep_best: str  # a metric; empty: none
     export_every: Count  # steps; 0: never
@@ -189,6 +190,7 @@ class DataConfig:
     train: tuple[str, ...]  # files or demo:NAME
     heldout: tuple[str, ...]  # empty: heldout_fraction of train, by a hash of the problem id
     format: Annotated[str, OneOf("tracelift_ray.data.formats:FORMATS", also=("auto",))]
+    fields: dict[str, str]
     heldout_fraction: Fraction
     on_error: OnError
     max_problem_chars: PositiveCount

@@ -7,15 +7,17 @@ statement is empty or longer than allowed, and nothing is left out without being
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import xxhash
 
 from tracelift_ray.config.schema import OnError
+from tracelift_ray.data.fields import with_fields
 from tracelift_ray.data.formats import FORMATS, detect_format, problem_record
-from tracelift_ray.data.jsonl import Loaded, load_records, write_lines
+from tracelift_ray.data.jsonl import write_lines
+from tracelift_ray.data.loading import Loaded, load_records
 from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record, RecordError
 from tracelift_ray.tasks.table import task_of
@@ -26,14 +28,16 @@ def load_problems(
     path: str | Path,
     format: str = "auto",
     *,
+    fields: Mapping[str, str] | None = None,
     on_error: OnError = "strict",
     max_problem_chars: int = 0,
     max_tests: int = 0,
     limit: int = 0,
 ) -> Loaded[Problem]:
-    """Read a JSONL file of problems.
+    """Read a file or data set of problems (``data.rows``).
 
     Args:
+        fields: further fields of each record, by paths in it (``data.fields``).
         format: a name in ``formats.FORMATS``, or ``auto``: by the first record's keys.
         on_error: ``strict`` raises on any fault; ``skip`` leaves faulty records out and reports them.
         max_problem_chars: longer statements are cut to this many characters, and counted; 0 cuts none.
@@ -43,7 +47,7 @@ def load_problems(
     Raises:
         DataError: the file is missing, faulty (``strict``), without a usable problem, or of no known format.
     """
-    reader = _Reader(str(path), format, max_problem_chars, max_tests)
+    reader = _Reader(str(path), format, fields or {}, max_problem_chars, max_tests)
     problems, log = load_records(path, reader.read, what="problems", on_error=on_error, limit=limit)
     return Loaded(problems, log.report(reader.format, len(problems), cut=reader.cut, same_text=reader.same_text))
 
@@ -62,9 +66,12 @@ def text_key(statement: str) -> bytes:
 class _Reader:
     """Parses the records of one file in order, and remembers what earlier ones were."""
 
-    def __init__(self, path: str, format: str, max_problem_chars: int, max_tests: int) -> None:
+    def __init__(
+        self, path: str, format: str, fields: Mapping[str, str], max_problem_chars: int, max_tests: int
+    ) -> None:
         self.path = path
         self.format = format
+        self.fields = fields
         self.max_problem_chars = max_problem_chars
         self.max_tests = max_tests
         self.cut = 0
@@ -73,6 +80,7 @@ class _Reader:
         self._texts: set[bytes] = set()
 
     def read(self, line: int, record: Record) -> Problem:
+        record = with_fields(record, self.fields)
         if self.format == "auto":
             self.format = self._detect(line, record)
         problem = FORMATS[self.format].parse(record)
@@ -90,7 +98,7 @@ class _Reader:
             keys = ", ".join(sorted(record)[:12]) or "none"
             raise DataError(
                 f"{self.path}:{line}: no known problem format has the keys {keys}; "
-                f"set data.format to one of {', '.join(FORMATS)}, or rewrite the file as `problems` "
+                f"set data.format to one of {', '.join(FORMATS)}, or name its fields in data.fields "
                 "(id, task, statement, answer or tests)"
             )
         return found

@@ -17,7 +17,8 @@ from typing import Any
 
 from tracelift_ray.config.rules import either
 from tracelift_ray.config.schema import OnError
-from tracelift_ray.data.jsonl import Loaded, load_records, write_lines
+from tracelift_ray.data.jsonl import write_lines
+from tracelift_ray.data.loading import Loaded, load_records
 from tracelift_ray.records import (
     Record,
     RecordError,

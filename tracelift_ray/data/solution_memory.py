@@ -7,6 +7,7 @@ under and the Python that ran it; all of them are hashed into its key.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -18,8 +19,7 @@ import xxhash
 
 from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import SandboxConfig
-from tracelift_ray.data.jsonl import open_data, read_records, write_lines
-from tracelift_ray.errors import DataError
+from tracelift_ray.data.jsonl import read_records, write_lines
 from tracelift_ray.records import RecordError
 from tracelift_ray.types import CodeTests
 
@@ -71,11 +71,8 @@ class SolutionMemory:
 
     def _read(self) -> None:
         for path in sorted(self.directory.glob("*.jsonl")):
-            try:
-                stream = open_data(path)
-            except DataError:  # Cleared away since the listing, or not for us to read: its solutions are run again.
-                continue
-            with stream:
+            # One that is cleared away since the listing, or not for us to read: its solutions are run again.
+            with contextlib.suppress(OSError), open(path, "rb") as stream:
                 for _, record in read_records(stream):
                     if isinstance(record, RecordError):
                         continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from tracelift_ray.config.schema import DataConfig
-from tracelift_ray.data.jsonl import LoadReport
+from tracelift_ray.data.loading import LoadReport
 from tracelift_ray.data.problems import load_problems, text_key
 from tracelift_ray.data.split import Leakage, interleaved, split_heldout, without_leaks
 from tracelift_ray.errors import DataError
@@ -118,6 +118,7 @@ def _load(
     loaded = load_problems(
         source,
         config.format,
+        fields=config.fields,
         on_error=config.on_error,
         max_problem_chars=config.max_problem_chars,
         max_tests=config.max_tests,

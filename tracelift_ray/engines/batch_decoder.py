@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ class Request:
         tag: the caller's own.
         version: of the weights at its first token.
         finished: its completions by sample index.
+        watch: learns the tokens of its first sample whenever there is one more; called on the decoder's thread.
     """
 
     prompt_ids: tuple[int, ...]
@@ -44,6 +45,7 @@ class Request:
     version: int = 0
     finished: dict[int, Completion] = field(default_factory=dict)
     cancelled: bool = False
+    watch: Callable[[tuple[int, ...]], None] | None = None
 
     @property
     def done(self) -> bool:
@@ -266,6 +268,8 @@ class BatchDecoder:
             if row.live:
                 row.token_ids.append(token)
                 row.logprobs.append(logprob)
+                if row.request.watch is not None and row.index == 0:
+                    row.request.watch(tuple(row.token_ids))
                 if self._finish(row, token) and row.request.done:
                     done.append(row.request)
         return done

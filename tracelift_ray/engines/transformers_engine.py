@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.engines.base import EngineKind, EngineRequest, check_context, check_transfer
@@ -83,12 +84,17 @@ class TransformersEngine:
         finally:
             self._waiting.discard(ready)
 
-    async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+    async def generate(
+        self, prompt: Prompt, params: SamplingParams, watch: Callable[[tuple[int, ...]], None] | None = None
+    ) -> list[Completion]:
+        """As ``Engine.generate``; ``watch`` learns the tokens of the first sample while it is written."""
         from tracelift_ray.engines.batch_decoder import Request
 
         check_context(prompt, params, self._config.max_model_len)
         answer: asyncio.Future[list[Completion]] = self._answer()
         request = Request(prompt.token_ids, params, answer)
+        if watch is not None:
+            request.watch = partial(self._post, watch)
         self._inbox.put(request)
         try:
             return await answer

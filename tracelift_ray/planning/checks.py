@@ -25,8 +25,8 @@ from tracelift_ray.transfer.kinds import TRANSFERS, at_engine
 from tracelift_ray.verification.runners import RUNNERS
 
 
-def check_run(config: RunConfig, *, trains: bool = True) -> None:
-    """Check every rule; ``trains`` says whether those of training count, too.
+def check_run(config: RunConfig, *, trains: bool = True, files: bool = True) -> None:
+    """Check every rule; ``trains`` and ``files`` say whether those of training, and of what it names, count, too.
 
     Raises:
         ConfigError: the first rule that does not hold.
@@ -52,9 +52,10 @@ def check_run(config: RunConfig, *, trains: bool = True) -> None:
     check_declared_resources(config)
     _check_placement(config)
     _check_turns(config)
-    check_run_dir(config, trains=trains)
-    check_data(config.data)
-    check_models(config)
+    if files:
+        check_run_dir(config, trains=trains)
+        check_data(config.data)
+        check_models(config)
     for owner, engine in (("planner", config.planner.engine), ("executor", config.executor.engine)):
         check_extra(engine, owner)
 

@@ -11,7 +11,8 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
 from tracelift_ray.config.paths import check_file
 from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
-from tracelift_ray.data.file_kinds import check_is_json_lines
+from tracelift_ray.data.data_sets import is_data_set
+from tracelift_ray.data.file_kinds import file_kind
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.errors import DataError
@@ -153,22 +154,24 @@ def _has_chat_template(directory: Path) -> bool:
 
 
 def check_data(data: DataConfig) -> None:
-    """Every source of problems must be a file with something in it, or one of the built-in worlds.
+    """Every source of problems must be a data set, a file with something in it, or one of the built-in worlds.
 
     Raises:
         ConfigError: names the source.
     """
     if not data.train:
-        raise ConfigError("data.train", data.train, "must name a file or more")
+        raise ConfigError("data.train", data.train, "must name a file or a data set")
     for key, sources in (("data.train", data.train), ("data.heldout", data.heldout)):
         for source in sources:
             if source.startswith("demo:"):
                 if source not in DEMO_SOURCES:
                     raise ConfigError(key, source, f"no such world; there are {' and '.join(DEMO_SOURCES)}")
                 continue
+            if is_data_set(source):
+                continue
             check_file(key, source)
             try:
-                check_is_json_lines(source)
+                file_kind(source)
             except DataError as error:
                 raise ConfigError(key, source, str(error).removeprefix(f"{source} ")) from None
 

@@ -20,7 +20,12 @@ HELPER_KEYS = frozenset({"runs_root", "variant"})
 
 
 def to_run_config(
-    cfg: DictConfig, *, base: Path | None = None, extra: Collection[str] = (), trains: bool = True
+    cfg: DictConfig,
+    *,
+    base: Path | None = None,
+    extra: Collection[str] = (),
+    trains: bool = True,
+    files: bool = True,
 ) -> RunConfig:
     """Convert and check a composed configuration.
 
@@ -29,6 +34,7 @@ def to_run_config(
         base: what relative paths start from; None: the current directory.
         extra: top-level keys that the entry point itself reads.
         trains: whether the rules of training count.
+        files: whether the files and directories that it names must be on this machine.
 
     Returns:
         The run, every path absolute. In a multirun ``name`` ends with the job's variant.
@@ -41,7 +47,7 @@ def to_run_config(
     config = to_dataclass(RunConfig, fields)
     config = replace(config, name=f"{config.name}{values.get('variant', '')}")
     config = absolute_paths(config, base or Path.cwd())
-    check_run(config, trains=trains)
+    check_run(config, trains=trains, files=files)
     return config
 
 

@@ -77,6 +77,7 @@ class Member:
         self.capacity = capacity
         self.busy = 0
         self.alive = True
+        self.started = False
         self.checking: asyncio.Task[None] | None = None
 
 
@@ -191,7 +192,8 @@ class Pool:
         self._admission.refuse_all(InfrastructureError(self.name, "the pool was closed"))
         for task in self._replacing:
             task.cancel()
-        closing = (asyncio.wait_for(member.handle.control("close"), CLOSE_S) for member in self.members)
+        up = (member for member in self.members if member.started)  # the others have nothing to end in order
+        closing = (asyncio.wait_for(member.handle.control("close"), CLOSE_S) for member in up)
         await asyncio.gather(*closing, return_exceptions=True)
         for member in self._members:
             member.handle.kill()
@@ -246,6 +248,7 @@ class Pool:
         holds = await self.control(member, self.limits.startup_s, "start")
         if isinstance(holds, int):
             member.capacity = max(1, min(holds, self.limits.capacity))
+        member.started = True
 
     def _check_there_will_be_a_member(self) -> None:
         if not self.members and not self._replacing:

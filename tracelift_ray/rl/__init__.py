@@ -16,5 +16,5 @@ Read in this order; each file says at its top what it promises.
 
 ``pools`` holds the Protocols through which all of this reaches models, so that Ray actors and in-process fakes run the
 same loop; ``assembly`` builds the parts from a configuration, and ``preparation`` is what a run does before any of them
-exists.
+exists; ``continuing`` says there whether it may go on from a checkpoint.
 """

@@ -8,6 +8,7 @@ Public methods that do not say otherwise are collectives: all ranks call them, i
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from tracelift_ray.rl.objective import needs_old, objective
 from tracelift_ray.training.checkpoint import disk_errors
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine
 from tracelift_ray.training.export import gathered
-from tracelift_ray.training.generators import seed_generators
+from tracelift_ray.training.generators import generator_states, restore_generators, seed_generators
 from tracelift_ray.training.layout import check_layout, state_layout, write_layout
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import MicroBatch, check_batch, collate
@@ -39,6 +40,8 @@ from tracelift_ray.transfer.senders import SenderSettings, WeightSender, paramet
 from tracelift_ray.types import TrainBatch, TrainSample
 
 _BUCKET_MIB = 256
+#: Log-probs of a micro-batch under other weights; None where the loss needs none.
+Scores = torch.Tensor | None
 
 
 def engine_settings(config: LearnerConfig) -> EngineSettings:
@@ -54,6 +57,10 @@ def engine_settings(config: LearnerConfig) -> EngineSettings:
         startup_s=config.startup_s,
         deadline_s=config.update_deadline_s,
     )
+
+
+class _Abandoned(Exception):
+    """An update ends before its first optimizer step."""
 
 
 class Learner:
@@ -93,6 +100,8 @@ class Learner:
         self._policy: Policy | None = None
         self._sender: WeightSender | None = None
         self._packed = learner.layout == "packed"
+        self._give_up = threading.Event()
+        self._stepped = False  # in the present update
 
     def start(self) -> None:
         """Join the other ranks and load the model. Blocks at most ``startup_s`` seconds for the others.
@@ -123,7 +132,8 @@ class Learner:
         """Take ``updates_per_batch`` optimizer steps on a batch that every rank is given whole.
 
         Returns:
-            The global metrics, the same on every rank; None where the batch has no samples, which makes no step.
+            The global metrics, the same on every rank; None where the batch has no samples, or where the update was
+            abandoned: both make no step.
         Raises:
             ValueError: the batch is malformed.
             InfrastructureError: loss or gradient is not finite.
@@ -131,18 +141,50 @@ class Learner:
         check_batch(batch)
         if not batch.samples:
             return None
-        started = time.monotonic()
+        started, generators = time.monotonic(), generator_states()
+        self._stepped = False
         micro_batches, policy, distribution = self._cut(batch), self._started(), self._distribution
-        asked = needs_old(self._algorithm)
-        old = [policy.logprobs(each, distribution) if asked else None for each in micro_batches]
-        reference = [policy.reference_logprobs(each, distribution) for each in micro_batches]
-        steps = [self._step(micro_batches, old, reference) for _ in range(self._algorithm.updates_per_batch)]
+        asked, old, reference = needs_old(self._algorithm), list[Scores](), list[Scores]()
+        try:
+            for each in micro_batches:
+                self._unless_abandoned()
+                old.append(policy.logprobs(each, distribution) if asked else None)
+                reference.append(policy.reference_logprobs(each, distribution))
+            steps = [self._step(micro_batches, old, reference) for _ in range(self._algorithm.updates_per_batch)]
+        except _Abandoned:
+            restore_generators(generators)
+            return None
         return UpdateMetrics.of_steps(
             steps,
             samples=len(batch.samples),
             micro_batches=len(micro_batches),
             seconds=time.monotonic() - started,
         )
+
+    def abandon_update(self) -> None:
+        """End an update that has made no optimizer step yet, between two micro-batches. From any thread; no collective.
+
+        The learner is then as before the update, but for gradients: it can save, and takes no update any more.
+        """
+        self._give_up.set()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether an update was, or will be, abandoned."""
+        return self._give_up.is_set()
+
+    def _unless_abandoned(self) -> None:
+        """Between micro-batches, all ranks together, for they must end at the same one. Raises ``_Abandoned``."""
+        if self._stepped:
+            return
+        given_up = self._give_up.is_set()
+        if self._place.world_size > 1:
+            asked = torch.tensor(float(given_up), device=self._engine.device)
+            torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+            given_up = bool(asked.item())
+        if given_up:
+            self._give_up.set()
+            raise _Abandoned
 
     def free_cache(self) -> None:
         """Give back the memory of the GPU that torch keeps for its next allocation; for others on the same GPU."""
@@ -159,25 +201,23 @@ class Learner:
         weights = [token_weight(sample, batch, self._algorithm) for sample in samples]
         return collate(samples, weights, self._engine.device, packed=self._packed)
 
-    def _step(
-        self, batches: list[MicroBatch], old: list[torch.Tensor | None], reference: list[torch.Tensor | None]
-    ) -> dict[str, float]:
+    def _step(self, batches: list[MicroBatch], old: list[Scores], reference: list[Scores]) -> dict[str, float]:
         """One optimizer step over all micro-batches; its metrics."""
         sums = MetricSums(self._engine.device)
         pieces = list(zip(batches, old, reference, strict=True))
         self._engine.accumulate(pieces, lambda piece: self._loss(*piece, sums))
         metrics = sums.reduce()
         self._require_finite("loss", metrics["loss"])
+        self._stepped = True
         metrics["lr"] = self._learning_rate(self._config.lr)
         metrics["grad_norm"] = self._engine.step(self._learning_rate)
         self._require_finite("gradient norm", metrics["grad_norm"])
         self.version += 1
         return metrics
 
-    def _loss(
-        self, batch: MicroBatch, old: torch.Tensor | None, reference: torch.Tensor | None, sums: MetricSums
-    ) -> torch.Tensor:
+    def _loss(self, batch: MicroBatch, old: Scores, reference: Scores, sums: MetricSums) -> torch.Tensor:
         """This micro-batch's share of the loss: a sum of per-token terms over batch-wide denominators."""
+        self._unless_abandoned()
         bonus = self._algorithm.entropy_coef > 0
         current, entropy = self._started().scores(batch, self._distribution, entropy_gradient=bonus)
         before = current.detach() if old is None else old

@@ -2,7 +2,8 @@
 
 One step: take a batch, train on it, broadcast the new weights, account for it. A batch without signal makes no
 optimizer step and no new version, so it is neither trained on nor broadcast. An interrupt is honoured while waiting
-for groups or for an evaluation; update, broadcast and save run to their end, so that what is saved is one state.
+for groups or for an evaluation, and in an update until its first optimizer step, before which the learner is as after
+the update before; broadcast and save run to their end, so that what is saved is one state.
 A failure that leaves the learner whole ends the run with a checkpoint, too: only one in the middle of an update or of a
 save leaves the learner's state in doubt.
 """
@@ -14,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.schema import RunConfig
@@ -22,19 +23,13 @@ from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
+from tracelift_ray.rl.requests import Interrupted, Requests
 from tracelift_ray.rl.saving import Saving
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.phases import PhaseClock
 from tracelift_ray.types import Problem, ScoredGroup, TrainBatch
-
-Result = TypeVar("Result")
-
-
-class Interrupted(Exception):
-    """The run was asked to end; the planner is saved and the pools may be closed."""
-
 
 #: Measures the system on held-out problems under the weights now served, as metrics.
 Evaluate = Callable[[], Coroutine[Any, Any, dict[str, float]]]
@@ -97,14 +92,10 @@ class TrainingLoop:
         self.canary = canary
         self.saving = Saving(run.learner, learner, checkpoints, faults, tracker.message)
         self.progress = Progress()
-        self._stop = asyncio.Event()
+        self.requests = Requests()
         self._saved_at = -1
         self._measured: dict[str, float] = {}  # metrics of the present step
         self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
-
-    def interrupt(self) -> None:
-        """Ask the run to end in order."""
-        self._stop.set()
 
     def restore(self, state: dict[str, Any], problems: tuple[Problem, ...]) -> None:
         """Go on from the ``state.json`` of a checkpoint whose learner state is already loaded."""
@@ -121,7 +112,7 @@ class TrainingLoop:
                 await self._step(clock)
             await self._finish()
         except Interrupted:
-            self.tracker.message(f"interrupted at step {self.progress.step}; saving the planner")
+            self.tracker.message(f"interrupted after step {self.progress.step}; saving the planner")
             await self.save()
             raise
         except Exception as error:  # of any component: what was trained is kept, and the error goes on
@@ -144,7 +135,7 @@ class TrainingLoop:
         version, update = self.progress.version, dict[str, float]()
         broadcast: Broadcast | None = None
         with clock.phase("rollout"):
-            batch = await self._unless_stopped(self.scheduler.next_batch(version))
+            batch = await self.requests.unless_stopped(self.scheduler.next_batch(version), self.save)
         overlong = self.run.reward.overlong == "train"
         training = train_batch(batch.groups, batch.zero_signal, train_overlong=overlong)
         if training.samples:
@@ -161,9 +152,12 @@ class TrainingLoop:
         if self._due(self.run.evaluation.every):
             with clock.phase("evaluate"):
                 await self._evaluate()
-        if self._due(self.run.learner.save_every):
+        if self._due(self.run.learner.save_every) or self.requests.take_save():
             with clock.phase("save"):
                 await self.save()
+        elif self.progress.step < self.run.total_steps and self.saving.may_keep_ready():
+            with clock.phase("save"):
+                await self._keep_ready()
         if self._due(self.run.learner.export_every):
             with clock.phase("save"):
                 await self._export()
@@ -176,9 +170,11 @@ class TrainingLoop:
     async def _update(self, training: TrainBatch) -> dict[str, float]:
         await self.shared.to_learner()
         self._whole = False
-        update = await self.learner.update(training)
-        self.progress.version += self.run.algorithm.updates_per_batch
+        update = await self.requests.give_up_when_stopped(self.learner.update(training), self.learner.abandon_update)
         self._whole = True
+        if update is None:
+            raise Interrupted
+        self.progress.version += self.run.algorithm.updates_per_batch
         return update
 
     async def _broadcast(self) -> Broadcast:
@@ -187,7 +183,7 @@ class TrainingLoop:
         return broadcast
 
     async def _evaluate(self) -> None:
-        metrics = await self._unless_stopped(self.evaluate())
+        metrics = await self.requests.unless_stopped(self.evaluate(), self.save)
         self._measured |= metrics
         self.tracker.log_evaluation(self.progress.step, metrics)
 
@@ -195,15 +191,25 @@ class TrainingLoop:
         """Write a checkpoint of the current step, whole or not at all; once a step is enough."""
         if self._saved_at == self.progress.step:
             return
-        state = {
+        if self.requests.stopping and self.saving.promote(self.progress.step):
+            self._saved_at = self.progress.step
+            return
+        self._whole = False
+        await self.saving.checkpoint(self.progress.step, self._state(), self._measured)
+        self._saved_at, self._whole = self.progress.step, True
+
+    async def _keep_ready(self) -> None:
+        self._whole = False
+        await self.saving.keep_ready(self.progress.step, self._state())
+        self._whole = True
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "step": self.progress.step,
             "version": self.progress.version,
             "stream": self.scheduler.state(),
             "tracking": self.tracker.state(),
         }
-        self._whole = False
-        await self.saving.checkpoint(self.progress.step, state, self._measured)
-        self._saved_at, self._whole = self.progress.step, True
 
     async def _export(self) -> None:
         self._whole = False
@@ -256,20 +262,6 @@ class TrainingLoop:
         if not update:
             self.tracker.message(f"step {step}: the policy was not updated; {_why_not_updated(batch, metrics)}")
         self.tracker.log_trajectories(step, batch.seen)
-
-    async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """``work``'s result, or ``Interrupted`` as soon as the run is asked to end."""
-        working = asyncio.ensure_future(work)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if not self._stop.is_set():
-                return await working
-        finally:
-            stopping.cancel()
-            if not working.done():
-                working.cancel()
-        raise Interrupted
 
 
 def _why_not_updated(batch: GroupBatch, metrics: dict[str, float]) -> str:

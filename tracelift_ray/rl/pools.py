@@ -69,8 +69,14 @@ class LearnerGroup(Protocol):
     #: Held while the weights change, and while a version of them is sent.
     lock: asyncio.Lock
 
-    async def update(self, batch: TrainBatch) -> dict[str, float]:
-        """Train on ``batch``; its metrics. Raises the policy version unless the batch holds no sample."""
+    async def update(self, batch: TrainBatch) -> dict[str, float] | None:
+        """Train on ``batch``; its metrics. Raises the policy version unless the batch holds no sample.
+
+        None where the update was abandoned: the learner is as before it.
+        """
+
+    async def abandon_update(self) -> None:
+        """End an update that has made no optimizer step yet; no other follows. Returns at once."""
 
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the weights as they are now, for these engines."""

@@ -1,17 +1,21 @@
 """All that a run has before anything is started: its directory, the checkpoint that it goes on from, and its data.
 
-What is wrong with any of them is known here, in the driver, before a single actor exists.
+What is wrong with any of them is known here, in the driver, before a single actor exists; and a run that is refused
+has changed nothing in its directory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.data.sources import first_problem, resolve_sources
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.rl.assembly import fit_problems, system_settings
+from tracelift_ray.rl.continuing import notes_on_resume
 from tracelift_ray.rl.system import SystemSettings
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
 from tracelift_ray.training.checkpoint import Checkpoint, newest_complete, open_checkpoint
@@ -26,9 +30,10 @@ class Preparation:
         checkpoint: what the run goes on from; None: it starts from the beginning.
         settings: prompts and sampling.
         train, heldout: problems whose prompts fit.
-        notes: what was loaded and what was left out, in lines for people.
+        notes: what was loaded and left out, and what has changed since the checkpoint, in lines for people.
     """
 
+    run: RunConfig
     directory: RunDirectory
     checkpoint: Checkpoint | None
     settings: SystemSettings
@@ -41,25 +46,41 @@ class Preparation:
         """The step that the run goes on from."""
         return None if self.checkpoint is None else self.checkpoint.step
 
+    def accept(self, train: Sequence[Problem]) -> None:
+        """The start is accepted with these problems to train on: the run directory becomes that of this start.
+
+        Checkpoints that ``resume=never`` passes over are set aside under a number, so that a later ``auto`` goes on
+        from this start's own.
+
+        Raises:
+            DataError: the checkpoint is that of other problems.
+        """
+        if self.checkpoint is not None:
+            ProblemSampler(train, self.run.seed).restore(self.checkpoint.state()["stream"]["sampler"])
+        if self.run.resume == "never":
+            set_aside(self.directory.checkpoints_path)
+        prompts = {"planner": self.settings.planner_prompts, "executor": self.settings.executor_prompts}
+        self.directory.keep_prompts({role: renderer.file.source for role, renderer in prompts.items()})
+
 
 def prepare(run: RunConfig) -> Preparation:
-    """Open the run directory, and load the data, the prompt files and the tokenizers.
+    """Open the run directory, and load the data, the prompt files and the tokenizers; ``accept`` comes next.
 
     Raises:
+        ConfigError: a setting would make another run of the one that the checkpoint is of.
         DataError: a data file, a prompt file, a tokenizer or the checkpoint is unusable, a task of the data has no
             prompt, or no problem is left.
     """
     directory = RunDirectory.create(run.run_dir)
     checkpoint = checkpoint_to_resume(run.resume, directory.checkpoints_path)
+    changed = () if checkpoint is None else notes_on_resume(run, checkpoint.path)
     sources = resolve_sources(run.data, run.seed, demo_problems)
     settings = system_settings(run)
-    prompts = {"planner": settings.planner_prompts, "executor": settings.executor_prompts}
-    directory.keep_prompts({role: renderer.file.source for role, renderer in prompts.items()})
     train, heldout = fit_problems(sources.train, settings, run), fit_problems(sources.heldout, settings, run)
-    notes = sources.report.lines()
+    notes = changed + sources.report.lines()
     if train.too_long or heldout.too_long:
         notes += (f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems",)
-    return Preparation(directory, checkpoint, settings, train.problems, heldout.problems, notes)
+    return Preparation(run, directory, checkpoint, settings, train.problems, heldout.problems, notes)
 
 
 def prompt_lines(run: RunConfig) -> list[str]:
@@ -83,13 +104,9 @@ def prompt_lines(run: RunConfig) -> list[str]:
 def checkpoint_to_resume(resume: str, directory: Path) -> Checkpoint | None:
     """The checkpoint that ``resume`` names: ``auto`` the newest complete one, if any; ``never`` none; else a path.
 
-    With ``never``, checkpoints of an earlier start are set aside under a number, so that a later ``auto`` goes on from
-    this start's own.
-
     Raises:
         CheckpointError: the path is no complete checkpoint.
     """
     if resume == "never":
-        set_aside(directory)
         return None
     return newest_complete(directory) if resume == "auto" else open_checkpoint(Path(resume))

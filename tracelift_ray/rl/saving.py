@@ -1,12 +1,15 @@
 """Saves of a run: checkpoints to go on from, exports of the planner alone, which of them stay, and their upload.
 
 Checkpoints lie in ``checkpoints/``, exports in ``exports/`` beside it, in the same layout but without the learner's
-state. Promises: each is there whole or not at all; the newest checkpoint always stays, and nothing is removed while
-its upload waits or runs.
+state. Between the checkpoints that ``save_every`` asks for, the last finished update is kept ready in one more as often
+as ``ready_share`` of the time allows: a run that is ended at once goes on from there. The next checkpoint replaces it.
+Promises: each is there whole or not at all; the newest checkpoint always stays, and nothing is removed while its upload
+waits or runs.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +19,7 @@ from tracelift_ray.config.schema import LearnerConfig
 from tracelift_ray.rl.pools import LearnerGroup
 from tracelift_ray.rl.uploads import Uploads
 from tracelift_ray.training import checkpoint
+from tracelift_ray.training.checkpoint import Checkpoint
 
 
 class Saving:
@@ -38,6 +42,8 @@ class Saving:
         self.exports = checkpoints.with_name("exports")
         self.say = say
         self.uploads = Uploads(config.upload_command, config.upload_deadline_s, faults, say)
+        self._ready: Checkpoint | None = None  # the newest that was kept ready
+        self._ended, self._took_s = 0.0, 0.0  # when the last checkpoint was there, and how long it took
 
     async def checkpoint(self, step: int, state: Mapping[str, Any], measured: Mapping[str, float]) -> None:
         """Write a checkpoint with ``state``.
@@ -47,13 +53,40 @@ class Saving:
         """
         best = self.config.keep_best
         score = {best: measured[best]} if best in measured else {}
-        with checkpoint.writing(self.checkpoints, step) as draft:
-            await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
-            saved = checkpoint.publish(draft, {**state, checkpoint.MEASURED: score})
+        saved = await self._written(step, {**state, checkpoint.MEASURED: score})
         if best and not score:
             self.say(f"learner.keep_best={best} was not measured at step {step}, so {saved.path} is not compared by it")
+        self._announce(saved)
+
+    def may_keep_ready(self) -> bool:
+        """Whether the time since the last checkpoint allows one more; not known before the first, which is allowed."""
+        share, now = self.config.ready_share, asyncio.get_running_loop().time()
+        return share > 0 and (now - self._ended) * share >= self._took_s
+
+    async def keep_ready(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint with ``state`` that the next one replaces."""
+        self._ready = await self._written(step, {**state, checkpoint.READY: True})
+
+    def promote(self, step: int) -> bool:
+        """Whether the update of ``step`` was kept ready; its checkpoint then is that of this step."""
+        if self._ready is None or self._ready.step != step:
+            return False
+        self._announce(self._ready)
+        return True
+
+    async def _written(self, step: int, state: Mapping[str, Any]) -> Checkpoint:
+        began = asyncio.get_running_loop().time()
+        with checkpoint.writing(self.checkpoints, step) as draft:
+            await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
+            saved = checkpoint.publish(draft, state)
+        keep, best = self.config.keep_checkpoints, self.config.keep_best
+        checkpoint.prune(self.checkpoints, keep, best=best, spare={*self.uploads.in_use, saved.path})
+        self._ended = asyncio.get_running_loop().time()
+        self._took_s = self._ended - began
+        return saved
+
+    def _announce(self, saved: Checkpoint) -> None:
         self.uploads.start(saved.path)
-        checkpoint.prune(self.checkpoints, self.config.keep_checkpoints, best=best, spare=self.uploads.in_use)
         self.say(f"saved {saved.path}")
 
     async def export(self, step: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 from collections.abc import Sequence
@@ -55,6 +56,7 @@ class SimulatedLearner:
         self.version = 0
         self.weights = "w"
         self.channels: dict[str, Channel] = {}
+        self.given_up = asyncio.Event()
 
     def load(self, directory: Path) -> int:
         """Go on from a checkpoint; the number of the watch's account of that moment."""
@@ -62,12 +64,16 @@ class SimulatedLearner:
         self.version, self.weights = state["version"], state["weights"]
         return state["account"]
 
-    async def update(self, batch: TrainBatch) -> dict[str, float]:
+    async def update(self, batch: TrainBatch) -> dict[str, float] | None:
         async with self.lock:
             fault = await self._fault("learner.update")
             self.world.check_gpus()
-            seconds = self.world.seconds(10.0)
-            await asyncio.sleep(seconds * (SLOWER if fault == "slow" else 1.0))
+            seconds = self.world.seconds(10.0) * (SLOWER if fault == "slow" else 1.0)
+            with contextlib.suppress(TimeoutError):  # that of the passes before the optimizer's first step
+                await asyncio.wait_for(self.given_up.wait(), seconds / 2)
+                self.world.event("learner", "abandoned", self.version)
+                return None
+            await asyncio.sleep(seconds / 2)
             self.world.watch.update(batch, self.version)
             if fault == "error":
                 raise InfrastructureError("learner", "a rank died")
@@ -76,6 +82,9 @@ class SimulatedLearner:
             self.version += self.world.scenario.updates_per_batch
             self.world.event("learner", "update", self.version, self.weights)
         return {"learner/loss": 0.0}
+
+    async def abandon_update(self) -> None:
+        self.given_up.set()
 
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         self.world.watch.check(self.lock.locked(), "a version is sent under the lock", self.version)

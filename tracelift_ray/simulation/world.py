@@ -183,7 +183,7 @@ class World:
         if fault in DEADLY:
             self.die(fault)
         elif fault and self._training is not None:
-            self._training.interrupt()
+            self._training.requests.stop()
         if self.doomed:
             raise Killed
         watch = self.watch

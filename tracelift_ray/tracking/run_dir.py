@@ -121,6 +121,15 @@ def probe_writable(path: Path) -> None:
         raise RunDirectoryError(f"run_dir: {path} does not give back what was written to it; check the file system")
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory where it is missing. Raises ``RunDirectoryError`` where it cannot be made or written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(f"run_dir: cannot create {path}: {error.strerror or error}") from error
+    probe_writable(path)
+
+
 def check_shared(path: Path, run_id: str) -> None:
     """Check from any node that ``path`` is the very directory in which the driver started run ``run_id``.
 
@@ -193,11 +202,7 @@ class RunDirectory:
             RunDirectoryError: it cannot be made or written, or its ``run.json`` is broken.
         """
         folder = Path(path).expanduser().absolute()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunDirectoryError(f"run_dir: cannot create {folder}: {error.strerror or error}") from error
-        probe_writable(folder)
+        make_directory(folder)
         description = folder / "run.json"
         if not description.exists():
             write_whole(description, json.dumps({"id": uuid.uuid4().hex, "starts": []}, indent=1) + "\n")

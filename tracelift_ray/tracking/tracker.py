@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from tracelift_ray.config.schema import TrackingConfig
+from tracelift_ray.disk import disk_reason, free_mib
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.tracking.console import ConsoleReporter
 from tracelift_ray.tracking.history import EVALUATION, TRAINING
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
@@ -64,7 +68,7 @@ class Tracker:
         )
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Report one training step: ``group/name`` to number. Raises ``OSError`` when the disk is full."""
+        """Report one training step: ``group/name`` to number. Raises ``InfrastructureError`` when the disk is full."""
         self._console.step(step, self._record(step, TRAINING, metrics))
 
     def log_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -84,16 +88,20 @@ class Tracker:
             for scored in groups
             for trajectory, advantage in zip(scored.group.trajectories, scored.advantages, strict=True)
         ]
-        for record in records:
-            self._trajectories.write(record)
+        with _written(self._run.trajectories_path):
+            for record in records:
+                self._trajectories.write(record)
         due = self._config.table_every > 0 and step % self._config.table_every == 0
         if self._wandb is not None and due:
             stride = max(1, math.ceil(len(records) / max(1, self._config.table_rows)))
             self._wandb.log_traces(step, records[::stride])
 
     def note(self, name: str, text: str) -> None:
-        """A fact about this start, for ``run.json`` and W&B's summary."""
-        self._run.record_note(name, text)
+        """A fact about this start, for ``run.json`` and W&B's summary; one that cannot be written is a line."""
+        try:
+            self._run.record_note(name, text)
+        except OSError as error:
+            self.message(f"run.json does not say that {name} is {text}: {error.strerror or error}")
         if self._wandb is not None:
             self._wandb.note(name, text)
 
@@ -120,8 +128,23 @@ class Tracker:
     def _record(self, step: int, kind: str, metrics: Mapping[str, float]) -> dict[str, float]:
         """Report to the file and W&B; the metrics come back without those that are no finite numbers."""
         values = {name: float(value) for name, value in metrics.items()}
-        self._metrics.write({"step": step, "time": time.time(), "kind": kind, **values})
+        with _written(self._run.metrics_path):
+            self._metrics.write({"step": step, "time": time.time(), "kind": kind, **values})
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         if self._wandb is not None:
             self._wandb.log(step, finite)
         return finite
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn a disk that takes no more into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = disk_reason(error) or error.strerror or str(error)
+        raise InfrastructureError(
+            "tracking",
+            f"cannot write {path}: {reason} ({free_mib(path)} MiB free); free some space, and the same command goes on "
+            "from the newest checkpoint",
+        ) from error

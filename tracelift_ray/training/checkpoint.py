@@ -9,7 +9,6 @@ One run at a time writes to a directory of checkpoints.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -20,27 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracelift_ray.disk import disk_reason, free_mib
 from tracelift_ray.errors import InfrastructureError
 
 STATE = "state.json"
 MANIFEST = "manifest.json"
 #: The key of ``state.json`` under which a checkpoint has the metric that decides which one is the best.
 MEASURED = "measured"
+#: The key of ``state.json`` that marks a checkpoint which the next one replaces.
+READY = "ready"
 _NAME = re.compile(r"^step-(\d{6,})$")
 _TEMPORARY = ".tmp-"
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the limit on the size of files is reached (ulimit -f)",
-}
-# What libraries that hide the errno say instead (safetensors, torch's zip writer).
-_DISK_WORDS = {
-    "no space left on device": "the disk is full",
-    "disk quota exceeded": "the disk quota is used up",
-    "file too large": "the limit on the size of files is reached (ulimit -f)",
-    "pytorchstreamwriter failed": "a file could not be written in full",
-    "inline_container.cc": "a file could not be written in full",
-}
 
 
 class CheckpointError(InfrastructureError):
@@ -85,35 +74,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except Exception as error:  # every library wraps a full disk in another type; all else goes on unchanged
-        reason = _disk_reason(error)
+        reason = disk_reason(error)
         if reason is None:
             raise
         raise CheckpointError(
-            f"cannot write {path}: {reason} ({_free_mib(path)} MiB free). The checkpoints before it are intact; "
+            f"cannot write {path}: {reason} ({free_mib(path)} MiB free). The checkpoints before it are intact; "
             "free some space or lower learner.keep_checkpoints"
         ) from error
-
-
-def _disk_reason(error: BaseException | None) -> str | None:
-    """Why an error means that the disk took no more, looking through its causes; None where it means another thing."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            return _DISK_ERRORS[error.errno]
-        text = str(error).lower()
-        for words, reason in _DISK_WORDS.items():
-            if words in text:
-                return reason
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _free_mib(path: Path) -> int:
-    """Free space in MiB on the file system of ``path`` or its nearest existing parent."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return shutil.disk_usage(path).free >> 20
 
 
 def begin(directory: Path, step: int, *, with_learner: bool = True) -> Checkpoint:
@@ -199,19 +166,22 @@ def is_complete(path: Path) -> bool:
 def prune(directory: Path, keep: int, *, best: str = "", spare: Collection[Path] = ()) -> list[Path]:
     """Remove complete checkpoints but the newest ``keep`` (at least 1); returns the paths removed.
 
+    One that is marked ``READY`` does not count, and stays only while it is the newest.
+
     Args:
         best: a metric; the checkpoint with its highest value, as measured at that step, stays too. Empty: none does.
         spare: paths that stay for now.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; at least one checkpoint has to stay")
-    found = complete(directory)
-    kept = {*spare, *(each.path for each in found[-keep:])}
+    everything = complete(directory)
+    found = [each for each in everything if not each.state().get(READY)]
+    kept = {*spare, *(each.path for each in (*found[-keep:], *everything[-1:]))}
     scores = [(each.state().get(MEASURED, {}).get(best), each) for each in found] if best else []
     scored = [(score, each.step, each.path) for score, each in scores if score is not None]
     if scored:
         kept.add(max(scored)[2])
-    surplus = [each.path for each in found if each.path not in kept]
+    surplus = [each.path for each in everything if each.path not in kept]
     with disk_errors(directory):
         for path in surplus:
             _retire(path)

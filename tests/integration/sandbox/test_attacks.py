@@ -55,8 +55,11 @@ def finish(process: subprocess.Popen[str], tier: str) -> None:
 def run(tier: str, kinds: str = EVERYTHING, wrapper: tuple[str, ...] = ()) -> None:
     """Runs the programs whose names begin with a letter of ``kinds``."""
     honest, attacks = (",".join(set(kinds) & set(part)) for part in (HONEST, set(EVERYTHING) - set(HONEST)))
-    finish(start(tier, f"only=[{honest}]", *LONG, wrapper=wrapper), tier)
-    finish(start(tier, f"only=[{attacks}]", *SHORT, wrapper=wrapper), tier)
+    at_once = [
+        start(tier, f"only=[{names}]", *limits, wrapper=wrapper) for names, limits in ((honest, LONG), (attacks, SHORT))
+    ]
+    for process in at_once:
+        finish(process, tier)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user, or less of a root, takes root")

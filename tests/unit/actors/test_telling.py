@@ -14,6 +14,7 @@ from actors.telling import reason_of, told_cause, told_in_one_line
 from tests.configs import run_config
 from tracelift_ray.config.errors import last_line
 from tracelift_ray.errors import DataError, InfrastructureError
+from tracelift_ray.training.ranks import free_port
 
 COLOURED = (
     "1 validation error for ModelConfig\n  \x1b[31mValue error, too long\x1b[0m\n    For further information visit x"
@@ -68,9 +69,15 @@ def test_a_cluster_that_refuses_is_one_line(
         raise raised
 
     monkeypatch.setattr(ray, "init", init)
-    config = run_config("cluster=ray", "cluster.address=127.0.0.1:1").cluster
+    config = run_config("cluster=ray", "cluster.address=auto").cluster
     with pytest.raises(InfrastructureError) as refused, connected(config, 1.0):
         pass
     assert says in str(refused.value) and "\n" not in str(refused.value)
     assert ("RAY_AUTH_TOKEN" in str(refused.value)) == ("token" in says)
     assert capfd.readouterr().err == ""
+
+
+def test_an_address_where_nothing_listens_is_refused_before_ray_waits_for_it() -> None:
+    config = run_config("cluster=ray", f"cluster.address=127.0.0.1:{free_port()}").cluster
+    with pytest.raises(InfrastructureError, match=r"nothing listens at 127\.0\.0\.1:"), connected(config, 1.0):
+        pass

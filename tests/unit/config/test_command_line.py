@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from launch.entry import entry_point
 from tests.commands import Done, run_command
 from tracelift_ray.errors import DataError, InfrastructureError
@@ -155,7 +155,7 @@ def test_a_multirun_goes_on_after_a_wrong_job_and_returns_the_worst_code(run: Co
 def test_help_and_the_composed_configuration_can_be_read_without_models(run: Command) -> None:
     shown = run("--help")
     assert shown.code == 0
-    assert "reward: exec_only, paper_code, paper_math, rm_only, tracelift, uplift_only" in shown.stdout
+    assert "tracelift exec_only paper_code paper_math rm_only uplift_only\n" in shown.stdout
     composed = run("--cfg", "job", "experiment=quickstart", "reward=rm_only", "evaluation=off")
     assert composed.code == 0
     assert "arm: rm_only" in composed.stdout and "problems: 0" in composed.stdout

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.composition import CONFIG_DIR, chosen_groups, composed, config_directory
+from launch.composition import chosen_groups, composed, config_directory
+from launch.conf_files import CONFIG_DIR
 from tests.unit.config.composed import make_model
 from tracelift_ray.planning.run_config import to_run_config
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from tests.unit.config.composed import compose_config, make_model
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import HELPER_KEYS, to_run_config

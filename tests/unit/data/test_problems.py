@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tracelift_ray.data.jsonl import LISTED_FAULTS, MAX_LINE_BYTES, MAX_STRICT_FAULTS
+from tracelift_ray.data.jsonl import MAX_LINE_BYTES
+from tracelift_ray.data.loading import LISTED_FAULTS, MAX_STRICT_FAULTS
 from tracelift_ray.data.problems import load_problems, write_problems
 from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.math import MathTask
@@ -333,7 +334,7 @@ def test_a_file_without_a_problem_is_refused(tmp_path: Path, on_error: str) -> N
 def test_a_path_that_is_no_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere.jsonl does not exist: check the path$"):
         load_problems(tmp_path / "nowhere.jsonl")
-    with pytest.raises(DataError, match="is a directory: name a JSONL file"):
+    with pytest.raises(DataError, match=r"cannot be read .*check what is in the directory"):
         load_problems(tmp_path)
 
 

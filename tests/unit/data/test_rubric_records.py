@@ -234,7 +234,7 @@ def test_truncated_json_and_a_directory_and_nothing_usable_are_refused(tmp_path:
         load_rubric_records(write(tmp_path / "g", whole[: len(whole) // 2]))
     with pytest.raises(DataError, match="holds no usable groups"):
         load_rubric_records(tmp_path / "g", on_error="skip")
-    with pytest.raises(DataError, match="is a directory"):
+    with pytest.raises(DataError, match="check what is in the directory"):
         load_rubric_records(tmp_path)
 
 

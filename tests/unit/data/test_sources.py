@@ -14,7 +14,7 @@ from tracelift_ray.data.sources import DEMO_COUNTS, resolve_sources
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.errors import DataError
 
-CONFIG = DataConfig((), (), "auto", 0.1, "strict", 3_500, 2_500, 8, 0, "off", "")
+CONFIG = DataConfig((), (), "auto", {}, 0.1, "strict", 3_500, 2_500, 8, 0, "off", "")
 
 
 def numbered(start: int, stop: int, prefix: str = "m") -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hydra import compose, initialize_config_dir
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.dataset.settings import BuildGroupsConfig, check_build
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from tests.hang import HANG_S
 from tests.unit.dataset.cases import write_problems
 from tests.unit.dataset.configs import build_config

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from launch.evaluate import main
 from tests.commands import run_command
 

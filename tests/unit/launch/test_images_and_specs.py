@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launch.stopping import short_grace
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -49,3 +51,10 @@ def test_specs_hold_no_key_and_kubernetes_runs_the_user_of_the_image() -> None:
         assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001}
         keys = [each for each in pod["containers"][0]["env"] if "KEY" in each["name"]]
         assert keys and all(each["valueFrom"]["secretKeyRef"] and "value" not in each for each in keys)
+
+
+def test_specs_leave_a_job_that_is_stopped_the_time_for_a_checkpoint() -> None:
+    job = yaml.safe_load((ROOT / "launch/specs/ray_job.yaml").read_text())["env_vars"]
+    cluster = yaml.safe_load((ROOT / "launch/specs/kuberay_rayjob.yaml").read_text())["spec"]["runtimeEnvYAML"]
+    for variables in (job, yaml.safe_load(cluster)["env_vars"]):
+        assert short_grace({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}", **variables}) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from launch.serve_rm import ServeRmConfig, check
 from tests.configs import reread
 from tests.unit.config.composed import make_model

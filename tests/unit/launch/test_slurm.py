@@ -21,6 +21,7 @@ STAND_INS = {
     "ray": 'echo "ray $*" >> calls',
     "python": '[ "$1" != -c ] || { echo asked >> calls; [ "$(grep -c asked calls)" -ge 2 ]; exit; }; '
     'echo "python $*" >> calls; trap "echo saved >> calls; exit 130" TERM; '
+    'trap "echo early >> calls" USR1; '
     'while [ "$CODE" = run ]; do sleep 0.05; done; exit "$CODE"',
     "sleep": 'exec /bin/sleep "$(case $1 in 2) echo 0.01 ;; *) echo "$1" ;; esac)"',
 }
@@ -73,6 +74,9 @@ def test_before_the_time_limit_the_planner_is_saved_and_the_job_queued_again(
     while not any(call.startswith("python -m") for call in calls(tmp_path)) and time.monotonic() < ends:
         time.sleep(0.05)
     time.sleep(0.2)
+    job.send_signal(signal.SIGUSR1)
+    while "early" not in calls(tmp_path) and time.monotonic() < ends:
+        time.sleep(0.05)
     job.send_signal(signal.SIGTERM)
     assert job.wait(HANG_S) == 130
     assert "saved" in calls(tmp_path) and ("scontrol requeue 12345" in calls(tmp_path)) is again

@@ -124,7 +124,7 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"cluster.num_cpus": 2}, "planner.pool.cpus_per_worker", "3 too few"),
     (GPUS | {"cluster.num_gpus": 1}, "planner.pool.gpus_per_worker", "1 too few"),
     ({"reasoning_rm.model": ""}, "reasoning_rm.model", "reward=exec_only"),
-    ({"data.train": ()}, "data.train", "file or more"),
+    ({"data.train": ()}, "data.train", "must name a file"),
     ({"data.train": ("demo:chess",)}, "data.train", "demo:math"),
     ({"data.heldout": ("missing.jsonl",)}, "data.heldout", "is no file"),
     ({"resume": "missing"}, "resume", "checkpoint"),

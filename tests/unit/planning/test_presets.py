@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.composition import CONFIG_DIR
+from launch.conf_files import CONFIG_DIR
 from launch.train import _show_plan
 from tests.tiny import make_tokenizer
 from tests.unit.config.composed import compose_config

@@ -40,6 +40,25 @@ async def test_a_member_may_hold_fewer_than_the_pool_allows() -> None:
     await pool.close()
 
 
+async def test_closing_while_members_start_asks_those_that_are_up_alone() -> None:
+    asked: list[int] = []
+
+    class Slow(FakeMember):
+        async def start(self) -> None:
+            await asyncio.sleep(1e6 if self.index else 0)
+
+        async def close(self) -> None:
+            asked.append(self.index)
+
+    made: list[Slow] = []
+    pool = Pool("worker", LIMITS, lambda index, restart: made.append(Slow(index)) or made[-1])
+    starting = asyncio.ensure_future(pool.start())
+    await settled()
+    await pool.close()
+    starting.cancel()
+    assert asked == [0] and all(member.killed for member in made)
+
+
 async def test_a_storm_costs_no_call_and_no_member() -> None:
     """Ten times the work that fits into one deadline: the deadline starts at dispatch, so nothing is late."""
     pool, spawner = await started(replace(LIMITS, deadline_s=5.0, retries=0))

@@ -120,6 +120,9 @@ class FakeLearner:
             self.version += 1
         return {"learner/loss": 0.0}
 
+    async def abandon_update(self) -> None:
+        pass
+
     async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         return WeightManifest(self.version, "shared_memory", (), "", 1, False, 1.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections import Counter
 from dataclasses import replace
@@ -21,9 +22,10 @@ from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
 from tracelift_ray.rl.scheduler import Scheduler, StreamError
+from tracelift_ray.tracking.jsonl import JsonlWriter
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
-from tracelift_ray.training.checkpoint import newest_complete
+from tracelift_ray.training.checkpoint import complete, newest_complete
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.types import Group, Prompt, TrainBatch
 
@@ -44,6 +46,7 @@ class Run:
         min_std: float = 1e-6,
         shared: SharedGpus | None = None,
         canary: Canary | None = None,
+        ready_share: float = 0.0,
     ) -> None:
         self.config = replace(
             BASE,
@@ -51,7 +54,7 @@ class Run:
             run_dir=str(path),
             algorithm=replace(BASE.algorithm, groups_per_step=2, group_size=2, min_std=min_std),
             evaluation=replace(BASE.evaluation, every=2),
-            learner=replace(BASE.learner, save_every=2, keep_checkpoints=2),
+            learner=replace(BASE.learner, save_every=2, keep_checkpoints=2, ready_share=ready_share),
         )
         self.directory = RunDirectory.create(path)
         self.rollout = rollout or FakeRollout()
@@ -211,13 +214,92 @@ async def test_an_interrupt_saves_the_planner_and_leaves_nothing_running(tmp_pat
     while len(run.learner.batches) < 3:
         await asyncio.sleep(0)
     await asyncio.sleep(0.01)
-    run.loop.interrupt()
+    run.loop.requests.stop()
     with pytest.raises(Interrupted):
         await training
     assert rollout.running == 0
     saved = newest_complete(run.directory.checkpoints_path)
     assert saved is not None and saved.step == 3
     assert len(saved.state()["stream"]["in_flight"]) == 2
+
+
+async def test_an_interrupt_in_an_update_abandons_it_and_its_batch_is_made_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=4)
+    abandoned = asyncio.Event()
+
+    async def update(batch: TrainBatch) -> dict[str, float] | None:
+        if run.learner.version == 3:
+            run.loop.requests.stop()
+            await abandoned.wait()
+            return None
+        return await FakeLearner.update(run.learner, batch)
+
+    async def abandon() -> None:
+        abandoned.set()
+
+    run.learner.update, run.learner.abandon_update = update, abandon  # type: ignore[method-assign, assignment]
+    with pytest.raises(Interrupted):
+        await run.train()
+    assert saved_step(run) == 3 and run.learner.version == 3
+    resumed = Run(tmp_path, steps=4, resume=True)
+    await resumed.train()
+    assert [t.serial for t in resumed.rollout.started] == [6, 7, 8, 9]
+    assert resumed.learner.version == 4
+
+
+async def test_a_save_that_is_asked_for_is_made_beside_the_rollouts_and_the_run_goes_on(tmp_path: Path) -> None:
+    slow = asyncio.Event()
+
+    class Rollout(FakeRollout):
+        async def run(self, ticket: Ticket) -> Group:
+            if ticket.serial >= 2:
+                await slow.wait()
+            return await super().run(ticket)
+
+    run = Run(tmp_path, steps=3, rollout=Rollout())
+    training = asyncio.create_task(run.train())
+    while len(run.learner.batches) < 1 or not run.loop.scheduler.gathered():
+        await asyncio.sleep(0)
+    run.loop.requests.save()
+    while saved_step(run) != 1:
+        await asyncio.sleep(0)
+    assert not training.done()
+    slow.set()
+    await training
+    assert saved_step(run) == 3
+
+
+async def test_the_last_update_is_kept_ready_and_a_stop_has_no_more_to_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(Tracker, "message", lambda self, text: lines.append(text))
+    run = Run(tmp_path, steps=100, rollout=FakeRollout(delay=lambda t: 10**9 if t.serial >= 6 else 1), ready_share=0.99)
+    run.loop.saving.may_keep_ready = lambda: True  # type: ignore[method-assign]
+    training = asyncio.create_task(run.train())
+    while saved_step(run) != 3:
+        await asyncio.sleep(0)
+    assert [each.step for each in complete(run.directory.checkpoints_path)] == [2, 3]
+    saved = len(run.learner.saved)
+    run.loop.requests.stop()
+    with pytest.raises(Interrupted):
+        await training
+    assert len(run.learner.saved) == saved == 3
+    assert lines[-1] == f"saved {run.directory.checkpoints_path / 'step-000003'}"
+
+
+async def test_keeping_ready_takes_its_share_of_the_time_and_no_more(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=20, ready_share=0.5)
+
+    async def save(planner_dir: str, state_dir: str | None) -> None:
+        run.learner.saved.append(planner_dir)
+        if len(run.learner.saved) == 1:
+            await asyncio.sleep(0.2)  # what a checkpoint takes, as far as is known
+
+    run.loop.saving.config = replace(run.loop.saving.config, ready_share=1e-6)
+    run.learner.save = save  # type: ignore[method-assign]
+    await run.train()
+    assert len(run.learner.saved) == 1 + 10, "one to know what it takes, then those of save_every"
 
 
 async def test_a_resumed_run_goes_on_as_the_unbroken_one(tmp_path: Path) -> None:
@@ -358,6 +440,23 @@ async def test_a_learner_that_failed_in_an_update_is_not_saved(tmp_path: Path) -
     assert saved_step(run) == 2 and len(run.learner.saved) == 1
 
 
+async def test_a_disk_that_fills_under_a_trajectory_is_one_line_and_the_learner_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, steps=100)
+    write = JsonlWriter.write
+
+    def full(self: JsonlWriter, record: dict[str, Any]) -> None:
+        if "kind" not in record and record["step"] == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, record)
+
+    monkeypatch.setattr(JsonlWriter, "write", full)
+    with pytest.raises(InfrastructureError, match=r"^tracking: cannot write .*trajectories.jsonl: the disk is full \("):
+        await run.train()
+    assert saved_step(run) == 3
+
+
 async def test_a_save_that_fails_does_not_hide_what_ended_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,7 +497,7 @@ async def test_an_evaluation_that_an_interrupt_ended_is_made_on_resume(tmp_path:
 
     async def interrupted() -> dict[str, float]:
         if run.loop.progress.step == 4:
-            run.loop.interrupt()
+            run.loop.requests.stop()
             await asyncio.sleep(HANG_S)
         return await run.evaluate()
 

@@ -1,13 +1,18 @@
 """Prompts are rendered, and what they lack is said, before anything starts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.configs import run_config
+from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.config.load import plain_config
+from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.errors import DataError
 from tracelift_ray.rl.preparation import prepare, prompt_lines
 from tracelift_ray.tasks.presets import prompt_path
+from tracelift_ray.training import checkpoint
 
 
 def test_a_dry_run_shows_a_prompt_of_planner_and_executor() -> None:
@@ -24,5 +29,38 @@ def test_a_run_keeps_its_prompt_files_and_refuses_data_without_a_prompt(tmp_path
     run = run_config(f"run_dir={tmp_path}/run", f"executor.prompt={tmp_path}/mine.yaml", "data.limit=4")
     with pytest.raises(DataError, match=r"mine.yaml: task code has no executor prompt; add tasks.code.executor with "):
         prepare(run)
+    (tmp_path / "mine.yaml").write_text(f"{demo}# mine\n")
+    prepared = prepare(run)
+    prepared.accept(prepared.train)
     kept = {role: (tmp_path / "run" / "prompts" / f"{role}.yaml").read_text() for role in ("planner", "executor")}
     assert kept["planner"] == demo and kept["executor"] == (tmp_path / "mine.yaml").read_text()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_start_that_is_refused_changes_nothing_in_the_run_directory(tmp_path: Path) -> None:
+    run = run_config(f"run_dir={tmp_path}", "data.limit=4")
+    first = prepare(run)
+    first.accept(first.train)
+    first.directory.record_start(plain_config(run), None)
+    sampler = ProblemSampler(first.train, run.seed)
+    checkpoint.publish(checkpoint.begin(first.directory.checkpoints_path, 1), {"stream": {"sampler": sampler.state()}})
+    before = files(tmp_path)
+
+    with pytest.raises(ConfigError, match=r"^algorithm.group_size=4: "):
+        prepare(replace(run, algorithm=replace(run.algorithm, group_size=4)))
+    again = prepare(run)
+    with pytest.raises(DataError, match="other ids"):
+        again.accept(again.train[1:])
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(prompt_path("demo").read_text().replace("  code: *demo\n", ""))
+    with pytest.raises(DataError, match="no executor prompt"):
+        prepare(replace(run, resume="never", executor=replace(run.executor, prompt=str(mine))))
+    mine.unlink()
+    assert files(tmp_path) == before
+
+    never = prepare(replace(run, resume="never"))
+    never.accept(never.train[1:])
+    assert (tmp_path / "checkpoints.1" / "step-000001").is_dir() and not (tmp_path / "checkpoints").exists()

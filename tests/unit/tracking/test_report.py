@@ -119,4 +119,4 @@ def test_a_directory_that_is_no_run_gets_one_line(
         (tmp_path / name).write_text(text)
     assert main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("report: ") and error.count("\n") == 1 and str(tmp_path) in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and str(tmp_path) in error

@@ -147,6 +147,17 @@ def test_prune_keeps_the_newest(tmp_path):
         cp.prune(tmp_path, 0)
 
 
+def test_what_is_kept_ready_stays_while_it_is_the_newest_and_counts_for_none(tmp_path):
+    for step, state in ((1, {}), (2, {}), (3, {cp.READY: True}), (4, {cp.READY: True})):
+        with cp.writing(tmp_path, step) as draft:
+            cp.publish(draft, state)
+    cp.prune(tmp_path, 2)
+    assert [each.step for each in cp.complete(tmp_path)] == [1, 2, 4]
+    save(tmp_path, 5)
+    cp.prune(tmp_path, 2)
+    assert [each.step for each in cp.complete(tmp_path)] == [2, 5]
+
+
 def test_the_manifest_lists_every_other_file_with_its_size(tmp_path):
     saved = save(tmp_path, 1)
     files = json.loads((saved.path / "manifest.json").read_text())["files"]

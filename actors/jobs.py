@@ -1,0 +1,73 @@
+"""Ray's job server: the client of it, and whether a cluster can be reached at all. Its errors are one line each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobSubmissionClient
+
+from actors.runtime import TOKEN, join, live_nodes
+from tracelift_ray.config.errors import last_line
+from tracelift_ray.errors import InfrastructureError
+
+COMPONENT = "job server"
+POLL_S = 0.5
+
+
+@contextmanager
+def told_of(address: str) -> Iterator[None]:
+    """Inside the ``with``, what requests to a job server raise becomes one line.
+
+    Raises:
+        InfrastructureError: the server does not answer, refuses this client, or says no.
+    """
+    try:
+        yield
+    except AuthenticationError:
+        cause = f"{address} refuses this client, its token is missing or wrong; {TOKEN}"
+        raise InfrastructureError(COMPONENT, cause) from None
+    except ConnectionError:
+        cause = f"nothing answers at {address}; give that of a running head's dashboard, such as http://HEAD:8265"
+        raise InfrastructureError(COMPONENT, cause) from None
+    except (RuntimeError, OSError, ValueError) as error:
+        raise InfrastructureError(COMPONENT, f"{address}: {last_line(str(error))}") from error
+
+
+def job_server(address: str) -> JobSubmissionClient:
+    """The client of a job server that answers and takes this client's token. Raises InfrastructureError."""
+    logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.ERROR)  # it says when a connection ends
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray takes what the environment says before what it is given
+    with told_of(address):
+        client = JobSubmissionClient(address)
+        client.list_jobs()  # the version alone is told to strangers, too
+    return client
+
+
+def reached(address: str) -> str:
+    """What answers at the address of a job server, or of Ray itself. Raises InfrastructureError."""
+    if "://" in address:
+        client = job_server(address)
+        with told_of(address):
+            return f"the job server at {address} answers, Ray {client.get_version()}"
+    try:
+        join(address, log_to_driver=False, logging_level="ERROR")
+        nodes = live_nodes()
+    finally:
+        ray.shutdown()
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    return f"the cluster at {address} answers: {len(nodes)} nodes, {cpus:g} CPUs, {gpus} GPUs"
+
+
+async def ended(client: JobSubmissionClient, job: str) -> JobDetails:
+    """What became of a job whose output has ended; its status follows within moments."""
+    while True:
+        details = await asyncio.to_thread(client.get_job_info, job)
+        if details.status.is_terminal():
+            return details
+        await asyncio.sleep(POLL_S)

@@ -1,0 +1,106 @@
+"""Looks at a machine before a run does: ``tracelift doctor [address=http://HEAD:8265]``.
+
+Python and packages, cores, memory, GPUs, shared memory, disk, sandbox, W&B, and a Ray cluster where one is given: a
+line each, and what to do where something is not as it should be. Exit code 1 where a run would fail.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from launch.entry import FAILED, entry_point
+from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.schema import SandboxConfig
+from tracelift_ray.doctor import machine, packages
+from tracelift_ray.doctor.findings import Finding, summary
+from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.planning.checks import check_sandbox
+from tracelift_ray.planning.machine_memory import own_memory_gib
+from tracelift_ray.planning.resources import visible_gpus
+from tracelift_ray.verification.runners import RUNNERS
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """What is looked at."""
+
+    runs_root: str
+    address: str | None
+    sandbox: SandboxConfig
+
+
+@entry_point("doctor")
+def main(cfg: DictConfig) -> int:
+    """Print what is found as it is found."""
+    config = to_dataclass(DoctorConfig, cfg)
+    check_sandbox(config.sandbox)
+    findings = []
+    for finding in _findings(config):
+        print(*finding.lines(), sep="\n", flush=True)
+        findings.append(finding)
+    print(summary(findings))
+    return FAILED if any(finding.level == "MEND" for finding in findings) else 0
+
+
+def _findings(config: DoctorConfig) -> Iterator[Finding]:
+    """What can be told at once first, what has to be tried last."""
+    yield packages.check_python(sys.version_info[:3])
+    yield from packages.check_packages(packages.pins())
+    yield machine.check_cores(machine.own_cores())
+    yield machine.check_memory(own_memory_gib())
+    yield machine.check_gpus(visible_gpus(), machine.driver(), packages.torch_cuda())
+    shm = shutil.disk_usage("/dev/shm")
+    yield machine.check_shm(shm.total, shm.free)
+    yield machine.check_disk(Path(config.runs_root).expanduser().absolute())
+    yield wandb_finding()
+    yield sandbox_finding(config.sandbox)
+    if config.address:
+        yield ray_finding(config.address)
+
+
+def wandb_finding() -> Finding:
+    """Where the numbers of a run would go; nothing is asked of the network."""
+    from tracelift_ray.tracking.wandb_sink import resolve_mode
+
+    mode, reason = resolve_mode("auto")
+    if mode == "online":
+        return Finding("W&B", "ok", f"online ({reason})")
+    online = (
+        "for live dashboards: wandb login, or WANDB_API_KEY in the environment; without, wandb sync sends them later"
+    )
+    return Finding("W&B", "ok", f"{mode} ({reason}); {online}")
+
+
+def sandbox_finding(config: SandboxConfig) -> Finding:
+    """The sandbox that programs of code problems would run in, tried."""
+    if not RUNNERS[config.runner].local:
+        return Finding("sandbox", "ok", f"programs run in a service ({config.runner}); a run tries it at its start")
+    from tracelift_ray.verification.sandbox.probe import choose
+
+    try:
+        policy, reports = choose(config)
+    except InfrastructureError as error:
+        return Finding("sandbox", "MEND", error.cause, "math problems need none: see docs/security.md for the tiers")
+    used = next(report for report in reports if report.holds)
+    lacks = f"; lacks {'; '.join(used.lacks)}" if used.lacks else ""
+    return Finding("sandbox", "ok", f"tier {policy.tier}{lacks}")
+
+
+def ray_finding(address: str) -> Finding:
+    """Whether a Ray cluster, or its job server, answers this client."""
+    from actors.jobs import reached
+
+    try:
+        return Finding("Ray", "ok", reached(address))
+    except InfrastructureError as error:
+        return Finding("Ray", "MEND", error.cause, "check address, network and token (README.md, On a cluster)")
+
+
+if __name__ == "__main__":
+    main()

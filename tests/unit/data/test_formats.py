@@ -1,0 +1,83 @@
+"""Records of forms that others publish, and of any form whose fields are named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import Table, parquet
+
+from tracelift_ray.data.fields import with_fields
+from tracelift_ray.data.formats import FORMATS, detect_format
+from tracelift_ray.data.problems import load_problems
+from tracelift_ray.records import RecordError
+from tracelift_ray.types import CodeTests
+
+VERL: dict[str, Any] = {
+    "data_source": "openai/gsm8k",
+    "prompt": [{"role": "user", "content": "1 + 1? Answer after ####."}],
+    "ability": "math",
+    "reward_model": {"style": "rule", "ground_truth": "2"},
+    "extra_info": {"split": "train", "index": 0},
+}
+
+
+def test_a_file_of_verl_is_read(tmp_path: Path) -> None:
+    plain = VERL | {"extra_info": VERL["extra_info"] | {"question": None}}
+    asked = VERL | {"extra_info": VERL["extra_info"] | {"question": "2 + 2?"}}
+    parquet.write_table(Table.from_pylist([plain, asked]), tmp_path / "train.parquet")
+    first, second = load_problems(tmp_path / "train.parquet")
+    assert (first.statement, second.statement) == ("1 + 1? Answer after ####.", "2 + 2?")
+    assert (first.task, first.answer, first.task_type) == ("math", "2", "openai/gsm8k")
+    assert first.id.startswith("openai-gsm8k-") and first.id != second.id
+
+
+def test_tests_of_verl_become_tests() -> None:
+    tests = json.dumps({"inputs": ["1\n"], "outputs": ["2\n"]})
+    record = VERL | {"ability": "code", "prompt": "Add one.", "reward_model": {"ground_truth": tests}}
+    problem = FORMATS["verl"].parse(record)
+    assert problem.task == "code" and isinstance(problem.tests, CodeTests) and len(problem.tests) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"reward_model": {}}, "reward_model.ground_truth: is required"),
+        ({"prompt": []}, "prompt.content: is required"),
+        ({"ability": "code"}, "reward_model.ground_truth: must"),
+        ({"data_source": None}, "data_source: is required"),
+    ],
+)
+def test_what_a_record_of_verl_lacks_is_named(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(RecordError) as refused:
+        FORMATS["verl"].parse(VERL | change)
+    assert f"{refused.value.field}: {refused.value.rule}".startswith(told) or "tests" in refused.value.field
+
+
+def test_every_format_is_told_by_its_own_keys() -> None:
+    assert detect_format(VERL) == "verl"
+    for name, form in FORMATS.items():
+        if form.telling:
+            assert detect_format(dict.fromkeys(form.telling, "x")) == name
+
+
+def test_any_file_is_read_whose_fields_are_named(tmp_path: Path) -> None:
+    records = [{"messages": [{"content": f"{n}?"}], "meta": {"truth": n}, "note": "x"} for n in (3, 4)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, records)))
+    fields = {"statement": "messages.0.content", "answer": "meta.truth", "task": "=math"}
+    first, second = load_problems(tmp_path / "mine.jsonl", fields=fields)
+    assert (first.statement, first.answer, first.task) == ("3?", "3", "math") and first.id != second.id
+    assert load_problems(tmp_path / "mine.jsonl", fields=fields).records == (first, second)
+
+
+def test_a_field_that_is_not_there_is_named_with_those_that_are() -> None:
+    record = {"meta": {"truth": 3}, "list": [1]}
+    for path in ("meta.answer", "meta.truth.x", "list.1", "list.a"):
+        with pytest.raises(RecordError) as refused:
+            with_fields(record, {"answer": path})
+        assert refused.value.field == path
+    with pytest.raises(RecordError) as refused:
+        with_fields(record, {"answer": "meta.answer"})
+    assert refused.value.rule.endswith("there are truth")

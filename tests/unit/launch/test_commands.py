@@ -1,0 +1,138 @@
+"""One command line for all: what it lists, what ``--help`` says, what it refuses, what Tab offers."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from launch.__main__ import main
+from launch.commands import COMMANDS
+from launch.completion import candidates
+from launch.conf_files import CONFIG_DIR, offer
+from launch.help import EXIT_CODES
+from tests.commands import run_command
+from tests.hang import HANG_S
+
+ROOT = CONFIG_DIR.parent
+run = partial(run_command, main)
+
+
+def test_the_installed_command_is_the_one_that_is_tested_here() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    name, _, entry = setup["options.entry_points"]["console_scripts"].strip().partition(" = ")
+    module, _, function = entry.partition(":")
+    assert name == "tracelift"
+    assert getattr(importlib.import_module(module), function) is main
+
+
+def test_it_lists_every_command_at_once_and_without_a_heavy_import(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom launch.__main__ import main\ntry:\n main()\nfinally:\n"
+        " print('HEAVY', *sorted({'torch', 'ray', 'transformers', 'vllm', 'deepspeed', 'wandb'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for arguments in ([], ["--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            **{"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": HANG_S},
+        )
+        assert done.returncode == 0, done.stderr
+        assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+        assert done.stdout.endswith("HEAVY\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_the_groups_and_fields_that_exist(name: str) -> None:
+    command = COMMANDS[name]
+    shown = run(name, "--help")
+    assert shown.code == 0 and shown.stderr == ""
+    assert f"  tracelift {name} {command.examples[0]}".rstrip() in shown.stdout
+    assert all(f"  {code} " in shown.stdout for code in EXIT_CODES)
+    assert (ROOT / "docs" / f"{command.page}.md").is_file()
+    if command.config is not None:
+        offered = offer(command.config)
+        assert all(
+            f"  {group} " in shown.stdout and choices[0] in shown.stdout for group, choices in offered.groups.items()
+        )
+        assert all(f"  {key}=" in shown.stdout for key in command.changed)
+
+
+def test_every_command_of_the_table_is_a_module_with_a_main_and_every_module_is_in_the_table() -> None:
+    mains = {
+        f"launch.{path.stem}"
+        for path in (ROOT / "launch").glob("*.py")
+        if '__name__ == "__main__"' in path.read_text() and path.stem != "__main__"
+    }
+    # Two that are for the project itself: make docs, make smollm2.
+    assert mains - {"launch.config_reference", "launch.fetch_smollm2"} == {each.module for each in COMMANDS.values()}
+
+
+def test_a_command_that_does_not_exist_is_one_line_and_exit_code_2() -> None:
+    assert run("train_rm") == (2, "", "error: train_rm: no such command; did you mean train-rm or train?\n")
+
+
+def test_a_mistake_is_one_line_and_traceback_shows_where_it_comes_from() -> None:
+    short = run("train", "experiment=quickstart", "learner.zero_stag=1")
+    full = run("train", "experiment=quickstart", "--traceback", "learner.zero_stag=1")
+    assert (short.code, short.stderr.count("\n")) == (full.code, 1) == (2, 1)
+    assert full.stderr.startswith("Traceback") and full.stderr.endswith(short.stderr)
+
+
+def test_a_report_of_nothing_is_one_line_and_traceback_shows_where_it_comes_from(tmp_path: Path) -> None:
+    short, full = run("report", str(tmp_path)), run("report", str(tmp_path), "--traceback")
+    assert (short.code, short.stderr.count("\n")) == (full.code, 1) == (2, 1)
+    assert full.stderr.startswith("Traceback") and full.stderr.endswith(short.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([""], [*COMMANDS, "--help"]),
+        (["tr"], ["train", "train-rm"]),
+        (["train", "rew"], ["reward=", *(f"reward.{key}" for key in ("arm=",))]),
+        (["train", "reward=ex"], ["exec_only"]),
+        (["train", "seed=1", "learner.lr"], ["learner.lr="]),
+        (["serve-rm", "po"], ["port="]),
+        (["evaluate", "bench"], ["benchmarks="]),
+        (["report", "runs/"], []),
+        (["nothing", ""], []),
+    ],
+)
+def test_tab_offers_commands_groups_choices_and_fields(words: list[str], found: list[str]) -> None:
+    offered = candidates(words)
+    assert set(found) <= set(offered)
+    assert all(each.startswith(words[-1].rpartition("=")[2]) for each in offered)
+    assert bool(offered) is bool(found)
+
+
+def test_bash_completes(tmp_path: Path) -> None:
+    tracelift = tmp_path / "tracelift"
+    tracelift.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m launch "$@"\n')
+    tracelift.chmod(0o755)
+    script = (
+        'eval "$(tracelift --completion bash)"; '
+        'COMP_LINE="tracelift train seed=1 experiment=qui"; COMP_POINT=${#COMP_LINE}; '
+        '_tracelift; echo "${COMPREPLY[@]}"'
+    )
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        **{"cwd": ROOT, "env": os.environ | {"PATH": path}, "capture_output": True, "text": True, "timeout": HANG_S},
+    )
+    assert (done.stdout, done.stderr) == ("quickstart\n", "")
+    assert run("--completion", "csh").code == 2
+
+
+def test_conf_travels_with_an_installation() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert "conf*" in setup["options.packages.find"]["include"].split()
+    assert setup["options.package_data"]["*"].split() == ["*.yaml", "*.sh"]
