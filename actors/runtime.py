@@ -18,6 +18,7 @@ from ray.exceptions import AuthenticationError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
+from actors.session import own_session, temporary_files
 from actors.telling import told_cause
 from tracelift_ray.config.errors import last_line
 from tracelift_ray.config.schema import ClusterConfig, RunConfig
@@ -40,7 +41,8 @@ STARTS = 3
 def worker_environment(cpus: float, devices: Mapping[str, str]) -> dict[str, Any]:
     """Ray options of a worker: as many threads as it has CPUs, so that pools do not collide, and ``devices``."""
     threads = str(max(1, int(cpus)))
-    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false", **devices}
+    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+    variables |= {**temporary_files(), **devices}
     return {"runtime_env": {"env_vars": variables}}
 
 
@@ -62,11 +64,12 @@ def connected(config: ClusterConfig, cpus_needed: float) -> Iterator[None]:
     Raises:
         InfrastructureError: Ray does not come up, with what to check.
     """
-    try:
-        _connect(config, cpus_needed)
-        yield
-    finally:
-        ray.shutdown()
+    with own_session() if config.address == "local" else contextlib.nullcontext():
+        try:
+            _connect(config, cpus_needed)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _connect(config: ClusterConfig, cpus_needed: float) -> None:

@@ -1,7 +1,7 @@
 """What signals ask of a run, and whether what started it leaves it time to answer.
 
 SIGINT (Ctrl-C) and SIGTERM end it in order, and the next one ends the process as usual. SIGUSR1 asks for a checkpoint
-now; the run goes on. While a run starts, it has nothing to save and is cancelled.
+now; the run goes on. A run that prepares ends at once, and one whose actors start takes them down.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ ENOUGH_S = 60
 
 
 class Signals:
-    """Who hears of signals: at first the task that made this, which is cancelled; after ``serve`` a training loop."""
+    """Who hears of signals: until ``hear`` nobody, so that they interrupt as Ctrl-C does; then the task that made this,
+    which is cancelled; after ``serve`` a training loop."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -49,6 +50,7 @@ class Signals:
         """Leave the signals to the process."""
         for each in (*ENDING, signal.SIGUSR1):
             asyncio.get_running_loop().remove_signal_handler(each)
+            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
 
     def stop_soon(self) -> None:
         """As SIGTERM, from another thread."""
@@ -65,9 +67,11 @@ class Signals:
 
 @contextlib.contextmanager
 def heeding_signals() -> Iterator[Signals]:
-    """Signals are heard inside the ``with``, by the running event loop."""
+    """Inside the ``with`` signals interrupt; after ``hear`` the running event loop hears of them."""
     signals = Signals()
-    signals.hear()
+    for each in ENDING:
+        signal.signal(each, signal.default_int_handler)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         yield signals
     finally:

@@ -152,6 +152,7 @@ async def _system(
 
     checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
     tracker.message("starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}")
+    signals.hear()
     with connected(run.cluster, total_cpus(run)):
         signals.hear()
         await probe_run_dir(prepared.directory)
@@ -187,7 +188,7 @@ def _training_loop(
         run,
         system.learner,
         system.planner,
-        build_scheduler(run, rollout, train),
+        build_scheduler(run, rollout, train, prepared.mixture),
         evaluation,
         rollout.faults,
         tracker,

@@ -6,6 +6,7 @@ to fail a run: metrics that a step does not have are left out of its line.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 
@@ -111,9 +112,10 @@ class ConsoleReporter:
             self.message(line)
 
     def message(self, text: str) -> None:
-        """Print one line as it is, above the bar where there is one."""
+        """Print one line as it is, above the bar where there is one. A log on a full disk ends no run."""
         self._said = time.monotonic()
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, text: str) -> None:
         """Say what goes on: beside the bar, or as a line where nothing was printed for a while."""

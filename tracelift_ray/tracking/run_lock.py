@@ -12,13 +12,13 @@ import errno
 import fcntl
 import json
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from tracelift_ray.processes import Process, this_process
 from tracelift_ray.tracking.run_dir import RunDirectoryError, make_directory
 
 FILE = "run.lock"
@@ -31,20 +31,13 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 @dataclass(frozen=True)
 class Owner:
-    """Who has a lock.
+    """Who has a lock, and when it took it, for people."""
 
-    Attributes:
-        started: when its process started, in ticks since the machine did; tells it from a later one of its number.
-        since: when it took the lock, for people.
-    """
-
-    pid: int
-    host: str
-    started: int
+    process: Process
     since: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.since}"
+        return f"process {self.process.pid} on {self.process.host}, since {self.since}"
 
 
 @contextlib.contextmanager
@@ -67,7 +60,8 @@ def only_run(folder: Path, say: Callable[[str], None], silent_s: float = SILENT_
             )
         if before is not None:
             say(f"{folder}: took over from {before}, which ended without a word")
-        _write(file.fileno(), json.dumps(asdict(_this_process())) + "\n")
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        _write(file.fileno(), json.dumps({"process": this_process().described(), "since": since}) + "\n")
         done = threading.Event()
         touching = threading.Thread(target=_touch, args=(path, done), daemon=True)
         touching.start()
@@ -92,9 +86,9 @@ def _locked(handle: int) -> bool:
 
 def _lives(owner: Owner, path: Path, say: Callable[[str], None], silent_s: float) -> bool:
     """Whether an owner whose lock is free, or unknown, goes on all the same."""
-    this = _this_process()
-    if owner.host == this.host:
-        return owner.pid != this.pid and _started(owner.pid) == owner.started
+    this = this_process()
+    if owner.process.host == this.host:
+        return owner.process != this and owner.process.lives()
     say(f"{path.parent}: waiting {silent_s:g} s for a sign of {owner}")
     seen, ends = _touched(path), time.monotonic() + silent_s
     while time.monotonic() < ends:
@@ -107,23 +101,10 @@ def _lives(owner: Owner, path: Path, say: Callable[[str], None], silent_s: float
 def _owner(path: Path) -> Owner | None:
     """Who wrote the file; None where the last one left in order, or it cannot be read."""
     try:
-        return Owner(**json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError):
+        known = json.loads(path.read_text("utf-8"))
+        return Owner(Process(**known["process"]), known["since"])
+    except (ValueError, TypeError, KeyError):
         return None
-
-
-def _this_process() -> Owner:
-    pid = os.getpid()
-    return Owner(pid, platform.node(), _started(pid) or 0, time.strftime("%Y-%m-%d %H:%M:%S"))
-
-
-def _started(pid: int) -> int | None:
-    """When a process of this machine started, in ticks; None where there is none, or only its exit code is left."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def _touched(path: Path) -> int:

@@ -1,9 +1,9 @@
 """Weights & Biases: one row for each step, in named groups over one step axis, and tables of traces.
 
-It promises three things. Nothing about W&B stops a run: a service that does not start or dies is reported in one
-line and left alone. No step is ever written twice, however often the run is killed and resumed: the last row's step is
-kept in ``wandb_run.json`` before the row is sent (a kill may cost the rows of the last second). Offline, nothing
-touches the network.
+It promises three things. Nothing about W&B stops a run or holds it up: where a server is not reached, or refuses, the
+same run is written offline, with a line; a service that does not start or dies is left alone. No step is ever written
+twice, however often the run is killed and resumed: the last row's step is kept in ``wandb_run.json`` before the row is
+sent (a kill may cost the rows of the last second). Offline, nothing touches the network.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import netrc
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,12 @@ from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
 GROUPS = (
     *("reward", "system", "rubric", "stream", "groups", "learner", "time", "engine", "weights", "faults"),
-    "evaluation",
+    *("evaluation", "distribution"),
 )
 _DEFAULT_SERVER = "https://api.wandb.ai"
 _INIT_TIMEOUT_S = 30.0
+#: Seconds in which what waits for the server must be sent at the end of a run.
+FINISH_S = 120.0
 #: W&B's own process dies with ours and buffers for 15 s unless asked not to.
 _FLUSH_INTERVAL_S = 1.0
 _TABLE_COLUMNS = (
@@ -114,7 +117,14 @@ class WandbSink:
         stored = _stored_position(directory.wandb_state_path) if resumed else None
         run_id, sent_before = stored or (os.urandom(4).hex(), -1)
         try:
-            run = _init(config, mode, directory.path, run_config, name, run_id)
+            try:
+                run = _init(config, mode, directory.path, run_config, name, run_id)
+            except _failures() as error:
+                if mode != "online":
+                    raise
+                _forget()
+                mode, reason = "offline", f"{reason}, but online it did not start: {_one_line(error)}"
+                run = _init(config, mode, directory.path, run_config, name, run_id)
         except _failures() as error:
             say(f"W&B: did not start ({_one_line(error)}); the run goes on, metrics are in {directory.metrics_path}")
             return None
@@ -140,6 +150,14 @@ class WandbSink:
         table = wandb.Table(columns=list(_TABLE_COLUMNS), data=[table_row(record) for record in records])
         self.log(step, {"traces": table})
 
+    def log_distributions(self, step: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Add histograms to the row of ``step``."""
+        if self._run is None or step <= self._sent_before:
+            return
+        import wandb
+
+        self.log(step, {name: wandb.Histogram(list(some)) for name, some in values.items()})
+
     def note(self, name: str, text: str) -> None:
         """Put a text into the run's summary."""
         if self._run is not None:
@@ -151,10 +169,17 @@ class WandbSink:
         self._send()
         if self._run is not None:
             run, self._run = self._run, None
-            try:
-                run.finish(exit_code=exit_code)
-            except _failures() as error:
-                self._say(f"W&B: did not finish ({_one_line(error)}); metrics.jsonl is whole")
+            finishing = threading.Thread(target=self._finish, args=(run, exit_code), daemon=True)
+            finishing.start()
+            finishing.join(FINISH_S)
+            if finishing.is_alive():
+                self._say(f"W&B: not all was sent in {FINISH_S:g} s; `wandb sync` on the run in wandb/ sends the rest")
+
+    def _finish(self, run: Any, exit_code: int) -> None:
+        try:
+            run.finish(exit_code=exit_code)
+        except _failures() as error:
+            self._say(f"W&B: did not finish ({_one_line(error)}); metrics.jsonl is whole")
 
     def _send(self) -> None:
         if self._run is None or not self._row:
@@ -214,6 +239,13 @@ def _init(
     for group in GROUPS:
         run.define_metric(f"{group}/*", step_metric="step")
     return run
+
+
+def _forget() -> None:
+    """End W&B's service, which holds on to a run that it could not start."""
+    import wandb
+
+    wandb.teardown()
 
 
 def _failures() -> tuple[type[BaseException], ...]:

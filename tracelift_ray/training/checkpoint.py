@@ -9,7 +9,6 @@ One run at a time writes to a directory of checkpoints.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracelift_ray.disk import disk_reason, free_mib
 from tracelift_ray.errors import InfrastructureError
 
 STATE = "state.json"
@@ -30,19 +30,6 @@ MEASURED = "measured"
 READY = "ready"
 _NAME = re.compile(r"^step-(\d{6,})$")
 _TEMPORARY = ".tmp-"
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the limit on the size of files is reached (ulimit -f)",
-}
-# What libraries that hide the errno say instead (safetensors, torch's zip writer).
-_DISK_WORDS = {
-    "no space left on device": "the disk is full",
-    "disk quota exceeded": "the disk quota is used up",
-    "file too large": "the limit on the size of files is reached (ulimit -f)",
-    "pytorchstreamwriter failed": "a file could not be written in full",
-    "inline_container.cc": "a file could not be written in full",
-}
 
 
 class CheckpointError(InfrastructureError):
@@ -87,35 +74,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except Exception as error:  # every library wraps a full disk in another type; all else goes on unchanged
-        reason = _disk_reason(error)
+        reason = disk_reason(error)
         if reason is None:
             raise
         raise CheckpointError(
-            f"cannot write {path}: {reason} ({_free_mib(path)} MiB free). The checkpoints before it are intact; "
+            f"cannot write {path}: {reason} ({free_mib(path)} MiB free). The checkpoints before it are intact; "
             "free some space or lower learner.keep_checkpoints"
         ) from error
-
-
-def _disk_reason(error: BaseException | None) -> str | None:
-    """Why an error means that the disk took no more, looking through its causes; None where it means another thing."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            return _DISK_ERRORS[error.errno]
-        text = str(error).lower()
-        for words, reason in _DISK_WORDS.items():
-            if words in text:
-                return reason
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _free_mib(path: Path) -> int:
-    """Free space in MiB on the file system of ``path`` or its nearest existing parent."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return shutil.disk_usage(path).free >> 20
 
 
 def begin(directory: Path, step: int, *, with_learner: bool = True) -> Checkpoint:

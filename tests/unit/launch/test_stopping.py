@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from tracelift_ray.rl.requests import Requests
 
 async def test_the_first_signal_asks_a_loop_to_stop_and_usr1_asks_it_to_save() -> None:
     with heeding_signals() as signals:
+        signals.hear()
         requests = Requests()
         signals.serve(requests)
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -31,7 +33,8 @@ async def test_a_run_that_starts_is_cancelled_and_cleans_up() -> None:
     cleaned = []
 
     async def starting() -> None:
-        with heeding_signals():
+        with heeding_signals() as signals:
+            signals.hear()
             os.kill(os.getpid(), signal.SIGUSR1)  # nothing to save yet
             await asyncio.sleep(0.05)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -43,6 +46,14 @@ async def test_a_run_that_starts_is_cancelled_and_cleans_up() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.create_task(starting())
     assert cleaned == [True]
+
+
+async def test_a_run_that_prepares_is_interrupted_at_once_and_not_by_usr1() -> None:
+    with pytest.raises(KeyboardInterrupt), heeding_signals():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(HANG_S)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize(

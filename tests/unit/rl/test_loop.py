@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections import Counter
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
 from tracelift_ray.rl.rollout import GroupFailed, Ticket
 from tracelift_ray.rl.scheduler import Scheduler, StreamError
+from tracelift_ray.tracking.jsonl import JsonlWriter
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import complete, newest_complete
@@ -436,6 +438,23 @@ async def test_a_learner_that_failed_in_an_update_is_not_saved(tmp_path: Path) -
     with pytest.raises(InfrastructureError, match="the loss is nan"):
         await run.train()
     assert saved_step(run) == 2 and len(run.learner.saved) == 1
+
+
+async def test_a_disk_that_fills_under_a_trajectory_is_one_line_and_the_learner_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, steps=100)
+    write = JsonlWriter.write
+
+    def full(self: JsonlWriter, record: dict[str, Any]) -> None:
+        if "kind" not in record and record["step"] == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, record)
+
+    monkeypatch.setattr(JsonlWriter, "write", full)
+    with pytest.raises(InfrastructureError, match=r"^tracking: cannot write .*trajectories.jsonl: the disk is full \("):
+        await run.train()
+    assert saved_step(run) == 3
 
 
 async def test_a_save_that_fails_does_not_hide_what_ended_the_run(

@@ -9,15 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tracelift_ray.tracking import run_lock
+from tracelift_ray.processes import start_of, this_process
 from tracelift_ray.tracking.run_dir import RunDirectoryError
-from tracelift_ray.tracking.run_lock import FILE, Owner, only_run
+from tracelift_ray.tracking.run_lock import FILE, only_run
 
 HOLDER = """import sys, time
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_takes_over_where_it_w
             os.kill(first.pid, signal.SIGKILL)
             first.wait()
     with only_run(tmp_path, said.append):
-        assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
+        assert json.loads((tmp_path / FILE).read_text())["process"]["pid"] == os.getpid()
     (line,) = said
     assert f"took over from process {first.pid} on " in line
 
@@ -63,10 +63,9 @@ def without_locks(*_: object) -> None:
     raise OSError(37, "No locks available")
 
 
-def left_by(folder: Path, **fields: Any) -> Owner:
-    owner = replace(run_lock._this_process(), **fields)
-    (folder / FILE).write_text(json.dumps(asdict(owner)))
-    return owner
+def left_by(folder: Path, **fields: Any) -> None:
+    process = replace(this_process(), **fields)
+    (folder / FILE).write_text(json.dumps({"process": process.described(), "since": "yesterday"}))
 
 
 def test_where_the_file_system_has_no_locks_the_owners_process_decides(
@@ -74,7 +73,7 @@ def test_where_the_file_system_has_no_locks_the_owners_process_decides(
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", without_locks)
     parent = os.getppid()
-    left_by(tmp_path, pid=parent, started=run_lock._started(parent))
+    left_by(tmp_path, pid=parent, started=start_of(parent))
     with pytest.raises(RunDirectoryError, match=f"process {parent}"), only_run(tmp_path, print):
         pass
     said: list[str] = []

@@ -2,6 +2,7 @@ import json
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 from tests.hang import HANG_S
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
+from tracelift_ray.tracking import wandb_sink
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.wandb_sink import WandbSink, has_credentials, resolve_mode
 from tracelift_ray.types import Baseline
 
-OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, False)
+OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, False, False)
 ROOT = Path(__file__).resolve().parents[3]
 KEY = {"WANDB_API_KEY": "k"}
 
@@ -163,10 +165,42 @@ def test_a_fresh_start_in_an_old_directory_is_another_run(tmp_path: Path, wandb_
     assert second.run_id != first.run_id
 
 
-def test_a_refusal_is_one_line_and_no_error(tmp_path: Path, wandb_home: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def offline_instead(tmp_path: Path) -> str:
+    """What is said of a run that should be online; it has one row, which is in the files."""
+    run, said = RunDirectory.create(tmp_path / "run"), list[str]()
+    sink = start(run, said, resumed=False, config=TrackingConfig("auto", "p", None, 1, 4, False, False))
+    sink.log(1, {"reward/mean": 0.25})
+    sink.close()
+    assert [row["reward/mean"] for row in rows(run)] == [0.25]
+    (line,) = said
+    assert line.startswith("W&B: offline (credentials found, but online it did not start: ") and "\n" not in line
+    return line
+
+
+def test_a_key_that_is_refused_makes_an_offline_copy_of_the_run(
+    tmp_path: Path, wandb_home: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "too-short")
-    said: list[str] = []
-    config = TrackingConfig("auto", "p", None, 1, 4, False)
-    run = RunDirectory.create(tmp_path / "run")
-    assert WandbSink.start(config, run, {}, "test", resumed=False, say=said.append) is None
-    assert len(said) == 1 and "did not start" in said[0] and "\n" not in said[0]
+    offline_instead(tmp_path)
+
+
+def test_a_server_that_is_not_reached_makes_an_offline_copy_of_the_run(
+    tmp_path: Path, wandb_home: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(wandb_sink, "_INIT_TIMEOUT_S", 2.0)
+    offline_instead(tmp_path)
+
+
+def test_a_server_that_takes_no_more_holds_up_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb_sink, "FINISH_S", 0.05)
+    waiting, said = threading.Event(), list[str]()
+
+    class Stuck:
+        def finish(self, exit_code: int) -> None:
+            waiting.wait(HANG_S)
+
+    WandbSink(Stuck(), "id", -1, tmp_path / "state.json", said.append).close()
+    waiting.set()
+    assert len(said) == 1 and "`wandb sync`" in said[0]
