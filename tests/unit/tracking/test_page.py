@@ -15,10 +15,10 @@ import pytest
 from tests.unit.tracking.test_report import make_run
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.tracking.history import load_history
-from tracelift_ray.tracking.page.curves import panel_svg
+from tracelift_ray.tracking.page.curves import chart_svg
 from tracelift_ray.tracking.page.page import page
-from tracelift_ray.tracking.page.questions import QUESTIONS, Panel
 from tracelift_ray.tracking.page.traces import MOST_CHARS, Texts, as_json, evenly, traces_data
+from tracelift_ray.tracking.questions import QUESTIONS, measured
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.report import write_report
 from tracelift_ray.tracking.tables import difference
@@ -176,16 +176,27 @@ def test_every_question_has_its_curves_and_an_unmeasured_one_is_left_out(tmp_pat
     run = load_history(make_run(tmp_path / "a", "tracelift", 3, 0.75))
     parsed = page_of(run.path)
     labels = [attributes["aria-label"] for tag, attributes in parsed.elements if tag == "svg"]
-    assert labels == ["Held-out accuracy", "Held-out uplift", "Training reward"]
-    assert [question.title[:2] for question in QUESTIONS] == ["Is"] * 5
-    assert panel_svg(Panel("none", (("a", "no/such"),)), [run]) == ""
+    assert labels == ["held-out accuracy", "held-out uplift", "reward"]
+    assert len(QUESTIONS) == 5
+    assert chart_svg("none", ["no/such"], [run]) == ""
+
+
+def test_curves_are_called_by_what_tells_them_apart() -> None:
+    names = ["evaluation/math/accuracy", "evaluation/code/accuracy", "pools/a/late_calls", "pools/a/restarts", "time/x"]
+    assert measured([r"evaluation/.*/accuracy"], names) == {
+        "code": "evaluation/code/accuracy",
+        "math": "evaluation/math/accuracy",
+    }
+    assert list(measured([r"pools/.*/restarts", r"pools/.*/late_calls"], names)) == ["restarts", "late_calls"]
+    assert measured(["time/x", "time/y"], names) == {"x": "time/x"}
+    assert measured(["none"], names) == {}
 
 
 def test_a_curve_takes_the_colours_of_the_page(tmp_path: Path) -> None:
     runs = [load_history(make_run(tmp_path / name, "tracelift", 3, 0.75)) for name in ("a", "b")]
-    svg = panel_svg(Panel("A < B", (("reward", "reward/mean"),)), runs)
+    svg = chart_svg("A < B", ["reward/mean"], runs)
     assert "currentColor" in svg and "var(--faint)" in svg and "#1234" not in svg
-    assert "A &lt; B" in svg and "1: reward" in svg and "2: reward" in svg
+    assert "A &lt; B" in svg and "1: mean" in svg and "2: mean" in svg
 
 
 def test_two_runs_are_compared_with_an_interval(tmp_path: Path) -> None:

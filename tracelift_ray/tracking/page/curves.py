@@ -1,4 +1,4 @@
-"""The curves of a report as SVG that takes the page's colours, light or dark: a small picture for each panel.
+"""The curves of a report as SVG that takes the page's colours, light or dark: a small picture for each chart.
 
 matplotlib draws them; what it writes as ink becomes ``currentColor``, and text stays text.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.plotting import COLOURS, smoothed
 from tracelift_ray.tracking.history import RunHistory
-from tracelift_ray.tracking.page.questions import QUESTIONS, TASK, Panel
+from tracelift_ray.tracking.questions import QUESTIONS, measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,23 +48,23 @@ _DASHES = ("-", "--", ":", "-.")
 def question_sections(runs: Sequence[RunHistory]) -> Iterator[str]:
     """A section of HTML for each question that the runs have measured anything of."""
     for question in QUESTIONS:
-        pictures = [svg for panel in question.panels if (svg := panel_svg(panel, runs))]
+        pictures = [svg for name, metrics in question.charts.items() if (svg := chart_svg(name, metrics, runs))]
         if pictures:
             title, well = html.escape(question.title), html.escape(question.well)
             figures = "".join(f"<figure>{svg}</figure>" for svg in pictures)
             yield f'<section><h2>{title}</h2><p>{well}</p><div class="panels">{figures}</div></section>'
 
 
-def panel_svg(panel: Panel, runs: Sequence[RunHistory]) -> str:
-    """The picture of a panel; empty where no run has any of its metrics."""
-    curves = list(_curves(panel, runs))
+def chart_svg(name: str, metrics: Sequence[str], runs: Sequence[RunHistory]) -> str:
+    """The picture of a chart; empty where no run has any of its metrics."""
+    curves = list(_curves(metrics, runs))
     if not curves:
         return ""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with rc_context({**_STYLE, "svg.hashsalt": panel.title}):
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=_SIZE, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots()
@@ -75,21 +75,20 @@ def panel_svg(panel: Panel, runs: Sequence[RunHistory]) -> str:
             axes.legend()
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inlined(drawn.getvalue(), panel.title)
+    return _inlined(drawn.getvalue(), name)
 
 
-def _curves(panel: Panel, runs: Sequence[RunHistory]) -> Iterator[tuple[str, list[int], list[float], str, str]]:
+def _curves(
+    metrics: Sequence[str], runs: Sequence[RunHistory]
+) -> Iterator[tuple[str, list[int], list[float], str, str]]:
     """Label, steps, values, colour and dash of every curve that has been measured; several runs are numbered."""
+    names = measured(metrics, frozenset().union(*(run.names for run in runs)))
     for number, run in enumerate(runs):
-        colour = 0
-        for label, metric in panel.metrics:
-            for task in run.tasks if TASK in metric else ("",):
-                steps, values = run.series(metric.replace(TASK, task))
-                if not steps:
-                    continue
-                told = f"{number + 1}: {task or label}" if len(runs) > 1 else task or label
-                yield told, steps, values, COLOURS[colour % len(COLOURS)], _DASHES[number % len(_DASHES)]
-                colour += 1
+        for index, (label, metric) in enumerate(names.items()):
+            steps, values = run.series(metric)
+            if steps:
+                told = f"{number + 1}: {label}" if len(runs) > 1 else label
+                yield told, steps, values, COLOURS[index % len(COLOURS)], _DASHES[number % len(_DASHES)]
 
 
 def _draw(axes: Axes, label: str, steps: list[int], values: list[float], colour: str, dash: str) -> None:
