@@ -32,6 +32,7 @@ class SystemLives:
     ) -> None:
         planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
         self.run, self.train, self.tracker, self.system = run, train, tracker, system
+        self.mixture = prepared.mixture
         self.checkpoints = prepared.directory.checkpoints_path
         self.rollout = build_rollout(run, planner_executor)
         self.evaluation = HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data))
@@ -46,7 +47,7 @@ class SystemLives:
             self.run,
             self.system.learner,
             self.system.planner,
-            build_scheduler(self.run, self.rollout, self.train),
+            build_scheduler(self.run, self.rollout, self.train, self.mixture),
             self.evaluation,
             self.rollout.faults,
             self.tracker,

@@ -96,14 +96,15 @@ TABLE: dict[type, dict[Change, str]] = {
     DataConfig: {
         Change.FILES: "train heldout",
         Change.MEANT: "check_solutions solution_cache",
-        Change.ANOTHER_RUN: "format fields heldout_fraction on_error max_problem_chars max_trace_chars max_tests limit",
+        Change.ANOTHER_RUN: "format fields weights heldout_fraction on_error max_problem_chars max_trace_chars "
+        "max_tests limit",
     },
     StreamConfig: {
         Change.MEANT: "max_refills min_traces max_failed_groups weight_transfer bucket_mib broadcast_deadline_s "
         "group_deadline_s canary_bound",
         Change.ANOTHER_RUN: "max_staleness",
     },
-    TrackingConfig: {Change.MEANT: "wandb project entity table_every table_rows console"},
+    TrackingConfig: {Change.MEANT: "wandb project entity table_every table_rows tensorboard console"},
     ClusterConfig: {
         Change.MEANT: "address num_cpus num_gpus placement_timeout_s share_gpus object_store_mib dashboard",
         Change.OF_A_START: "describe",

@@ -192,6 +192,7 @@ class DataConfig:
     heldout: tuple[str, ...]  # empty: heldout_fraction of train, by a hash of the problem id
     format: Annotated[str, OneOf("tracelift_ray.data.formats:FORMATS", also=("auto",))]
     fields: dict[str, str]
+    weights: tuple[Positive, ...]  # of the sources of train; empty: every problem is in every epoch
     heldout_fraction: Fraction
     on_error: OnError
     max_problem_chars: PositiveCount
@@ -226,6 +227,7 @@ class TrackingConfig:
     entity: str | None
     table_every: Count  # steps between tables of traces; 0: never
     table_rows: Count
+    tensorboard: bool
     console: bool
 
 

@@ -1,4 +1,5 @@
-"""An endless, resumable stream of problems: each epoch is one permutation, drawn by hashing seed, epoch and id.
+"""An endless, resumable stream of problems: each epoch is one permutation, drawn by hashing seed, epoch and id, of all
+problems or of a mixture.
 
 The order depends on nothing else: not on the order of files or rows, nor on the library versions that a random
 generator would bring in. So a saved position means the same problem on any machine.
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
+from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.errors import DataError
 from tracelift_ray.types import Problem
 
@@ -28,12 +30,13 @@ class ProblemSampler:
     Args:
         problems: the data set; ids must be unique.
         seed: the run's seed.
+        mixture: says how much of an epoch comes from which source; None: every problem is in every epoch.
 
     Raises:
         DataError: there are no problems, or two have one id.
     """
 
-    def __init__(self, problems: Sequence[Problem], seed: int) -> None:
+    def __init__(self, problems: Sequence[Problem], seed: int, mixture: Mixture | None = None) -> None:
         self._problems = {problem.id: problem for problem in problems}
         if not problems:
             raise DataError("there are no problems to sample from")
@@ -42,6 +45,7 @@ class ProblemSampler:
                 f"{len(problems) - len(self._problems)} problems have the id of another: ids must be unique"
             )
         self._seed = seed
+        self._mixture = mixture
         self._fingerprint = xxhash.xxh3_128_hexdigest("\n".join(sorted(self._problems)).encode())
         self._epoch = 0
         self._position = 0
@@ -97,7 +101,10 @@ class ProblemSampler:
         self._order = self._permutation(epoch)
 
     def _permutation(self, epoch: int) -> list[str]:
-        """All ids in the order of their hashes, ties broken by the ids themselves."""
-        return sorted(
-            self._problems, key=lambda id: (xxhash.xxh3_128_digest(f"{self._seed}/{epoch}/{id}".encode()), id)
-        )
+        """The ids of an epoch in the order of their hashes."""
+        ids = list(self._problems)
+        return self._shuffled(epoch, ids if self._mixture is None else self._mixture.epoch(epoch, ids, self._shuffled))
+
+    def _shuffled(self, number: int, ids: Sequence[str]) -> list[str]:
+        """Ids in the order of their hashes, ties broken by the ids themselves."""
+        return sorted(ids, key=lambda id: (xxhash.xxh3_128_digest(f"{self._seed}/{number}/{id}".encode()), id))

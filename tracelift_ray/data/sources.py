@@ -6,12 +6,13 @@ left out is counted in the report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.loading import LoadReport
+from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.problems import load_problems, text_key
 from tracelift_ray.data.split import Leakage, interleaved, split_heldout, without_leaks
 from tracelift_ray.errors import DataError
@@ -34,6 +35,7 @@ class SourceReport:
     leakage: Leakage
     train: int
     heldout: int
+    shares: tuple[tuple[str, float], ...] = ()
 
     def lines(self) -> tuple[str, ...]:
         """For people, one line a source and one for the whole."""
@@ -45,15 +47,18 @@ class SourceReport:
                 f"; left out of train because they are held out: {self.leakage.by_id:,} by id, "
                 f"{self.leakage.by_text:,} by text"
             )
+        if self.shares:
+            whole += "; an epoch is " + ", ".join(f"{share:.0%} of {source}" for source, share in self.shares)
         return (*(report.summary() for report in self.files), whole)
 
 
 class Sources(NamedTuple):
-    """Train and held-out problems, tasks interleaved, and the report."""
+    """Train and held-out problems, tasks interleaved, the report, and how the sources of train are mixed."""
 
     train: tuple[Problem, ...]
     heldout: tuple[Problem, ...]
     report: SourceReport
+    mixture: Mixture | None
 
 
 def resolve_sources(config: DataConfig, seed: int, demo: DemoProblems) -> Sources:
@@ -68,8 +73,11 @@ def resolve_sources(config: DataConfig, seed: int, demo: DemoProblems) -> Source
     """
     if not config.train:
         raise DataError("data.train names no source: give files, demo:math or demo:code")
-    train, train_reports, train_repeated = _load_all(config.train, config, seed, "train", demo)
-    heldout, heldout_reports, heldout_repeated = _load_all(config.heldout, config, seed, "heldout", demo)
+    found, train_reports, train_repeated = _load_all(config.train, config, seed, "train", demo)
+    train = tuple(problem for problem, _ in found.values())
+    mixture = _mixture(config, {id: source for id, (_, source) in found.items()})
+    held, heldout_reports, heldout_repeated = _load_all(config.heldout, config, seed, "heldout", demo)
+    heldout = tuple(problem for problem, _ in held.values())
     if not config.heldout:
         train, heldout = split_heldout(train, config.heldout_fraction)
     train, leakage = without_leaks(train, heldout)
@@ -78,9 +86,22 @@ def resolve_sources(config: DataConfig, seed: int, demo: DemoProblems) -> Source
             f"no train problem is left: {leakage.by_id} of data.train are held out by id and {leakage.by_text} by text"
         )
     report = SourceReport(
-        train_reports + heldout_reports, train_repeated + heldout_repeated, leakage, len(train), len(heldout)
+        train_reports + heldout_reports,
+        train_repeated + heldout_repeated,
+        leakage,
+        len(train),
+        len(heldout),
+        () if mixture is None else tuple(zip(config.train, mixture.shares(), strict=True)),
     )
-    return Sources(interleaved(train), interleaved(heldout), report)
+    return Sources(interleaved(train), interleaved(heldout), report, mixture)
+
+
+def _mixture(config: DataConfig, origins: Mapping[str, str]) -> Mixture | None:
+    """What ``data.weights`` says of the problems whose sources these are."""
+    if not config.weights:
+        return None
+    places = {source: place for place, source in enumerate(config.train)}
+    return Mixture(config.weights, {id: places[source] for id, source in origins.items()})
 
 
 def first_problem(config: DataConfig, seed: int, demo: DemoProblems) -> Problem:
@@ -91,8 +112,8 @@ def first_problem(config: DataConfig, seed: int, demo: DemoProblems) -> Problem:
 
 def _load_all(
     sources: Sequence[str], config: DataConfig, seed: int, split: Split, demo: DemoProblems
-) -> tuple[tuple[Problem, ...], tuple[LoadReport, ...], int]:
-    """The problems of all sources of one split, their reports, and how many were repeated."""
+) -> tuple[dict[str, tuple[Problem, str]], tuple[LoadReport, ...], int]:
+    """The problems of all sources of one split with their source, by id, their reports, and how many were repeated."""
     found: dict[str, tuple[Problem, str]] = {}
     reports = []
     repeated = 0
@@ -106,7 +127,7 @@ def _load_all(
             if text_key(earlier.statement) != text_key(problem.statement):
                 raise DataError(f"{source} and {where} give the id {problem.id!r} to different problems: rename one")
             repeated += 1
-    return tuple(problem for problem, _ in found.values()), tuple(reports), repeated
+    return found, tuple(reports), repeated
 
 
 def _load(

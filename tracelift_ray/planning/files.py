@@ -161,6 +161,9 @@ def check_data(data: DataConfig) -> None:
     """
     if not data.train:
         raise ConfigError("data.train", data.train, "must name a file or a data set")
+    if data.weights and len(data.weights) != len(set(data.train)):
+        right = f"must be one weight for each of the {len(data.train)} sources in data.train, none of them twice"
+        raise ConfigError("data.weights", list(data.weights), right)
     for key, sources in (("data.train", data.train), ("data.heldout", data.heldout)):
         for source in sources:
             if source.startswith("demo:"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.engines.identity import executor_identity
 from tracelift_ray.errors import DataError
@@ -97,6 +98,8 @@ def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCa
     )
 
 
-def build_scheduler(run: RunConfig, rollout: Rollout, problems: Sequence[Problem]) -> Scheduler:
-    """The stream over ``problems``."""
-    return Scheduler(rollout, ProblemSampler(problems, run.seed), run.stream, run.algorithm)
+def build_scheduler(
+    run: RunConfig, rollout: Rollout, problems: Sequence[Problem], mixture: Mixture | None = None
+) -> Scheduler:
+    """The stream over ``problems``, mixed as ``mixture`` says."""
+    return Scheduler(rollout, ProblemSampler(problems, run.seed, mixture), run.stream, run.algorithm)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.data.sources import first_problem, resolve_sources
 from tracelift_ray.demo.source import demo_problems
@@ -30,6 +31,7 @@ class Preparation:
         checkpoint: what the run goes on from; None: it starts from the beginning.
         settings: prompts and sampling.
         train, heldout: problems whose prompts fit.
+        mixture: how the sources of ``train`` are mixed; None: by their sizes.
         notes: what was loaded and left out, and what has changed since the checkpoint, in lines for people.
     """
 
@@ -39,6 +41,7 @@ class Preparation:
     settings: SystemSettings
     train: tuple[Problem, ...]
     heldout: tuple[Problem, ...]
+    mixture: Mixture | None
     notes: tuple[str, ...]
 
     @property
@@ -56,7 +59,7 @@ class Preparation:
             DataError: the checkpoint is that of other problems.
         """
         if self.checkpoint is not None:
-            ProblemSampler(train, self.run.seed).restore(self.checkpoint.state()["stream"]["sampler"])
+            ProblemSampler(train, self.run.seed, self.mixture).restore(self.checkpoint.state()["stream"]["sampler"])
         if self.run.resume == "never":
             set_aside(self.directory.checkpoints_path)
         prompts = {"planner": self.settings.planner_prompts, "executor": self.settings.executor_prompts}
@@ -80,7 +83,7 @@ def prepare(run: RunConfig) -> Preparation:
     notes = changed + sources.report.lines()
     if train.too_long or heldout.too_long:
         notes += (f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems",)
-    return Preparation(run, directory, checkpoint, settings, train.problems, heldout.problems, notes)
+    return Preparation(run, directory, checkpoint, settings, train.problems, heldout.problems, sources.mixture, notes)
 
 
 def prompt_lines(run: RunConfig) -> list[str]:

@@ -192,6 +192,7 @@ class RunDirectory:
         self.trajectories_path = path / "trajectories.jsonl"
         self.checkpoints_path = path / "checkpoints"
         self.wandb_state_path = path / "wandb_run.json"
+        self.tensorboard_path = path / "tensorboard"
         self._description = path / "run.json"
 
     @classmethod

@@ -1,7 +1,8 @@
-"""Everything a run reports, through one object: ``metrics.jsonl``, ``trajectories.jsonl``, W&B and the console.
+"""Everything a run reports, through one object: ``metrics.jsonl``, ``trajectories.jsonl``, W&B, TensorBoard and the
+console.
 
-The two files are written first and always; W&B and the console follow and never fail the run. After a resume the files
-hold each step once.
+The two files are written first and always; the others follow and never fail the run. After a resume the files hold each
+step once.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.disk import disk_reason, free_mib
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.tracking.console import ConsoleReporter
+from tracelift_ray.tracking.distributions import distributions
 from tracelift_ray.tracking.history import EVALUATION, TRAINING
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
+from tracelift_ray.tracking.tensorboard_sink import TensorBoardSink
 from tracelift_ray.tracking.wandb_sink import WandbSink
 from tracelift_ray.types import ScoredGroup
 
@@ -53,6 +56,7 @@ class Tracker:
         if resume_step is None:
             set_aside(run.metrics_path)
             set_aside(run.trajectories_path)
+            set_aside(run.tensorboard_path)
         self._open(resume_step)
         code = run.record_start(run_config, resume_step)
         self._console = ConsoleReporter(total_steps, resume_step or 0, Console(quiet=not config.console))
@@ -63,6 +67,9 @@ class Tracker:
             str(run_config.get("name") or run.path.name),
             resumed=resume_step is not None,
             say=self._console.message,
+        )
+        self._tensorboard = (
+            TensorBoardSink(run.tensorboard_path, resume_step, self._console.message) if config.tensorboard else None
         )
 
     def _open(self, keep_step: int | None) -> None:
@@ -78,6 +85,9 @@ class Tracker:
         self._open(step)
         if self._wandb is not None:
             self._wandb.rewind()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+            self._tensorboard = TensorBoardSink(self._run.tensorboard_path, step, self._console.message)
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report one training step: ``group/name`` to number. Raises ``InfrastructureError`` when the disk is full."""
@@ -94,7 +104,7 @@ class Tracker:
         return step in self._evaluated
 
     def log_trajectories(self, step: int, groups: Sequence[ScoredGroup]) -> None:
-        """Write every trace of the step's groups, and now and then a table of them to W&B."""
+        """Write every trace of the step's groups, histograms of them, and now and then a table of them to W&B."""
         records = [
             trajectory_record(step, scored.group, trajectory, advantage)
             for scored in groups
@@ -103,6 +113,11 @@ class Tracker:
         with _written(self._run.trajectories_path):
             for record in records:
                 self._trajectories.write(record)
+        values = distributions(groups)
+        if self._tensorboard is not None:
+            self._tensorboard.log_distributions(step, values)
+        if self._wandb is not None:
+            self._wandb.log_distributions(step, values)
         due = self._config.table_every > 0 and step % self._config.table_every == 0
         if self._wandb is not None and due:
             stride = max(1, math.ceil(len(records) / max(1, self._config.table_rows)))
@@ -133,18 +148,22 @@ class Tracker:
         """Finish every output; closing twice is harmless."""
         if self._wandb is not None:
             self._wandb.close(exit_code)
+        if self._tensorboard is not None:
+            self._tensorboard.close()
         self._console.close()
         self._metrics.close()
         self._trajectories.close()
 
     def _record(self, step: int, kind: str, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Report to the file and W&B; the metrics come back without those that are no finite numbers."""
+        """Report to the file, W&B and TensorBoard; the metrics come back without those that are no finite numbers."""
         values = {name: float(value) for name, value in metrics.items()}
         with _written(self._run.metrics_path):
             self._metrics.write({"step": step, "time": time.time(), "kind": kind, **values})
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         if self._wandb is not None:
             self._wandb.log(step, finite)
+        if self._tensorboard is not None:
+            self._tensorboard.log(step, finite)
         return finite
 
 

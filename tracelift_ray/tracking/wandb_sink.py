@@ -23,7 +23,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
 GROUPS = (
     *("reward", "system", "rubric", "stream", "groups", "learner", "time", "engine", "weights", "faults"),
-    "evaluation",
+    *("evaluation", "distribution"),
 )
 _DEFAULT_SERVER = "https://api.wandb.ai"
 _INIT_TIMEOUT_S = 30.0
@@ -154,6 +154,14 @@ class WandbSink:
 
         table = wandb.Table(columns=list(_TABLE_COLUMNS), data=[table_row(record) for record in records])
         self.log(step, {"traces": table})
+
+    def log_distributions(self, step: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Add histograms to the row of ``step``."""
+        if self._run is None or step <= self._sent_before:
+            return
+        import wandb
+
+        self.log(step, {name: wandb.Histogram(list(some)) for name, some in values.items()})
 
     def note(self, name: str, text: str) -> None:
         """Put a text into the run's summary."""

@@ -1,9 +1,10 @@
 """Weights as a stream of buckets: how tensors are packed, taken out again and checked, by every transfer that packs.
 
-The tensors in the order of the manifest are one stream of bytes, each at a multiple of ``ALIGNMENT``, cut into buckets
-of bounded size; then comes one 64-bit digest for each tensor. Sender and receiver hold two buckets at a time: a
-receiver loads the tensors of bucket k while bucket k + 1 travels. Digests are taken tensor by tensor and compared one
-by one, so a mismatch is named, and nothing depends on the order in which streams of a device get to them.
+Buckets of bounded size hold the tensors in the order of the manifest, each at a multiple of ``ALIGNMENT``; a tensor
+that is larger than a bucket travels in slices, alone. Then comes one 64-bit digest for each tensor. A sender holds two
+buckets at a time, and a receiver loads the tensors of bucket k where they arrived while bucket k + 1 travels. Digests
+are taken tensor by tensor and compared one by one, so a mismatch is named, and nothing depends on the order in which
+streams of a device get to them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.manifest import TensorSpec
+from tracelift_ray.transfer.memories import Memories
 
 #: Bytes at whose multiples a tensor starts, so that it can be read as any type where it lies.
 ALIGNMENT = 64
@@ -40,16 +42,18 @@ class Outgoing(Protocol):
 
 
 class Incoming(Protocol):
-    """Where a receiver's buckets come from."""
+    """Where a receiver's buckets come from, and the memory that they go to."""
 
-    device: torch.device
+    memories: Memories
 
-    def buckets(self, lengths: Sequence[int]) -> Iterator[torch.Tensor]:
-        """The buckets, of so many bytes each; one is valid until the next is asked for."""
+    def fill(self, memories: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Fill each memory with the next bucket, which has its size, and yield it when it is full.
+
+        The memory of the next bucket may be asked for, and filled, before."""
         ...
 
     def digests(self, count: int) -> torch.Tensor:
-        """The digests that the sender took (int64, on ``device``)."""
+        """The digests that the sender took (int64, on the device of the memories)."""
         ...
 
 
@@ -64,20 +68,21 @@ class Piece:
 
 
 def plan_buckets(sizes: Sequence[int], bucket_bytes: int) -> list[list[Piece]]:
-    """Cut tensors of ``sizes`` bytes into buckets, the same on every member. A tensor may span many buckets."""
-    buckets: list[list[Piece]] = [[]]
-    used = 0
+    """Which bytes of tensors of ``sizes`` bytes each bucket holds, the same on every member."""
+    buckets: list[list[Piece]] = []
+    used = bucket_bytes
     for index, size in enumerate(sizes):
-        start = 0
-        while start < size:
-            if used >= bucket_bytes:
+        if size > bucket_bytes:
+            starts = range(0, size, bucket_bytes)
+            buckets += [[Piece(index, start, min(size, start + bucket_bytes), 0)] for start in starts]
+            used = bucket_bytes
+        elif size:
+            if used + size > bucket_bytes:
                 buckets.append([])
                 used = 0
-            end = min(size, start + bucket_bytes - used)
-            buckets[-1].append(Piece(index, start, end, used))
-            used += -(-(end - start) // ALIGNMENT) * ALIGNMENT
-            start = end
-    return [bucket for bucket in buckets if bucket]
+            buckets[-1].append(Piece(index, 0, size, used))
+            used += -(-size // ALIGNMENT) * ALIGNMENT
+    return buckets
 
 
 def send(
@@ -112,22 +117,32 @@ class Receiver:
         self._incoming = incoming
         self._specs = specs
         self._bucket_bytes = bucket_bytes
-        self._digests = torch.zeros(len(specs), dtype=torch.int64, device=incoming.device)
+        self._digests = torch.zeros(len(specs), dtype=torch.int64, device=incoming.memories.device)
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The tensors in order, each with memory that stays its own. The next bucket travels meanwhile."""
+        """The tensors in order. They are views of their bucket, and keep it."""
         plan = plan_buckets([spec.num_bytes for spec in self._specs], self._bucket_bytes)
-        buckets = self._incoming.buckets([_length(pieces) for pieces in plan])
-        raw = torch.empty(0, dtype=torch.uint8)
-        for pieces, bucket in zip(plan, buckets, strict=True):
+        sliced: dict[int, torch.Tensor] = {}
+        for pieces, bucket in zip(plan, self._incoming.fill(self._memories(plan, sliced)), strict=True):
             for piece in pieces:
                 spec = self._specs[piece.tensor]
-                if piece.start == 0:
-                    raw = torch.empty(spec.num_bytes, dtype=torch.uint8, device=self._incoming.device)
-                raw[piece.start : piece.end].copy_(bucket[piece.offset : piece.offset + piece.end - piece.start])
-                if piece.end == spec.num_bytes:
-                    self._digests[piece.tensor] = digest(raw)
-                    yield spec.name, raw.view(getattr(torch, spec.dtype)).reshape(spec.shape)
+                if piece.end < spec.num_bytes:
+                    continue
+                raw = sliced.pop(piece.tensor) if piece.start else bucket[piece.offset : piece.offset + piece.end]
+                self._digests[piece.tensor] = digest(raw)
+                yield spec.name, raw.view(getattr(torch, spec.dtype)).reshape(spec.shape)
+
+    def _memories(self, plan: list[list[Piece]], sliced: dict[int, torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Memory for each bucket. Slices of one tensor go to where it will lie, which is noted in ``sliced``."""
+        memories = self._incoming.memories
+        for pieces in plan:
+            first, size = pieces[0], self._specs[pieces[0].tensor].num_bytes
+            if first.end - first.start == size:
+                yield memories.take(_length(pieces))
+                continue
+            if first.start == 0:
+                sliced[first.tensor] = memories.take(size)
+            yield sliced[first.tensor][first.start : first.end]
 
     def verify(self) -> torch.Tensor:
         """The digests that the sender took, which are those of what arrived.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from tracelift_ray.config.errors import first_line
 from tracelift_ray.errors import TransferBroken
 from tracelift_ray.transfer.buckets import Receiver
 from tracelift_ray.transfer.manifest import Channel, WeightManifest
+from tracelift_ray.transfer.memories import Memories
 
 SENDER = 0
 #: Seconds between two looks at a broadcast that is under way, and between two at whether the sender gave up.
@@ -58,6 +59,7 @@ class Communicator:
         self._closing = threading.Event()
         self._under_way: deque[Any] = deque()
         self._group: Any = None
+        self._memories: Memories | None = None
         self.renew(timeout_s)
 
     def open(self) -> None:
@@ -81,6 +83,12 @@ class Communicator:
         self._timeout_s = timeout_s
         self._ends = time.monotonic() + timeout_s
         self._looked = 0.0
+
+    def memories(self, bucket_bytes: int) -> Memories:
+        """Memory for buckets, kept from version to version."""
+        if self._memories is None or self._memories.size != bucket_bytes:
+            self._memories = Memories(self.device, bucket_bytes)
+        return self._memories
 
     def start(self, buffer: torch.Tensor) -> None:
         """Start to send ``buffer`` to all members, or to fill it on those that receive."""
@@ -206,13 +214,16 @@ class Broadcasts:
 
     def __init__(self, communicator: Communicator, bucket_bytes: int) -> None:
         self.device = communicator.device
+        self.memories = communicator.memories(bucket_bytes)
         self._communicator = communicator
-        self._buffers = [torch.empty(bucket_bytes, dtype=torch.uint8, device=self.device) for _ in range(2)]
+        self._buffers: list[torch.Tensor] = []
         self._turn = -1
 
     def room(self) -> torch.Tensor:
         self._turn += 1
-        if self._turn > 1:
+        if self._turn < 2:
+            self._buffers.append(self.memories.take(self.memories.size))
+        else:
             self._communicator.finish()
         return self._buffers[self._turn % 2]
 
@@ -223,14 +234,16 @@ class Broadcasts:
         self._communicator.start(digests)
         self._communicator.finish_all()
 
-    def buckets(self, lengths: Sequence[int]) -> Iterator[torch.Tensor]:
-        if lengths:
-            self._communicator.start(self._buffers[0][: lengths[0]])
-        for turn in range(len(lengths)):
+    def fill(self, memories: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        coming = next(memories, None)
+        if coming is not None:
+            self._communicator.start(coming)
+        while coming is not None:
+            filled, coming = coming, next(memories, None)
             self._communicator.finish()
-            if turn + 1 < len(lengths):
-                self._communicator.start(self._buffers[(turn + 1) % 2][: lengths[turn + 1]])
-            yield self._buffers[turn % 2]
+            if coming is not None:
+                self._communicator.start(coming)
+            yield filled
 
     def digests(self, count: int) -> torch.Tensor:
         sent = torch.zeros(count, dtype=torch.int64, device=self.device)

@@ -13,13 +13,14 @@ import pickle
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from tracelift_ray.errors import InfrastructureError, TransferBroken
+from tracelift_ray.transfer.memories import Memories
 
 #: Stands for the number of filled buckets where the sender gave up.
 FAILED = -1
@@ -142,14 +143,14 @@ class Offered:
 
 
 class Taken:
-    """The receiver's side: ``buckets.Incoming``.
+    """The receiver's side: ``buckets.Incoming``. It empties buckets into memory of its own.
 
     Raises:
         InfrastructureError: no sender shares this memory.
     """
 
-    def __init__(self, path: Path, memory: Memory, tensors: int, deadline_s: float) -> None:
-        self.device = memory.device
+    def __init__(self, path: Path, memory: Memory, bucket_bytes: int, tensors: int, deadline_s: float) -> None:
+        self.memories = Memories(memory.device, bucket_bytes)
         self._memory = memory
         self._wait = _Wait(path, deadline_s)
         try:
@@ -163,19 +164,25 @@ class Taken:
         self._descriptor = os.open(path, os.O_RDWR)
         handles = path.read_bytes()[DIGESTS + NUMBER.size * tensors :]  # written by our own learner, mode 0600
         self._buffers = [memory.opened(handle) for handle in pickle.loads(handles)]
+        self._taken = 0
 
-    def buckets(self, lengths: Sequence[int]) -> Iterator[torch.Tensor]:
-        for turn in range(len(lengths)):
-            self._until_filled(turn + 1)
-            yield self._buffers[turn % 2]
+    def fill(self, memories: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for memory in memories:
+            self._until_filled(self._taken + 1)
+            memory.copy_(self._buffers[self._taken % 2][: len(memory)])
             self._memory.settle()
-            _set(self._descriptor, EMPTIED, turn + 1)
-        self._filled = len(lengths)
+            self._taken += 1
+            _set(self._descriptor, EMPTIED, self._taken)
+            yield memory
 
     def digests(self, count: int) -> torch.Tensor:
-        self._until_filled(self._filled + 1)
+        self._until_filled(self._taken + 1)
         data = bytearray(os.pread(self._descriptor, NUMBER.size * count, DIGESTS))
-        return torch.frombuffer(data, dtype=torch.int64).to(self.device) if count else torch.zeros(0, dtype=torch.int64)
+        return (
+            torch.frombuffer(data, dtype=torch.int64).to(self._memory.device)
+            if count
+            else torch.zeros(0, dtype=torch.int64)
+        )
 
     def close(self) -> None:
         """Let go of the sender's buffers."""

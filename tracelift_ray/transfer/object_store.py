@@ -17,6 +17,7 @@ import torch
 from tracelift_ray.transfer.buckets import Receiver, send
 from tracelift_ray.transfer.checksums import HostChecksum, hex_checksum, tensor_bytes
 from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.memories import Memories
 from tracelift_ray.transfer.senders import NamedTensors, SenderSettings, checked
 from tracelift_ray.transfer.shared_memory_sender import SharedMemorySender
 
@@ -92,17 +93,15 @@ class _Puts:
 class _Gets:
     """``buckets.Incoming`` out of a store."""
 
-    device = CPU
-
-    def __init__(self, get: Callable[[Any], Any], parts: Sequence[Any]) -> None:
+    def __init__(self, get: Callable[[Any], Any], parts: Sequence[Any], bucket_bytes: int) -> None:
+        self.memories = Memories(CPU, bucket_bytes)
         self._get = get
         self._parts = parts
 
-    def buckets(self, lengths: Sequence[int]) -> Iterator[torch.Tensor]:
-        buffer = torch.empty(max(lengths, default=0), dtype=torch.uint8)
-        for part, length in zip(self._parts, lengths, strict=False):  # the last part holds the digests
-            buffer.numpy()[:length] = self._get(part)  # a copy, since the store's own memory is read-only
-            yield buffer
+    def fill(self, memories: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for part, memory in zip(self._parts, memories, strict=False):  # the last part holds the digests
+            memory.numpy()[:] = self._get(part)  # a copy, since the store's own memory is read-only
+            yield memory
 
     def digests(self, count: int) -> torch.Tensor:
         return torch.tensor(self._get(self._parts[-1]), dtype=torch.int64)
@@ -143,6 +142,7 @@ class Relay:
 
     def _fetched(self, manifest: WeightManifest) -> Iterator[tuple[str, torch.Tensor]]:
         """The tensors of ``manifest``; it ends well only where all of them are those that were sent."""
-        receiver = Receiver(_Gets(self._get, manifest.parts), manifest.tensors, manifest.bucket_mib << 20)
+        bucket_bytes = manifest.bucket_mib << 20
+        receiver = Receiver(_Gets(self._get, manifest.parts, bucket_bytes), manifest.tensors, bucket_bytes)
         yield from receiver.tensors()
         receiver.verify()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 import time
@@ -75,13 +74,13 @@ class SharedMemoryReader:
         import torch
 
         written, view = 0, memoryview(self._map)
+        # One storage under all of them, so that those which follow each other can be seen as one.
+        whole = torch.frombuffer(self._map, dtype=torch.uint8)
         for index, (spec, offset) in enumerate(zip(self._manifest.tensors, self._offsets, strict=True)):
             if written <= index:
                 written = self._wait_for(index + 1)
             self._hasher.submit(self._checksum.add, view[offset : offset + spec.num_bytes])
-            flat = torch.frombuffer(
-                self._map, dtype=getattr(torch, spec.dtype), count=math.prod(spec.shape), offset=offset
-            )
+            flat = whole[offset : offset + spec.num_bytes].view(getattr(torch, spec.dtype))
             yield spec.name, flat.reshape(spec.shape)
 
     def _wait_for(self, count: int) -> int:

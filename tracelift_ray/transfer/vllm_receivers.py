@@ -9,6 +9,7 @@ from any more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.vllm_adapters import begin_adapter, take_adapter
 from tracelift_ray.transfer.vllm_experts import check_experts, close_experts, open_experts
+from tracelift_ray.transfer.vllm_in_place import loaded_in_place
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,7 +72,8 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
             open_experts(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        self.receive_weights(self.parse_update_info(update_info))
+        with loaded_in_place() if self.device.type == "cpu" else nullcontext():
+            self.receive_weights(self.parse_update_info(update_info))
         if self.device.type != "cpu":  # the base class would synchronize an accelerator that a CPU build lacks
             torch.accelerator.synchronize()
 
@@ -121,9 +124,10 @@ class IpcEngine(LayerwiseEngine):
     def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
         manifest, memory = WeightManifest.of(update_info.manifest), memory_of(self.device)
         path = Path(f"{manifest.location}-{memory.key}")
-        taken = Taken(path, memory, len(manifest.tensors), manifest.deadline_s)
+        bucket_bytes = manifest.bucket_mib << 20
+        taken = Taken(path, memory, bucket_bytes, len(manifest.tensors), manifest.deadline_s)
         try:
-            taking = Receiver(taken, manifest.tensors, manifest.bucket_mib << 20)
+            taking = Receiver(taken, manifest.tensors, bucket_bytes)
             self.model.load_weights(taking.tensors())  # type: ignore[operator]
             self.checksum = joined(taking.verify())
         finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from tests.unit.transfer.test_collective import specs, tensors
 from tracelift_ray.transfer.buckets import Receiver, as_bytes, plan_buckets, send
+from tracelift_ray.transfer.memories import Memories
 
 BUCKET = 4096
 CPU = torch.device("cpu")
@@ -20,6 +21,7 @@ class Wire:
     device = CPU
 
     def __init__(self) -> None:
+        self.memories = Memories(CPU, BUCKET)
         self.sent: list[torch.Tensor] = []
         self.last = torch.empty(0)
 
@@ -34,9 +36,9 @@ class Wire:
     def end(self, digests: torch.Tensor) -> None:
         self.last = digests
 
-    def buckets(self, lengths: Sequence[int]) -> Iterator[torch.Tensor]:
-        assert [len(bucket) for bucket in self.sent] == list(lengths)
-        yield from self.sent
+    def fill(self, memories: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        for bucket, memory in zip(self.sent, memories, strict=True):
+            yield memory.copy_(bucket)
 
     def digests(self, count: int) -> torch.Tensor:
         assert len(self.last) == count

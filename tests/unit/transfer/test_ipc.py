@@ -36,10 +36,11 @@ def described(sender: IpcSender, version: int = 1, receivers: tuple[str, ...] = 
 
 
 def taken(manifest: WeightManifest, deadline_s: float = HANG_S) -> tuple[dict[str, torch.Tensor], str]:
-    memory = HostMemory()
-    incoming = Taken(Path(f"{manifest.location}-{memory.key}"), memory, len(manifest.tensors), deadline_s)
+    memory, bucket_bytes = HostMemory(), manifest.bucket_mib << 20
+    path = Path(f"{manifest.location}-{memory.key}")
+    incoming = Taken(path, memory, bucket_bytes, len(manifest.tensors), deadline_s)
     try:
-        receiver = Receiver(incoming, manifest.tensors, manifest.bucket_mib << 20)
+        receiver = Receiver(incoming, manifest.tensors, bucket_bytes)
         return dict(receiver.tensors()), joined(receiver.verify())
     finally:
         incoming.close()
