@@ -56,7 +56,7 @@ def gym_problems(source: str, count: int, seed: int, split: str) -> tuple[tuple[
     if not problems:
         raise DataError(f"{source}: none of its problems can be kept; its scorer refuses its own answers")
     counts = (("no_reference", left_out),) if left_out else ()
-    report = LoadReport(source, "gym", len(problems) + left_out, len(problems), fault_counts=counts)
+    report = LoadReport(source, "reasoning-gym", len(problems) + left_out, len(problems), fault_counts=counts)
     return tuple(problems.values()), report
 
 

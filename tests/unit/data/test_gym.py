@@ -42,7 +42,7 @@ def test_problems_are_of_the_seed_and_the_splits_have_none_in_common() -> None:
     assert resolve_sources(config, 3, demo_problems) == sources != resolve_sources(config, 4, demo_problems)
     assert not {p.statement for p in sources.train} & {p.statement for p in sources.heldout}
     assert {p.task for p in sources.train} == {"gym"} and {p.task_type for p in sources.train} == {"sums"}
-    assert sources.report.lines()[0] == "gym:sums?largest=500 (gym): 40 of 40 records loaded"
+    assert sources.report.lines()[0] == "gym:sums?largest=500 (reasoning-gym): 40 of 40 records loaded"
 
 
 @pytest.mark.usefixtures("stand_in")
