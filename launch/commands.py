@@ -124,10 +124,10 @@ _ALL = (
     ),
     Command(
         "report",
-        "report a run, or compare several: tables and pictures",
+        "report a run, or compare several: tables, pictures, and a page to read the traces in",
         ("runs/quickstart", "runs/quickstart runs/exec_only --out compared"),
         (),
-        "evaluation",
+        "report",
         None,
     ),
     _configured(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,17 @@ class RunHistory:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that any metric speaks of, in alphabetical order reversed so that math comes first."""
-        names = {name for point in self.training + self.evaluations for name in point.metrics}
-        return tuple(sorted({n.split("/")[1] for n in names if n.count("/") == 2}, reverse=True))
+        return tuple(sorted({n.split("/")[1] for n in self.names if n.count("/") == 2}, reverse=True))
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """Every metric that the run has measured."""
+        return frozenset(name for point in self.training + self.evaluations for name in point.metrics)
+
+    @functools.cached_property
+    def versions(self) -> Mapping[int, int]:
+        """The learner's policy version after each step, where it was measured."""
+        return {step: int(version) for step, version in zip(*self.series("stream/version"), strict=True)}
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one metric; both empty where the run never had it."""

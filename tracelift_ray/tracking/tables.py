@@ -18,6 +18,10 @@ from rich.text import Text
 from tracelift_ray.tracking.history import Point, RunHistory
 
 MISSING = "-"
+#: Columns of a table that are names.
+NAMES = 2
+#: Standard errors on each side of a difference that hold the true one in 95 of 100 cases.
+_INTERVAL = 1.96
 #: What the name of an arm says already.
 _IN_ARM = frozenset({"reward.arm", "reward.clip_max"})
 #: Settings that the name of a column spells out.
@@ -47,7 +51,7 @@ class Cells:
         """For the terminal."""
         table = Table(title=Text(self.title), title_justify="left", title_style="bold")
         for index, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="left" if index < 2 else "right")
+            table.add_column(Text(column), justify="left" if index < NAMES else "right")
         for row, following in itertools.zip_longest(self.rows, self.rows[1:]):
             table.add_row(*map(Text, row), end_section=following is not None and following[0] != row[0])
         return table
@@ -149,3 +153,33 @@ def comparison(runs: Sequence[RunHistory]) -> Cells:
     steps = sorted({run.evaluations[-1].step for run in evaluated})
     title = f"Held-out problems after step {' / '.join(map(str, steps))}: mean [lowest, highest] over seeds"
     return Cells(title, ("task", "measure", "start", *heads), tuple(rows))
+
+
+def difference(first: RunHistory, second: RunHistory) -> Cells | None:
+    """The last evaluations of two runs and their difference, with its 95 % interval where both have a standard error.
+
+    The problems are taken as drawn for each run on its own; the same problems in both make the interval too wide rather
+    than too narrow. None where a run has no evaluation, or they share no measure.
+    """
+    if not first.evaluations or not second.evaluations:
+        return None
+    one, two = first.evaluations[-1], second.evaluations[-1]
+    rows = []
+    for task in sorted({*first.tasks, *second.tasks}, reverse=True):
+        for name, label, decimals in ROWS:
+            metric = f"evaluation/{task}/{name}"
+            if metric in one.metrics and metric in two.metrics:
+                figures = (_figure(one, metric, decimals), _figure(two, metric, decimals))
+                rows.append((task, label, *figures, _between(one, two, metric, decimals)))
+    columns = tuple(f"{run.name}, seed {run.seed} (step {run.evaluations[-1].step})" for run in (first, second))
+    title = "Two runs: the last evaluations, and the second less the first [95 % interval]"
+    return Cells(title, ("task", "measure", *columns, "difference"), tuple(rows)) if rows else None
+
+
+def _between(one: Point, two: Point, metric: str, decimals: int) -> str:
+    change = two.metrics[metric] - one.metrics[metric]
+    errors = [point.metrics.get(f"{metric}_stderr") for point in (one, two)]
+    if None in errors:
+        return f"{change:+.{decimals}f}"
+    half = _INTERVAL * sum(error**2 for error in errors if error is not None) ** 0.5
+    return f"{change:+.{decimals}f} [{change - half:+.{decimals}f}, {change + half:+.{decimals}f}]"

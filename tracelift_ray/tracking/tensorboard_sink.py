@@ -1,8 +1,8 @@
 """TensorBoard: the same metrics as W&B's, in files of the run directory, for clusters without a way out.
 
 ``tensorboard --logdir RUN/tensorboard`` reads them; its custom scalars put the curves that matter under the five
-questions of ``SECTIONS``. It promises that nothing about it stops a run, and that after a resume every step is shown
-once.
+questions of ``questions.py``. It promises that nothing about it stops a run, and that after a resume every step is
+shown once.
 """
 
 from __future__ import annotations
@@ -13,40 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.errors import first_line
-
-#: The questions that a person asks a run, in order, and the curves that answer them: a chart's name and its metrics.
-SECTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "1 Is it learning?": {
-        "held-out accuracy": (r"evaluation/.*/accuracy",),
-        "reward": ("reward/mean", "reward/min", "reward/max"),
-        "success with the trace and without": ("system/success", "system/baseline"),
-        "groups with signal": ("reward/signal",),
-    },
-    "2 Is the reward honest?": {
-        "uplift and rubric": ("system/uplift", "rubric/score"),
-        "leaks and malformed traces": ("system/leak", "system/malformed"),
-        "length in tokens": ("system/trace_tokens",),
-        "validity in the demo world": (r"evaluation/.*/trace_validity",),
-    },
-    "3 Is it on-policy?": {
-        "staleness in versions": ("stream/staleness_mean", "stream/staleness_max"),
-        "engine and learner, nats": ("learner/mismatch_mean", "learner/mismatch_max", "weights/canary"),
-        "entropy in nats": ("learner/entropy",),
-        "clipped and masked tokens": ("learner/clip_fraction", "learner/truncated_fraction", "learner/masked_fraction"),
-    },
-    "4 Is it fast?": {
-        "seconds a step": ("time/step_s",),
-        "shares of a step": ("time/rollout", "time/update", "time/broadcast", "time/save"),
-        "tokens a second": ("engine/tokens_per_s",),
-        "queues": (r"pools/.*/queued",),
-    },
-    "5 Is it healthy?": {
-        "members": (r"pools/.*/members",),
-        "restarts and late calls": (r"pools/.*/restarts", r"pools/.*/late_calls"),
-        "groups lost": ("stream/groups_failed", "stream/groups_dropped"),
-        "gradient": ("learner/grad_norm", "learner/loss"),
-    },
-}
+from tracelift_ray.tracking.questions import QUESTIONS
 
 
 class TensorBoardSink:
@@ -71,8 +38,10 @@ class TensorBoardSink:
             )
             self._writer.add_custom_scalars(
                 {
-                    question: {chart: ["Multiline", list(metrics)] for chart, metrics in charts.items()}
-                    for question, charts in SECTIONS.items()
+                    f"{number} {question.title}": {
+                        chart: ["Multiline", list(metrics)] for chart, metrics in question.charts.items()
+                    }
+                    for number, question in enumerate(QUESTIONS, start=1)
                 }
             )
 

@@ -135,4 +135,4 @@ def test_conf_travels_with_an_installation() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     assert "conf*" in setup["options.packages.find"]["include"].split()
-    assert setup["options.package_data"]["*"].split() == ["*.yaml", "*.sh"]
+    assert setup["options.package_data"]["*"].split() == ["*.yaml", "*.sh", "*.html", "*.css", "*.js"]

@@ -17,8 +17,9 @@ from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.rl.metrics import UpdateMetrics
 from tracelift_ray.tracking.distributions import distributions
+from tracelift_ray.tracking.questions import QUESTIONS
 from tracelift_ray.tracking.run_dir import RunDirectory
-from tracelift_ray.tracking.tensorboard_sink import SECTIONS, TensorBoardSink
+from tracelift_ray.tracking.tensorboard_sink import TensorBoardSink
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.types import ScoredGroup
 
@@ -88,7 +89,9 @@ def test_curves_lie_under_the_questions(tmp_path: Path) -> None:
     TensorBoardSink(tmp_path, None, print).close()
     (value,) = (value for event in events(tmp_path) for value in event.summary.value if "custom" in value.tag)
     layout = Layout.FromString(value.tensor.string_val[0])
-    assert [category.title for category in layout.category] == list(SECTIONS)
+    assert [category.title for category in layout.category] == [
+        f"{i} {each.title}" for i, each in enumerate(QUESTIONS, 1)
+    ]
     assert all(chart.multiline.tag for category in layout.category for chart in category.chart)
 
 
@@ -96,7 +99,7 @@ def test_every_curve_and_every_metric_of_an_update_is_named_in_the_docs() -> Non
     page = Path("docs/data.md").read_text("utf-8")
     for field in dataclasses.fields(UpdateMetrics):
         assert f"`{field.name}`" in page, field.name
-    for charts in SECTIONS.values():
+    for charts in (question.charts for question in QUESTIONS):
         for metric in (metric for metrics in charts.values() for metric in metrics):
             assert f"`{metric.rpartition('/')[2]}`" in page, metric
             re.compile(metric)

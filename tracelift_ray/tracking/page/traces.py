@@ -1,0 +1,144 @@
+"""The traces of runs as compact JSON for the reader of a report: every text once, the rest as numbers and indices.
+
+Untrusted text never becomes markup: what is written into a page has no ``<`` and no ``&`` in it, and the reader puts it
+into text nodes alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from tracelift_ray.tasks.table import TASKS
+from tracelift_ray.tracking.history import RunHistory
+from tracelift_ray.tracking.jsonl import read_records
+
+#: Traces of a page at most; of longer runs whole groups are taken, evenly over the run.
+MOST_TRACES = 20_000
+#: Longer texts are cut, so that the page stays small enough to open.
+MOST_CHARS = 6_000
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+class Texts:
+    """Texts by number, each kept once."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str | None) -> int:
+        """The number of a text; -1 where there is none."""
+        if text is None:
+            return -1
+        if len(text) > MOST_CHARS:
+            text = f"{text[:MOST_CHARS]}… [{len(text) - MOST_CHARS} more characters]"
+        found = self._numbers.setdefault(text, len(self.all))
+        if found == len(self.all):
+            self.all.append(text)
+        return found
+
+
+def traces_data(runs: Sequence[RunHistory]) -> dict[str, Any]:
+    """What the reader reads.
+
+    Returns:
+        ``runs``, ``texts``, ``dimensions`` of each task's rubric, ``groups`` (in the order of ``_group``), and
+        ``total``, the groups that the runs have in all.
+    """
+    texts = Texts()
+    everything = [(number, group) for number, run in enumerate(runs) for group in read_groups(run)]
+    groups = [_group(number, runs[number], group, texts) for number, group in evenly(everything)]
+    return {
+        "runs": [f"{run.name}: {run.arm}, seed {run.seed}" for run in runs],
+        "dimensions": {name: list(task.dimensions) for name, task in TASKS.items()},
+        "total": len(everything),
+        "groups": groups,
+        "texts": texts.all,
+    }
+
+
+def read_groups(run: RunHistory) -> Iterator[list[dict[str, Any]]]:
+    """The records of a run's ``trajectories.jsonl``, group by group; none where there is no such file."""
+    path = run.path / "trajectories.jsonl"
+    group: list[dict[str, Any]] = []
+    for _, record in read_records(path) if path.is_file() else ():
+        if group and (record["step"], record["group"]) != (group[0]["step"], group[0]["group"]):
+            yield group
+            group = []
+        group.append(record)
+    if group:
+        yield group
+
+
+def evenly(groups: Sequence[tuple[int, list[Any]]], most: int = MOST_TRACES) -> Iterable[tuple[int, list[Any]]]:
+    """All groups, or as many of them, evenly spaced, as hold about ``most`` traces."""
+    total = sum(len(group) for _, group in groups)
+    if total <= most:
+        return groups
+    kept = max(1, len(groups) * most // total)
+    return [groups[i * len(groups) // kept] for i in range(kept)]
+
+
+def as_json(data: Any) -> str:
+    """JSON that can stand inside a ``script`` element: nothing in it ends the element or opens another."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def _group(number: int, run: RunHistory, records: list[dict[str, Any]], texts: Texts) -> list[Any]:
+    """Run, step, serial, problem id, task, statement, baseline, its successes and samples, traces."""
+    first = records[0]
+    version = _version_before(run, first["step"])
+    return [
+        number,
+        first["step"],
+        first["group"],
+        texts.number(first["problem"]),
+        first["task"],
+        texts.number(first["statement"]),
+        _short(first["baseline"]),
+        first.get("baseline_successes"),
+        first.get("baseline_samples"),
+        [_trace(record, version, texts) for record in records],
+    ]
+
+
+def _trace(record: dict[str, Any], version: int | None, texts: Texts) -> list[Any]:
+    """Text, reward, advantage, uplift, staleness, tokens, malformed, masked, leaked, rubric, verdicts, fresh."""
+    stale = None if version is None else max(0, version - record["oldest_version"])
+    rubric = record["rubric"]
+    shown = record.get("text") or record.get("reasoning")
+    return [
+        texts.number(shown),
+        _short(record["reward"]),
+        _short(record["advantage"]),
+        _short(record["uplift"]),
+        stale,
+        record["tokens"],
+        texts.number(record["malformed"]),
+        texts.number(record["masked"]),
+        int(bool(record["leaked"])),
+        rubric
+        and [[_short(each) for each in rubric["labels"].values()], _short(rubric["total"]), _short(rubric["score"])],
+        [_verdict(each, texts) for each in record["verdicts"]],
+        record["fresh"] and _verdict(record["fresh"], texts),
+    ]
+
+
+def _verdict(verdict: dict[str, Any], texts: Texts) -> list[Any]:
+    outcome, artifact = texts.number(verdict["outcome"]), texts.number(verdict["artifact"])
+    return [outcome, artifact, verdict["passed_tests"], verdict["total_tests"]]
+
+
+def _version_before(run: RunHistory, step: int) -> int | None:
+    """The learner's version when it took the batch of ``step``; None where that was not measured."""
+    versions = run.versions
+    return versions.get(step - 1, 0 if step == 1 else None)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

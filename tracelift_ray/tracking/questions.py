@@ -1,0 +1,92 @@
+"""The five questions that a person asks a run, in order, and the curves that answer them.
+
+TensorBoard's custom scalars and the page of a report are made of this table; ``docs/dashboards.md`` explains it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        title: the question.
+        well: what the curves look like when all is well.
+        charts: the metrics of each chart, by its name; ``.*`` in a metric stands for tasks or pools.
+    """
+
+    title: str
+    well: str
+    charts: Mapping[str, tuple[str, ...]]
+
+
+QUESTIONS = (
+    Question(
+        "Is it learning?",
+        "Held-out accuracy and uplift rise, and the reward with them.",
+        {
+            "held-out accuracy": (r"evaluation/.*/accuracy",),
+            "held-out uplift": (r"evaluation/.*/uplift",),
+            "reward": ("reward/mean", "reward/min", "reward/max"),
+            "success with the trace and without": ("system/success", "system/baseline"),
+            "groups with signal": ("reward/signal",),
+        },
+    ),
+    Question(
+        "Is the reward honest?",
+        "The rubric's score moves with uplift and held-out accuracy; leaks and malformed traces stay rare.",
+        {
+            "uplift and rubric": ("system/uplift", "rubric/score"),
+            "leaks and malformed traces": ("system/leak", "system/malformed"),
+            "length in tokens": ("system/trace_tokens",),
+            "validity in the demo world": (r"evaluation/.*/trace_validity",),
+        },
+    ),
+    Question(
+        "Is it on-policy?",
+        "Staleness stays within its bound; engine and learner give the same log-probabilities.",
+        {
+            "staleness in versions": ("stream/staleness_mean", "stream/staleness_max"),
+            "engine and learner, nats": ("learner/mismatch_mean", "learner/mismatch_max", "weights/canary"),
+            "entropy in nats": ("learner/entropy",),
+            "clipped and masked tokens": (
+                *("learner/clip_fraction", "learner/truncated_fraction", "learner/masked_fraction"),
+            ),
+        },
+    ),
+    Question(
+        "Is it fast?",
+        "Steps take the same time throughout, most of it generation; no pool's queue grows.",
+        {
+            "seconds a step": ("time/step_s",),
+            "shares of a step": ("time/rollout", "time/update", "time/broadcast", "time/save"),
+            "tokens a second": ("engine/tokens_per_s",),
+            "queues": (r"pools/.*/queued",),
+        },
+    ),
+    Question(
+        "Is it healthy?",
+        "All members are up, nothing is lost, and the gradient changes slowly.",
+        {
+            "members": (r"pools/.*/members",),
+            "restarts and late calls": (r"pools/.*/restarts", r"pools/.*/late_calls"),
+            "groups lost": ("stream/groups_failed", "stream/groups_dropped"),
+            "gradient": ("learner/grad_norm", "learner/loss"),
+        },
+    ),
+)
+
+
+def measured(metrics: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """The metrics of a chart that are among ``names``: labels that tell them apart, and their full names."""
+    found = [name for metric in metrics for name in sorted(names) if re.fullmatch(metric, name)]
+    parts = [name.split("/") for name in found]
+    varying = [place for place in range(min(map(len, parts), default=0)) if len({each[place] for each in parts}) > 1]
+    return {
+        "/".join(each[place] for place in varying) or each[-1]: name for each, name in zip(parts, found, strict=True)
+    }
