@@ -1,8 +1,8 @@
 """Secrets on their way to a job: sealed with the cluster's token, since all see the environment of a job in clear.
 
 Values of environment variables travel as one text that only the token opens, the very token that every client and
-every node of a cluster with token authentication has. It promises no more than that: a person who holds the token can
-open them, as he can run code on the nodes anyway, and a token that can be guessed protects nothing.
+every node of a cluster with token authentication has. It promises no more than that: who holds the token can open them,
+and can run code on the nodes anyway; a token that can be guessed protects nothing.
 """
 
 from __future__ import annotations

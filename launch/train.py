@@ -95,6 +95,7 @@ async def _run(
     signals: Signals,
 ) -> int:
     from actors.lives import SystemLives
+    from actors.runtime import settle
     from launch.stopping import short_grace
     from tracelift_ray.rl.lives import train as lives_of_learner
     from tracelift_ray.rl.requests import Interrupted
@@ -110,6 +111,7 @@ async def _run(
         warnings = note_sandboxes(await system.verifier.describe(), tracker)
         lives = SystemLives(run, prepared, system, train, heldout, tracker)
         signals.serve(lives.requests)
+        settle()
         try:
             async with alive(tracker.progress, lives.standing):
                 await lives_of_learner(lives, prepared.checkpoint, run.learner.restarts)
