@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from actors.pool import PoolActor, RayHandle, References, remote_class
+from actors.runtime import settle
 from launch.composition import composed
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sources import resolve_sources
@@ -123,6 +124,7 @@ async def measure(run: RunConfig, traces: int, tokens: int, on_ray: bool) -> tup
         return scheduler.ledger.submitted - scheduler.ledger.outstanding
 
     scheduler.finished(await scheduler.next_batch(0), 0)  # warm: problems are in the object store, actors are up
+    settle()
     began, used, before = monotonic(), process_time(), ended()
     while (done := (ended() - before) * run.algorithm.group_size) < traces:
         scheduler.finished(await scheduler.next_batch(0), 0)

@@ -95,6 +95,7 @@ async def _run(
     tracker: Tracker,
     signals: Signals,
 ) -> int:
+    from actors.runtime import settle
     from launch.stopping import short_grace
     from tracelift_ray.rl.requests import Interrupted
     from tracelift_ray.tracking.alive import alive
@@ -109,6 +110,7 @@ async def _run(
         warnings = note_sandboxes(await system.verifier.describe(), tracker)
         loop, where = _training_loop(run, prepared, system, train, heldout, tracker)
         signals.serve(loop.requests)
+        settle()
         try:
             async with alive(tracker.progress, where):
                 await loop.train()

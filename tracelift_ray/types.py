@@ -76,6 +76,7 @@ class Problem:
         solution: a worked solution or reference program where the data has one.
         tests_text: tests or constraints that the data gives as text, stripped and otherwise as it stands; what the
             reasoning RM reads of them. Empty where there is none.
+        entry: the record of a generator that scores answers itself, as JSON. Empty where there is none.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Problem:
     tests: CodeTests | None = None
     solution: str | None = None
     tests_text: str = ""
+    entry: str = ""
 
 
 @dataclass(frozen=True)

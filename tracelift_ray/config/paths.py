@@ -6,6 +6,14 @@ from pathlib import Path
 
 from tracelift_ray.config.errors import ConfigError
 
+#: What begins a source of problems that is no path: a built-in world, a data set of the hub, a generator.
+DEMO, HUB, GYM = "demo:", "hub:", "gym:"
+
+
+def is_path(source: str) -> bool:
+    """Whether a source of problems is a path."""
+    return not source.startswith((DEMO, HUB, GYM))
+
 
 def check_file(key: str, path: str | None) -> None:
     """Raises ConfigError where a path is given and is no file with something in it."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tracelift_ray.config.errors import first_line
+from tracelift_ray.config.paths import HUB
 from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record
 
-HUB = "hub:"
 _SAVED = ("dataset_dict.json", "state.json")
 
 

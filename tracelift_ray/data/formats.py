@@ -96,4 +96,6 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         record["tests"] = tests_record(problem.tests)
     if problem.solution is not None:
         record["solution"] = problem.solution
+    if problem.entry:
+        record["entry"] = json.loads(problem.entry)
     return record

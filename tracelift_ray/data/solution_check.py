@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from tracelift_ray.config.paths import DEMO
 from tracelift_ray.config.schema import DataConfig, SandboxConfig
 from tracelift_ray.data.solution_memory import SolutionMemory
-from tracelift_ray.data.sources import DEMO
 from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.tasks.programs import read_program
 from tracelift_ray.types import CodeTests, Problem

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from tracelift_ray.config.paths import DEMO, GYM
 from tracelift_ray.config.schema import DataConfig
+from tracelift_ray.data.gym import gym_problems
 from tracelift_ray.data.loading import LoadReport
 from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.problems import load_problems, text_key
@@ -21,7 +23,6 @@ from tracelift_ray.types import Problem
 Split = Literal["train", "heldout"]
 #: Draws problems of a demo world: task, how many, seed, split. Raises DataError for a task that it does not have.
 DemoProblems = Callable[[str, int, int, Split], tuple[Problem, ...]]
-DEMO = "demo:"
 #: Problems drawn from the demo world for each task where no limit is set.
 DEMO_COUNTS: dict[Split, int] = {"train": 4_000, "heldout": 400}
 
@@ -136,6 +137,8 @@ def _load(
     if source.startswith(DEMO):
         problems = demo(source.removeprefix(DEMO), config.limit or DEMO_COUNTS[split], seed, split)
         return problems, LoadReport(source, "demo", len(problems), len(problems))
+    if source.startswith(GYM):
+        return gym_problems(source, config.limit, seed, split)
     loaded = load_problems(
         source,
         config.format,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
-from tracelift_ray.config.paths import check_file
+from tracelift_ray.config.paths import DEMO, GYM, check_file
 from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
 from tracelift_ray.data.data_sets import is_data_set
 from tracelift_ray.data.file_kinds import file_kind
+from tracelift_ray.data.gym import INSTALL
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.errors import DataError
@@ -30,7 +32,7 @@ from tracelift_ray.types import REWARD_MODEL_ENDING
 if TYPE_CHECKING:
     from tracelift_ray.tasks.templates import PromptFile
 
-DEMO_SOURCES = tuple(f"demo:{task}" for task in DEMO_TASKS)
+DEMO_SOURCES = tuple(f"{DEMO}{task}" for task in DEMO_TASKS)
 #: Where ``ray job submit --working-dir`` unpacks its copy, which is deleted after the job.
 _RAY_COPY = "/runtime_resources/working_dir_files/"
 
@@ -166,9 +168,13 @@ def check_data(data: DataConfig) -> None:
         raise ConfigError("data.weights", list(data.weights), right)
     for key, sources in (("data.train", data.train), ("data.heldout", data.heldout)):
         for source in sources:
-            if source.startswith("demo:"):
+            if source.startswith(DEMO):
                 if source not in DEMO_SOURCES:
                     raise ConfigError(key, source, f"no such world; there are {' and '.join(DEMO_SOURCES)}")
+                continue
+            if source.startswith(GYM):
+                if find_spec("reasoning_gym") is None:
+                    raise ConfigError(key, source, f"needs reasoning-gym, which is not installed; {INSTALL}")
                 continue
             if is_data_set(source):
                 continue

@@ -14,6 +14,7 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
+from tracelift_ray.config.paths import DEMO
 from tracelift_ray.config.schema import RewardConfig, RunConfig
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.planning.memory.changes import smallest_change
@@ -192,8 +193,8 @@ def _evaluation_line(config: RunConfig) -> str:
 
 def _tasks(config: RunConfig) -> tuple[str, ...]:
     """The tasks that the data can hold, as far as names and format tell."""
-    if all(source.startswith("demo:") for source in config.data.train):
-        names = {source.removeprefix("demo:") for source in config.data.train}
+    if all(source.startswith(DEMO) for source in config.data.train):
+        names = {source.removeprefix(DEMO) for source in config.data.train}
         return tuple(task for task in TASKS if task in names)
     return tuple(name for name, task in TASKS.items() if config.data.format in task.formats) or tuple(TASKS)
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from tracelift_ray.config.load import resolved_values, to_dataclass
 from tracelift_ray.config.models import ReasoningRmConfig
+from tracelift_ray.config.paths import is_path
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.checks import check_run
 from tracelift_ray.tasks.presets import presets
@@ -57,7 +58,7 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
     absolute, prompt = partial(_absolute, base=base), partial(absolute_prompt, base=base)
 
     def sources(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name if name.startswith("demo:") else absolute(name) for name in names)
+        return tuple(absolute(name) if is_path(name) else name for name in names)
 
     return replace(
         config,

@@ -117,6 +117,6 @@ class Admission:
 
     def _seat_for(self, waiter: _Waiter) -> Seat | None:
         up = self._seats()
-        wanted = [seat for seat in up if seat not in waiter.avoid] or up
+        wanted = ([seat for seat in up if seat not in waiter.avoid] if waiter.avoid else up) or up
         free = [seat for seat in wanted if seat.busy < seat.capacity]
         return min(free, key=lambda seat: seat.busy / seat.capacity, default=None)

@@ -21,10 +21,13 @@ Dimensions = tuple[str, str, str, str, str]
 
 
 class Tools(Protocol):
-    """What a task may check an artifact with. Both raise InfrastructureError where no verdict was possible."""
+    """What a task may check an artifact with. All raise InfrastructureError where no verdict was possible."""
 
     def compare_answers(self, answer: str, reference: str) -> Verdict:
         """Whether two answers are the same in value."""
+
+    def score_answer(self, answer: str, entry: Mapping[str, Any]) -> Verdict:
+        """Whether a generator of reasoning-gym takes an answer to its record for right."""
 
     def run_program(self, program: str, tests: CodeTests) -> Verdict:
         """Whether a program passes its tests, run in the sandbox."""

@@ -8,11 +8,12 @@ from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.base import Task
 from tracelift_ray.tasks.choice import ChoiceTask
 from tracelift_ray.tasks.code import CodeTask
+from tracelift_ray.tasks.gym import GymTask
 from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.tasks.thinking import answer_in
 from tracelift_ray.types import Artifact, Completion, Problem, Prompt
 
-TASKS: dict[str, Task] = {task.name: task for task in (MathTask(), CodeTask(), ChoiceTask())}
+TASKS: dict[str, Task] = {task.name: task for task in (MathTask(), CodeTask(), ChoiceTask(), GymTask())}
 
 
 def task_of(name: str) -> Task:

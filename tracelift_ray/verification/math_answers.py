@@ -16,8 +16,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.tasks.answers import last_box
@@ -79,7 +81,14 @@ class MathAnswers:
             return _verdict(same_number(given, wanted))
         if _UNREADABLE.search(answer):
             return Verdict("wrong_answer", detail="the answer holds control characters")
-        return self._ask(_as_latex(answer), _as_latex(reference))
+        return self._ask(answer=_as_latex(answer), reference=_as_latex(reference))
+
+    def score(self, answer: str, entry: Mapping[str, Any]) -> Verdict:
+        """The verdict of the generator of reasoning-gym that made ``entry``: ``passed`` with its full score, else
+        ``wrong_answer``, or the limit that scoring ran into. Raises as ``verify``."""
+        if len(answer) > MAX_ANSWER_CHARS:
+            return Verdict("wrong_answer", detail=f"an answer of {len(answer)} characters is not read")
+        return self._ask(answer=answer, entry=dict(entry))
 
     def close(self) -> None:
         """End the worker process, after the answer that it may be comparing; that and later ones raise
@@ -93,7 +102,7 @@ class MathAnswers:
             self._worker.kill()
             self._worker = None
 
-    def _ask(self, answer: str, reference: str) -> Verdict:
+    def _ask(self, **question: Any) -> Verdict:
         if not self._lock.acquire(timeout=WORKER_QUEUE_S):
             raise InfrastructureError(
                 "verifier",
@@ -102,7 +111,7 @@ class MathAnswers:
             )
         try:
             for _ in range(2):
-                reply = self._started().ask(answer, reference, self.timeout_s)
+                reply = self._started().ask(question, self.timeout_s)
                 if "outcome" in reply and not self._closed:
                     return self._verdict_of(reply["outcome"])
                 self._end_worker()
@@ -155,12 +164,12 @@ class MathWorker:
             self.kill()
             raise InfrastructureError("verifier", "the math worker ended at once; check that math-verify imports")
 
-    def ask(self, answer: str, reference: str, cpu_s: float) -> dict[str, str]:
-        """The reply of ``math_worker``: ``outcome``, what comparing the two says of the answer, or ``failure``."""
+    def ask(self, question: Mapping[str, Any], cpu_s: float) -> dict[str, str]:
+        """The reply of ``math_worker``: ``outcome``, what comparing says of the answer, or ``failure``."""
         wall_s = WALL_PER_CPU * cpu_s + WALL_EXTRA_S
-        question = json.dumps({"answer": answer, "reference": reference, "cpu_s": cpu_s, "wall_s": wall_s})
+        line_out = json.dumps({**question, "cpu_s": cpu_s, "wall_s": wall_s})
         try:
-            self._write(question.encode() + b"\n")
+            self._write(line_out.encode() + b"\n")
             line = self._read_line(wall_s + REPLY_GRACE_S)
         except BrokenPipeError:
             line = None

@@ -1,7 +1,8 @@
 """The process that runs math-verify: reads one question a line on standard input, writes one reply a line.
 
 Run as a file by ``math_answers.MathWorker``; it imports nothing of this project. A question is ``{"answer": LaTeX,
-"reference": LaTeX, "cpu_s": seconds, "wall_s": seconds}``. A reply is ``{"outcome": …}`` with what was found out about
+"reference": LaTeX, "cpu_s": seconds, "wall_s": seconds}``, or has an ``entry`` of reasoning-gym in place of the
+reference, whose generator then scores the answer. A reply is ``{"outcome": …}`` with what was found out about
 the answer, or ``{"failure": cause}`` where the machine kept it from finding out.
 
 Every question is answered in a separate child, forked when the libraries are loaded and warm: an answer that hangs,
@@ -53,6 +54,13 @@ def equal(answer: str, reference: str) -> bool:
     return bool(wanted) and bool(given) and verify(wanted, given, timeout_seconds=0)
 
 
+def full_score(answer: str, entry: dict[str, Any]) -> bool:
+    """Whether the generator of an entry gives the answer its full score. Raises any error that its scorer raises."""
+    from reasoning_gym import get_score_answer_fn
+
+    return bool(get_score_answer_fn(entry["metadata"]["source_dataset"])(answer, entry) >= 1)
+
+
 def compare(question: dict[str, Any], report: int, parent: int) -> None:
     """The child: limits itself, compares, writes one byte of ``OUTCOMES`` to ``report``."""
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
@@ -62,7 +70,9 @@ def compare(question: dict[str, Any], report: int, parent: int) -> None:
     for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (value, value))
     try:
-        found = b"=" if equal(question["answer"], question["reference"]) else b"!"
+        given = question["answer"]
+        right = full_score(given, question["entry"]) if "entry" in question else equal(given, question["reference"])
+        found = b"=" if right else b"!"
     except MemoryError:
         found = b"m"
     except Exception:  # A hostile expression may raise anything; it is then not shown to be equal.
@@ -108,7 +118,10 @@ def main() -> None:
     gc.freeze()
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
-        print(json.dumps(reply_to(json.loads(line))), file=replies, flush=True)
+        question = json.loads(line)
+        if "entry" in question:
+            import reasoning_gym  # noqa: F401, once and here: a child of every question would load it anew
+        print(json.dumps(reply_to(question)), file=replies, flush=True)
 
 
 def _ends_within(child: int, seconds: float) -> bool:

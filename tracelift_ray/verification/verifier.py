@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import Any
 
 from tracelift_ray.config.schema import SandboxConfig, VerifierConfig
 from tracelift_ray.errors import InfrastructureError
@@ -64,6 +66,10 @@ class Verifier:
     def compare_answers(self, answer: str, reference: str) -> Verdict:
         """As ``tasks.base.Tools``."""
         return self._math.verify(answer, reference)
+
+    def score_answer(self, answer: str, entry: Mapping[str, Any]) -> Verdict:
+        """As ``tasks.base.Tools``."""
+        return self._math.score(answer, entry)
 
     def run_program(self, program: str, tests: CodeTests) -> Verdict:
         """As ``tasks.base.Tools``."""

@@ -208,7 +208,7 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     ("answer of truth", GOOD | {"answer": True}, "wrong_type", r"answer: must be text, found True"),
     ("no id", without(GOOD, "id"), "missing_field", r"id: is required"),
     ("id of two lines", GOOD | {"id": "a\nb"}, "bad_id", r"id: must be 1 to 200 printable characters"),
-    ("other task", GOOD | {"task": "poetry"}, "wrong_value", r"task: must be math, code or choice, found 'poetry'"),
+    ("other task", GOOD | {"task": "poetry"}, "wrong_value", r"must be math, code, choice or gym, found 'poetry'"),
     ("no tests", without(STDIO, "tests"), "no_tests", r"tests: a problem without tests is refused"),
     ("empty tests", STDIO | {"tests": {"inputs": [], "outputs": []}}, "no_tests", r"without tests is refused"),
     ("no asserts", STDIO | {"tests": {"asserts": []}}, "no_tests", r"without tests is refused"),

@@ -18,6 +18,7 @@ ALLOWED = {
     ("tracelift_ray/demo/world.py", "math"): "key of the world's table",
     ("tracelift_ray/demo/world.py", "code"): "key of the world's table",
     ("tracelift_ray/dataset/code_rules/expressions.py", "math"): "a module of Python",
+    ("tracelift_ray/data/formats.py", "code"): "ability of verl's form",
     ("tracelift_ray/tracking/run_dir.py", "code"): "field of run.json: the version of our code",
     ("tracelift_ray/verification/sandbox_fusion/client.py", "code"): "field of the /run_code protocol",
 }
