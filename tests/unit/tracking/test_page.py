@@ -16,12 +16,12 @@ from tests.unit.tracking.test_report import make_run
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.tracking.history import load_history
 from tracelift_ray.tracking.page.curves import chart_svg
-from tracelift_ray.tracking.page.page import page
+from tracelift_ray.tracking.page.page import page, table_html
 from tracelift_ray.tracking.page.traces import MOST_CHARS, Texts, as_json, evenly, traces_data
 from tracelift_ray.tracking.questions import QUESTIONS, measured
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.report import write_report
-from tracelift_ray.tracking.tables import difference
+from tracelift_ray.tracking.tables import Cells, difference
 from tracelift_ray.types import Baseline
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \u2028 ${x} $title"
@@ -111,6 +111,12 @@ def test_what_a_run_wrote_is_never_markup(tmp_path: Path) -> None:
     assert parsed.scripts[1] == honest.scripts[1]
     assert HOSTILE in parsed.data["texts"] and f"arm {HOSTILE}" in parsed.data["runs"][0]
     assert HOSTILE.replace("\u2028", "") in parsed.text.replace("\u2028", ""), "the table shows it as text"
+
+
+def test_no_cell_of_a_table_is_markup() -> None:
+    parsed = Parsed(table_html(Cells(HOSTILE, ("task", "measure", HOSTILE), ((HOSTILE, "x", HOSTILE),))))
+    assert {tag for tag, _ in parsed.elements} <= {"table", "caption", "thead", "tbody", "tr", "th", "td"}
+    assert parsed.text.count(HOSTILE) == 4
 
 
 def test_the_reader_puts_text_into_text_nodes_alone() -> None:
