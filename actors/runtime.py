@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import os
@@ -67,6 +68,7 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # libraries call what is then still frozen a leak
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
 
 

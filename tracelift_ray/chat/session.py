@@ -15,7 +15,7 @@ from tracelift_ray.chat.lines import has_reference
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.engines.kinds import build_engine, is_remote
+from tracelift_ray.engines.kinds import IN_PROCESS, build_engine, is_remote
 from tracelift_ray.engines.transformers_engine import TransformersEngine
 from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
@@ -132,7 +132,7 @@ def in_process(config: EngineConfig) -> EngineConfig:
     """The engine that this process runs for the same model; a client of a server stays one."""
     if is_remote(config):
         return config
-    return replace(config, kind="transformers", tensor_parallel_size=1, extra={})
+    return replace(config, kind=IN_PROCESS, tensor_parallel_size=1, extra={})
 
 
 def scorer_at_hand(config: ReasoningRmConfig) -> TraceScorer | None:

@@ -22,6 +22,10 @@ ENGINES: dict[str, EngineKind] = {
 }
 
 
+#: The kind that loads a model into the process that asks, soon and on any machine.
+IN_PROCESS = "transformers"
+
+
 def engine_kind(config: EngineConfig) -> EngineKind:
     """What the configured engine can do. Raises ValueError for a kind that does not exist."""
     kind = ENGINES.get(config.kind)

@@ -19,7 +19,9 @@ from tracelift_ray.verification.runners import RUNNERS
 ROOT = Path(__file__).resolve().parents[3]
 REMOTE = RemoteConfig("http://127.0.0.1:1/v1", "m", "completions", "", 4, 1.0, 0)
 #: Name distributions, some of which are called like an engine.
-DISTRIBUTIONS = (Path("tracelift_ray/tracking/run_dir.py"), Path("tracelift_ray/planning/checkpoints.py"))
+DISTRIBUTIONS = tuple(
+    Path("tracelift_ray") / name for name in ("tracking/run_dir.py", "planning/checkpoints.py", "doctor/packages.py")
+)
 
 
 def literals(words: set[str], *allowed: str) -> list[str]:
