@@ -145,6 +145,7 @@ def page(runs: Sequence[Run], steps: int, overrides: Sequence[str]) -> str:
     """The text of the results page."""
     seeds = ", ".join(map(str, sorted({each.seed for each in runs})))
     changed = f"`{' '.join(overrides)}`" if overrides else "nothing else changed"
+    absent = ", ".join(f"`{name}`" for name in PRESETS if name not in {each.preset for each in runs})
     failures = [f"- `{each.preset}`, seed {each.seed}: {each.failure}" for each in runs if each.failure]
     text = f"""# The demo under each algorithm
 
@@ -162,6 +163,7 @@ Figures are those of the held-out problems after the last step: the mean over se
 
 {table(runs)}
 """
+    text += f"\nNot run here: {absent}.\n" if absent else ""
     return text + ("\nFailed runs:\n\n" + "\n".join(failures) + "\n" if failures else "")
 
 
