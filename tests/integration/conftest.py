@@ -12,13 +12,15 @@ LONGEST = (
     "test_training.py",
     "test_two_nodes.py",
     "test_evaluate.py",
-    "test_ray_job.py",
-    "test_scoring_service.py",
-    "test_choice.py",
-    "test_train_rm.py",
-    "test_collective_transfer.py",
     "test_attacks.py",
+    "test_ray_job.py",
+    "test_learner.py",
+    "test_scoring_service.py",
+    "test_train_rm.py",
     "test_actor_pool.py",
+    "test_vllm_adapters.py",
+    "test_collective_transfer.py",
+    "test_choice.py",
 )
 
 

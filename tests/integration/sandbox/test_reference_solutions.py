@@ -38,7 +38,7 @@ LIMITS = sandbox_config(cpu_s=0.5, wall_s=10.0, slots=2)
 
 
 def data(directory: Path, mode: str, train: str = "p.jsonl") -> DataConfig:
-    return DataConfig((train,), (), "auto", 0.1, "strict", 3_500, 2_500, 8, 0, mode, str(directory / "cache"))
+    return DataConfig((train,), (), "auto", {}, (), 0.1, "strict", 3_500, 2_500, 8, 0, mode, str(directory / "cache"))
 
 
 def check(config: DataConfig, *problems: Problem) -> tuple[list[str], list[str]]:
