@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -13,6 +14,8 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Models are local directories; nothing asks a hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What is imported stays, and collections walk over it again and again.
+gc.set_threshold(10_000)
 # A shell starts what it runs in the background deaf to Ctrl-C, and what a test starts would be so too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

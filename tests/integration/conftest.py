@@ -20,7 +20,12 @@ LONGEST = (
     "test_actor_pool.py",
     "test_vllm_adapters.py",
     "test_collective_transfer.py",
+    "test_openai_engine.py",
+    "test_weight_transfer.py",
+    "test_vllm_engine.py",
     "test_choice.py",
+    "test_warm_start.py",
+    "test_build_groups.py",
 )
 
 

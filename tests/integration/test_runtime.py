@@ -8,23 +8,30 @@ import sys
 
 from tests.hang import HANG_S
 
+SESSION = """
+import sys
+from actors.runtime import connected
+from launch.entry import guard
+from tests.configs import run_config
 
-def test_a_ray_that_cannot_start_here_is_one_clear_line(tmp_path):
-    arguments = [
-        "experiment=quickstart",
-        "name=no_ray",
-        "tracking.wandb=disabled",
-        "data.limit=10",
-        "resume=never",
-        f"runs_root={tmp_path}",
-    ]
+
+def start():
+    with connected(run_config().cluster, 1.0):
+        raise AssertionError("Ray came up")
+
+
+sys.exit(guard(start))
+"""
+
+
+def test_a_ray_that_cannot_start_here_is_one_clear_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "launch.train", *arguments],
+        [sys.executable, "-c", SESSION],
         env={**os.environ, "RAY_TMPDIR": "/proc/nowhere"},
         capture_output=True,
         text=True,
         timeout=HANG_S,
     )
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: cluster: Ray could not be started here (")
     assert "Traceback" not in done.stderr
