@@ -15,6 +15,7 @@ LONGEST = (
     "test_attacks.py",
     "test_ray_job.py",
     "test_learner.py",
+    "test_sandbox_faults.py",
     "test_scoring_service.py",
     "test_train_rm.py",
     "test_actor_pool.py",
