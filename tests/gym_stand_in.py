@@ -49,7 +49,8 @@ class Ordered:
 
     def __iter__(self):
         for n in range(self.size):
-            yield {"question": f"other than {n}?", "answer": f"b\\na {n}", "metadata": {"refused": f"a {n}"}}
+            answer = f"a {n}" if n == 3 else f"b\\na {n}"  # the fourth is refused by its own scorer
+            yield {"question": f"other than {n}?", "answer": answer, "metadata": {"refused": f"a {n}"}}
 
     def score_answer(self, answer, entry):
         while answer == "endless":

@@ -17,7 +17,7 @@ import yaml
 
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.config.paths import GYM
-from tracelift_ray.data.loading import LoadReport
+from tracelift_ray.data.loading import FaultLog, LoadReport
 from tracelift_ray.errors import DataError
 from tracelift_ray.records import RecordError
 from tracelift_ray.tasks.gym import gym_problem
@@ -41,8 +41,8 @@ def gym_problems(source: str, count: int, seed: int, split: str) -> tuple[tuple[
     """
     name, generator = _generator(source, count or GYM_COUNT[split], 2 * seed + (split == "heldout"))
     problems: dict[str, Problem] = {}
-    left_out = 0
-    for record in generator:
+    log = FaultLog(source)
+    for log.records, record in enumerate(generator, start=1):
         try:
             problem = gym_problem({**record, "metadata": {**record["metadata"], "source_dataset": name}})
             entry = json.loads(problem.entry)
@@ -52,12 +52,10 @@ def gym_problems(source: str, count: int, seed: int, split: str) -> tuple[tuple[
         if accepted:
             problems[problem.id] = problem
         else:
-            left_out += 1
+            log.add(log.records, RecordError("no_reference", "answer", "its own scorer does not accept it"))
     if not problems:
         raise DataError(f"{source}: none of its problems can be kept; its scorer refuses its own answers")
-    counts = (("no_reference", left_out),) if left_out else ()
-    report = LoadReport(source, "reasoning-gym", len(problems) + left_out, len(problems), fault_counts=counts)
-    return tuple(problems.values()), report
+    return tuple(problems.values()), log.report("reasoning-gym", len(problems))
 
 
 def _generator(source: str, size: int, seed: int) -> tuple[str, Any]:

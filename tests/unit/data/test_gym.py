@@ -73,10 +73,20 @@ def test_its_own_scorer_decides_and_has_limits() -> None:
 
 @pytest.mark.usefixtures("stand_in")
 def test_a_problem_is_written_and_read_with_its_record(tmp_path: Path) -> None:
-    problems, _ = gym_problems("gym:ordered", 4, 0, "train")
+    problems, _ = gym_problems("gym:ordered", 3, 0, "train")
     write_problems(tmp_path / "kept.jsonl", problems)
     assert load_problems(tmp_path / "kept.jsonl").records == problems
     assert json.loads(problems[0].entry)["metadata"]["refused"] == "a 0"
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_problem_whose_own_answer_does_not_pass_is_left_out_and_counted() -> None:
+    problems, report = gym_problems("gym:ordered", 5, 0, "train")
+    assert [problem.statement[-2] for problem in problems] == ["0", "1", "2", "4"]
+    assert report.summary() == (
+        "gym:ordered (reasoning-gym): 4 of 5 records loaded; 1 refused (no_reference 1), first: gym:ordered:4: answer: "
+        "its own scorer does not accept it"
+    )
 
 
 @pytest.mark.usefixtures("stand_in")
