@@ -12,9 +12,10 @@ import ray
 from actors.placement import Placement
 from actors.pool import remote_class
 from actors.ranks import RankProcess, Ranks
-from actors.runtime import loading, worker_environment
+from actors.runtime import worker_environment
 from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.garbage import loading
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.training.logprobs import Distribution

@@ -17,10 +17,11 @@ from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, Task
 
 from actors.mailbox import Answer, Letter, Mailbox, Worker
 from actors.placement import Placement
-from actors.runtime import loading, worker_environment
+from actors.runtime import worker_environment
 from actors.telling import reason_of, told_cause, told_in_one_line
 from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.errors import ComponentDead, InfrastructureError
+from tracelift_ray.garbage import loading
 from tracelift_ray.pools.pool import Pool, PoolLimits
 
 #: Control calls that an actor runs at a time.

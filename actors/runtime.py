@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
-import gc
 import os
 import socket
 import sys
@@ -35,8 +33,6 @@ LISTENING_S = 10.0
 TOKEN = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to what `ray get-auth-token` prints on the head"
 )
-#: New objects of a driver between two garbage collections: those of some hundred calls.
-YOUNG = 10_000
 #: How often a local Ray is started before that is given up.
 STARTS = 3
 
@@ -47,29 +43,6 @@ def worker_environment(cpus: float, devices: Mapping[str, str]) -> dict[str, Any
     variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
     variables |= {**temporary_files(), **devices}
     return {"runtime_env": {"env_vars": variables}}
-
-
-@contextlib.contextmanager
-def loading() -> Iterator[None]:
-    """Import and build inside the ``with`` without garbage collections, which would walk over all that stays."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def settle() -> None:
-    """Called by a driver that has built what it is made of: garbage collections leave this alone from then on.
-
-    They would walk over all modules, and a driver that carries many calls makes enough objects for this to take half of
-    its time.
-    """
-    gc.collect()
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # libraries call what is then still frozen a leak
-    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
 
 
 @contextlib.contextmanager

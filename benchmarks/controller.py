@@ -18,11 +18,11 @@ from typing import Any
 import ray
 
 from actors.pool import PoolActor, RayHandle, References, remote_class
-from actors.runtime import settle
 from launch.composition import composed
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sources import resolve_sources
 from tracelift_ray.demo.source import demo_problems
+from tracelift_ray.garbage import settle
 from tracelift_ray.planning.run_config import to_run_config
 from tracelift_ray.pools.pool import Pool, PoolLimits
 from tracelift_ray.rl.assembly import build_rollout, build_scheduler, system_settings

@@ -9,7 +9,6 @@ traceback. ``--traceback`` shows the traceback of every error, before its line.
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import re
 import sys
@@ -29,9 +28,8 @@ from launch.composition import chosen_groups, config_directory
 from launch.help import TRACEBACK, command_help
 from tracelift_ray.config.load import ConfigError, nearest
 from tracelift_ray.errors import DataError, InfrastructureError
+from tracelift_ray.garbage import collect_rarely
 
-#: New objects that set off a garbage collection.
-YOUNG = 10_000
 #: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C.
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -51,7 +49,7 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
     def decorate(job: Job) -> Callable[[], NoReturn]:
         @functools.wraps(job)
         def main() -> NoReturn:
-            gc.set_threshold(YOUNG)  # what is imported stays, and collections walk over it again and again
+            collect_rarely()
             if {"--help", "-h"} & set(sys.argv[1:]):
                 print(command_help(command_of(config_name)))
                 sys.exit(0)

@@ -95,8 +95,8 @@ async def _run(
     signals: Signals,
 ) -> int:
     from actors.lives import SystemLives
-    from actors.runtime import settle
     from launch.stopping import short_grace
+    from tracelift_ray.garbage import settle
     from tracelift_ray.rl.lives import train as lives_of_learner
     from tracelift_ray.rl.requests import Interrupted
     from tracelift_ray.tracking.alive import alive

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
+
+from tracelift_ray.garbage import collect_rarely
 
 # One thread for each process, as the actors have: on two cores more of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,8 +15,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Models are local directories; nothing asks a hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# What is imported stays, and collections walk over it again and again.
-gc.set_threshold(10_000)
+collect_rarely()
 # A shell starts what it runs in the background deaf to Ctrl-C, and what a test starts would be so too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
