@@ -45,7 +45,7 @@ def job_server(address: str) -> JobSubmissionClient:
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray takes what the environment says before what it is given
     with told_of(address):
         client = JobSubmissionClient(address)
-        client.list_jobs()  # the version alone is told to strangers, too
+        client.list_jobs()  # answers only with the right token; the version is public
     return client
 
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
+from tracelift_ray.config.paths import DEMO
 from tracelift_ray.config.schema import DataConfig
 from tracelift_ray.data.rubric_records import RubricRecord, RubricTrace
 from tracelift_ray.demo.flaws import KINDS, perturb
@@ -139,4 +140,4 @@ def trace_checks(data: DataConfig) -> dict[str, Callable[[Problem, str], bool]]:
     """What can be checked of a trace beyond the executor's success: ``trace_validity`` where every problem is of this
     world, else nothing."""
     sources = (*data.train, *data.heldout)
-    return {"trace_validity": trace_is_valid} if all(source.startswith("demo:") for source in sources) else {}
+    return {"trace_validity": trace_is_valid} if all(source.startswith(DEMO) for source in sources) else {}

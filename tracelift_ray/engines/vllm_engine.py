@@ -254,7 +254,7 @@ class VllmEngine:
         """Await a control call of vLLM. After an error it is unknown what the engine holds, and it serves no more."""
         try:
             await _unless_dead(llm, work)
-        except Exception as error:
+        except Exception as error:  # whichever it is, the engine is given up, and the error goes on as its cause
             failure = ComponentDead(COMPONENT, f"it could not sleep or wake: {_one_line(error)}")
             self._fail(failure)
             raise failure from error

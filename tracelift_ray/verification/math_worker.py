@@ -120,7 +120,7 @@ def main() -> None:
     for line in sys.stdin:
         question = json.loads(line)
         if "entry" in question:
-            import reasoning_gym  # noqa: F401, once and here: a child of every question would load it anew
+            import reasoning_gym  # noqa: F401, loaded once in this process and not in each child
         print(json.dumps(reply_to(question)), file=replies, flush=True)
 
 

@@ -41,7 +41,7 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
     "lines.markersize": 3.5,
 }
-#: Runs are told apart by these where several are drawn, curves of one run by colour.
+#: Line styles: one for each run. Colours are for the curves of a run.
 _DASHES = ("-", "--", ":", "-.")
 
 
