@@ -77,7 +77,7 @@ class TensorBoardSink:
 
 
 def _summary_writer(directory: str, **settings: Any) -> Any:
-    """tensorboardX's writer. It imports torch where it finds it, a second or two, for tensors that it is never given."""
+    """tensorboardX's writer. Where it finds torch it imports it, for seconds, and is never given a tensor."""
     hidden = "torch" not in sys.modules
     if hidden:
         sys.modules["torch"] = cast(Any, None)  # its import fails, as where torch is not installed
