@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.pools.admission import Admission
+from tracelift_ray.pools.held import HeldCalls, PoolState
 
 logger = logging.getLogger(__name__)
 #: Why a member was replaced: its process ended; it did not answer its health check; it could not do what it must.
@@ -102,6 +103,7 @@ class Pool:
         self._spawned: dict[int, int] = {}
         self._members: list[Member] = []
         self._admission: Admission = Admission(lambda: self.members)
+        self._calls = HeldCalls()
         self._replacing: list[asyncio.Task[None]] = []
         self._pausing: set[asyncio.Task[None]] = set()  # before places that were given up are tried again
         self._closed = False
@@ -195,6 +197,11 @@ class Pool:
             **{f"faults/{self.name}/{loss}": float(self.losses[loss]) for loss in LOSSES},
         }
 
+    def state(self) -> PoolState:
+        """Who holds which calls since when, those in the pool's queue, and how many have ended."""
+        queued_since = asyncio.get_running_loop().time() - self._admission.longest_wait_s
+        return PoolState(self.name, self._calls.held(), self._admission.waiting, queued_since, self._calls.ended)
+
     async def close(self) -> None:
         """End every member and the processes it owns."""
         self._closed = True
@@ -221,8 +228,9 @@ class Pool:
     async def _answer(self, member: Member, call: Awaitable[Any], deadline_s: float, method: str) -> Any:
         """The result of a call. ``TimeoutError`` after ``deadline_s``, with the call cancelled."""
         try:
-            async with asyncio.timeout(deadline_s):
-                return await call
+            with self._calls.one(member.name, method):
+                async with asyncio.timeout(deadline_s):
+                    return await call
         except ComponentDead as error:
             cause = f"member {member.index} died during {method} ({error.cause})"
             self.replace(member, cause, "died")
