@@ -231,8 +231,8 @@ MUTANTS = (
     Mutant(
         "a call that was given up on goes on in its member",
         "pools/pool.py",
-        "            async with asyncio.timeout(deadline_s):\n                return await call\n",
-        "            return await asyncio.wait_for(asyncio.shield(call), deadline_s)\n",
+        "                async with asyncio.timeout(deadline_s):\n                    return await call\n",
+        "                return await asyncio.wait_for(asyncio.shield(call), deadline_s)\n",
         POOLS,
     ),
     Mutant(
