@@ -21,6 +21,7 @@ from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import TrainBatch, TrainSample
+from tracelift_ray.usage import Usage, UsageMeter
 
 #: Seconds in which ranks hear that they are to give up a transfer or an update.
 ABORT_S = 30.0
@@ -32,11 +33,12 @@ class LearnerActor:
     def __init__(self, run: RunConfig, rank: int) -> None:
         self.run = run
         self.rank = rank
+        self.meter = UsageMeter(children=False)
 
     @ray.method(concurrency_group="control")
     def process(self) -> RankProcess:
         """Where this rank runs, beside its work: the answer shows that it lives."""
-        return RankProcess.here()
+        return RankProcess.here(self.meter.read())
 
     def address(self) -> tuple[str, int]:
         """Where the other ranks may meet this one."""
@@ -165,6 +167,11 @@ class RayLearnerGroup:
     def metrics(self) -> dict[str, float]:
         """How often the ranks were lost, and started again."""
         return {"faults/learner/lost": float(self.ranks.losses), "faults/learner/restarts": float(self.restarts)}
+
+    def usages(self) -> dict[str, Usage]:
+        """What each rank used when it was asked last, by its name."""
+        known = {f"learner/{rank}": process.usage for rank, process in enumerate(self.ranks.processes)}
+        return {name: usage for name, usage in known.items() if usage is not None}
 
     def _options(self, rank: int) -> dict[str, Any]:
         variables = self.placement.variables("learner", rank)

@@ -99,6 +99,7 @@ async def _run(
     from tracelift_ray.garbage import settle
     from tracelift_ray.rl.lives import train as lives_of_learner
     from tracelift_ray.rl.requests import Interrupted
+    from tracelift_ray.rl.watchdog import Watchdog
     from tracelift_ray.tracking.alive import alive
 
     if prepared.checkpoint is not None and _is_over(run, prepared.checkpoint.step, tracker):
@@ -113,7 +114,8 @@ async def _run(
         signals.serve(lives.requests)
         settle()
         try:
-            async with alive(tracker.progress, lives.standing):
+            watchdog = Watchdog(lives.snapshot, run.tracking.quiet_s, asyncio.get_running_loop().time)
+            async with alive(tracker.progress, lives.standing), alive(tracker.message, watchdog.line):
                 await lives_of_learner(lives, prepared.checkpoint, run.learner.restarts)
         except Interrupted:
             return INTERRUPTED

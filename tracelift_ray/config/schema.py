@@ -229,6 +229,7 @@ class TrackingConfig:
     table_rows: Count
     tensorboard: bool
     console: bool
+    quiet_s: NotNegative  # without progress, until a line says what holds what; 0: never
 
 
 @dataclass(frozen=True)
