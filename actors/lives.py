@@ -35,6 +35,7 @@ class SystemLives:
     ) -> None:
         planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
         self.run, self.train, self.tracker, self.system = run, train, tracker, system
+        self._throughput = planner_executor.throughput
         self.mixture = prepared.mixture
         self.checkpoints = prepared.directory.checkpoints_path
         self.rollout = build_rollout(run, planner_executor)
@@ -56,7 +57,7 @@ class SystemLives:
             self.rollout.faults,
             self.tracker,
             self.checkpoints,
-            self.system.metrics,
+            self._metrics,
             self.system.shared,
             self.system.canary,
             self.requests,
@@ -65,6 +66,9 @@ class SystemLives:
             self.tracker.message(f"going on from {checkpoint.path}")
             loop.restore(checkpoint.state(), self.train)
         return loop
+
+    def _metrics(self) -> dict[str, float]:
+        return self.system.metrics() | self._throughput.read()
 
     async def restart(self, checkpoint: Checkpoint | None) -> None:
         """Start the learner again."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
 from actors.runtime import live_nodes
+from actors.usage import UsageWatch
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.colocation import sleeping_pools
@@ -68,7 +69,8 @@ class RaySystem:
             else None
         )
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
-        self._watch: asyncio.Future[None] | None = None
+        self._usage = UsageWatch(self.actor_pools, self.learner)
+        self._watching: list[asyncio.Future[None]] = []
         self._up: list[str] = []
         self.canary: Canary | None = None
 
@@ -95,7 +97,8 @@ class RaySystem:
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
-        self._watch = asyncio.ensure_future(self.placement.watch(lambda: [node.name for node in live_nodes()]))
+        watched = self.placement.watch(lambda: [node.name for node in live_nodes()])
+        self._watching = [asyncio.ensure_future(each) for each in (watched, self._usage.run())]
 
     def standing(self) -> str:
         """Which parts are up while all are started, in a line."""
@@ -109,11 +112,11 @@ class RaySystem:
         return SharedGpus(self._colocated())
 
     def metrics(self) -> dict[str, float]:
-        """What every pool holds now, and what it lost so far."""
+        """What every pool holds now, and what it lost so far; what the processes use."""
         held = {name: value for pool in self.actor_pools() for name, value in pool.metrics().items()}
         if self.learner is not None:
             held |= self.learner.metrics()
-        return held | {"faults/nodes": float(self.placement.lost_nodes)}
+        return held | {"faults/nodes": float(self.placement.lost_nodes)} | self._usage.metrics()
 
     async def restart_learner(self, checkpoint: str | None) -> None:
         """Start the learner again from ``checkpoint``. Pools on its GPUs are asleep then; the others go on."""
@@ -123,8 +126,8 @@ class RaySystem:
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watching in self._watching:
+            watching.cancel()
         closing = [pool.close() for pool in self.actor_pools()]
         if self.learner is not None:
             closing.append(self.learner.close())

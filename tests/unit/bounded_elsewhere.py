@@ -19,6 +19,7 @@ BOUNDED_ELSEWHERE = {
     "actors/ranks.py:Ranks.call_all": _CLOSED,
     "actors/ranks.py:Ranks.end": "each part has CLOSE_S",
     "actors/system.py:RaySystem.close": "each pool and the learner close within CLOSE_S",
+    "actors/usage.py:UsageWatch.run": "each part is a control call with ANSWER_S",
     "actors/verifier.py:RayVerifierPool.describe": "each part is a control call with STARTUP_S",
     "launch/serve_rm.py:_serve": "idle: a service runs until a signal ends it",
     "launch/simulate.py:_results": "simulated runs end: more than MOST_EVENTS breaks a rule",

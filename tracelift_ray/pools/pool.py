@@ -97,7 +97,7 @@ class Pool:
         self.limits = limits
         self.prepare: Callable[[Member], Awaitable[None]] | None = None
         self.restarts = 0
-        self.late = 0
+        self.late = self.retried = 0
         self.losses: Counter[Loss] = Counter()
         self._spawn = spawn
         self._spawned: dict[int, int] = {}
@@ -130,17 +130,18 @@ class Pool:
         tried: list[Member] = []
         while True:
             self._check_there_will_be_a_member()
-            member = await self._admission.enter(lane, tried, first=bool(tried))
+            member, since = await self._admission.enter(lane, tried, first=bool(tried))
             tried.append(member)
             try:
                 return await self._work(member, method, *args)
             except InfrastructureError as error:
                 if len(tried) > self.limits.retries:
                     raise InfrastructureError(self.name, error.cause) from error
+                self.retried += 1
                 if member.alive:  # the loss of a member is logged once, not by each call that it held
                     logger.warning("%s", error)
             finally:
-                self._admission.leave(member)
+                self._admission.leave(member, since)
 
     async def control(self, member: Member, deadline_s: float, method: str, *args: Any) -> Any:
         """``method(*args)`` on one member, beside its work. Raises ``InfrastructureError``; a dead one is replaced."""
@@ -182,7 +183,7 @@ class Pool:
             self.replace(member, error.cause)
 
     def metrics(self) -> dict[str, float]:
-        """What the pool holds now, and what it lost since it was started."""
+        """What the pool holds now, how it fared since it was asked last, and what it lost since it was started."""
         return {
             f"pools/{self.name}/members": float(len(self.members)),
             f"pools/{self.name}/running": float(sum(member.busy for member in self.members)),
@@ -190,7 +191,9 @@ class Pool:
             f"pools/{self.name}/longest_wait_s": self._admission.longest_wait_s,
             f"pools/{self.name}/restarts": float(self.restarts),
             f"pools/{self.name}/late_calls": float(self.late),
+            f"pools/{self.name}/retried_calls": float(self.retried),
             f"pools/{self.name}/given_up": float(len(self._pausing)),
+            **{f"pools/{self.name}/{figure}": value for figure, value in self._admission.figures().items()},
             **{f"faults/{self.name}/{loss}": float(self.losses[loss]) for loss in LOSSES},
         }
 

@@ -274,6 +274,7 @@ class TrainingLoop:
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
             metrics["weights/mib"] = broadcast.num_bytes / 2**20
+            metrics["weights/wait_s"] = timing["time/broadcast"] * timing["time/step_s"]
             metrics |= {} if broadcast.canary is None else {"weights/canary": broadcast.canary}
         self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)

@@ -84,6 +84,21 @@ async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group
     assert all(len(t.executions) == k and t.fresh is not None for t in group.trajectories)
 
 
+async def test_what_goes_through_the_system_is_counted() -> None:
+    running = rollout(plans("4 + 1 </reasoning>", "5 </reasoning>"), answers())
+    await running.run(TICKET)
+    rates, k = running.system.throughput.read(), RUN.reward.num_samples
+    seconds = 3 / rates["rates/executor_prompts_per_s"]
+    assert {name: round(rate * seconds) for name, rate in rates.items()} == {
+        "rates/planner_prompts_per_s": 2,
+        "rates/planner_tokens_per_s": sum(len(completion(f"{text} </reasoning>").token_ids) for text in ("4 + 1", "5")),
+        "rates/executor_prompts_per_s": 3,
+        "rates/executor_tokens_per_s": 3 * k + 2,
+        "rates/verifier_runs_per_s": 3 * k + 2,
+        "rates/scored_traces_per_s": 2,
+    }
+
+
 async def test_every_request_has_a_seed_of_its_own() -> None:
     planner, executor = plans("4 + 1 </reasoning>", "5 </reasoning>"), answers()
     await rollout(planner, executor).run(ticket())
