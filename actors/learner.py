@@ -17,8 +17,6 @@ from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.garbage import loading
 from tracelift_ray.planning.colocation import sleeping_pools
-from tracelift_ray.rl.learner import Learner
-from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
@@ -50,6 +48,10 @@ class LearnerActor:
     @loading()
     def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
         """Join the other ranks, load the model and, where given, the state of a checkpoint."""
+        # Torch is for the ranks: the run's own process is up sooner without it.
+        from tracelift_ray.rl.learner import Learner
+        from tracelift_ray.training.logprobs import Distribution
+
         run = self.run
         place = RankPlace(self.rank, run.learner.num_workers, *master)
         self.learner = Learner(

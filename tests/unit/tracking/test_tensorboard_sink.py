@@ -6,6 +6,8 @@ import dataclasses
 import json
 import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.layout_pb2 import Layout
 
+from tests.hang import HANG_S
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.rl.metrics import UpdateMetrics
@@ -143,3 +146,15 @@ def test_w_and_b_gets_the_histograms_too(tmp_path: Path, monkeypatch: pytest.Mon
     step(one, 1)
     one.close()
     assert {"distribution/reward", "distribution/staleness"} <= rows[0].keys() and rows[0]["step"] == 1
+
+
+def test_opening_the_files_imports_no_torch_and_keeps_nobody_from_it(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from tracelift_ray.tracking.tensorboard_sink import TensorBoardSink\n"
+        "sink = TensorBoardSink(Path(sys.argv[1]), None, print)\n"
+        "sink.log(1, {'reward': 0.5})\nsink.close()\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=HANG_S)
+    assert done.stdout == "False\n", done.stderr
+    assert any(event.summary.value for event in events(tmp_path))
