@@ -86,7 +86,7 @@ async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group
 
 async def test_what_goes_through_the_system_is_counted() -> None:
     running = rollout(plans("4 + 1 </reasoning>", "5 </reasoning>"), answers())
-    await running.run(TICKET)
+    await running.run(ticket())
     rates, k = running.system.throughput.read(), RUN.reward.num_samples
     seconds = 3 / rates["rates/executor_prompts_per_s"]
     assert {name: round(rate * seconds) for name, rate in rates.items()} == {
