@@ -104,7 +104,9 @@ TABLE: dict[type, dict[Change, str]] = {
         "group_deadline_s canary_bound",
         Change.ANOTHER_RUN: "max_staleness order",
     },
-    TrackingConfig: {Change.MEANT: "wandb project entity table_every table_rows tensorboard console quiet_s"},
+    TrackingConfig: {
+        Change.MEANT: "wandb project entity table_every table_rows tensorboard console quiet_s prometheus"
+    },
     ClusterConfig: {
         Change.MEANT: "address num_cpus num_gpus placement_timeout_s share_gpus object_store_mib dashboard",
         Change.OF_A_START: "describe",

@@ -231,6 +231,7 @@ class TrackingConfig:
     tensorboard: bool
     console: bool
     quiet_s: NotNegative  # without progress, until a line says what holds what; 0: never
+    prometheus: bool
 
 
 @dataclass(frozen=True)
