@@ -26,6 +26,7 @@ from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
 from tracelift_ray.tracking.tensorboard_sink import TensorBoardSink
+from tracelift_ray.tracking.timeline import Timeline
 from tracelift_ray.tracking.wandb_sink import WandbSink
 from tracelift_ray.types import ScoredGroup
 
@@ -81,6 +82,9 @@ class Tracker:
         self._tensorboard = (
             TensorBoardSink(run.tensorboard_path, resume_step, self._console.message) if config.tensorboard else None
         )
+        self.timeline = (
+            Timeline(run.timeline_path, config.timeline_steps, self._console.message) if config.timeline else None
+        )
 
     def _open(self, keep_step: int | None) -> None:
         """Open the files of records, with those of later steps dropped."""
@@ -102,6 +106,8 @@ class Tracker:
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report one training step: ``group/name`` to number. Raises ``InfrastructureError`` when the disk is full."""
         self._console.step(step, self._record(step, TRAINING, metrics))
+        if self.timeline is not None:
+            self.timeline.step_ended(step)
 
     def log_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report an evaluation of the planner after ``step`` optimizer steps; 0 is before training."""
@@ -160,6 +166,8 @@ class Tracker:
             self._wandb.close(exit_code)
         if self._tensorboard is not None:
             self._tensorboard.close()
+        if self.timeline is not None:
+            self.timeline.close()
         self._console.close()
         self._metrics.close()
         self._trajectories.close()
