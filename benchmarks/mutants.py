@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "on-policy, groups are consumed as they finish, which favours short traces",
         SCHEDULER,
-        "if self.stream.max_staleness == 0:",
+        "if self._by_index or self.stream.max_staleness == 0:",
         "if self.stream.max_staleness < 0:",
         STREAM,
     ),

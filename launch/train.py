@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actors.system import RaySystem
     from launch.stopping import Signals
     from tracelift_ray.rl.preparation import Preparation
-    from tracelift_ray.tracking.tracker import Tracker
+    from tracelift_ray.tracking.tracker import MetricSink, Tracker
     from tracelift_ray.types import Problem
     from tracelift_ray.verification.code_runner import RunnerReport
 
@@ -77,13 +77,23 @@ async def _train(run: RunConfig) -> int:
             say(line)
         train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
         prepared.accept(train)
-        tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step)
+        sinks = _sinks(run, say)
+        tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks)
         exit_code = FAILED
         try:
             exit_code = await _run(run, prepared, train, heldout, tracker, signals)
         finally:
             tracker.close(exit_code)
         return exit_code
+
+
+def _sinks(run: RunConfig, say: Callable[[str], None]) -> Sequence[MetricSink]:
+    """Places for metrics that the library does not know."""
+    if not run.tracking.prometheus:
+        return ()
+    from actors.prometheus import PrometheusSink
+
+    return (PrometheusSink(run.name, say),)
 
 
 async def _run(

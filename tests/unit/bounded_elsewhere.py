@@ -54,6 +54,7 @@ BOUNDED_ELSEWHERE = {
     "tracelift_ray/rl/rollout.py:Rollout._run": _GROUP,
     "tracelift_ray/rl/rollout.py:Rollout._scored": _GROUP,
     "tracelift_ray/rl/scheduler.py:Scheduler._next_serial": _GROUP,
+    "tracelift_ray/rl/scheduler.py:Scheduler._traces_written": _GROUP,
     "tracelift_ray/rl/scheduler.py:Scheduler.stop": _CLOSED,
     "tracelift_ray/rl/uploads.py:Uploads._upload": "learner.upload_deadline_s of those before it",
     "tracelift_ray/rl/uploads.py:Uploads.finish": "learner.upload_deadline_s of each",

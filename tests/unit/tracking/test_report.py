@@ -24,7 +24,7 @@ def make_run(
     """A run of ten steps whose math accuracy rises from 0.5 to ``final``."""
     config = {"name": "tiny", "seed": seed, "reward": {"arm": arm, "clip_max": clip_max}, **settings}
     tracker = Tracker(
-        TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0), RunDirectory.create(path), 10, config
+        TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0, False), RunDirectory.create(path), 10, config
     )
     for step in range(11):
         if step:
