@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,10 +39,11 @@ class PoolState:
 
 
 class HeldCalls:
-    """The account of a pool's dispatched calls."""
+    """The account of a pool's dispatched calls. ``observe`` hears of each that ends: member, method, its begin."""
 
     def __init__(self) -> None:
         self.ended = 0
+        self.observe: Callable[[str, str, float], None] | None = None
         self._calls: dict[object, tuple[str, str, float]] = {}
 
     @contextmanager
@@ -53,8 +54,10 @@ class HeldCalls:
         try:
             yield
         finally:
-            del self._calls[call]
+            _, _, since = self._calls.pop(call)
             self.ended += method not in QUESTIONS
+            if self.observe is not None:
+                self.observe(member, method, since)
 
     def held(self) -> tuple[Held, ...]:
         """All calls but those about usage, by member and method, the longest first."""

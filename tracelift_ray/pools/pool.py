@@ -119,6 +119,10 @@ class Pool:
         """The members that are up."""
         return [member for member in self._members if member.alive]
 
+    def observe(self, ended: Callable[[str, str, float], None]) -> None:
+        """Tell ``ended`` of each call that ends from now on: its member, its method, and when it was dispatched."""
+        self._calls.observe = ended
+
     async def start(self) -> None:
         """Start every member, all at once. Raises ``InfrastructureError`` with the first failure."""
         self._members = [self._new_member(index) for index in range(self.limits.workers)]

@@ -193,6 +193,7 @@ class RunDirectory:
         self.checkpoints_path = path / "checkpoints"
         self.wandb_state_path = path / "wandb_run.json"
         self.tensorboard_path = path / "tensorboard"
+        self.timeline_path = path / "timeline.json.gz"
         self._description = path / "run.json"
 
     @classmethod
