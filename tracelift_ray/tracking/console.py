@@ -159,7 +159,7 @@ class ConsoleReporter:
 
     def _show(self, metrics: Mapping[str, float]) -> None:
         if self._screen is not None:
-            self._screen.metrics = self._screen.metrics | metrics  # another one: it is drawn in a thread
+            self._screen.metrics = {**self._screen.metrics, **metrics}  # another one: a thread draws it
 
     def _eta(self, step: int) -> str:
         """Time to the last step as h:mm:ss, at the pace since the first step of this start ended."""
