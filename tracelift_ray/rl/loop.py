@@ -99,6 +99,7 @@ class TrainingLoop:
         self.progress = Progress()
         self.requests = requests or Requests()
         self.stages = Stages(lambda: asyncio.get_running_loop().time())
+        self.evaluated: tuple[int, Mapping[str, float]] | None = None  # the last evaluation, and after which step
         self._saved_at = -1
         self._measured: dict[str, float] = {}  # metrics of the present step
         self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
@@ -197,6 +198,7 @@ class TrainingLoop:
         with self.stages.within("evaluation"):
             metrics = await self.requests.unless_stopped(self.evaluate(), self.save)
         self._measured |= metrics
+        self.evaluated = self.progress.step, metrics
         self.tracker.log_evaluation(self.progress.step, metrics)
 
     async def save(self) -> None:
