@@ -17,7 +17,7 @@ BOUNDED_ELSEWHERE = {
     "actors/pool.py:PoolActor.control": _CALLER,
     "actors/pool.py:result_of": _CALLER,
     "actors/ranks.py:Ranks.call_all": _CLOSED,
-    "actors/ranks.py:Ranks.end": "each part has CLOSE_S",
+    "actors/ranks.py:Ranks.end": "each part has CLOSE_S or END_S",
     "actors/system.py:RaySystem.close": "each pool and the learner close within CLOSE_S",
     "actors/usage.py:UsageWatch.run": "each part is a control call with ANSWER_S",
     "actors/verifier.py:RayVerifierPool.describe": "each part is a control call with STARTUP_S",
