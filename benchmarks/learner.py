@@ -29,7 +29,7 @@ from tracelift_ray.types import TrainBatch, TrainSample
 
 GOAL, GOAL_PADDING = 0.9, 0.05
 #: Traces of the batch: of the demo's step, and of a model that trains a hundred tokens a second.
-DEMO_TRACES, REAL_TRACES = 192, 12
+DEMO_TRACES, REAL_TRACES = 192, 6
 
 
 def make_batch(run: RunConfig, traces: int) -> TrainBatch:
