@@ -59,7 +59,7 @@ lint: $(STAMP)  ## ruff and mypy
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 
-docs: $(STAMP)  ## write the configuration reference and the README's table
+docs: $(STAMP)  ## write the configuration reference, the README's table and the Grafana dashboard
 	@$(RUN) launch.config_reference
 
 smollm2: $(STAMP)  ## fetch SmolLM2-135M-Instruct into models/

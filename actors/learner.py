@@ -17,12 +17,11 @@ from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.garbage import loading
 from tracelift_ray.planning.colocation import sleeping_pools
-from tracelift_ray.rl.learner import Learner
-from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.transfer.manifest import Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import TrainBatch, TrainSample
+from tracelift_ray.usage import Usage, UsageMeter
 
 #: Seconds in which ranks hear that they are to give up a transfer or an update.
 ABORT_S = 30.0
@@ -34,11 +33,12 @@ class LearnerActor:
     def __init__(self, run: RunConfig, rank: int) -> None:
         self.run = run
         self.rank = rank
+        self.meter = UsageMeter(children=False)
 
     @ray.method(concurrency_group="control")
     def process(self) -> RankProcess:
         """Where this rank runs, beside its work: the answer shows that it lives."""
-        return RankProcess.here()
+        return RankProcess.here(self.meter.read())
 
     def address(self) -> tuple[str, int]:
         """Where the other ranks may meet this one."""
@@ -48,6 +48,10 @@ class LearnerActor:
     @loading()
     def start(self, master: tuple[str, int], checkpoint: str | None) -> None:
         """Join the other ranks, load the model and, where given, the state of a checkpoint."""
+        # Torch is for the ranks: the run's own process is up sooner without it.
+        from tracelift_ray.rl.learner import Learner
+        from tracelift_ray.training.logprobs import Distribution
+
         run = self.run
         place = RankPlace(self.rank, run.learner.num_workers, *master)
         self.learner = Learner(
@@ -163,6 +167,11 @@ class RayLearnerGroup:
     def metrics(self) -> dict[str, float]:
         """How often the ranks were lost, and started again."""
         return {"faults/learner/lost": float(self.ranks.losses), "faults/learner/restarts": float(self.restarts)}
+
+    def usages(self) -> dict[str, Usage]:
+        """What each rank used when it was asked last, by its name."""
+        known = {f"learner/{rank}": process.usage for rank, process in enumerate(self.ranks.processes)}
+        return {name: usage for name, usage in known.items() if usage is not None}
 
     def _options(self, rank: int) -> dict[str, Any]:
         variables = self.placement.variables("learner", rank)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from actors.system import RaySystem
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.demo.source import trace_checks
@@ -13,6 +15,7 @@ from tracelift_ray.rl.loop import TrainingLoop
 from tracelift_ray.rl.preparation import Preparation
 from tracelift_ray.rl.requests import Requests
 from tracelift_ray.rl.system import PlannerExecutorSystem
+from tracelift_ray.rl.watchdog import Snapshot, snapshot
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import Checkpoint
 from tracelift_ray.types import Problem
@@ -32,6 +35,7 @@ class SystemLives:
     ) -> None:
         planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
         self.run, self.train, self.tracker, self.system = run, train, tracker, system
+        self._throughput = planner_executor.throughput
         self.mixture = prepared.mixture
         self.checkpoints = prepared.directory.checkpoints_path
         self.rollout = build_rollout(run, planner_executor)
@@ -39,6 +43,7 @@ class SystemLives:
         system.canary = Canary.of(run, prepared.settings.planner_prompts.planner(train[0]))
         self.requests = Requests()
         self._loop: TrainingLoop | None = None  # None: the learner is started again
+        self._lost_at = 0.0
 
     def begin(self, checkpoint: Checkpoint | None) -> TrainingLoop:
         """The loop over the system's pools, where the checkpoint left it."""
@@ -52,7 +57,7 @@ class SystemLives:
             self.rollout.faults,
             self.tracker,
             self.checkpoints,
-            self.system.metrics,
+            self._metrics,
             self.system.shared,
             self.system.canary,
             self.requests,
@@ -62,9 +67,12 @@ class SystemLives:
             loop.restore(checkpoint.state(), self.train)
         return loop
 
+    def _metrics(self) -> dict[str, float]:
+        return self.system.metrics() | self._throughput.read()
+
     async def restart(self, checkpoint: Checkpoint | None) -> None:
         """Start the learner again."""
-        self._loop = None
+        self._loop, self._lost_at = None, asyncio.get_running_loop().time()
         await self.system.restart_learner(None if checkpoint is None else str(checkpoint.learner_dir))
 
     def rewind(self, step: int) -> None:
@@ -78,3 +86,10 @@ class SystemLives:
     def standing(self) -> str:
         """Where the run is, in a line."""
         return "the learner starts again" if self._loop is None else standing(self._loop, self.evaluation)
+
+    def snapshot(self) -> Snapshot:
+        """What the run is in, and what every pool holds."""
+        pools = tuple(pool.state() for pool in self.system.actor_pools())
+        if self._loop is None:
+            return Snapshot(0, {"a start of the learner": self._lost_at}, {}, pools)
+        return snapshot(self._loop, pools)

@@ -19,7 +19,6 @@ from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.planner_pool import PlannerPool
 from tracelift_ray.transfer.kinds import at_engine
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
-from tracelift_ray.transfer.object_store import Relay
 
 
 class PlannerActor(GeneratorActor):
@@ -28,6 +27,8 @@ class PlannerActor(GeneratorActor):
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
         """Serve the weights that ``manifest`` describes from now on."""
         if manifest.parts:
+            from tracelift_ray.transfer.object_store import Relay
+
             get = partial(_fetched, deadline_s=manifest.deadline_s)
             return await Relay(get).deliver(manifest, self.engine.receive_weights)
         return await self.engine.receive_weights(manifest)

@@ -23,6 +23,7 @@ from tracelift_ray.config.models import PoolConfig
 from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.garbage import loading
 from tracelift_ray.pools.pool import Pool, PoolLimits
+from tracelift_ray.usage import Usage, UsageMeter
 
 #: Control calls that an actor runs at a time.
 CONTROL_CALLS = 8
@@ -41,11 +42,13 @@ class PoolActor:
 
     _loop: asyncio.AbstractEventLoop
     _worker: Worker
+    _usage: UsageMeter
 
     async def open(self) -> int | None:
         """Start; the first call of all. What ``start`` returns: how many calls this actor can hold, where it knows."""
         self._loop = asyncio.get_running_loop()
         self._worker = Worker()
+        self._usage = UsageMeter()
         with told_in_one_line(), loading():
             return await self.start()
 
@@ -63,6 +66,14 @@ class PoolActor:
 
     async def health(self) -> None:
         """Return if this actor can work; raise ``InfrastructureError`` if it cannot."""
+
+    async def usage(self) -> Usage:
+        """What this actor and the processes that it started use."""
+        return await asyncio.to_thread(self._usage.read, self.figures())
+
+    def figures(self) -> dict[str, float]:
+        """What this actor says of its own work since it was asked last."""
+        return {}
 
     async def close(self) -> None:
         """End what this actor owns."""

@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.pool import result_of
 from tracelift_ray.errors import ComponentDead, LearnerLost
+from tracelift_ray.usage import Usage
 
 logger = logging.getLogger(__name__)
 #: Seconds between two rounds of questions; for an answer; and without any, until a rank counts as lost.
@@ -31,16 +32,18 @@ CLOSE_S = 10.0
 
 @dataclass(frozen=True)
 class RankProcess:
-    """Where a rank runs."""
+    """Where a rank runs, and what it uses."""
 
     address: str
     node_id: str
     pid: int
+    usage: Usage | None = None
 
     @staticmethod
-    def here() -> RankProcess:
+    def here(usage: Usage) -> RankProcess:
         """That of the actor that asks."""
-        return RankProcess(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id(), os.getpid())
+        node_id = ray.get_runtime_context().get_node_id()
+        return RankProcess(ray.util.get_node_ip_address(), node_id, os.getpid(), usage)
 
 
 class Ranks:
@@ -120,7 +123,7 @@ class Ranks:
         while True:
             await asyncio.sleep(EVERY_S)
             try:
-                await asyncio.wait_for(result_of(self.actors[rank].process.remote()), ANSWER_S)
+                self.processes[rank] = await asyncio.wait_for(result_of(self.actors[rank].process.remote()), ANSWER_S)
                 answered = clock()
             except TimeoutError:
                 silent = clock() - answered

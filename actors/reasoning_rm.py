@@ -41,6 +41,10 @@ class ReasoningRmActor(PoolActor):
         """Take it again."""
         await self.scorer.wake()
 
+    def figures(self) -> dict[str, float]:
+        """Sizes of its batches."""
+        return self.scorer.figures()
+
     async def close(self) -> None:
         """Stop scoring."""
         await self.scorer.close()

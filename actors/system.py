@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
 from actors.runtime import live_nodes
+from actors.usage import UsageWatch
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.colocation import sleeping_pools
@@ -68,7 +69,8 @@ class RaySystem:
             else None
         )
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
-        self._watch: asyncio.Future[None] | None = None
+        self._usage = UsageWatch(self.actor_pools, self.learner)
+        self._watching: list[asyncio.Future[None]] = []
         self._up: list[str] = []
         self.canary: Canary | None = None
 
@@ -77,6 +79,11 @@ class RaySystem:
         """The pools as the stream sees them."""
         return SystemPools(self.planner, self.executor, self.verifier, self.reasoning_rm)
 
+    def actor_pools(self) -> list[Pool]:
+        """The pools that this system has."""
+        pools = [*([self.planner.pool] if self.plans else []), self.executor.pool, self.verifier.pool]
+        return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
+
     async def start(self, checkpoint: str | None = None) -> None:
         """Place and start everything; the learner continues from ``checkpoint`` (its ``learner/`` directory).
 
@@ -84,17 +91,18 @@ class RaySystem:
         """
         try:
             await self.placement.reserve(self._assignments(), self.run.cluster.placement_timeout_s)
-            alone = [pool for pool in self._actor_pools() if pool not in self._colocated()]
+            alone = [pool for pool in self.actor_pools() if pool not in self._colocated()]
             await asyncio.gather(*(self._start_pool(pool) for pool in alone), self._start_learner(checkpoint))
         except BaseException:  # a failure or Ctrl-C: nothing stays up; the error propagates
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
-        self._watch = asyncio.ensure_future(self.placement.watch(lambda: [node.name for node in live_nodes()]))
+        watched = self.placement.watch(lambda: [node.name for node in live_nodes()])
+        self._watching = [asyncio.ensure_future(each) for each in (watched, self._usage.run())]
 
     def standing(self) -> str:
         """Which parts are up while all are started, in a line."""
-        names = [pool.name for pool in self._actor_pools()] + (["learner"] if self.learner is not None else [])
+        names = [pool.name for pool in self.actor_pools()] + (["learner"] if self.learner is not None else [])
         waiting = [name for name in names if name not in self._up]
         return f"starting actors: {', '.join(self._up) or 'none'} up, waiting for {', '.join(waiting)}"
 
@@ -104,11 +112,11 @@ class RaySystem:
         return SharedGpus(self._colocated())
 
     def metrics(self) -> dict[str, float]:
-        """What every pool holds now, and what it lost so far."""
-        held = {name: value for pool in self._actor_pools() for name, value in pool.metrics().items()}
+        """What every pool holds now, and what it lost so far; what the processes use."""
+        held = {name: value for pool in self.actor_pools() for name, value in pool.metrics().items()}
         if self.learner is not None:
             held |= self.learner.metrics()
-        return held | {"faults/nodes": float(self.placement.lost_nodes)}
+        return held | {"faults/nodes": float(self.placement.lost_nodes)} | self._usage.metrics()
 
     async def restart_learner(self, checkpoint: str | None) -> None:
         """Start the learner again from ``checkpoint``. Pools on its GPUs are asleep then; the others go on."""
@@ -118,9 +126,9 @@ class RaySystem:
 
     async def close(self) -> None:
         """End every actor and the processes they own, and give the resources back."""
-        if self._watch is not None:
-            self._watch.cancel()
-        closing = [pool.close() for pool in self._actor_pools()]
+        for watching in self._watching:
+            watching.cancel()
+        closing = [pool.close() for pool in self.actor_pools()]
         if self.learner is not None:
             closing.append(self.learner.close())
         await asyncio.gather(*closing)
@@ -140,7 +148,7 @@ class RaySystem:
         self._up.append(pool.name)
 
     def _colocated(self) -> list[Pool]:
-        return [pool for pool in self._actor_pools() if pool.name in self._asleep]
+        return [pool for pool in self.actor_pools() if pool.name in self._asleep]
 
     async def _bring_up_to_date(self, member: Member) -> None:
         """A restarted planner member takes the learner's weights before it gets work."""
@@ -159,10 +167,6 @@ class RaySystem:
         """The pools of a run that this system does without."""
         absent = {"learner"} if self.learner is None else set()
         return absent if self.plans else absent | {"planner", "reasoning_rm"}
-
-    def _actor_pools(self) -> list[Pool]:
-        pools = [*([self.planner.pool] if self.plans else []), self.executor.pool, self.verifier.pool]
-        return pools if self.reasoning_rm is None else [*pools, self.reasoning_rm.pool]
 
 
 @contextlib.asynccontextmanager

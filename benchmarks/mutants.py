@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "on-policy, groups are consumed as they finish, which favours short traces",
         SCHEDULER,
-        "if self.stream.max_staleness == 0:",
+        "if self._by_index or self.stream.max_staleness == 0:",
         "if self.stream.max_staleness < 0:",
         STREAM,
     ),
@@ -101,8 +101,8 @@ MUTANTS = (
     Mutant(
         "a resume gives groups new numbers",
         SCHEDULER,
-        "            self.ledger.submit_again(serial)\n",
-        "            serial = self.ledger.submit()\n",
+        "            self.ledger.submit_again(ticket.serial)\n",
+        "            ticket = replace(ticket, serial=self.ledger.submit())\n",
         STREAM,
     ),
     Mutant(
@@ -139,9 +139,9 @@ MUTANTS = (
     Mutant(
         "no answer from the reward model is 0.5",
         "rl/system.py",
-        "        return await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])\n",
+        "        score = await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])\n",
         "        try:\n"
-        "            return await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])\n"
+        "            score = await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])\n"
         "        except Exception:\n"
         "            return RubricScore((2.0,) * 5, 0.5, 0.5)\n",
         GROUPS,
@@ -208,16 +208,16 @@ MUTANTS = (
     Mutant(
         "a call that was retried never gives its place back",
         "pools/pool.py",
-        "                self._admission.leave(member)\n",
-        "                if len(tried) < 2:\n                    self._admission.leave(member)\n",
+        "                self._admission.leave(member, since)\n",
+        "                if len(tried) < 2:\n                    self._admission.leave(member, since)\n",
         POOLS,
     ),
     Mutant(
         "a deadline counts the time in the queue",
         "pools/pool.py",
-        "            member = await self._admission.enter(lane, tried, first=bool(tried))\n",
+        "            member, since = await self._admission.enter(lane, tried, first=bool(tried))\n",
         "            async with asyncio.timeout(self.limits.deadline_s):\n"
-        "                member = await self._admission.enter(lane, tried, first=bool(tried))\n",
+        "                member, since = await self._admission.enter(lane, tried, first=bool(tried))\n",
         POOLS,
     ),
     Mutant(
@@ -231,8 +231,8 @@ MUTANTS = (
     Mutant(
         "a call that was given up on goes on in its member",
         "pools/pool.py",
-        "            async with asyncio.timeout(deadline_s):\n                return await call\n",
-        "            return await asyncio.wait_for(asyncio.shield(call), deadline_s)\n",
+        "                async with asyncio.timeout(deadline_s):\n                    return await call\n",
+        "                return await asyncio.wait_for(asyncio.shield(call), deadline_s)\n",
         POOLS,
     ),
     Mutant(

@@ -1,7 +1,8 @@
 """Writes the reference of all settings: ``python -m launch.config_reference``, or ``make docs``.
 
 Types, choices and ranges come from the dataclasses, defaults and descriptions from ``conf/``. It writes
-``docs/configuration_reference.md`` and the table of groups in ``README.md``; a test compares both with the sources.
+``docs/configuration_reference.md``, the table of groups in ``README.md`` and the Grafana dashboard of the table of
+questions, ``docs/grafana.json``; a test compares all with the sources.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.evaluation.settings import EvaluateConfig
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
+from tracelift_ray.tracking.prometheus import dashboard
 from tracelift_ray.training.merge_settings import MergeConfig
 from tracelift_ray.training.supervised_settings import WarmStartConfig
 
 ROOT = CONFIG_DIR.parent
 REFERENCE, README = ROOT / "docs" / "configuration_reference.md", ROOT / "README.md"
+GRAFANA = ROOT / "docs" / "grafana.json"
 BEGIN, END = "<!-- begin: table of groups, written by make docs -->", "<!-- end: table of groups -->"
 #: The other commands: module in ``launch/`` and file in ``conf/``, and their settings.
 COMMANDS: dict[str, Any] = {
@@ -125,6 +128,7 @@ def outputs() -> Iterator[tuple[Path, str]]:
     """Each file that this command writes, and its text."""
     yield REFERENCE, reference()
     yield README, readme(README.read_text("utf-8"))
+    yield GRAFANA, dashboard()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actors.system import RaySystem
     from launch.stopping import Signals
     from tracelift_ray.rl.preparation import Preparation
-    from tracelift_ray.tracking.tracker import Tracker
+    from tracelift_ray.tracking.tracker import MetricSink, Tracker
     from tracelift_ray.types import Problem
     from tracelift_ray.verification.code_runner import RunnerReport
 
@@ -77,13 +77,23 @@ async def _train(run: RunConfig) -> int:
             say(line)
         train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
         prepared.accept(train)
-        tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step)
+        sinks = _sinks(run, say)
+        tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks)
         exit_code = FAILED
         try:
             exit_code = await _run(run, prepared, train, heldout, tracker, signals)
         finally:
             tracker.close(exit_code)
         return exit_code
+
+
+def _sinks(run: RunConfig, say: Callable[[str], None]) -> Sequence[MetricSink]:
+    """Places for metrics that the library does not know."""
+    if not run.tracking.prometheus:
+        return ()
+    from actors.prometheus import PrometheusSink
+
+    return (PrometheusSink(run.name, say),)
 
 
 async def _run(
@@ -99,6 +109,7 @@ async def _run(
     from tracelift_ray.garbage import settle
     from tracelift_ray.rl.lives import train as lives_of_learner
     from tracelift_ray.rl.requests import Interrupted
+    from tracelift_ray.rl.watchdog import Watchdog
     from tracelift_ray.tracking.alive import alive
 
     if prepared.checkpoint is not None and _is_over(run, prepared.checkpoint.step, tracker):
@@ -113,7 +124,8 @@ async def _run(
         signals.serve(lives.requests)
         settle()
         try:
-            async with alive(tracker.progress, lives.standing):
+            watchdog = Watchdog(lives.snapshot, run.tracking.quiet_s, asyncio.get_running_loop().time)
+            async with alive(tracker.progress, lives.standing), alive(tracker.message, watchdog.line):
                 await lives_of_learner(lives, prepared.checkpoint, run.learner.restarts)
         except Interrupted:
             return INTERRUPTED

@@ -24,6 +24,7 @@ from tracelift_ray.engines.base import Engine
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.engines.vllm_arguments import set_environment
 from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.training.ranks import free_port
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.types import Prompt, SamplingParams
 
@@ -38,12 +39,6 @@ def remote(port: int, **changes: Any) -> RemoteConfig:
 
 def remote_engine(config: RemoteConfig) -> Engine:
     return build_engine(engine_config("openai"), "", remote=config)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,9 +27,24 @@ RAY = str(Path(sys.executable).with_name("ray"))
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The job server's address of a head of the test's own, and the environment of its clients."""
-    dashboard = free_port()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an activated environment: jobs say `python`
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PATH": path}
+    environment |= {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(int(HANG_S))}
+    for last in [False] * 3 + [True]:
+        dashboard, log = free_port(), tmp_path / "head.log"
+        process = _start(dashboard, environment, log)
+        try:
+            if not _answers(process, dashboard) and not last:
+                continue  # one of its ports was taken meanwhile, or a part of it was too slow for Ray's own deadlines
+            assert process.poll() is None, log.read_text()
+            yield f"http://127.0.0.1:{dashboard}", environment
+            return
+        finally:
+            _end(process)
+
+
+def _start(dashboard: int, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A head whose ports are its own."""
     address = (
         "--node-ip-address=127.0.0.1",
         f"--port={free_port()}",
@@ -36,22 +53,33 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         f"--dashboard-agent-grpc-port={free_port()}",
     )
     sizes = ("--num-cpus=8", f"--object-store-memory={100 * 2**20}")
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [RAY, "start", "--head", "--block", "--disable-usage-stats", *address, *sizes],
         env=environment,
-        cwd=tmp_path,
-        stdout=(tmp_path / "head.log").open("w"),
+        cwd=log.parent,
+        stdout=log.open("w"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def _answers(process: subprocess.Popen[bytes], dashboard: int) -> bool:
+    """Whether the job server takes connections before its head ends."""
+    ends = time.monotonic() + HANG_S
+    while process.poll() is None and time.monotonic() < ends:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", dashboard)):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a head and its processes."""
+    process.send_signal(signal.SIGTERM)
     try:
-        yield f"http://127.0.0.1:{dashboard}", environment
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(HANG_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(HANG_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from tests.integration.training_runs import LIGHT, ROOT, records, train
+from tracelift_ray.tracking.questions import QUESTIONS
 
 #: Planner and learner on one GPU, which is declared and not there: the planner sleeps while the learner works.
 ONE_GPU = (
@@ -40,6 +42,13 @@ def test_a_run_trains_evaluates_and_saves(trained: Path) -> None:
             assert 0 <= record[f"evaluation/{task}/trace_validity"] <= 1
             assert record[f"evaluation/{task}/rm_score"] > 0
     assert sorted(p.name for p in (trained / "checkpoints").iterdir()) == ["step-000002", "step-000003"]
+
+
+def test_every_question_has_an_answer_in_the_metrics_of_a_step(trained: Path) -> None:
+    names = {name for kind in ("training", "evaluation") for record in records(trained, kind) for name in record}
+    metrics = {metric for question in QUESTIONS for chart in question.charts.values() for metric in chart}
+    missing = {metric for metric in metrics if not any(re.fullmatch(metric, name) for name in names)}
+    assert missing <= {r"processes/reasoning_rm/.*/batch_traces_mean"}  # it is asked every ten seconds
 
 
 def test_the_saved_planner_is_changed_and_loads_as_an_ordinary_model(trained: Path) -> None:

@@ -11,10 +11,10 @@ from tests.hang import HANG_S
 from tests.integration.training_runs import LIGHT, Started, outlives_an_engine, records
 
 
-def test_a_run_outlives_its_engines_and_an_interrupt_saves_the_planner_and_leaves_no_process(
+def test_a_run_outlives_its_only_engine_and_an_interrupt_saves_the_planner_and_leaves_no_process(
     tmp_path: Path,
 ) -> None:
-    """The engine is killed at any moment, then between the traces of a step and their broadcast; then Ctrl-C.
+    """vLLM is killed between the traces of a step and their broadcast; then Ctrl-C.
 
     Weights go through Ray's object store, whose receipts carry the learner's checksum.
     """
@@ -22,14 +22,11 @@ def test_a_run_outlives_its_engines_and_an_interrupt_saves_the_planner_and_leave
     with Started(tmp_path, *overrides) as run:
         run.wait_for_steps(2)
         (engine,), (learner,) = run.processes_named("EngineCore"), run.processes_named("LearnerActor")
-        os.kill(engine, signal.SIGKILL)
-        run.wait_for_steps(5)
-        (engine,) = run.processes_named("EngineCore")
         os.kill(learner, signal.SIGSTOP)  # held in its update, after all traces of a step and before the broadcast
         time.sleep(5)
         os.kill(engine, signal.SIGKILL)
         os.kill(learner, signal.SIGCONT)
-        run.wait_for_steps(8)
+        run.wait_for_steps(5)
         os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does: the whole foreground group
         output, _ = run.process.communicate(timeout=HANG_S)
         assert run.process.returncode == 130, output
@@ -40,7 +37,7 @@ def test_a_run_outlives_its_engines_and_an_interrupt_saves_the_planner_and_leave
         assert run.processes() == {}
     steps = records(tmp_path, "training")
     assert [record["step"] for record in steps] == list(range(1, len(steps) + 1))
-    assert steps[-1]["stream/version"] > steps[4]["stream/version"] > steps[1]["stream/version"]
+    assert steps[-1]["stream/version"] > steps[1]["stream/version"]
     # A trace of other weights than the learner's would show here.
     assert max(record.get("learner/mismatch_max", 0.0) for record in steps) < 1e-3
     assert (tmp_path / "checkpoints" / f"step-{len(steps):06d}" / "planner" / "model.safetensors").is_file()

@@ -72,6 +72,14 @@ def test_nothing_imports_in_a_circle(depth: int) -> None:
     list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
+def test_a_run_and_its_pools_are_imported_without_torch() -> None:
+    code = (
+        "import sys, actors.lives, actors.system; sys.exit(' '.join({'torch', 'transformers'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "module",
     [

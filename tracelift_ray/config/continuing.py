@@ -102,9 +102,11 @@ TABLE: dict[type, dict[Change, str]] = {
     StreamConfig: {
         Change.MEANT: "max_refills min_traces max_failed_groups weight_transfer bucket_mib broadcast_deadline_s "
         "group_deadline_s canary_bound",
-        Change.ANOTHER_RUN: "max_staleness",
+        Change.ANOTHER_RUN: "max_staleness order",
     },
-    TrackingConfig: {Change.MEANT: "wandb project entity table_every table_rows tensorboard console"},
+    TrackingConfig: {
+        Change.MEANT: "wandb project entity table_every table_rows tensorboard console quiet_s prometheus"
+    },
     ClusterConfig: {
         Change.MEANT: "address num_cpus num_gpus placement_timeout_s share_gpus object_store_mib dashboard",
         Change.OF_A_START: "describe",

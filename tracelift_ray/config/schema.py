@@ -208,6 +208,7 @@ class StreamConfig:
     """The asynchronous loop."""
 
     max_staleness: Count
+    order: Literal["arrival", "submission"]
     max_refills: Count  # groups per step that may replace groups without signal; 0: such groups stay in the batch
     min_traces: PositiveCount  # a group with fewer unmasked traces fails
     max_failed_groups: Count  # per step, then the run stops with the causes
@@ -229,6 +230,8 @@ class TrackingConfig:
     table_rows: Count
     tensorboard: bool
     console: bool
+    quiet_s: NotNegative  # without progress, until a line says what holds what; 0: never
+    prometheus: bool
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from tracelift_ray.pools.meter import Meter
+
 
 class Seat(Protocol):
     """What a call is admitted to: a member that is up holds ``busy`` of at most ``capacity`` calls."""
@@ -43,6 +45,7 @@ class Admission:
 
     def __init__(self, seats: Callable[[], Sequence[S]]) -> None:
         self._seats = seats
+        self._meter = Meter()
         self._lanes: OrderedDict[str, deque[_Waiter]] = OrderedDict()
 
     @property
@@ -56,8 +59,8 @@ class Admission:
         now = _now()
         return max((now - lane[0].since for lane in self._lanes.values() if lane), default=0.0)
 
-    async def enter(self, lane: str, avoid: Collection[S] = (), *, first: bool = False) -> S:
-        """A place on the least busy member, which counts the call as held from then on.
+    async def enter(self, lane: str, avoid: Collection[S] = (), *, first: bool = False) -> tuple[S, float]:
+        """A place on the least busy member, which counts the call as held from then on, and the time.
 
         Args:
             lane: lanes take turns.
@@ -70,21 +73,29 @@ class Admission:
         waiter = _Waiter(asyncio.get_running_loop().create_future(), avoid)
         queue = self._lanes.setdefault(lane, deque())
         queue.appendleft(waiter) if first else queue.append(waiter)
+        self._meter.joined(waiter.since)
         self.hand_out()
         try:
-            return await waiter.admitted
-        except asyncio.CancelledError:
-            admitted = waiter.admitted
-            if waiter in queue:
-                queue.remove(waiter)
-            elif admitted.done() and not admitted.cancelled() and admitted.exception() is None:
-                self.leave(admitted.result())
+            seat: S = await waiter.admitted
+        except BaseException as error:  # cancelled or refused, and it goes on
+            if isinstance(error, asyncio.CancelledError):
+                self._withdraw(waiter, queue)
+            now = _now()
+            self._meter.gave_up(now - waiter.since, now)
             raise
+        now = _now()
+        self._meter.admitted(now - waiter.since)
+        return seat, now
 
-    def leave(self, seat: Seat) -> None:
-        """The place of one call on ``seat`` is free again."""
-        seat.busy -= 1
-        self.hand_out()
+    def leave(self, seat: Seat, since: float) -> None:
+        """The place of one call on ``seat``, which held it ``since`` then, is free again."""
+        now = _now()
+        self._meter.left(now - since, now)
+        self._free(seat)
+
+    def figures(self) -> dict[str, float]:
+        """Waits, times at members and idle time since they were asked for last."""
+        return self._meter.read(_now())
 
     def hand_out(self) -> None:
         """Admit every call for which there is a place now. Called whenever a place may have become free."""
@@ -98,6 +109,18 @@ class Admission:
                 waiter = lane.popleft()
                 if not waiter.admitted.done():
                     waiter.admitted.set_exception(failure)
+
+    def _withdraw(self, waiter: _Waiter, queue: deque[_Waiter]) -> None:
+        """A caller gives up: its call leaves the queue, or the place that it was just given."""
+        admitted = waiter.admitted
+        if waiter in queue:
+            queue.remove(waiter)
+        elif admitted.done() and not admitted.cancelled() and admitted.exception() is None:
+            self._free(admitted.result())
+
+    def _free(self, seat: Seat) -> None:
+        seat.busy -= 1
+        self.hand_out()
 
     def _admit_from_next_lane(self) -> bool:
         """Admit the first call of the lane whose turn it is; False where no member has room."""

@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.pools.admission import Admission
+from tracelift_ray.pools.held import HeldCalls, PoolState
 
 logger = logging.getLogger(__name__)
 #: Why a member was replaced: its process ended; it did not answer its health check; it could not do what it must.
@@ -96,12 +97,13 @@ class Pool:
         self.limits = limits
         self.prepare: Callable[[Member], Awaitable[None]] | None = None
         self.restarts = 0
-        self.late = 0
+        self.late = self.retried = 0
         self.losses: Counter[Loss] = Counter()
         self._spawn = spawn
         self._spawned: dict[int, int] = {}
         self._members: list[Member] = []
         self._admission: Admission = Admission(lambda: self.members)
+        self._calls = HeldCalls()
         self._replacing: list[asyncio.Task[None]] = []
         self._pausing: set[asyncio.Task[None]] = set()  # before places that were given up are tried again
         self._closed = False
@@ -128,17 +130,18 @@ class Pool:
         tried: list[Member] = []
         while True:
             self._check_there_will_be_a_member()
-            member = await self._admission.enter(lane, tried, first=bool(tried))
+            member, since = await self._admission.enter(lane, tried, first=bool(tried))
             tried.append(member)
             try:
                 return await self._work(member, method, *args)
             except InfrastructureError as error:
                 if len(tried) > self.limits.retries:
                     raise InfrastructureError(self.name, error.cause) from error
+                self.retried += 1
                 if member.alive:  # the loss of a member is logged once, not by each call that it held
                     logger.warning("%s", error)
             finally:
-                self._admission.leave(member)
+                self._admission.leave(member, since)
 
     async def control(self, member: Member, deadline_s: float, method: str, *args: Any) -> Any:
         """``method(*args)`` on one member, beside its work. Raises ``InfrastructureError``; a dead one is replaced."""
@@ -180,7 +183,7 @@ class Pool:
             self.replace(member, error.cause)
 
     def metrics(self) -> dict[str, float]:
-        """What the pool holds now, and what it lost since it was started."""
+        """What the pool holds now, how it fared since it was asked last, and what it lost since it was started."""
         return {
             f"pools/{self.name}/members": float(len(self.members)),
             f"pools/{self.name}/running": float(sum(member.busy for member in self.members)),
@@ -188,9 +191,16 @@ class Pool:
             f"pools/{self.name}/longest_wait_s": self._admission.longest_wait_s,
             f"pools/{self.name}/restarts": float(self.restarts),
             f"pools/{self.name}/late_calls": float(self.late),
+            f"pools/{self.name}/retried_calls": float(self.retried),
             f"pools/{self.name}/given_up": float(len(self._pausing)),
+            **{f"pools/{self.name}/{figure}": value for figure, value in self._admission.figures().items()},
             **{f"faults/{self.name}/{loss}": float(self.losses[loss]) for loss in LOSSES},
         }
+
+    def state(self) -> PoolState:
+        """Who holds which calls since when, those in the pool's queue, and how many have ended."""
+        queued_since = asyncio.get_running_loop().time() - self._admission.longest_wait_s
+        return PoolState(self.name, self._calls.held(), self._admission.waiting, queued_since, self._calls.ended)
 
     async def close(self) -> None:
         """End every member and the processes it owns."""
@@ -218,8 +228,9 @@ class Pool:
     async def _answer(self, member: Member, call: Awaitable[Any], deadline_s: float, method: str) -> Any:
         """The result of a call. ``TimeoutError`` after ``deadline_s``, with the call cancelled."""
         try:
-            async with asyncio.timeout(deadline_s):
-                return await call
+            with self._calls.one(member.name, method):
+                async with asyncio.timeout(deadline_s):
+                    return await call
         except ComponentDead as error:
             cause = f"member {member.index} died during {method} ({error.cause})"
             self.replace(member, cause, "died")

@@ -13,6 +13,7 @@ Read in this order; each file says at its top what it promises.
    puts the loss of a token together.
 5. ``learner`` and ``metrics``: one rank that takes the update, over the engine in the package ``training``.
 6. ``weights``: one broadcast of the learner's weights, over the package ``transfer``; ``planner_pool`` takes them.
+7. ``watchdog``: which stage holds what, where nothing progresses.
 
 ``pools`` holds the Protocols through which all of this reaches models, so that Ray actors and in-process fakes run the
 same loop; ``assembly`` builds the parts from a configuration, and ``preparation`` is what a run does before any of them

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,9 +28,10 @@ from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.no_update import why_not_updated
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
-from tracelift_ray.rl.requests import Interrupted, Requests
+from tracelift_ray.rl.requests import Interrupted, Requests, beside
 from tracelift_ray.rl.saving import Saving
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
+from tracelift_ray.rl.watchdog import Stages
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.phases import PhaseClock
@@ -99,6 +101,7 @@ class TrainingLoop:
         self.saving = Saving(run.learner, learner, checkpoints, faults, tracker.message)
         self.progress = Progress()
         self.requests = requests or Requests()
+        self.stages = Stages(lambda: asyncio.get_running_loop().time())
         self._saved_at = -1
         self._unmeasured = False  # the weights now served, though an evaluation of them is due
         self._measured: dict[str, float] = {}  # metrics of the present step
@@ -142,7 +145,7 @@ class TrainingLoop:
     async def _step(self, clock: PhaseClock) -> None:
         version, update = self.progress.version, dict[str, float]()
         broadcast: Broadcast | None = None
-        with clock.phase("rollout"):
+        with clock.phase("rollout"), self.stages.within("rollout"):
             batch = await self.requests.unless_stopped(self.scheduler.next_batch(version), self.save)
         overlong = self.run.reward.overlong == "train"
         training = train_batch(batch.groups, batch.zero_signal, train_overlong=overlong)
@@ -152,7 +155,7 @@ class TrainingLoop:
         measuring = asyncio.ensure_future(self._measure()) if self._unmeasured else None
         if training.samples:
             with clock.phase("update"):
-                update = await _unless_failed(self._update(training), measuring)
+                update = await beside(self._update(training), measuring)
         try:
             if measuring is not None:
                 with clock.phase("evaluate"):
@@ -184,17 +187,20 @@ class TrainingLoop:
         await self.save()
 
     async def _update(self, training: TrainBatch) -> dict[str, float]:
-        await self.shared.to_learner()
-        self._whole = False
-        update = await self.requests.give_up_when_stopped(self.learner.update(training), self.learner.abandon_update)
-        self._whole = True
+        with self.stages.within("update"):
+            await self.shared.to_learner()
+            self._whole = False
+            updating = self.learner.update(training)
+            update = await self.requests.give_up_when_stopped(updating, self.learner.abandon_update)
+            self._whole = True
         if update is None:
             raise Interrupted
         self.progress.version += self.run.algorithm.updates_per_batch
         return update
 
     async def _broadcast(self) -> Broadcast:
-        broadcast = await broadcast_weights(self.learner, self.planner, self.canary, self.shared.to_pools)
+        with self.stages.within("broadcast"):
+            broadcast = await broadcast_weights(self.learner, self.planner, self.canary, self.shared.to_pools)
         self.progress.version = broadcast.version
         return broadcast
 
@@ -202,7 +208,8 @@ class TrainingLoop:
         await self.requests.unless_stopped(self._measure(), self.save)
 
     async def _measure(self) -> None:
-        metrics = await self.evaluate()
+        with self.stages.within("evaluation"):
+            metrics = await self.evaluate()
         self._unmeasured = False
         self._measured |= metrics
         self.tracker.log_evaluation(self.progress.step, metrics)
@@ -214,14 +221,13 @@ class TrainingLoop:
         if self.requests.stopping and self.saving.promote(self.progress.step):
             self._saved_at = self.progress.step
             return
-        self._whole = False
-        await self.saving.checkpoint(self.progress.step, self._state(), self._measured)
-        self._saved_at, self._whole = self.progress.step, True
+        with self._saved():
+            await self.saving.checkpoint(self.progress.step, self._state(), self._measured)
+        self._saved_at = self.progress.step
 
     async def _keep_ready(self) -> None:
-        self._whole = False
-        await self.saving.keep_ready(self.progress.step, self._state())
-        self._whole = True
+        with self._saved():
+            await self.saving.keep_ready(self.progress.step, self._state())
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -232,8 +238,15 @@ class TrainingLoop:
         }
 
     async def _export(self) -> None:
+        with self._saved():
+            await self.saving.export(self.progress.step)
+
+    @contextmanager
+    def _saved(self) -> Iterator[None]:
+        """The learner writes inside the ``with`` block; its state is in doubt where that fails."""
         self._whole = False
-        await self.saving.export(self.progress.step)
+        with self.stages.within("save"):
+            yield
         self._whole = True
 
     async def _save_after(self, failure: Exception) -> None:
@@ -276,22 +289,10 @@ class TrainingLoop:
         if broadcast is not None:
             metrics |= {"weights/seconds": broadcast.seconds, "weights/engines": float(broadcast.engines)}
             metrics["weights/mib"] = broadcast.num_bytes / 2**20
+            metrics["weights/wait_s"] = timing["time/broadcast"] * timing["time/step_s"]
             metrics |= {} if broadcast.canary is None else {"weights/canary": broadcast.canary}
         self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)
         if not update:
             self.tracker.message(f"step {step}: the policy was not updated; {why_not_updated(batch, metrics)}")
         self.tracker.log_trajectories(step, batch.seen)
-
-
-async def _unless_failed(
-    work: Coroutine[Any, Any, dict[str, float]], beside: asyncio.Future[None] | None
-) -> dict[str, float]:
-    """``work``'s result; where it fails, what runs beside it is ended first."""
-    try:
-        return await work
-    except BaseException:
-        if beside is not None:
-            beside.cancel()
-            await asyncio.gather(beside, return_exceptions=True)
-        raise

@@ -33,6 +33,7 @@ class UpdateMetrics:
         micro_batches: per rank.
         steps: optimizer steps taken.
         seconds: wall time.
+        tokens_per_s: completion tokens of all optimizer steps over the wall time.
     """
 
     loss: float
@@ -55,6 +56,7 @@ class UpdateMetrics:
     micro_batches: int
     steps: int
     seconds: float
+    tokens_per_s: float
 
     @classmethod
     def of_steps(
@@ -86,6 +88,7 @@ class UpdateMetrics:
             micro_batches=micro_batches,
             steps=len(steps),
             seconds=seconds,
+            tokens_per_s=sum(step["tokens"] for step in steps) / seconds,
         )
 
 

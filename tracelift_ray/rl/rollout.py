@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.errors import InfrastructureError
@@ -19,18 +18,9 @@ from tracelift_ray.reward.arms import requirements
 from tracelift_ray.reward.compute import compute_reward, floor_components, floor_reward
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.system import PlannerExecutorSystem
+from tracelift_ray.rl.tickets import Ticket
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Baseline, Execution, Group, Problem, RubricScore, Trace, Trajectory
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """A group's identity from submission on: which problem, when, and under which policy version."""
-
-    serial: int
-    epoch: int
-    problem: Problem
-    submitted_version: int
 
 
 class GroupFailed(Exception):
@@ -112,11 +102,16 @@ class Rollout:
     ) -> Trajectory | InfrastructureError:
         """A trajectory, masked where a later stage gave no result; the error itself where there is not even a trace."""
         problem, key = ticket.problem, (ticket.problem.id, ticket.epoch)
+        trace = ticket.traces.get(index)
         try:
-            trace = await self.system.trace(problem, index, key, whole_text=self.reward.malformed == "whole_text")
+            if trace is None:
+                whole_text = self.reward.malformed == "whole_text"
+                trace = await self.system.trace(problem, index, key, whole_text=whole_text)
         except InfrastructureError as error:
             self.faults[error.component] += 1
+            ticket.wrote(index, None, self.group_size)
             return error
+        ticket.wrote(index, trace, self.group_size)
         if trace.reasoning is None:
             form = task_of(problem.task).reward_form
             parts = floor_components(self.reward, form)

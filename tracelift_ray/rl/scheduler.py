@@ -4,8 +4,10 @@ Admission keeps ``running + ready + training`` at most ``(max_staleness // updat
 where a group without signal that is part of a batch keeps its place until the batch is done. So a group that is
 consumed in turn is never older than ``max_staleness``; one that still is (it straggled) is dropped, not trained. With
 ``max_staleness = 0`` nothing runs while the learner works, and groups are consumed in the order of submission, since
-completion order favours short traces. Every group submitted ends once: trained, filtered (no signal), dropped (too
-stale) or failed; the ledger holds the account.
+completion order favours short traces. ``order=submission`` keeps that order with any ``max_staleness``, and a batch is
+handed out only when the planner owes no trace: weights change under none, so which weights write which trace, and which
+group is consumed when, follow from serials alone. Every group submitted ends once: trained, filtered (no signal),
+dropped (too stale) or failed; the ledger holds the account.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.ledger import Ledger
-from tracelift_ray.rl.rollout import GroupFailed, Ticket
+from tracelift_ray.rl.rollout import GroupFailed
 from tracelift_ray.rl.signal import score_batch, score_group
+from tracelift_ray.rl.tickets import Ticket, saved_tickets, saved_traces
 from tracelift_ray.types import Group, Problem, ScoredGroup
 
 
@@ -79,12 +82,13 @@ class Scheduler:
         self.ledger = ledger or Ledger()
         self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
         self.version = 0
+        self._by_index = stream.order == "submission"
         self._builder: BatchBuilder | None = None  # of the batch that is gathered now
         self._zero_signal = 0  # groups without signal in the batch that is built or trained
         self._tasks: dict[int, asyncio.Task[Group]] = {}
         self._tickets: dict[int, Ticket] = {}
         self._passed_over: dict[int, Ticket] = {}  # without signal, in the batch that is built or trained
-        self._again: deque[tuple[int, int, Problem]] = deque()
+        self._again: deque[Ticket] = deque()
 
     async def next_batch(self, version: int) -> GroupBatch:
         """The next batch for the learner at ``version``. Raises ``StreamError`` when too many groups fail."""
@@ -93,9 +97,11 @@ class Scheduler:
         while not builder.complete:
             self._admit()
             await self._consume_one(builder)
-        self._builder = None
         batch = self._scored(builder.batch())
         self._admit()
+        if self._by_index:
+            await self._traces_written()
+        self._builder = None
         return batch
 
     def finished(self, batch: GroupBatch, version: int) -> None:
@@ -124,11 +130,11 @@ class Scheduler:
         Those are all groups of a batch that is not trained yet, too, with or without signal: submitted again in the
         same order they make the same batch on-policy, whenever the run ended.
         """
-        open_tickets = (self._tickets | self._passed_over).values()
+        open_tickets = [*(self._tickets | self._passed_over).values(), *self._again]
         in_flight = [(ticket.serial, ticket.epoch, ticket.problem.id) for ticket in open_tickets]
-        in_flight += [(serial, epoch, problem.id) for serial, epoch, problem in self._again]
         account = self.ledger.state(reopened=self._passed_over)
-        return {"sampler": self.sampler.state(), "ledger": account, "in_flight": sorted(in_flight)}
+        state = {"sampler": self.sampler.state(), "ledger": account, "in_flight": sorted(in_flight)}
+        return state | ({"traces": saved_traces(open_tickets)} if self._by_index else {})
 
     def restore(self, state: Mapping[str, Any], problems: Iterable[Problem]) -> None:
         """Go on from ``state``: groups that were in flight are submitted first, under their serials.
@@ -136,10 +142,9 @@ class Scheduler:
         Raises:
             DataError: the state is that of other data.
         """
-        by_id = {problem.id: problem for problem in problems}
         self.sampler.restore(state["sampler"])
         self.ledger.restore(state["ledger"])
-        self._again = deque((serial, epoch, by_id[id]) for serial, epoch, id in _numbered(state))
+        self._again = deque(saved_tickets(state, problems))
 
     def _admit(self) -> None:
         while self.ledger.outstanding + self._zero_signal < self.capacity:
@@ -151,12 +156,11 @@ class Scheduler:
     def _next_ticket(self) -> Ticket:
         """The next group: first those that the run before this one had in flight."""
         if self._again:
-            serial, epoch, problem = self._again.popleft()
-            self.ledger.submit_again(serial)
-        else:
-            epoch, problem = self.sampler.next()
-            serial = self.ledger.submit()
-        return Ticket(serial, epoch, problem, self.version)
+            ticket = self._again.popleft()
+            self.ledger.submit_again(ticket.serial)
+            return ticket if ticket.traces else replace(ticket, submitted_version=self.version)
+        epoch, problem = self.sampler.next()
+        return Ticket(self.ledger.submit(), epoch, problem, self.version)
 
     async def _run(self, ticket: Ticket) -> Group:
         group = await self.rollout.run(ticket)
@@ -197,13 +201,28 @@ class Scheduler:
         return replace(batch, groups=(), zero_signal=groups + batch.zero_signal)
 
     async def _next_serial(self) -> int:
-        """The group to consume next: the oldest when on-policy, else the oldest of those that are done."""
-        if self.stream.max_staleness == 0:
+        """The group to consume next: the oldest by index or on-policy, else the oldest of those that are done."""
+        if self._by_index or self.stream.max_staleness == 0:
             serial = min(self._tasks)
             await asyncio.wait([self._tasks[serial]])
             return serial
         await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         return min(serial for serial, task in self._tasks.items() if task.done())
+
+    async def _traces_written(self) -> None:
+        """Wait until the planner owes no trace to any group that was submitted.
+
+        A group that ended by a fault of ours raises it now, not when it is consumed: what is saved then has the weights
+        that its traces are written by again.
+        """
+        for serial, task in list(self._tasks.items()):
+            written = asyncio.ensure_future(self._tickets[serial].written.wait())
+            try:
+                await asyncio.wait([task, written], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                written.cancel()
+            if task.done() and not isinstance(task.exception(), GroupFailed):
+                task.result()
 
     def _count_failure(self, builder: BatchBuilder, failure: GroupFailed) -> None:
         builder.failures[str(failure)] += 1
@@ -270,13 +289,3 @@ class BatchBuilder:
             self.failed,
             self.cap_reached,
         )
-
-
-def _numbered(state: Mapping[str, Any]) -> list[tuple[int, int, str]]:
-    """Serial, epoch and problem of the groups in flight.
-
-    A checkpoint of version 0.1 may list them without serials, in their order: they are the last that were submitted.
-    """
-    groups = state["in_flight"]
-    first = state["ledger"]["next_serial"] - len(groups)
-    return [tuple(each) if len(each) == 3 else (first + place, *each) for place, each in enumerate(groups)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tracelift_ray.config.models import PlannerSamplingConfig, SamplingConfig
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
+from tracelift_ray.rl.throughput import Throughput
 from tracelift_ray.tasks.prompts import PromptRenderer
 from tracelift_ray.tasks.table import read_artifact
 from tracelift_ray.tasks.traces import read_trace
@@ -49,6 +50,7 @@ class PlannerExecutorSystem:
     def __init__(self, pools: SystemPools, settings: SystemSettings) -> None:
         self.pools = pools
         self.settings = settings
+        self.throughput = Throughput()
 
     async def trace(
         self, problem: Problem, index: int, key: Sequence[int | str], *, greedy: bool = False, whole_text: bool = False
@@ -65,7 +67,9 @@ class PlannerExecutorSystem:
             logprobs=not greedy,
         )
         prompt = prompts.planner(problem)
-        (completion,) = await self.pools.planner.generate(prompt, params)
+        completions = await self.pools.planner.generate(prompt, params)
+        self.throughput.generated("planner", completions)
+        (completion,) = completions
         return read_trace(problem, index, prompt, completion, prompts.opens_tag(problem.task), whole_text)
 
     async def execute(
@@ -74,8 +78,10 @@ class PlannerExecutorSystem:
         """``count`` verified executor samples from one request; ``reasoning`` None is the baseline."""
         prompt, params = self.executor_request(problem, reasoning, count, key)
         completions = await self.pools.executor.generate(prompt, params)
+        self.throughput.generated("executor", completions)
         artifacts = [read_artifact(problem, prompt, completion) for completion in completions]
         verdicts = await self.pools.verifier.verify(problem, artifacts)
+        self.throughput.count("verifier_runs", len(verdicts))
         return tuple(map(Execution, artifacts, verdicts))
 
     def executor_request(
@@ -102,7 +108,9 @@ class PlannerExecutorSystem:
         """The rubric score of a trace."""
         if self.pools.reasoning_rm is None:
             raise RuntimeError("this run has no reasoning RM pool, yet a rubric score was asked for")
-        return await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])
+        score = await self.pools.reasoning_rm.score(problem, reasoning[: self.settings.max_trace_chars])
+        self.throughput.count("scored_traces", 1)
+        return score
 
     def _seed(self, sampling: SamplingConfig, *parts: int | str) -> int | None:
         return request_seed(self.settings.seed, *parts) if sampling.seeded else None

@@ -17,6 +17,8 @@ from pathlib import Path
 
 #: The environment variable with the path of the save.
 PATH_VARIABLE = "TRACELIFT_SAVED"
+#: Seconds in which a killed command is gone.
+KILL_S = 10.0
 
 
 class Uploads:
@@ -100,4 +102,5 @@ async def _kill(process: Process) -> None:
     """End the command and what it has started."""
     with contextlib.suppress(ProcessLookupError):  # all of them have ended
         os.killpg(process.pid, signal.SIGKILL)
-    await process.communicate()
+    with contextlib.suppress(TimeoutError):  # what left the group of processes may hold its pipe for ever
+        await asyncio.wait_for(process.communicate(), KILL_S)

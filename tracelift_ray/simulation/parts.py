@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.pools.pool import Pool
 from tracelift_ray.rl.ledger import Ledger
-from tracelift_ray.rl.rollout import Rollout, Ticket
+from tracelift_ray.rl.rollout import Rollout
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
+from tracelift_ray.rl.tickets import Ticket
 from tracelift_ray.simulation.watch import Watch
 from tracelift_ray.tasks.prompts import PromptRenderer
 from tracelift_ray.types import (

@@ -56,6 +56,12 @@ class Scenario:
     simultaneous: bool
     shared_gpus: bool
     shuffled: bool
+    order: Literal["arrival", "submission"]
+
+    @property
+    def by_index(self) -> bool:
+        """Whether a run without losses has one stream only, however fast its parts are."""
+        return self.max_staleness == 0 or self.order == "submission"
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ def draw_scenario(seed: int) -> Scenario:
         simultaneous=rng.random() < 0.6,
         shared_gpus=staleness == 0 and rng.random() < 0.3,
         shuffled=rng.random() < 0.75,
+        order="submission" if staleness and rng.random() < 0.4 else "arrival",
     )
 
 

@@ -18,8 +18,8 @@ from tracelift_ray.types import Baseline, Problem, TrainBatch, Trajectory
 
 if TYPE_CHECKING:
     from tracelift_ray.config.schema import RewardConfig
-    from tracelift_ray.rl.rollout import Ticket
     from tracelift_ray.rl.scheduler import GroupBatch
+    from tracelift_ray.rl.tickets import Ticket
     from tracelift_ray.simulation.plan import Scenario
 
 
@@ -116,8 +116,8 @@ class Watch:
         if state == "training" or serial in self.ready:
             self.check(serial in self.ready, "only a finished group is consumed", serial, state)
             self.check(serial == min(self.ready, default=-1), "the oldest finished group is consumed first", serial)
-            if not self.scenario.max_staleness:
-                self.check(not any(s < serial for s in self.running), "on-policy, groups keep their order", serial)
+            if self.scenario.by_index:
+                self.check(not any(s < serial for s in self.running), "groups keep their order", serial)
             self.ready.discard(serial)
         if state in ("failed", "dropped"):
             self.account.gaps += 1

@@ -102,6 +102,7 @@ def run_config(base: RunConfig, scenario: Scenario) -> RunConfig:
         stream=replace(
             base.stream,
             max_staleness=scenario.max_staleness,
+            order=scenario.order,
             max_refills=scenario.max_refills,
             min_traces=scenario.min_traces,
             max_failed_groups=4,

@@ -6,6 +6,7 @@ as a template, and no control token of the model in it, such as an end of turn, 
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -27,18 +28,32 @@ def load_tokenizer(model: str) -> Any:
     Raises:
         DataError: there is no such directory, or no tokenizer that loads in it.
     """
-    from transformers import AutoTokenizer
-
     directory = Path(model)
     if not directory.is_dir():
         raise DataError(f"model {model}: no such directory; give the absolute path of a Hugging Face model directory")
     if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
         raise DataError(f"model {model}: no tokenizer in it (tokenizer.json); save one with tokenizer.save_pretrained")
     try:
-        return AutoTokenizer.from_pretrained(model, local_files_only=True)
+        return _tokenizer_class(directory).from_pretrained(model, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"model {model}: its tokenizer does not load ({cause}); save it again, whole") from error
+
+
+def _tokenizer_class(directory: Path) -> Any:
+    """The class that loads the tokenizer in ``directory``.
+
+    Where the file names the class of all tokenizers without code of their own, it is taken without a look at the model,
+    for which transformers imports torch and the code of its models: seconds at the start of a run.
+    """
+    config = directory / "tokenizer_config.json"
+    if config.is_file() and json.loads(config.read_bytes()).get("tokenizer_class") == "TokenizersBackend":
+        from transformers import TokenizersBackend
+
+        return TokenizersBackend
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 class PromptRenderer:

@@ -65,8 +65,20 @@ QUESTIONS = (
         {
             "seconds a step": ("time/step_s",),
             "shares of a step": ("time/rollout", "time/update", "time/broadcast", "time/save"),
-            "tokens a second": ("engine/tokens_per_s",),
-            "queues": (r"pools/.*/queued",),
+            "tokens a second": (
+                *("engine/tokens_per_s", "rates/planner_tokens_per_s", "rates/executor_tokens_per_s"),
+                "learner/tokens_per_s",
+            ),
+            "prompts, verifier runs and scored traces a second": (
+                *("rates/planner_prompts_per_s", "rates/executor_prompts_per_s"),
+                *("rates/verifier_runs_per_s", "rates/scored_traces_per_s"),
+            ),
+            "queues, calls on average": (r"pools/.*/queued_mean",),
+            "seconds in the queue, 95 of 100 calls within": (r"pools/.*/queue_p95_s",),
+            "seconds at a member, 95 of 100 calls within": (r"pools/.*/call_p95_s",),
+            "share of the time without a call": (r"pools/.*/idle",),
+            "seconds in which the planner waits for weights": ("weights/wait_s",),
+            "traces in a batch of the reasoning RM": (r"processes/reasoning_rm/.*/batch_traces_mean",),
         },
     ),
     Question(
@@ -74,7 +86,13 @@ QUESTIONS = (
         "All members are up, nothing is lost, and the gradient changes slowly.",
         {
             "members": (r"pools/.*/members",),
-            "restarts and late calls": (r"pools/.*/restarts", r"pools/.*/late_calls"),
+            "restarts, late calls and second tries": (
+                *(r"pools/.*/restarts", r"pools/.*/late_calls", r"pools/.*/retried_calls"),
+            ),
+            "members lost, by cause": (r"faults/.*/died", r"faults/.*/unanswered", r"faults/.*/failed"),
+            "cores kept busy, by process": (r"processes/.*/cpu_cores",),
+            "memory in MiB, by process": (r"processes/.*/rss_mib",),
+            "memory in percent, by node": (r"nodes/.*/memory_percent",),
             "groups lost": ("stream/groups_failed", "stream/groups_dropped"),
             "gradient": ("learner/grad_norm", "learner/loss"),
         },

@@ -7,10 +7,11 @@ shown once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tracelift_ray.config.errors import first_line
 from tracelift_ray.tracking.questions import QUESTIONS
@@ -29,9 +30,7 @@ class TensorBoardSink:
         self._say = say
         self._writer: Any | None = None
         with self._stopped_by_failure():
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(
+            self._writer = _summary_writer(
                 str(directory),
                 purge_step=None if resume_step is None else resume_step + 1,
                 filename_suffix=f".from_{resume_step or 0}",  # files are named by the second
@@ -75,3 +74,16 @@ class TensorBoardSink:
         except Exception as error:  # a sink that fails, in whatever way, is left alone
             self._writer = None
             self._say(f"TensorBoard: stopped ({first_line(error)}); the run goes on without it, metrics.jsonl is whole")
+
+
+def _summary_writer(directory: str, **settings: Any) -> Any:
+    """tensorboardX's writer. Where it finds torch it imports it, for seconds, and is never given a tensor."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = cast(Any, None)  # its import fails, as where torch is not installed
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return SummaryWriter(directory, **settings)

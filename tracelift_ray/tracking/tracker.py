@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -30,6 +30,13 @@ from tracelift_ray.tracking.wandb_sink import WandbSink
 from tracelift_ray.types import ScoredGroup
 
 
+class MetricSink(Protocol):
+    """One more place for metrics, given from outside. It never raises."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Finite numbers of a step."""
+
+
 class Tracker:
     """The reporting side of a run.
 
@@ -38,6 +45,7 @@ class Tracker:
         run_config: the resolved configuration as plain containers, for ``config.yaml`` and W&B.
         resume_step: the step that the run goes on from: later records are dropped. None starts from the beginning,
             with the files of an earlier start in the same directory set aside under a number.
+        sinks: further places for metrics.
 
     Raises:
         DataError: a file that the run should go on with belongs to another.
@@ -50,8 +58,10 @@ class Tracker:
         total_steps: int,
         run_config: Mapping[str, Any],
         resume_step: int | None = None,
+        sinks: Sequence[MetricSink] = (),
     ) -> None:
         self._config = config
+        self._sinks = sinks
         self._run = run
         if resume_step is None:
             set_aside(run.metrics_path)
@@ -164,6 +174,8 @@ class Tracker:
             self._wandb.log(step, finite)
         if self._tensorboard is not None:
             self._tensorboard.log(step, finite)
+        for sink in self._sinks:
+            sink.log(step, finite)
         return finite
 
 

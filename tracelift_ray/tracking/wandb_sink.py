@@ -23,7 +23,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
 GROUPS = (
     *("reward", "system", "rubric", "stream", "groups", "learner", "time", "engine", "weights", "faults"),
-    *("evaluation", "distribution"),
+    *("rates", "pools", "processes", "nodes", "evaluation", "distribution"),
 )
 _DEFAULT_SERVER = "https://api.wandb.ai"
 _INIT_TIMEOUT_S = 30.0

@@ -6,15 +6,21 @@ users can mend; no rank outlives the call.
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.errors import DataError, InfrastructureError
 
 _ADDRESS = "127.0.0.1"
+#: The first and last port that the kernel gives to outgoing connections.
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_ABOVE_RAYS_WORKERS, _PORT_TRIES = 20_000, 100
 RankFunction = Callable[..., None]
 
 
@@ -33,9 +39,25 @@ class RankPlace:
 
 
 def free_port() -> int:
-    """A TCP port that was free on this machine a moment ago; ask on the machine of rank 0."""
+    """A TCP port that was free on this machine a moment ago; ask on the machine of rank 0.
+
+    Where the kernel leaves room, the port is below those that it gives to outgoing connections: one of these could
+    take it before its user listens.
+    """
+    lowest = 0
+    with contextlib.suppress(OSError):  # not Linux
+        lowest = int(_OUTGOING_PORTS.read_text().split()[0])
+    room = range(_ABOVE_RAYS_WORKERS, lowest)
+    for port in random.SystemRandom().sample(room, _PORT_TRIES) if len(room) > _PORT_TRIES else ():
+        with contextlib.suppress(OSError):
+            return _bound(port)
+    return _bound(0)
+
+
+def _bound(port: int) -> int:
+    """The port that this process could listen on; 0: one that the kernel chooses."""
     with socket.socket() as listener:
-        listener.bind(("", 0))
+        listener.bind(("", port))
         return listener.getsockname()[1]
 
 

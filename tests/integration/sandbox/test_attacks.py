@@ -52,34 +52,36 @@ def finish(process: subprocess.Popen[str], tier: str) -> None:
     assert "of 0 as they should be" not in said
 
 
-def run(tier: str, kinds: str = EVERYTHING, wrapper: tuple[str, ...] = ()) -> None:
-    """Runs the programs whose names begin with a letter of ``kinds``."""
-    honest, attacks = (",".join(set(kinds) & set(part)) for part in (HONEST, set(EVERYTHING) - set(HONEST)))
-    at_once = [
-        start(tier, f"only=[{names}]", *limits, wrapper=wrapper) for names, limits in ((honest, LONG), (attacks, SHORT))
-    ]
-    for process in at_once:
-        finish(process, tier)
+def run(*tiers: str, kinds: str = EVERYTHING, wrappers: tuple[tuple[str, ...], ...] = ((),)) -> None:
+    """Runs the programs whose names begin with a letter of ``kinds``; all tiers and users at once, for most wait."""
+    at_once = []
+    for limits, some in ((LONG, set(HONEST)), (SHORT, set(EVERYTHING) - set(HONEST))):
+        names = f"only=[{','.join(some & set(kinds))}]"
+        at_once += [(start(tier, names, *limits, wrapper=each), tier) for tier in tiers for each in wrappers]
+    try:
+        for process, tier in at_once:
+            finish(process, tier)
+    finally:
+        for process, _ in at_once:
+            process.kill()
+            process.wait()
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user, or less of a root, takes root")
 
 
-@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
-def test_the_whole_corpus(tier: str) -> None:
-    run(tier)
+def test_the_whole_corpus() -> None:
+    run("namespaces", "landlock")
 
 
 @needs_root
-@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
-def test_an_ordinary_user_is_kept_as_safe(tier: str) -> None:
-    run(tier, BY_IDENTITY, wrapper=("--no-profile", USER))
+def test_an_ordinary_user_is_kept_as_safe() -> None:
+    run("namespaces", "landlock", kinds=BY_IDENTITY, wrappers=(("--no-profile", USER),))
 
 
 @needs_root
-@pytest.mark.parametrize("user", [(), (USER,)], ids=["root", "user"])
-def test_the_landlock_tier_needs_nothing_that_a_container_lacks(user: tuple[str, ...]) -> None:
-    run("landlock", BY_KERNEL, wrapper=user)
+def test_the_landlock_tier_needs_nothing_that_a_container_lacks() -> None:
+    run("landlock", kinds=BY_KERNEL, wrappers=((), (USER,)))
 
 
 @needs_root

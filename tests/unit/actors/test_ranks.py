@@ -13,6 +13,7 @@ from actors import ranks as module
 from actors.ranks import RankProcess, Ranks
 from tests.hang import HANG_S
 from tracelift_ray.errors import ComponentDead, LearnerLost
+from tracelift_ray.usage import Usage
 
 
 async def done() -> dict[str, float]:
@@ -74,6 +75,20 @@ async def test_a_rank_that_dies_in_a_long_update_ends_it_at_once(monkeypatch: py
     ranks.watch()
     with pytest.raises(LearnerLost, match=r"rank [01] on 10\.0\.0\.[01] died \(the process is gone\)"):
         await ranks.call(HANG_S, "update")
+
+
+async def test_the_newest_answer_of_a_rank_says_what_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = Usage("node", 1.0, 2.0, 3.0, 4.0)
+
+    async def working() -> RankProcess:
+        return RankProcess("10.0.0.0", "node", 1, used)
+
+    ranks = group(monkeypatch, done, alive=working)
+    ranks.watch()
+    while ranks.processes[0].usage is None:
+        await asyncio.sleep(0.01)
+    assert ranks.processes[0].usage == used
+    ranks._watching[0].cancel()
 
 
 async def test_a_rank_that_does_not_answer_for_long_is_lost_and_one_that_is_slow_once_is_not(

@@ -96,3 +96,14 @@ async def test_closing_leaves_nobody_waiting():
     assert all(isinstance(result, InfrastructureError) for result in results)
     with pytest.raises(InfrastructureError, match="closed"):
         await gatherer.ask(4)
+
+
+async def test_sizes_are_those_of_the_batches_since_they_were_asked_for():
+    async def answer(items):
+        return items
+
+    gatherer = Gatherer(answer, batch_size=3)
+    assert gatherer.sizes() == {}
+    await asyncio.gather(*(gatherer.ask(item) for item in range(4)))
+    assert gatherer.sizes() == {"batch_traces_mean": 2.0} and gatherer.sizes() == {}
+    await gatherer.close()

@@ -59,6 +59,16 @@ async def get(address, path):
         return response.status, await response.text()
 
 
+async def test_a_body_that_does_not_come_is_refused():
+    async with serving(service_of(Slow(), timeout_s=0.05).application()) as address:
+        host, port = address.removeprefix("http://").split(":")
+        async with asyncio.timeout(HANG_S):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            assert b" 408 " in await reader.readline()
+            writer.close()
+
+
 async def test_scores_are_those_of_the_model_for_every_way_of_asking(reward_model):
     wanted = [score.score for score in RubricScorer(config(reward_model)).score(ITEMS)]
     scorer = ModelScorer(config(reward_model))

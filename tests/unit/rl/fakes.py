@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from tracelift_ray.rl.rollout import GroupFailed, Ticket
+from tracelift_ray.rl.rollout import GroupFailed
+from tracelift_ray.rl.tickets import Ticket
 from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import (
     Artifact,

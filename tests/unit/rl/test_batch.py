@@ -9,8 +9,8 @@ import pytest
 from tests.configs import run_config
 from tests.unit.rl.fakes import IDS, completion, group, problems
 from tracelift_ray.rl.batch import train_batch
-from tracelift_ray.rl.rollout import Ticket
 from tracelift_ray.rl.signal import score_group
+from tracelift_ray.rl.tickets import Ticket
 from tracelift_ray.types import Group, Trace, Trajectory
 
 ALGORITHM = run_config("reward=exec_only", "reasoning_rm.model=''").algorithm

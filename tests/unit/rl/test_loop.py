@@ -20,8 +20,9 @@ from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import Interrupted, TrainingLoop
-from tracelift_ray.rl.rollout import GroupFailed, Ticket
+from tracelift_ray.rl.rollout import GroupFailed
 from tracelift_ray.rl.scheduler import Scheduler, StreamError
+from tracelift_ray.rl.tickets import Ticket
 from tracelift_ray.tracking.jsonl import JsonlWriter
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker

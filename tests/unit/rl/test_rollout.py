@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +16,14 @@ from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.rl.assembly import build_rollout, system_settings
 from tracelift_ray.rl.baselines import Baselines
-from tracelift_ray.rl.rollout import GroupFailed, Rollout, Ticket
+from tracelift_ray.rl.rollout import GroupFailed, Rollout
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools
+from tracelift_ray.rl.tickets import Ticket, saved_tickets, saved_traces
 from tracelift_ray.types import Baseline, Completion, Problem, Prompt, RubricScore, SamplingParams
 
 RUN = run_config()
 SETTINGS = system_settings(RUN)
 PROBLEM = problems(5)[4]  # "what is 4 + 1 ?", answer 5
-TICKET = Ticket(0, 0, PROBLEM, 0)
 GOOD = completion("4 + 1 </reasoning>")
 
 
@@ -40,6 +41,11 @@ def answers(with_trace: str = "5", without: str = "4") -> FakeGenerator:
         return [Completion((1,), text, "stop")] * params.n
 
     return FakeGenerator(answer)
+
+
+def ticket() -> Ticket:
+    """Of a group that has no trace yet."""
+    return Ticket(0, 0, PROBLEM, 0)
 
 
 def rollout(
@@ -66,7 +72,7 @@ def rollout(
 
 async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group_for_the_executor() -> None:
     planner, executor = plans("4 + 1 </reasoning>", "5 </reasoning>"), answers()
-    group = await rollout(planner, executor).run(TICKET)
+    group = await rollout(planner, executor).run(ticket())
     assert [params.n for _, params in planner.requests] == [1, 1]
     assert all(params.logprobs for _, params in planner.requests)
     k = RUN.reward.num_samples
@@ -78,9 +84,24 @@ async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group
     assert all(len(t.executions) == k and t.fresh is not None for t in group.trajectories)
 
 
+async def test_what_goes_through_the_system_is_counted() -> None:
+    running = rollout(plans("4 + 1 </reasoning>", "5 </reasoning>"), answers())
+    await running.run(ticket())
+    rates, k = running.system.throughput.read(), RUN.reward.num_samples
+    seconds = 3 / rates["rates/executor_prompts_per_s"]
+    assert {name: round(rate * seconds) for name, rate in rates.items()} == {
+        "rates/planner_prompts_per_s": 2,
+        "rates/planner_tokens_per_s": sum(len(completion(f"{text} </reasoning>").token_ids) for text in ("4 + 1", "5")),
+        "rates/executor_prompts_per_s": 3,
+        "rates/executor_tokens_per_s": 3 * k + 2,
+        "rates/verifier_runs_per_s": 3 * k + 2,
+        "rates/scored_traces_per_s": 2,
+    }
+
+
 async def test_every_request_has_a_seed_of_its_own() -> None:
     planner, executor = plans("4 + 1 </reasoning>", "5 </reasoning>"), answers()
-    await rollout(planner, executor).run(TICKET)
+    await rollout(planner, executor).run(ticket())
     seeds = [params.seed for _, params in planner.requests + executor.requests]
     assert None not in seeds and len(set(seeds)) == len(seeds)
 
@@ -100,7 +121,7 @@ async def test_a_trace_is_executed_while_others_are_still_being_written() -> Non
             executed.set()
         return [Completion((1,), "5", "stop")] * params.n
 
-    group = await rollout(Slow(lambda *_: []), FakeGenerator(answer)).run(TICKET)
+    group = await rollout(Slow(lambda *_: []), FakeGenerator(answer)).run(ticket())
     assert [t.masked for t in group.trajectories] == [None, None]
 
 
@@ -119,13 +140,13 @@ async def test_scoring_overlaps_with_execution() -> None:
             return await super().generate(prompt, params)
 
     executor = Executor(answers().answer)
-    group = await rollout(plans(*["4 + 1 </reasoning>"] * 2), executor, rm=Rm()).run(TICKET)
+    group = await rollout(plans(*["4 + 1 </reasoning>"] * 2), executor, rm=Rm()).run(ticket())
     assert all(t.rubric is not None for t in group.trajectories)
 
 
 async def test_a_malformed_trace_earns_the_floor_and_costs_no_execution() -> None:
     planner, executor, rm = plans("4 + 1", "4 + 1 </reasoning>"), answers(), FakeReasoningRm()
-    group = await rollout(planner, executor, rm=rm).run(TICKET)
+    group = await rollout(planner, executor, rm=rm).run(ticket())
     unclosed = group.trajectories[0]
     assert (unclosed.trace.malformed, unclosed.reward, unclosed.executions) == ("unclosed", -0.5, ())
     assert unclosed.components == {"execution": 0.0, "uplift": -1.0, "rubric": 0.0}
@@ -142,7 +163,7 @@ async def test_an_infrastructure_error_masks_the_trace_and_is_counted_never_scor
 
     planner = plans("4 + 1 </reasoning>", "5 </reasoning>", "1 + 4 </reasoning>")
     runs = rollout(planner, Broken(answers().answer), group_size=3)
-    group = await runs.run(TICKET)
+    group = await runs.run(ticket())
     masked = [t for t in group.trajectories if t.masked]
     assert [t.masked for t in masked] == ["executor: engine died"] and masked[0].reward is None
     assert runs.faults == {"executor": 1}
@@ -155,7 +176,7 @@ async def test_a_group_with_too_few_traces_fails_and_names_the_causes() -> None:
 
     runs = rollout(Broken(lambda *_: []), answers())
     with pytest.raises(GroupFailed, match=r"problem p4 failed: planner: engine died \(2\)"):
-        await runs.run(TICKET)
+        await runs.run(ticket())
     assert runs.faults == {"planner": 2}
 
 
@@ -167,7 +188,7 @@ async def test_a_lost_baseline_masks_every_trace_of_the_group() -> None:
             return await super().generate(prompt, params)
 
     with pytest.raises(GroupFailed, match="no baseline"):
-        await rollout(plans(*["4 + 1 </reasoning>"] * 2), Broken(answers().answer)).run(TICKET)
+        await rollout(plans(*["4 + 1 </reasoning>"] * 2), Broken(answers().answer)).run(ticket())
 
 
 async def test_a_group_of_malformed_traces_fails_with_its_baseline() -> None:
@@ -176,7 +197,7 @@ async def test_a_group_of_malformed_traces_fails_with_its_baseline() -> None:
             raise InfrastructureError("executor", "no baseline")
 
     with pytest.raises(GroupFailed, match="no baseline"):
-        await rollout(plans("4 + 1", "4 + 1"), Broken(lambda *_: [])).run(TICKET)
+        await rollout(plans("4 + 1", "4 + 1"), Broken(lambda *_: [])).run(ticket())
 
 
 async def test_a_cached_baseline_is_sampled_once_for_groups_that_ask_together(tmp_path: Path) -> None:
@@ -195,26 +216,26 @@ async def test_a_group_past_its_deadline_fails_and_says_what_it_waited_for() -> 
     slow = FakeGenerator(lambda *_: [GOOD], delay_s=30)
     runs = rollout(slow, answers(), deadline_s=0.05)
     with pytest.raises(GroupFailed, match=r"not complete after 0.05 s \(stream.group_deadline_s\); check"):
-        await runs.run(TICKET)
+        await runs.run(ticket())
     assert runs.faults == {"stream": 1}
 
 
 async def test_an_answer_stated_in_the_trace_is_a_metric_and_by_config_hidden_from_the_executor() -> None:
     traces = ["4 + 1 = 5 </reasoning>"] * 2
     shown = answers()
-    group = await rollout(plans(*traces), shown).run(TICKET)
+    group = await rollout(plans(*traces), shown).run(ticket())
     assert all(t.leaked for t in group.trajectories)
     assert any("= 5 </reasoning>" in prompt.text for prompt, _ in shown.requests)
 
     hidden = answers()
-    await rollout(plans(*traces), hidden, reward=replace(RUN.reward, leak="mask")).run(TICKET)
+    await rollout(plans(*traces), hidden, reward=replace(RUN.reward, leak="mask")).run(ticket())
     assert not any("= 5 </reasoning>" in prompt.text for prompt, _ in hidden.requests)
 
 
 async def test_exec_only_asks_for_the_fresh_sample_alone() -> None:
     executor, rm = answers(), FakeReasoningRm()
     reward = replace(RUN.reward, arm="exec_only")
-    group = await rollout(plans(*["4 + 1 </reasoning>"] * 2), executor, rm=rm, reward=reward).run(TICKET)
+    group = await rollout(plans(*["4 + 1 </reasoning>"] * 2), executor, rm=rm, reward=reward).run(ticket())
     assert [params.n for _, params in executor.requests] == [1, 1]
     assert rm.scored == [] and group.baseline is None
     assert [t.reward for t in group.trajectories] == [1.0, 1.0]
@@ -243,5 +264,30 @@ async def test_a_bug_in_one_trace_ends_the_others_of_its_group() -> None:
             return [GOOD]
 
     with pytest.raises(KeyError, match="a bug"):
-        await rollout(Planner(lambda *_: []), answers()).run(TICKET)
+        await rollout(Planner(lambda *_: []), answers()).run(ticket())
     await asyncio.wait_for(ended.wait(), HANG_S / 2)
+
+
+async def test_a_trace_that_is_there_is_not_written_again_and_its_saved_form_is_the_same_trace() -> None:
+    planner = plans(*["4 + 1 </reasoning>"] * 2)
+    first = ticket()
+    group = await rollout(planner, answers()).run(first)
+    assert first.written.is_set() and len(planner.requests) == 2
+    kept = json.loads(json.dumps(saved_traces([first, ticket()])))
+    state = {"in_flight": [(0, 0, PROBLEM.id)], "traces": kept, "ledger": {"next_serial": 1}}
+    (again,) = saved_tickets(state, [PROBLEM])
+    assert again.traces == first.traces and list(kept) == ["0"]
+    resumed = await rollout(planner, answers()).run(again)
+    assert len(planner.requests) == 2
+    assert [t.trace for t in resumed.trajectories] == [t.trace for t in group.trajectories]
+
+
+async def test_a_trace_that_fails_is_owed_no_longer() -> None:
+    class Broken(FakeGenerator):
+        async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
+            raise InfrastructureError("planner", "gone")
+
+    owed = ticket()
+    with pytest.raises(GroupFailed):
+        await rollout(Broken(lambda *_: []), answers()).run(owed)
+    assert owed.written.is_set() and saved_traces([owed]) == {}

@@ -14,8 +14,9 @@ from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeRollout, problems
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.rl.ledger import END_STATES
-from tracelift_ray.rl.rollout import Ticket
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler, StreamError
+from tracelift_ray.rl.tickets import Ticket
+from tracelift_ray.types import Group
 
 RUN = run_config("reward=exec_only", "reasoning_rm.model=''")
 
@@ -250,3 +251,27 @@ async def test_a_batch_that_forms_when_the_run_ends_is_the_same_after_a_resume()
     known = {ticket.serial: ticket.problem.id for ticket in unbroken.started}
     assert all(known[t.serial] == t.problem.id for t in (*first.started, *second.started) if t.serial in known)
     assert resumed.ledger.count("filtered") == stream.ledger.count("filtered") + 2
+
+
+async def test_by_index_a_batch_waits_for_its_turn_and_for_every_trace_that_was_asked_for() -> None:
+    """The groups of even serials take longest; nothing the planner owes is written by newer weights."""
+
+    class Writing(FakeRollout):
+        async def run(self, ticket: Ticket) -> Group:
+            finished = await super().run(ticket)
+            ticket.wrote(0, None, 1)
+            for _ in range(7):  # executed and scored meanwhile
+                await asyncio.sleep(0)
+            return finished
+
+    rollout = Writing(delay=lambda ticket: 30 if ticket.serial % 2 == 0 else 1)
+    stream = scheduler(rollout, staleness=1, groups=2, order="submission")
+    serials = []
+    for version in range(3):
+        batch = await asyncio.wait_for(stream.next_batch(version), HANG_S)
+        assert rollout.running == 0 and len(rollout.started) == 2 * version + 4
+        serials += [scored.group.serial for scored in batch.groups]
+        stream.finished(batch, version + 1)
+    await stream.stop()
+    assert serials == list(range(6))
+    assert [ticket.submitted_version for ticket in rollout.started[:8]] == [0, 0, 0, 0, 1, 1, 2, 2]

@@ -50,6 +50,19 @@ async def test_a_command_that_is_late_is_killed_with_all_that_it_started(tmp_pat
     assert not any(child.is_running() for child in sleeping)
 
 
+async def test_a_killed_command_whose_pipe_stays_open_elsewhere_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracelift_ray.rl.uploads.KILL_S", 0.2)
+    hook, faults, _ = uploads(f"setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 1000' & sleep 1000", 1.0)
+    hook.start(tmp_path / "a")
+    try:
+        await asyncio.wait_for(hook.finish(), HANG_S)
+    finally:
+        psutil.Process(int((tmp_path / "pid").read_text())).kill()
+    assert faults == {"upload": 1}
+
+
 async def test_a_run_that_ends_at_once_kills_its_uploads(tmp_path: Path) -> None:
     hook, _, _ = uploads(f"touch {tmp_path}/begun; sleep 1000")
     hook.start(tmp_path / "a")

@@ -1,10 +1,14 @@
 """The prompts of the presets and of files, with real tokenizers."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
+from tests.hang import HANG_S
 from tests.tiny import make_tokenizer
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.demo.tokenizer import build_tokenizer
@@ -158,6 +162,19 @@ def test_chat_without_a_template_names_model_key_and_remedy(tmp_path):
 def test_a_saved_tokenizer_loads(tmp_path):
     make_tokenizer("word").save_pretrained(tmp_path)
     assert load_tokenizer(str(tmp_path)).pad_token == "<pad>"
+
+
+def test_a_generic_tokenizer_is_that_of_transformers_and_loads_without_the_code_of_models(tmp_path):
+    make_tokenizer("word").save_pretrained(tmp_path)
+    texts = ["tom has 3 pens .", "<pad> </reasoning>"]
+    auto = AutoTokenizer.from_pretrained(str(tmp_path))
+    assert type(load_tokenizer(str(tmp_path))) is type(auto)
+    code = (
+        "import sys\nfrom tracelift_ray.tasks.prompts import load_tokenizer\n"
+        f"print(load_tokenizer({str(tmp_path)!r})({texts!r})['input_ids'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
+    assert done.stdout.strip() == f"{auto(texts)['input_ids']} False", done.stderr
 
 
 def test_a_missing_or_useless_model_directory_is_one_clear_line(tmp_path):

@@ -23,7 +23,9 @@ def make_run(
 ) -> Path:
     """A run of ten steps whose math accuracy rises from 0.5 to ``final``."""
     config = {"name": "tiny", "seed": seed, "reward": {"arm": arm, "clip_max": clip_max}, **settings}
-    tracker = Tracker(TrackingConfig("disabled", "p", None, 0, 0, False, False), RunDirectory.create(path), 10, config)
+    tracker = Tracker(
+        TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0, False), RunDirectory.create(path), 10, config
+    )
     for step in range(11):
         if step:
             tracker.log_step(step, {"reward/mean": 0.1 * step, "reward/math/mean": 0.1 * step})

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.layout_pb2 import Layout
 
+from tests.hang import HANG_S
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.rl.metrics import UpdateMetrics
@@ -24,7 +27,7 @@ from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.types import ScoredGroup
 
 ROOT = Path(__file__).resolve().parents[3]
-ON = TrackingConfig("disabled", "p", None, 0, 0, True, False)
+ON = TrackingConfig("disabled", "p", None, 0, 0, True, False, 0.0, False)
 
 
 def events(directory: Path) -> list[Any]:
@@ -127,7 +130,7 @@ def test_distributions_leave_out_what_no_trace_has() -> None:
 
 def test_off_writes_nothing(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path)
-    one = Tracker(TrackingConfig("disabled", "p", None, 0, 0, False, False), run, 9, {"name": "t"})
+    one = Tracker(TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0, False), run, 9, {"name": "t"})
     step(one, 1)
     one.close()
     assert not run.tensorboard_path.exists()
@@ -137,9 +140,21 @@ def test_off_writes_nothing(tmp_path: Path) -> None:
 def test_w_and_b_gets_the_histograms_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[dict[str, Any]] = []
     run = RunDirectory.create(tmp_path)
-    one = Tracker(TrackingConfig("offline", "p", None, 0, 0, False, False), run, 9, {"name": "t"})
+    one = Tracker(TrackingConfig("offline", "p", None, 0, 0, False, False, 0.0, False), run, 9, {"name": "t"})
     assert one._wandb is not None
     monkeypatch.setattr(one._wandb, "log", lambda step, metrics: rows.append({"step": step, **metrics}))
     step(one, 1)
     one.close()
     assert {"distribution/reward", "distribution/staleness"} <= rows[0].keys() and rows[0]["step"] == 1
+
+
+def test_opening_the_files_imports_no_torch_and_keeps_nobody_from_it(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from tracelift_ray.tracking.tensorboard_sink import TensorBoardSink\n"
+        "sink = TensorBoardSink(Path(sys.argv[1]), None, print)\n"
+        "sink.log(1, {'reward': 0.5})\nsink.close()\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=HANG_S)
+    assert done.stdout == "False\n", done.stderr
+    assert any(event.summary.value for event in events(tmp_path))

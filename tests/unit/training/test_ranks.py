@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from tests.hang import HANG_S
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.errors import InfrastructureError
-from tracelift_ray.training.ranks import RankPlace, run_ranks
+from tracelift_ray.training import ranks
+from tracelift_ray.training.ranks import RankPlace, free_port, run_ranks
 
 
 def fail_on_one(place: RankPlace, folder: Path) -> None:
@@ -37,3 +39,27 @@ def test_an_error_of_one_rank_ends_the_others_and_is_raised_in_its_type(tmp_path
 def test_a_rank_that_dies_is_an_error_of_the_ranks() -> None:
     with pytest.raises(InfrastructureError, match=r"ranks: rank 0 of 2 died|ranks: rank 1 of 2 died"):
         run_ranks(2, die)
+
+
+def test_a_free_port_is_not_one_that_an_outgoing_connection_could_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = tmp_path / "range"
+    kernel.write_text("30000\t60999\n")
+    monkeypatch.setattr(ranks, "_OUTGOING_PORTS", kernel)
+    ports = {free_port() for _ in range(50)}
+    assert len(ports) > 40
+    assert all(20_000 <= port < 30_000 for port in ports)
+    with socket.socket() as listener:
+        listener.bind(("", ports.pop()))
+
+
+@pytest.mark.parametrize("lines", ["1024\t65535\n", None])
+def test_a_port_is_found_where_the_kernel_leaves_no_room(
+    lines: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = tmp_path / "range"
+    if lines is not None:
+        kernel.write_text(lines)
+    monkeypatch.setattr(ranks, "_OUTGOING_PORTS", kernel)
+    assert free_port() > 0

@@ -18,11 +18,15 @@ from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer import shared_memory_reader, shared_memory_sender
 from tracelift_ray.transfer.checksums import DeviceChecksum
 from tracelift_ray.transfer.kinds import build_weight_sender
-from tracelift_ray.transfer.manifest import TensorSpec, WeightManifest
+from tracelift_ray.transfer.manifest import ITEM_BYTES, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings, SilentSender, own_address, parameter_specs
 from tracelift_ray.transfer.shared_memory import layout
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.shared_memory_sender import SharedMemorySender
+
+
+def test_elements_are_as_large_as_in_torch() -> None:
+    assert {name: getattr(torch, name).itemsize for name in ITEM_BYTES} == ITEM_BYTES
 
 
 def tensors() -> list[tuple[str, torch.Tensor]]:

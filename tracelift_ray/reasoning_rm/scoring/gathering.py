@@ -34,11 +34,17 @@ class Gatherer(Generic[Item, Answer]):
         self._under_way: set[asyncio.Future[Answer]] = set()
         self._servers = [asyncio.create_task(self._serve()) for _ in range(batches)]
         self._closed = False
+        self._batches = self._batched = 0
 
     @property
     def waiting(self) -> int:
         """Items that no batch has taken yet."""
         return self._queue.qsize()
+
+    def sizes(self) -> dict[str, float]:
+        """``batch_traces_mean``, the mean size of the batches since this was called last; absent without one."""
+        batches, items, self._batches, self._batched = self._batches, self._batched, 0, 0
+        return {"batch_traces_mean": items / batches} if batches else {}
 
     async def ask(self, item: Item) -> Answer:
         """The answer to one item. Raises what ``answer_all`` raises, and InfrastructureError once it is closed."""
@@ -65,6 +71,7 @@ class Gatherer(Generic[Item, Answer]):
             batch = [each for each in (first, *self._taken(self._batch_size - 1)) if not each[1].done()]
             if not batch:
                 continue
+            self._batches, self._batched = self._batches + 1, self._batched + len(batch)
             self._under_way.update(future for _, future in batch)
             try:
                 answers = await self._answer_all([item for item, _ in batch])

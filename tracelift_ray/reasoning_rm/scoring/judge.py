@@ -63,6 +63,10 @@ class JudgeScorer:
         """Take it again."""
         await self._engine.wake()
 
+    def figures(self) -> dict[str, float]:
+        """None: each trace is asked about alone."""
+        return {}
+
     async def close(self) -> None:
         """End the engine and its processes."""
         await self._engine.close()

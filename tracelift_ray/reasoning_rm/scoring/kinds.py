@@ -36,6 +36,10 @@ class TraceScorer(Protocol):
         """Take the memory again. Raises ``InfrastructureError`` where it is not free."""
         ...
 
+    def figures(self) -> dict[str, float]:
+        """What it says of its own work since it was asked last, by metric name."""
+        ...
+
     async def close(self) -> None:
         """End every task, connection and process."""
         ...

@@ -52,6 +52,10 @@ class ModelScorer:
         """Move it back."""
         await asyncio.to_thread(self._scorer.move, self._scorer.device)
 
+    def figures(self) -> dict[str, float]:
+        """Sizes of the batches."""
+        return {} if self._gatherer is None else self._gatherer.sizes()
+
     async def close(self) -> None:
         """Stop scoring."""
         if self._gatherer is not None:

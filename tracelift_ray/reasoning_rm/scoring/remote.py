@@ -86,6 +86,10 @@ class RemoteScorer:
     async def wake(self) -> None:
         """It never slept."""
 
+    def figures(self) -> dict[str, float]:
+        """Sizes of the requests."""
+        return self._gatherer.sizes() if self._started else {}
+
     async def close(self) -> None:
         """Close the connections; traces that still wait get an infrastructure error."""
         if self._started:

@@ -81,7 +81,10 @@ class ScoringService:
         if self._draining:
             raise RequestRefused(503, "the service is shutting down; ask another one")
         try:
-            asked = read_request(await request.read(), self._limits.max_items, self._limits.task)
+            body = await asyncio.wait_for(request.read(), self._limits.timeout_s)
+            asked = read_request(body, self._limits.max_items, self._limits.task)
+        except TimeoutError as error:
+            raise RequestRefused(408, f"the body did not come in {self._limits.timeout_s:g} s") from error
         except web.HTTPRequestEntityTooLarge as error:
             raise RequestRefused(
                 413, f"the body is larger than {self._limits.max_body_kib} KiB; send it in parts"

@@ -8,6 +8,7 @@ answer that cannot be read) is tried again with growing, jittered pauses. What h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from concurrent.futures import CancelledError
@@ -24,6 +25,8 @@ from tracelift_ray.verification.errors import COMPONENT, NoVerdict
 #: Statuses that another try may not meet again, beside all from 500 on.
 PASSING_STATUS = (408, 425, 429)
 LONGEST_PAUSE_S = 15.0
+#: Seconds in which the loop beside opens, or ends all requests.
+END_S = 10.0
 _MIB = 2**20
 
 
@@ -63,7 +66,7 @@ class FusionClient:
         self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox-fusion", daemon=True)
         self._thread.start()
         self._limit = asyncio.Semaphore(service.concurrency)
-        self._session = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        self._session = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(END_S)
 
     def run(self, code: str, stdin: str, wall_s: float, memory_mib: int) -> RunResult:
         """The result of one program. Blocks for as long as the limits and the retries allow.
@@ -93,10 +96,12 @@ class FusionClient:
         if self._closed:
             return
         self._closed = True
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        with contextlib.suppress(TimeoutError):  # a connection that does not close ends with the process
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(END_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.join(END_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     async def _open(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession()  # Has to be made in the loop.

@@ -1,0 +1,86 @@
+"""What a process and the machine under it use now: CPU and memory, read from the operating system."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+
+import psutil
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Usage of one process, and of its machine; CPU since the reading before.
+
+    Attributes:
+        node: the machine's name.
+        cpu_cores: cores kept busy, 1.0 for one.
+        rss_mib: memory in RAM; pages that processes share count in each.
+        node_cpu_percent: of all cores, 0 to 100.
+        node_memory_percent: 0 to 100, of what cannot be given to others.
+        figures: what the process says of its own work, by name.
+    """
+
+    node: str
+    cpu_cores: float
+    rss_mib: float
+    node_cpu_percent: float
+    node_memory_percent: float
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class UsageMeter:
+    """Reads this process, and where ``children`` those that it started (of an engine, of a sandbox) with it."""
+
+    def __init__(self, children: bool = True) -> None:
+        self._process = psutil.Process()
+        self._children = children
+        self._read_at = monotonic()
+        self._cpu_s, _ = self._sums()
+        psutil.cpu_percent()
+
+    def read(self, figures: Mapping[str, float] | None = None) -> Usage:
+        """Usage since the last reading, or since this object was made."""
+        now, (cpu_s, rss) = monotonic(), self._sums()
+        seconds, used_s = now - self._read_at, max(0.0, cpu_s - self._cpu_s)
+        self._read_at, self._cpu_s = now, cpu_s
+        return Usage(
+            platform.node(),
+            used_s / seconds if seconds > 0 else 0.0,
+            rss / MIB,
+            psutil.cpu_percent(),
+            psutil.virtual_memory().percent,
+            figures or {},
+        )
+
+    def _sums(self) -> tuple[float, int]:
+        """CPU seconds so far, children that ended included, and bytes in RAM."""
+        cpu_s, rss = 0.0, 0
+        for process in (self._process, *(self._process.children(recursive=True) if self._children else ())):
+            try:
+                with process.oneshot():
+                    times = process.cpu_times()
+                    rss += process.memory_info().rss
+            except psutil.NoSuchProcess:  # it ended meanwhile
+                continue
+            cpu_s += sum(times[:4])  # user, system, and both of the children that it waited for
+        return cpu_s, rss
+
+
+def usage_metrics(found: Mapping[str, Usage]) -> dict[str, float]:
+    """Flat metrics of processes by their names: ``processes/NAME/…``, and ``nodes/NAME/…`` of their machines."""
+    metrics: dict[str, float] = {}
+    for name, usage in found.items():
+        node = usage.node.replace(".", "_")
+        metrics |= {
+            f"processes/{name}/cpu_cores": usage.cpu_cores,
+            f"processes/{name}/rss_mib": usage.rss_mib,
+            **{f"processes/{name}/{figure}": value for figure, value in usage.figures.items()},
+            f"nodes/{node}/cpu_percent": usage.node_cpu_percent,
+            f"nodes/{node}/memory_percent": usage.node_memory_percent,
+        }
+    return metrics
