@@ -44,6 +44,10 @@ class SystemLives:
         self.requests = Requests()
         self._loop: TrainingLoop | None = None  # None: the learner is started again
         self._lost_at = 0.0
+        if (timeline := tracker.timeline) is not None:
+            self.rollout.observe = timeline.of_group
+            for pool in system.actor_pools():
+                pool.observe(timeline.of_pool(pool.name))
 
     def begin(self, checkpoint: Checkpoint | None) -> TrainingLoop:
         """The loop over the system's pools, where the checkpoint left it."""
@@ -62,6 +66,8 @@ class SystemLives:
             self.system.canary,
             self.requests,
         )
+        if self.tracker.timeline is not None:
+            loop.stages.observe = self.tracker.timeline.of_loop
         if checkpoint is not None:
             self.tracker.message(f"going on from {checkpoint.path}")
             loop.restore(checkpoint.state(), self.train)

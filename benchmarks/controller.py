@@ -68,6 +68,9 @@ class InProcess:
     def kill(self) -> None:
         pass
 
+    async def ended(self) -> None:
+        pass
+
 
 class Simulated(PoolActor):
     """The same members in a Ray actor."""

@@ -77,6 +77,9 @@ class SimulatedMember:
             if not answer.done():
                 answer.set_exception(ComponentDead(self.pool, "the process is gone"))
 
+    async def ended(self) -> None:
+        """It is."""
+
     async def _answer(self, method: str, args: tuple[Any, ...]) -> Any:
         if self.dead:
             raise ComponentDead(self.pool, "the process is gone")
