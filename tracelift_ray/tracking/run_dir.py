@@ -214,6 +214,10 @@ class RunDirectory:
             raise RunDirectoryError(f"run_dir: {description} is not a run description; move it away") from error
         return cls(folder, run_id)
 
+    def newest_checkpoint(self) -> str:
+        """The name of the newest checkpoint's directory; empty where there is none."""
+        return max((path.name for path in self.checkpoints_path.glob("step-*")), default="")
+
     def prompt_path(self, role: str) -> Path:
         """Where the prompt file of a role is kept."""
         return self.path / "prompts" / f"{role}.yaml"

@@ -112,6 +112,7 @@ class Tracker:
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report one training step: ``group/name`` to number. Raises ``InfrastructureError`` when the disk is full."""
         values = self._record(step, TRAINING, metrics)
+        self._console.checkpoint(self._run.newest_checkpoint())
         self._console.step(step, values)
         self._warn(step, values)
         if self.timeline is not None:
@@ -145,6 +146,7 @@ class Tracker:
         with _written(self._run.trajectories_path):
             for record in records:
                 self._trajectories.write(record)
+        self._console.example(records)
         values = distributions(groups)
         if self._tensorboard is not None:
             self._tensorboard.log_distributions(step, values)
