@@ -51,6 +51,7 @@ BOUNDED_ELSEWHERE = {
     "tracelift_ray/rl/learner.py:Learner.start": "joins a process group within startup_s",
     "tracelift_ray/rl/local_pools.py:LocalGenerator.generate": "asyncio.timeout stands before it in the same line",
     "tracelift_ray/rl/local_pools.py:LocalVerifier.verify": _LIMITS,
+    "tracelift_ray/rl/loop.py:TrainingLoop._step": "an evaluation: pool calls, which have deadlines",
     "tracelift_ray/rl/requests.py:Requests.give_up_when_stopped": "learner.update_deadline_s",
     "tracelift_ray/rl/requests.py:Requests.unless_stopped": "its work: groups and pool calls, which have deadlines",
     "tracelift_ray/rl/rollout.py:Rollout._gathered": _GROUP,
