@@ -158,6 +158,13 @@ _ALL = (
         "seeds first seed steps verbose processes",
         "simulation",
     ),
+    _configured(
+        "chaos",
+        "kill and stop the processes of a short run at random, and check what became of it",
+        ("seed=0", "seed=1 faults=2 kinds=[learner,driver] signals=[kill]"),
+        "seed faults steps run_dir kinds signals patience_s overrides",
+        "simulation",
+    ),
 )
 #: By name, in the order of the list that a user sees.
 COMMANDS = {command.name: command for command in _ALL}
