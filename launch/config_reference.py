@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from launch import conf_files
+from launch.capacity import CapacityConfig
 from launch.chat import ChatConfig
 from launch.conf_files import CONFIG_DIR
 from launch.doctor import DoctorConfig
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Any] = {
     "doctor": DoctorConfig,
     "sandbox": SandboxCommandConfig,
     "simulate": SimulateConfig,
+    "capacity": CapacityConfig,
 }
 _INTRODUCTION = """# Configuration reference
 
