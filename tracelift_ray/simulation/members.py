@@ -39,6 +39,7 @@ class SimulatedMember:
         self.world = world
         self.pool = pool
         self.name = f"{index}.{restart}"
+        self.restarted = restart > 0
         self.capacity = capacity
         self.held = 0
         self.dead = self.frozen = self.asleep = self.torn = False
