@@ -175,7 +175,8 @@ async def result_of(ref: Any) -> Any:
     try:
         return await ref
     except asyncio.CancelledError:
-        ray.cancel(ref)
+        if ray.is_initialized():  # else Ray would start, or join a cluster that happens to run on this machine
+            ray.cancel(ref)
         raise
     except RayTaskError as error:
         raise told_cause(error) from None

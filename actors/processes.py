@@ -21,6 +21,8 @@ def whereabouts() -> tuple[str, int]:
 
 async def end_process(node_id: str, pid: int, kind: str) -> None:
     """Kill a process that is still an actor of the class ``kind``. Raises ``TimeoutError`` where its node is silent."""
+    if not ray.is_initialized():  # it went with its Ray
+        return
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
     killing = ray.remote(num_cpus=0)(_kill).options(scheduling_strategy=there).remote(pid, kind)
     await asyncio.wait_for(killing, END_S)

@@ -126,7 +126,12 @@ class Pool:
     async def start(self) -> None:
         """Start every member, all at once. Raises ``InfrastructureError`` with the first failure."""
         self._members = [self._new_member(index) for index in range(self.limits.workers)]
-        await asyncio.gather(*(self._started(member) for member in self._members))
+        starting = [asyncio.ensure_future(self._started(member)) for member in self._members]
+        try:
+            await asyncio.gather(*starting)
+        finally:  # one that failed takes the others along
+            for each in starting:
+                each.cancel()
 
     async def call(self, method: str, *args: Any, lane: str = "") -> Any:
         """``method(*args)`` on the least busy member with room. ``lane``: calls that take turns with others.

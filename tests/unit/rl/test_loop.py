@@ -106,6 +106,15 @@ async def test_an_engine_that_computes_otherwise_stops_the_run_which_is_saved(tm
     assert newest_complete(run.directory.checkpoints_path).step == 2
 
 
+async def test_a_planner_is_saved_with_what_describes_it_and_its_last_evaluation(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.loop.saving.describe = lambda step: {"README.md": f"step {step}, evaluated {run.loop.evaluated}"}
+    await run.train()
+    newest = newest_complete(run.directory.checkpoints_path)
+    step, metrics = newest.step, {"evaluation/math/accuracy": 0.5}
+    assert (newest.planner_dir / "README.md").read_text() == f"step {step}, evaluated {(step, metrics)}"
+
+
 async def test_every_step_trains_raises_the_version_and_broadcasts_it(tmp_path: Path) -> None:
     run = Run(tmp_path)
     await run.train()
