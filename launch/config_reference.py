@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 from launch import conf_files
 from launch.capacity import CapacityConfig
+from launch.chaos import ChaosConfig
 from launch.chat import ChatConfig
 from launch.conf_files import CONFIG_DIR
 from launch.doctor import DoctorConfig
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Any] = {
     "sandbox": SandboxCommandConfig,
     "simulate": SimulateConfig,
     "capacity": CapacityConfig,
+    "chaos": ChaosConfig,
 }
 _INTRODUCTION = """# Configuration reference
 
