@@ -54,6 +54,7 @@ BOUNDED_ELSEWHERE = {
     "tracelift_ray/rl/loop.py:TrainingLoop._step": "an evaluation: pool calls, which have deadlines",
     "tracelift_ray/rl/requests.py:Requests.give_up_when_stopped": "learner.update_deadline_s",
     "tracelift_ray/rl/requests.py:Requests.unless_stopped": "its work: groups and pool calls, which have deadlines",
+    "tracelift_ray/rl/requests.py:beside": "learner.update_deadline_s; the other was cancelled just before",
     "tracelift_ray/rl/rollout.py:Rollout._gathered": _GROUP,
     "tracelift_ray/rl/rollout.py:Rollout._scored": _GROUP,
     "tracelift_ray/rl/scheduler.py:Scheduler._next_serial": _GROUP,
