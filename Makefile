@@ -6,7 +6,8 @@ DEVICE ?= cpu
 TORCH_INDEX_URL ?=
 # The interpreter that makes .venv; empty: python3.11, python3.12 or python3, as found.
 PYTHON ?=
-# What the run of `make demo` is called, and further overrides for it, such as NAME=exec_only ARGS=reward=exec_only.
+# What the run of `make demo` is called, and further overrides for it, such as NAME=exec_only ARGS=reward=exec_only;
+# options of `make bench`.
 NAME ?= quickstart
 ARGS ?=
 
@@ -20,7 +21,7 @@ STAMP := $(VENV)/.installed-$(shell (cat setup.cfg pyproject.toml docker/install
 export PYTHON TORCH_INDEX_URL
 
 .DEFAULT_GOAL := help
-.PHONY: setup stamp demo test test-unit test-integration test-gpu lint docs smollm2 clean help
+.PHONY: setup stamp demo bench test test-unit test-integration test-gpu lint docs smollm2 clean help
 
 setup: $(STAMP)  ## make .venv and install (DEVICE=cpu|gpu, TORCH_INDEX_URL=..., PYTHON=...)
 
@@ -36,6 +37,9 @@ stamp:
 demo: $(STAMP)  ## train in the built-in world, then a table and a picture (NAME=..., ARGS="key=value ...")
 	@$(RUN) launch.train experiment=quickstart name=$(NAME) resume=never $(ARGS)
 	@$(RUN) launch.report $${TRACELIFT_RUNS:-runs}/$(NAME)
+
+bench: $(STAMP)  ## measure speed, at most 25 minutes, into docs/results/bench.md (ARGS="--parts startup arms ...")
+	@$(RUN) benchmarks.all $(ARGS)
 
 test: test-unit test-integration  ## every test that needs no GPU
 

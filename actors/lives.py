@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from actors.system import RaySystem
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.demo.source import trace_checks
 from tracelift_ray.evaluation.heldout import HeldOutEvaluation
 from tracelift_ray.evaluation.standing import standing
+from tracelift_ray.planning.model_card import card_files
 from tracelift_ray.rl.assembly import build_rollout, build_scheduler
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.loop import TrainingLoop
@@ -16,6 +18,8 @@ from tracelift_ray.rl.preparation import Preparation
 from tracelift_ray.rl.requests import Requests
 from tracelift_ray.rl.system import PlannerExecutorSystem
 from tracelift_ray.rl.watchdog import Snapshot, snapshot
+from tracelift_ray.tasks.presets import prompt_path
+from tracelift_ray.tracking.run_dir import code_version
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.training.checkpoint import Checkpoint
 from tracelift_ray.types import Problem
@@ -36,6 +40,9 @@ class SystemLives:
         planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
         self.run, self.train, self.tracker, self.system = run, train, tracker, system
         self._throughput = planner_executor.throughput
+        self._tasks = sorted({problem.task for problem in train})
+        self._prompt = prompt_path(run.planner.prompt).read_text("utf-8")
+        self._code = code_version()
         self.mixture = prepared.mixture
         self.checkpoints = prepared.directory.checkpoints_path
         self.rollout = build_rollout(run, planner_executor)
@@ -44,6 +51,10 @@ class SystemLives:
         self.requests = Requests()
         self._loop: TrainingLoop | None = None  # None: the learner is started again
         self._lost_at = 0.0
+        if (timeline := tracker.timeline) is not None:
+            self.rollout.observe = timeline.of_group
+            for pool in system.actor_pools():
+                pool.observe(timeline.of_pool(pool.name))
 
     def begin(self, checkpoint: Checkpoint | None) -> TrainingLoop:
         """The loop over the system's pools, where the checkpoint left it."""
@@ -62,10 +73,16 @@ class SystemLives:
             self.system.canary,
             self.requests,
         )
+        loop.saving.describe = partial(self._card, loop)
+        if self.tracker.timeline is not None:
+            loop.stages.observe = self.tracker.timeline.of_loop
         if checkpoint is not None:
             self.tracker.message(f"going on from {checkpoint.path}")
             loop.restore(checkpoint.state(), self.train)
         return loop
+
+    def _card(self, loop: TrainingLoop, step: int) -> dict[str, str]:
+        return card_files(self.run, self._tasks, self._prompt, str(self._code), step, loop.evaluated)
 
     def _metrics(self) -> dict[str, float]:
         return self.system.metrics() | self._throughput.read()

@@ -7,16 +7,18 @@ Work travels in batches (``actors.mailbox``). A call that its caller gives up on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError, TaskUnschedulableError
+from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError, TaskUnschedulableError
 
 from actors.mailbox import Answer, Letter, Mailbox, Worker
 from actors.placement import Placement
+from actors.processes import end_process, whereabouts
 from actors.runtime import worker_environment
 from actors.telling import reason_of, told_cause, told_in_one_line
 from tracelift_ray.config.models import PoolConfig
@@ -51,6 +53,10 @@ class PoolActor:
         self._usage = UsageMeter()
         with told_in_one_line(), loading():
             return await self.start()
+
+    async def whereabouts(self) -> tuple[str, int, str]:
+        """Node, process id and class of this actor."""
+        return *whereabouts(), type(self).__name__
 
     async def accept(self, letters: Sequence[Letter], withdrawn: Sequence[int]) -> None:
         """Begin the work of ``letters``; end that of ``withdrawn``."""
@@ -91,18 +97,25 @@ class RayHandle:
     def __init__(self, actor: Any) -> None:
         self.actor = actor
         self._mailbox = Mailbox(actor, result_of)
+        self._process: tuple[str, int, str] | None = None
 
     async def call(self, method: str, *args: Any) -> Any:
         return await self._mailbox.call(method, *args)
 
     async def control(self, method: str, *args: Any) -> Any:
         if method == "start":
+            self._process = await result_of(self.actor.whereabouts.remote())
             return await result_of(self.actor.open.remote())
         return await result_of(self.actor.control.remote(method, *args))
 
     def kill(self) -> None:
         self._mailbox.close()
         ray.kill(self.actor)
+
+    async def ended(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(TimeoutError, RayError):  # its node is gone, and the process with it
+                await end_process(*self._process)
 
 
 def remote_class(actor: type) -> Any:
@@ -162,7 +175,8 @@ async def result_of(ref: Any) -> Any:
     try:
         return await ref
     except asyncio.CancelledError:
-        ray.cancel(ref)
+        if ray.is_initialized():  # else Ray would start, or join a cluster that happens to run on this machine
+            ray.cancel(ref)
         raise
     except RayTaskError as error:
         raise told_cause(error) from None

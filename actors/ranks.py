@@ -10,16 +10,15 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import ray
 from ray.exceptions import GetTimeoutError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.pool import result_of
+from actors.processes import end_process
 from tracelift_ray.errors import ComponentDead, LearnerLost
 from tracelift_ray.usage import Usage
 
@@ -113,7 +112,8 @@ class Ranks:
         for actor in self.actors:
             ray.kill(actor)
         if self._loss().done():  # a process that is stopped does not end when Ray asks it to
-            await asyncio.gather(*(_end_process(each) for each in self.processes), return_exceptions=True)
+            ending = (end_process(each.node_id, each.pid, "LearnerActor") for each in self.processes)
+            await asyncio.gather(*ending, return_exceptions=True)
         self.actors, self.processes, self._watching, self._lost = [], [], [], None
 
     async def _ask(self, rank: int) -> None:
@@ -164,17 +164,3 @@ class Ranks:
 
 def _ended_by(call: asyncio.Future[Any], kind: type[Exception]) -> bool:
     return call.done() and not call.cancelled() and isinstance(call.exception(), kind)
-
-
-async def _end_process(process: RankProcess) -> None:
-    """Kill a rank's process from its node."""
-    there = NodeAffinitySchedulingStrategy(process.node_id, soft=False)
-    killing = ray.remote(num_cpus=0)(_kill).options(scheduling_strategy=there).remote(process.pid)
-    await asyncio.wait_for(killing, CLOSE_S)
-
-
-def _kill(pid: int) -> None:
-    """End a process that is still a rank."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as line:
-        if b"LearnerActor" in line.read():
-            os.kill(pid, signal.SIGKILL)

@@ -89,11 +89,16 @@ class RaySystem:
 
         Pools on the learner's GPUs are asleep then.
         """
+        starting: list[asyncio.Future[None]] = []
         try:
             await self.placement.reserve(self._assignments(), self.run.cluster.placement_timeout_s)
             alone = [pool for pool in self.actor_pools() if pool not in self._colocated()]
-            await asyncio.gather(*(self._start_pool(pool) for pool in alone), self._start_learner(checkpoint))
+            starting = [asyncio.ensure_future(self._start_pool(pool)) for pool in alone]
+            starting.append(asyncio.ensure_future(self._start_learner(checkpoint)))
+            await asyncio.gather(*starting)
         except BaseException:  # a failure or Ctrl-C: nothing stays up; the error propagates
+            for each in starting:
+                each.cancel()
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date

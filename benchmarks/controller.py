@@ -9,7 +9,6 @@ this machine, so that carrying the calls counts too::
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from collections.abc import Callable, Sequence
 from time import monotonic, process_time
@@ -18,6 +17,7 @@ from typing import Any
 import ray
 
 from actors.pool import PoolActor, RayHandle, References, remote_class
+from benchmarks.figures import Figure, deliver, parser
 from launch.composition import composed
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sources import resolve_sources
@@ -66,6 +66,9 @@ class InProcess:
         return None
 
     def kill(self) -> None:
+        pass
+
+    async def ended(self) -> None:
         pass
 
 
@@ -136,11 +139,11 @@ async def measure(run: RunConfig, traces: int, tokens: int, on_ray: bool) -> tup
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--traces", type=int, default=8192)
-    parser.add_argument("--tokens", type=int, default=512, help="of each trace")
-    parser.add_argument("--ray", action="store_true", help="members are Ray actors")
-    options = parser.parse_args()
+    command = parser(__doc__)
+    command.add_argument("--traces", type=int, default=8192)
+    command.add_argument("--tokens", type=int, default=512, help="of each trace")
+    command.add_argument("--ray", action="store_true", help="members are Ray actors")
+    options = command.parse_args()
     overrides = ["experiment=quickstart", "algorithm.groups_per_step=64", "stream.max_staleness=1", "data.limit=500"]
     run = to_run_config(composed("config", overrides))
     if options.ray:
@@ -148,6 +151,8 @@ def main() -> None:
     rate, cpu_rate = asyncio.run(measure(run, options.traces, options.tokens, options.ray))
     where = "in Ray actors" if options.ray else "in this process"
     print(f"members {where}: {rate:,.0f} traces/s, {cpu_rate:,.0f} traces per CPU second of the controller")
+    name, note = f"controller, members {where}, traces per CPU second", f"{rate:,.0f} traces/s on the clock"
+    deliver(options, [Figure(name, cpu_rate, "traces/s", "higher", note=note)])
 
 
 if __name__ == "__main__":

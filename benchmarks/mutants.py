@@ -101,8 +101,8 @@ MUTANTS = (
     Mutant(
         "a resume gives groups new numbers",
         SCHEDULER,
-        "            self.ledger.submit_again(serial)\n",
-        "            serial = self.ledger.submit()\n",
+        "            self.ledger.submit_again(ticket.serial)\n",
+        "            ticket = replace(ticket, serial=self.ledger.submit())\n",
         STREAM,
     ),
     Mutant(

@@ -40,6 +40,9 @@ class Simulated:
     def kill(self) -> None:
         self.killed.set()
 
+    async def ended(self) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -12,7 +12,6 @@ between the sides, each prints a line as soon as it is over, and the medians cou
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import os
@@ -27,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.figures import Figure, deliver, parser
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.types import CodeTests
 from tracelift_ray.verification.sandbox.pool import Sandbox
@@ -146,21 +146,23 @@ def compare(judges: dict[str, tuple[Judge, int]], seconds: float, rounds: int, k
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each round and judge")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tier", default="auto")
-    options = parser.parse_args()
+    command = parser(__doc__)
+    command.add_argument("--workers", type=int, default=2)
+    command.add_argument("--seconds", type=float, default=10.0, help="of each round and judge")
+    command.add_argument("--rounds", type=int, default=3)
+    command.add_argument("--tier", default="auto")
+    options = command.parse_args()
     sandbox = Sandbox(replace(LIMITS, tier=options.tier), options.workers)
     ours = f"sandbox ({sandbox.tier}), {options.workers} slots"
     at_a_time = f"{options.workers} at a time"
+    rival = f"a process each, {at_a_time}"
     judges: dict[str, tuple[Judge, int]] = {
         "a process each, one after another": (a_process_each(()), 1),
-        f"a process each, {at_a_time}": (a_process_each(()), options.workers),
+        rival: (a_process_each(()), options.workers),
         f"a process each, -I -S, {at_a_time}": (a_process_each(("-I", "-S")), options.workers),
         ours: (lambda program, tests: sandbox.run(program, tests).passed, options.workers),
     }
+    found: list[Figure] = []
     try:
         for kind in KINDS:
             costs = compare(judges, options.seconds, options.rounds, kind)
@@ -168,8 +170,12 @@ def main() -> None:
                 rate, cpu = costs[ours].rate / cost.rate, cost.cpu_ms / costs[ours].cpu_ms
                 ratios = f"{rate:4.1f} times the rate, {cpu:4.1f} times less CPU"
                 print(f"{kind:9} median  {name:40} {cost}; the sandbox has {ratios}", flush=True)
+            faster = costs[ours].rate / costs[rival].rate
+            found.append(Figure(f"sandbox, {kind} tests/s / {rival}", faster, "ratio", "higher"))
+            found.append(Figure(f"sandbox, {kind} CPU of a test", costs[ours].cpu_ms, "ms", "lower", note=ours))
     finally:
         sandbox.close()
+    deliver(options, found)
 
 
 if __name__ == "__main__":

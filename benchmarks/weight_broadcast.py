@@ -10,13 +10,12 @@ the shape of SmolLM2-135M.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.figures import deliver, median, parser
 from tests.tiny import engine_config, make_tokenizer
 from tracelift_ray.engines.kinds import build_engine
 from tracelift_ray.training.export import largest_last
@@ -95,16 +94,17 @@ def timed_send(sender: WeightSender, manifest: WeightManifest, parameters: list)
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--transfer", default="shared_memory", choices=("shared_memory", "collective"))
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--layers", type=int, default=30)
-    options = parser.parse_args()
+    command = parser(__doc__)
+    command.add_argument("--transfer", default="shared_memory", choices=("shared_memory", "collective"))
+    command.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    command.add_argument("--rounds", type=int, default=12)
+    command.add_argument("--layers", type=int, default=30)
+    options = command.parse_args()
     times = asyncio.run(measure(options.transfer, options.dtype, options.rounds, options.layers))
+    name = f"weight broadcast, {options.layers} layers of SmolLM2-135M, {options.dtype}, {options.transfer}"
     # The first round of each kind also faults in the memory that the later ones reuse.
-    for state, chosen in (("idle", times[2::2]), ("in flight", times[3::2])):
-        print(f"{state}: median {statistics.median(chosen):.3f} s, {min(chosen):.3f} to {max(chosen):.3f} s")
+    kinds = (("idle", times[2::2]), ("in flight", times[3::2]))
+    deliver(options, [median(f"{name}, {state}", chosen, "s", "lower") for state, chosen in kinds])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
@@ -122,6 +123,19 @@ async def test_a_member_that_does_not_answer_its_health_check_is_replaced() -> N
         await pool.call("block", 600)
     assert await pool.call("who") == 0 and pool.restarts == 1
     assert await pool.call("pid") != pid
+    await pool.close()
+
+
+async def test_a_member_that_is_stopped_is_ended_and_gives_its_place_to_its_replacement() -> None:
+    pool = pool_of(1, retries=0, deadline_s=1.0)
+    pool.limits = replace(pool.limits, health_s=1.0)
+    await pool.start()
+    pid = await pool.call("pid")
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(InfrastructureError, match="it did not answer its health check"):
+        await pool.call("pid")
+    pool.limits = replace(pool.limits, deadline_s=HANG_S)
+    assert await pool.call("pid") != pid and not psutil.pid_exists(pid)
     await pool.close()
 
 

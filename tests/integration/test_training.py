@@ -42,6 +42,8 @@ def test_a_run_trains_evaluates_and_saves(trained: Path) -> None:
             assert 0 <= record[f"evaluation/{task}/trace_validity"] <= 1
             assert record[f"evaluation/{task}/rm_score"] > 0
     assert sorted(p.name for p in (trained / "checkpoints").iterdir()) == ["step-000002", "step-000003"]
+    card = (trained / "checkpoints" / "step-000003" / "planner" / "README.md").read_text("utf-8")
+    assert "accuracy with the trace" in card and "code: R = " in card
 
 
 def test_every_question_has_an_answer_in_the_metrics_of_a_step(trained: Path) -> None:

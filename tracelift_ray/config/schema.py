@@ -232,6 +232,8 @@ class TrackingConfig:
     console: bool
     quiet_s: NotNegative  # without progress, until a line says what holds what; 0: never
     prometheus: bool
+    timeline: bool
+    timeline_steps: PositiveCount
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ def set_environment(config: EngineConfig) -> None:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.update(VLLM_NO_USAGE_STATS="1", VLLM_DO_NOT_TRACK="1", HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(max(1, int(config.startup_s)))
+    if config.enforce_eager:
+        # vLLM compiles a function of its sampler all the same, with a C++ compiler and at the first request that asks
+        # for log-probs, which on two cores takes that request eight seconds.
+        os.environ["TORCH_COMPILE_DISABLE"] = "1"
     # CPU build: one thread per core that the pool was given (Ray sets OMP_NUM_THREADS), not pinned to cores that
     # other actors share.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

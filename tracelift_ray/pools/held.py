@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+#: Questions to a member, which move nothing on; what it uses is asked all the time.
+QUESTIONS, USAGE = frozenset({"health", "usage"}), "usage"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class PoolState:
     Attributes:
         held: by member and method, the longest first.
         queued: calls that wait for a place, the first of them since ``queued_since``.
-        ended: calls that have ended so far, well or not.
+        ended: calls that have ended so far, well or not, questions apart.
     """
 
     name: str
@@ -36,10 +39,11 @@ class PoolState:
 
 
 class HeldCalls:
-    """The account of a pool's dispatched calls."""
+    """The account of a pool's dispatched calls. ``observe`` hears of each that ends: member, method, its begin."""
 
     def __init__(self) -> None:
         self.ended = 0
+        self.observe: Callable[[str, str, float], None] | None = None
         self._calls: dict[object, tuple[str, str, float]] = {}
 
     @contextmanager
@@ -50,13 +54,16 @@ class HeldCalls:
         try:
             yield
         finally:
-            del self._calls[call]
-            self.ended += 1
+            _, _, since = self._calls.pop(call)
+            self.ended += method not in QUESTIONS
+            if self.observe is not None:
+                self.observe(member, method, since)
 
     def held(self) -> tuple[Held, ...]:
-        """All calls by member and method, the longest first."""
+        """All calls but those about usage, by member and method, the longest first."""
         since: dict[tuple[str, str], list[float]] = {}
         for member, method, began in self._calls.values():
-            since.setdefault((member, method), []).append(began)
+            if method != USAGE:
+                since.setdefault((member, method), []).append(began)
         held = (Held(*key, len(began), min(began)) for key, began in since.items())
         return tuple(sorted(held, key=lambda each: (each.since, each.member, each.method)))

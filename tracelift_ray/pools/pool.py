@@ -49,6 +49,9 @@ class Handle(Protocol):
     def kill(self) -> None:
         """End the member by force."""
 
+    async def ended(self) -> None:
+        """Return once a member that was killed holds its place no more."""
+
 
 @dataclass(frozen=True)
 class PoolLimits:
@@ -116,10 +119,19 @@ class Pool:
         """The members that are up."""
         return [member for member in self._members if member.alive]
 
+    def observe(self, ended: Callable[[str, str, float], None]) -> None:
+        """Tell ``ended`` of each call that ends from now on: its member, its method, and when it was dispatched."""
+        self._calls.observe = ended
+
     async def start(self) -> None:
         """Start every member, all at once. Raises ``InfrastructureError`` with the first failure."""
         self._members = [self._new_member(index) for index in range(self.limits.workers)]
-        await asyncio.gather(*(self._started(member) for member in self._members))
+        starting = [asyncio.ensure_future(self._started(member)) for member in self._members]
+        try:
+            await asyncio.gather(*starting)
+        finally:  # one that failed takes the others along
+            for each in starting:
+                each.cancel()
 
     async def call(self, method: str, *args: Any, lane: str = "") -> Any:
         """``method(*args)`` on the least busy member with room. ``lane``: calls that take turns with others.
@@ -249,7 +261,8 @@ class Pool:
 
     async def _check(self, member: Member) -> None:
         try:
-            await asyncio.wait_for(member.handle.control("health"), self.limits.health_s)
+            with self._calls.one(member.name, "health"):
+                await asyncio.wait_for(member.handle.control("health"), self.limits.health_s)
         except TimeoutError:
             cause = f"it did not answer its health check in {self.limits.health_s:g} s"
             self.replace(member, cause, "unanswered")
@@ -283,6 +296,7 @@ class Pool:
 
     async def _start_replacement(self, lost: Member, tries: int, pause_s: float) -> None:
         """Start a member in the place of ``lost``; it gets work once it is prepared."""
+        await lost.handle.ended()
         await self._awake.wait()
         for attempt in range(tries):
             fresh = self._new_member(lost.index)

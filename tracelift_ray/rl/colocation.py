@@ -27,6 +27,11 @@ class SharedGpus:
     def __init__(self, pools: Sequence[Sleeper] = ()) -> None:
         self._pools = tuple(pools)
 
+    @property
+    def present(self) -> bool:
+        """Whether there are such pools."""
+        return bool(self._pools)
+
     async def to_learner(self) -> None:
         """The GPUs are the learner's."""
         await asyncio.gather(*(pool.sleep() for pool in self._pools))

@@ -1,9 +1,11 @@
 """The training loop: batches from the stream to the learner, new weights back to the planner.
 
 One step: take a batch, train on it, broadcast the new weights, account for it. A batch without signal makes no
-optimizer step and no new version, so it is neither trained on nor broadcast. An interrupt is honoured while waiting
-for groups or for an evaluation, and in an update until its first optimizer step, before which the learner is as after
-the update before; broadcast and save run to their end, so that what is saved is one state.
+optimizer step and no new version, so it is neither trained on nor broadcast. An evaluation that is due runs beside the
+next update, while the engines still serve the weights that it measures, and ends before the broadcast; only where
+engines sleep during an update does it come first. An interrupt is honoured while waiting for groups, and in an update
+until its first optimizer step, before which the learner is as after the update before; broadcast, save and an
+evaluation beside a finished update run to their end, so that what is saved is one state and every evaluation is made.
 A failure that leaves the learner whole ends the run with a checkpoint, too: only one in the middle of an update or of a
 save leaves the learner's state in doubt.
 """
@@ -24,8 +26,9 @@ from tracelift_ray.errors import LearnerLost
 from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.colocation import SharedGpus
+from tracelift_ray.rl.no_update import why_not_updated
 from tracelift_ray.rl.pools import LearnerGroup, WeightReceivers
-from tracelift_ray.rl.requests import Interrupted, Requests
+from tracelift_ray.rl.requests import Interrupted, Requests, beside
 from tracelift_ray.rl.saving import Saving
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
 from tracelift_ray.rl.watchdog import Stages
@@ -99,7 +102,9 @@ class TrainingLoop:
         self.progress = Progress()
         self.requests = requests or Requests()
         self.stages = Stages(lambda: asyncio.get_running_loop().time())
+        self.evaluated: tuple[int, Mapping[str, float]] | None = None  # the last evaluation, and after which step
         self._saved_at = -1
+        self._unmeasured = False  # the weights now served, though an evaluation of them is due
         self._measured: dict[str, float] = {}  # metrics of the present step
         self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
 
@@ -132,12 +137,11 @@ class TrainingLoop:
             await self.saving.uploads.finish()
 
     async def _start(self) -> None:
-        """Serve the present weights, and measure them where that is due and the run before was ended before it was."""
+        """Serve the present weights; they are to be measured where that is due and the run before did not."""
         await self._broadcast()
         step, settings = self.progress.step, self.run.evaluation
         due = self._due(settings.every) if step else settings.at_start
-        if due and not self.tracker.has_evaluation(step):
-            await self._evaluate()
+        self._unmeasured = due and not self.tracker.has_evaluation(step)
 
     async def _step(self, clock: PhaseClock) -> None:
         version, update = self.progress.version, dict[str, float]()
@@ -146,18 +150,26 @@ class TrainingLoop:
             batch = await self.requests.unless_stopped(self.scheduler.next_batch(version), self.save)
         overlong = self.run.reward.overlong == "train"
         training = train_batch(batch.groups, batch.zero_signal, train_overlong=overlong)
+        if self._unmeasured and (self.shared.present or not training.samples):
+            with clock.phase("evaluate"):
+                await self._evaluate()
+        measuring = asyncio.ensure_future(self._measure()) if self._unmeasured else None
         if training.samples:
             with clock.phase("update"):
-                update = await self._update(training)
+                update = await beside(self._update(training), measuring)
         try:
+            if measuring is not None:
+                with clock.phase("evaluate"):
+                    await measuring
             if training.samples:
                 with clock.phase("broadcast"):
                     broadcast = await self._broadcast()
-        finally:  # the learner holds the step, whatever became of the broadcast
+        finally:  # the learner holds the step, whatever became of evaluation and broadcast
             self.scheduler.finished(batch, self.progress.version)
             self.progress.step += 1
             self._log(batch, version, update, broadcast, clock)
-        if self._due(self.run.evaluation.every):
+        self._unmeasured = self._due(self.run.evaluation.every)
+        if self._unmeasured and self.saving.config.keep_best:  # a checkpoint of this step is compared by it
             with clock.phase("evaluate"):
                 await self._evaluate()
         if self._due(self.run.learner.save_every) or self.requests.take_save():
@@ -194,9 +206,14 @@ class TrainingLoop:
         return broadcast
 
     async def _evaluate(self) -> None:
+        await self.requests.unless_stopped(self._measure(), self.save)
+
+    async def _measure(self) -> None:
         with self.stages.within("evaluation"):
-            metrics = await self.requests.unless_stopped(self.evaluate(), self.save)
+            metrics = await self.evaluate()
+        self._unmeasured = False
         self._measured |= metrics
+        self.evaluated = self.progress.step, metrics
         self.tracker.log_evaluation(self.progress.step, metrics)
 
     async def save(self) -> None:
@@ -279,18 +296,5 @@ class TrainingLoop:
         self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)
         if not update:
-            self.tracker.message(f"step {step}: the policy was not updated; {_why_not_updated(batch, metrics)}")
+            self.tracker.message(f"step {step}: the policy was not updated; {why_not_updated(batch, metrics)}")
         self.tracker.log_trajectories(step, batch.seen)
-
-
-def _why_not_updated(batch: GroupBatch, metrics: dict[str, float]) -> str:
-    """What a step that held nothing to train on most likely comes from."""
-    if batch.groups:
-        return "the length limit cut every trace of the groups with signal, and reward.overlong=mask leaves those out"
-    malformed = metrics.get("system/malformed", 0.0)
-    if malformed > 0.5:
-        cure = "a warm start teaches a planner to close its tag"
-        return f"no group had signal: {malformed:.0%} of the traces are malformed ({cure})"
-    if metrics.get("system/success") == 0.0:
-        return "no group had signal: the executor solved nothing; easier problems, or a stronger one, would give signal"
-    return "no group had signal; stream.max_refills draws other groups in place of such ones"

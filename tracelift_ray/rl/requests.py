@@ -75,3 +75,14 @@ class Requests:
             stopping.cancel()
             if not working.done():
                 working.cancel()
+
+
+async def beside(work: Coroutine[Any, Any, Result], other: asyncio.Future[Any] | None) -> Result:
+    """``work``'s result; where it fails or is cancelled, the ``other`` that runs beside it is ended first."""
+    try:
+        return await work
+    except BaseException:
+        if other is not None:
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
+        raise

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.errors import InfrastructureError
@@ -36,8 +37,14 @@ class GroupFailed(Exception):
         return f"group {self.ticket.serial} of problem {self.ticket.problem.id} failed: {causes}"
 
 
+#: Awaits a stage of a group: the stage, what it is a stage of, and the work.
+Observe = Callable[[str, str, Awaitable[Any]], Awaitable[Any]]
+T = TypeVar("T")
+
+
 class Rollout:
-    """Runs groups. ``faults`` counts infrastructure errors by component over the life of the object."""
+    """Runs groups. ``faults`` counts infrastructure errors by component over the life of the object; ``observe``,
+    where there is one, awaits the stages of each group."""
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class Rollout:
         self.min_traces = min_traces
         self.deadline_s = deadline_s
         self.faults: Counter[str] = Counter()
+        self.observe: Observe | None = None
 
     async def run(self, ticket: Ticket) -> Group:
         """The finished group. Raises ``GroupFailed``."""
@@ -71,8 +79,12 @@ class Rollout:
             self.faults["stream"] += 1
             raise GroupFailed(ticket, Counter([cause])) from None
 
-    async def _run(self, ticket: Ticket) -> Group:
-        baseline = asyncio.ensure_future(self._baseline(ticket))
+    def _run(self, ticket: Ticket) -> Awaitable[Group]:
+        return self._stage("group", f"group {ticket.serial}", self._gathered(ticket))
+
+    async def _gathered(self, ticket: Ticket) -> Group:
+        sampling = self._stage("baseline", f"group {ticket.serial}", self._baseline(ticket))
+        baseline = asyncio.ensure_future(sampling)
         traces = [asyncio.ensure_future(self._trajectory(ticket, i, baseline)) for i in range(self.group_size)]
         try:
             results = await asyncio.gather(*traces)
@@ -106,7 +118,8 @@ class Rollout:
         try:
             if trace is None:
                 whole_text = self.reward.malformed == "whole_text"
-                trace = await self.system.trace(problem, index, key, whole_text=whole_text)
+                writing = self.system.trace(problem, index, key, whole_text=whole_text)
+                trace = await self._stage("write", f"trace {ticket.serial}.{index}", writing)
         except InfrastructureError as error:
             self.faults[error.component] += 1
             ticket.wrote(index, None, self.group_size)
@@ -131,8 +144,10 @@ class Rollout:
         shown = task.mask(problem, reasoning) if leaked and self.reward.leak == "mask" else reasoning
         key = (problem.id, ticket.epoch, trace.index)
         count = self.requirements.samples
-        executing = asyncio.ensure_future(self._execute(problem, shown, count, key))
-        scoring = asyncio.ensure_future(self._score(problem, reasoning))
+        name = f"trace {ticket.serial}.{trace.index}"
+        execution, score = self._execute(problem, shown, count, key), self._score(problem, reasoning)
+        executing = asyncio.ensure_future(self._stage("execute", name, execution))
+        scoring = asyncio.ensure_future(self._stage("score", name, score))
         try:
             executions = await executing
             rubric = await scoring
@@ -148,6 +163,9 @@ class Rollout:
         return Trajectory(
             trace, with_trace, fresh, rubric, result.uplift, result.reward, leaked=leaked, components=parts
         )
+
+    def _stage(self, stage: str, name: str, work: Awaitable[T]) -> Awaitable[T]:
+        return work if self.observe is None else self.observe(stage, name, work)
 
     async def _execute(
         self, problem: Problem, reasoning: str, count: int, key: Sequence[int | str]

@@ -29,6 +29,7 @@ class Saving:
 
     Attributes:
         newest: the newest checkpoint that was written here, whatever it was written for.
+        describe: makes the files that are saved beside the planner's weights, by name, from the step.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Saving:
         self.say = say
         self.uploads = Uploads(config.upload_command, config.upload_deadline_s, faults, say)
         self.newest: Checkpoint | None = None
+        self.describe: Callable[[int], Mapping[str, str]] = lambda step: {}
         self._ready: Checkpoint | None = None  # the newest that was kept ready
         self._ended, self._took_s = 0.0, 0.0  # when the last checkpoint was there, and how long it took
 
@@ -82,12 +84,17 @@ class Saving:
         began = asyncio.get_running_loop().time()
         with checkpoint.writing(self.checkpoints, step) as draft:
             await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
+            self._describe(draft)
             saved = self.newest = checkpoint.publish(draft, state)
         keep, best = self.config.keep_checkpoints, self.config.keep_best
         checkpoint.prune(self.checkpoints, keep, best=best, spare={*self.uploads.in_use, saved.path})
         self._ended = asyncio.get_running_loop().time()
         self._took_s = self._ended - began
         return saved
+
+    def _describe(self, draft: Checkpoint) -> None:
+        for name, text in self.describe(draft.step).items():
+            (draft.planner_dir / name).write_text(text, "utf-8")
 
     def _announce(self, saved: Checkpoint) -> None:
         self.uploads.start(saved.path)
@@ -97,6 +104,7 @@ class Saving:
         """Write the planner alone."""
         with checkpoint.writing(self.exports, step, with_learner=False) as draft:
             await self.learner.save(str(draft.planner_dir), None)
+            self._describe(draft)
             saved = checkpoint.publish(draft, {"step": step})
         self.uploads.start(saved.path)
         checkpoint.prune(self.exports, self.config.keep_exports, spare=self.uploads.in_use)

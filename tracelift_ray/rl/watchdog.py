@@ -38,11 +38,13 @@ class Snapshot:
 
 
 class Stages:
-    """The stages of the loop that are under way, and how many were entered or left so far."""
+    """The stages of the loop that are under way, and how many were entered or left so far. ``observe`` hears of each
+    that is left, and since when it was under way."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.under_way: dict[str, float] = {}
         self.passed = 0
+        self.observe: Callable[[str, float], None] | None = None
         self._clock = clock
 
     @contextmanager
@@ -53,8 +55,10 @@ class Stages:
         try:
             yield
         finally:
-            del self.under_way[stage]
+            since = self.under_way.pop(stage)
             self.passed += 1
+            if self.observe is not None:
+                self.observe(stage, since)
 
 
 class Watchdog:

@@ -39,6 +39,7 @@ class SimulatedMember:
         self.world = world
         self.pool = pool
         self.name = f"{index}.{restart}"
+        self.restarted = restart > 0
         self.capacity = capacity
         self.held = 0
         self.dead = self.frozen = self.asleep = self.torn = False
@@ -75,6 +76,9 @@ class SimulatedMember:
         for answer in self._unanswered:
             if not answer.done():
                 answer.set_exception(ComponentDead(self.pool, "the process is gone"))
+
+    async def ended(self) -> None:
+        """It is."""
 
     async def _answer(self, method: str, args: tuple[Any, ...]) -> Any:
         if self.dead:

@@ -1,22 +1,27 @@
-"""What a person sees while a run goes on: a progress bar with an ETA, and one line for each step.
+"""What a person sees while a run goes on: one line for each step, and below them a screen.
 
-On a terminal the bar stays at the bottom; elsewhere (a file, a job log) only the lines are printed. It promises never
-to fail a run: metrics that a step does not have are left out of its line.
+The screen stays at the bottom of a terminal; elsewhere (a file, a job log) only the lines are printed. It promises
+never to fail a run: metrics that a step does not have are left out of its line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tracelift_ray.tracking.alive import SILENT_S, TICK_S, clock_time
+from tracelift_ray.tracking.screen import Screen
 
 #: After so long without a line, progress is printed; with the tick of ``alive`` a line comes in ``SILENT_S``.
 QUIET_S = SILENT_S - TICK_S
+#: How often the screen is drawn a second, and seconds until it shows another trace.
+REFRESH_HZ, EXAMPLE_S = 2.0, 20.0
 #: What the line of a step shows: label, metric, format.
 _STEP_FIELDS = (
     ("reward", "reward/mean", "{:+.3f}"),
@@ -80,8 +85,10 @@ class ConsoleReporter:
         self._console = console
         self._total = total_steps
         self._said = time.monotonic()
+        self._example_at = -EXAMPLE_S
         self._first: tuple[int, float] | None = None  # the first step of this start, and when it ended
         self._progress: Progress | None = None
+        self._screen: Screen | None = None
         if self._console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -91,11 +98,18 @@ class ConsoleReporter:
                 TextColumn("ETA"),
                 TimeRemainingColumn(),
                 console=self._console,
+                auto_refresh=False,
+            )
+            self._bar = self._progress.add_task("training", total=total_steps, completed=done_steps)
+            self._screen = Screen(self._progress, self._console.width)
+            self._live = Live(
+                self._screen,
+                console=self._console,
+                refresh_per_second=REFRESH_HZ,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self._bar = self._progress.add_task("training", total=total_steps, completed=done_steps)
-            self._progress.start()
+            self._live.start()
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Print the line of a step and move the bar."""
@@ -104,12 +118,26 @@ class ConsoleReporter:
             line += f"  ETA {self._eta(step)}"
         else:
             self._progress.update(self._bar, completed=step)
+        self._show(metrics)
         self.message(line)
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Print the lines of an evaluation."""
+        self._show(metrics)
         for line in evaluation_lines(step, metrics):
             self.message(line)
+
+    def checkpoint(self, name: str) -> None:
+        """The newest checkpoint, for the screen."""
+        if self._screen is not None:
+            self._screen.checkpoint = name
+
+    def example(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """One of a step's traces, now and then, for the screen."""
+        if self._screen is not None and time.monotonic() - self._example_at >= EXAMPLE_S:
+            chosen = next((record for record in records if record["reasoning"]), None)
+            if chosen is not None:
+                self._screen.example, self._example_at = chosen, time.monotonic()
 
     def message(self, text: str) -> None:
         """Print one line as it is, above the bar where there is one. A log on a full disk ends no run."""
@@ -125,9 +153,13 @@ class ConsoleReporter:
             self.message(text)
 
     def close(self) -> None:
-        """Take the bar down; closing twice is harmless."""
-        if self._progress is not None:
-            self._progress.stop()
+        """Take the screen down, which leaves its last state; closing twice is harmless."""
+        if self._screen is not None:
+            self._live.stop()
+
+    def _show(self, metrics: Mapping[str, float]) -> None:
+        if self._screen is not None:
+            self._screen.metrics = {**self._screen.metrics, **metrics}  # another one: a thread draws it
 
     def _eta(self, step: int) -> str:
         """Time to the last step as h:mm:ss, at the pace since the first step of this start ended."""

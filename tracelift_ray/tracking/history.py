@@ -18,6 +18,9 @@ TRAINING = "training"
 #: Settings, or groups of them, that two runs of one kind may have in another form. The seed is the run's own.
 _NO_DIFFERENCE = frozenset({"name", "seed", "run_dir", "resume", "dry_run", "tracking", "cluster"})
 
+#: The groups of metrics whose second part is a task.
+_OF_TASKS = frozenset({"reward", "evaluation"})
+
 
 @dataclass(frozen=True)
 class Point:
@@ -47,8 +50,10 @@ class RunHistory:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that any metric speaks of, in alphabetical order reversed so that math comes first."""
-        return tuple(sorted({n.split("/")[1] for n in self.names if n.count("/") == 2}, reverse=True))
+        """The tasks of the run, in alphabetical order reversed so that math comes first."""
+        parts = (name.split("/") for name in self.names)
+        found = {each[1] for each in parts if len(each) == 3 and each[0] in _OF_TASKS}
+        return tuple(sorted(found, reverse=True))
 
     @functools.cached_property
     def names(self) -> frozenset[str]:

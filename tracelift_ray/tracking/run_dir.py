@@ -193,6 +193,7 @@ class RunDirectory:
         self.checkpoints_path = path / "checkpoints"
         self.wandb_state_path = path / "wandb_run.json"
         self.tensorboard_path = path / "tensorboard"
+        self.timeline_path = path / "timeline.json.gz"
         self._description = path / "run.json"
 
     @classmethod
@@ -212,6 +213,10 @@ class RunDirectory:
         except (ValueError, KeyError) as error:
             raise RunDirectoryError(f"run_dir: {description} is not a run description; move it away") from error
         return cls(folder, run_id)
+
+    def newest_checkpoint(self) -> str:
+        """The name of the newest checkpoint's directory; empty where there is none."""
+        return max((path.name for path in self.checkpoints_path.glob("step-*")), default="")
 
     def prompt_path(self, role: str) -> Path:
         """Where the prompt file of a role is kept."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from rich.console import Console
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.disk import disk_reason, free_mib
 from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.tracking.alarms import WINDOW, alarms
 from tracelift_ray.tracking.console import ConsoleReporter
 from tracelift_ray.tracking.distributions import distributions
 from tracelift_ray.tracking.history import EVALUATION, TRAINING
@@ -26,6 +28,7 @@ from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
 from tracelift_ray.tracking.tensorboard_sink import TensorBoardSink
+from tracelift_ray.tracking.timeline import Timeline
 from tracelift_ray.tracking.wandb_sink import WandbSink
 from tracelift_ray.types import ScoredGroup
 
@@ -62,6 +65,8 @@ class Tracker:
     ) -> None:
         self._config = config
         self._sinks = sinks
+        self._recent: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
+        self._warned: dict[str, int] = {}  # at which step each kind of alarm was said last
         self._run = run
         if resume_step is None:
             set_aside(run.metrics_path)
@@ -81,6 +86,9 @@ class Tracker:
         self._tensorboard = (
             TensorBoardSink(run.tensorboard_path, resume_step, self._console.message) if config.tensorboard else None
         )
+        self.timeline = (
+            Timeline(run.timeline_path, config.timeline_steps, self._console.message) if config.timeline else None
+        )
 
     def _open(self, keep_step: int | None) -> None:
         """Open the files of records, with those of later steps dropped."""
@@ -92,6 +100,8 @@ class Tracker:
         """The run goes on from ``step`` again: later records are dropped. W&B's rows stay, and come no second time."""
         self._metrics.close()
         self._trajectories.close()
+        self._recent.clear()
+        self._warned.clear()
         self._open(step)
         if self._wandb is not None:
             self._wandb.rewind()
@@ -101,7 +111,20 @@ class Tracker:
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report one training step: ``group/name`` to number. Raises ``InfrastructureError`` when the disk is full."""
-        self._console.step(step, self._record(step, TRAINING, metrics))
+        values = self._record(step, TRAINING, metrics)
+        self._console.checkpoint(self._run.newest_checkpoint())
+        self._console.step(step, values)
+        self._warn(step, values)
+        if self.timeline is not None:
+            self.timeline.step_ended(step)
+
+    def _warn(self, step: int, values: Mapping[str, float]) -> None:
+        """Say what there is reason to say; the same thing again after ``WINDOW`` steps."""
+        self._recent.append(values)
+        for alarm in alarms(self._recent):
+            if step - self._warned.get(alarm.kind, -WINDOW) >= WINDOW:
+                self._warned[alarm.kind] = step
+                self.message(f"look: {alarm.text}")
 
     def log_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report an evaluation of the planner after ``step`` optimizer steps; 0 is before training."""
@@ -123,6 +146,7 @@ class Tracker:
         with _written(self._run.trajectories_path):
             for record in records:
                 self._trajectories.write(record)
+        self._console.example(records)
         values = distributions(groups)
         if self._tensorboard is not None:
             self._tensorboard.log_distributions(step, values)
@@ -160,6 +184,8 @@ class Tracker:
             self._wandb.close(exit_code)
         if self._tensorboard is not None:
             self._tensorboard.close()
+        if self.timeline is not None:
+            self.timeline.close()
         self._console.close()
         self._metrics.close()
         self._trajectories.close()

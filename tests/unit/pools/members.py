@@ -33,6 +33,9 @@ class FakeMember:
         self.killed = True
         self.die()
 
+    async def ended(self) -> None:
+        assert self.killed
+
     def die(self) -> None:
         self.dead = True
         self.gone.set()

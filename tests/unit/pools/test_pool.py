@@ -62,6 +62,26 @@ async def test_closing_while_members_start_asks_those_that_are_up_alone() -> Non
     assert asked == [0] and all(member.killed for member in made)
 
 
+async def test_a_member_that_cannot_start_ends_the_starts_of_the_others() -> None:
+    ended: list[int] = []
+
+    class Some(FakeMember):
+        async def start(self) -> None:
+            try:
+                await asyncio.sleep(1e6 if self.index else 0)
+            except asyncio.CancelledError:
+                ended.append(self.index)
+                raise
+            raise InfrastructureError("engine", "no room for the cache")
+
+    pool = Pool("worker", LIMITS, Some)
+    with pytest.raises(InfrastructureError, match="no room"):
+        await pool.start()
+    await settled()
+    assert ended == [1]
+    await pool.close()
+
+
 async def test_a_storm_costs_no_call_and_no_member() -> None:
     """Ten times the work that fits into one deadline: the deadline starts at dispatch, so nothing is late."""
     pool, spawner = await started(replace(LIMITS, deadline_s=5.0, retries=0))

@@ -106,6 +106,15 @@ async def test_an_engine_that_computes_otherwise_stops_the_run_which_is_saved(tm
     assert newest_complete(run.directory.checkpoints_path).step == 2
 
 
+async def test_a_planner_is_saved_with_what_describes_it_and_its_last_evaluation(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.loop.saving.describe = lambda step: {"README.md": f"step {step}, evaluated {run.loop.evaluated}"}
+    await run.train()
+    newest = newest_complete(run.directory.checkpoints_path)
+    step, metrics = newest.step, {"evaluation/math/accuracy": 0.5}
+    assert (newest.planner_dir / "README.md").read_text() == f"step {step}, evaluated {(step, metrics)}"
+
+
 async def test_every_step_trains_raises_the_version_and_broadcasts_it(tmp_path: Path) -> None:
     run = Run(tmp_path)
     await run.train()
@@ -424,7 +433,93 @@ async def test_a_failed_evaluation_saves_the_learner(tmp_path: Path) -> None:
     run.loop.evaluate = broken
     with pytest.raises(InfrastructureError, match="verifier: gone"):
         await run.train()
-    assert saved_step(run) == 2
+    assert saved_step(run) == 3 and newest_state(run)["version"] == 3  # it ran beside the update, which is whole
+
+
+async def test_an_evaluation_runs_beside_the_update_and_ends_before_the_broadcast(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=2)
+    updating, order = asyncio.Event(), list[str]()
+
+    async def update(batch: TrainBatch) -> dict[str, float]:
+        updating.set()
+        result = await FakeLearner.update(run.learner, batch)
+        order.append("updated")
+        return result
+
+    async def evaluate() -> dict[str, float]:
+        if run.loop.progress.step < 2:  # the one at the end has no update beside it
+            await updating.wait()
+            while "updated" not in order:
+                await asyncio.sleep(0)
+            order.append(f"evaluated {run.engines.versions[-1]}")
+        return await run.evaluate()
+
+    run.learner.update = update  # type: ignore[method-assign]
+    run.loop.evaluate = evaluate
+    await run.train()
+    assert order == ["updated", "evaluated 0", "updated"]
+    assert run.tracker.has_evaluation(0) and run.tracker.has_evaluation(2)
+
+
+async def test_an_evaluation_comes_before_an_update_for_which_engines_sleep(tmp_path: Path) -> None:
+    asleep: list[bool] = [True]
+
+    class Engines:
+        async def sleep(self) -> None:
+            asleep.append(True)
+
+        async def wake(self) -> None:
+            asleep.append(False)
+
+    run = Run(tmp_path, steps=1, shared=SharedGpus([Engines()]))
+    found = []
+
+    async def evaluate() -> dict[str, float]:
+        await asyncio.sleep(0.01)
+        found.append(asleep[-1])
+        return await run.evaluate()
+
+    run.loop.evaluate = evaluate
+    await run.train()
+    assert found == [False, False]
+
+
+async def test_an_update_that_fails_ends_the_evaluation_beside_it(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=2)
+    ended = []
+
+    async def update(batch: TrainBatch) -> dict[str, float]:
+        await asyncio.sleep(0)
+        raise InfrastructureError("learner", "the loss is nan")
+
+    async def evaluate() -> dict[str, float]:
+        try:
+            await asyncio.sleep(HANG_S)
+        finally:
+            ended.append(True)
+        return {}
+
+    run.learner.update = update  # type: ignore[method-assign]
+    run.loop.evaluate = evaluate
+    with pytest.raises(InfrastructureError, match="the loss is nan"):
+        await run.train()
+    assert ended == [True] and not run.tracker.has_evaluation(0)
+
+
+async def test_an_interrupt_beside_an_update_that_is_over_waits_for_the_evaluation(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=4)
+
+    async def evaluate() -> dict[str, float]:
+        while run.learner.version == 0:
+            await asyncio.sleep(0)
+        run.loop.requests.stop()
+        await asyncio.sleep(0.01)
+        return await run.evaluate()
+
+    run.loop.evaluate = evaluate
+    with pytest.raises(Interrupted):
+        await run.train()
+    assert saved_step(run) == 1 and run.tracker.has_evaluation(0)
 
 
 async def test_a_learner_that_failed_in_an_update_is_not_saved(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from tests.unit.pools.members import LIMITS, started
+from tests.unit.pools.members import LIMITS, FakeMember, started
 from tests.unit.rl.test_loop import Run
 from tracelift_ray.pools.held import Held, PoolState
 from tracelift_ray.rl.watchdog import Snapshot, Watchdog, describe, progress, snapshot
@@ -74,6 +75,41 @@ def test_a_member_that_hangs_is_named_after_a_quiet_minute_and_again_when_that_h
         " no group is open; worker[1.0] holds 1 work call"
     ] * 3
     assert [round(at - 20.0, -1) for at, _ in said] == [QUIET_S, 2 * QUIET_S, 4 * QUIET_S]
+
+
+def test_questions_are_no_progress_and_a_health_check_is_named() -> None:
+    said: list[str] = []
+
+    async def hang() -> None:
+        clock = asyncio.get_running_loop().time
+        limits = replace(LIMITS, deadline_s=100.0, capacity=1, workers=1, health_s=200.0, retries=0)
+        pool, spawner = await started(limits)
+        spawner.made[0].stopped = True
+
+        async def ask() -> None:
+            while True:
+                await pool.control(pool.members[0], 5.0, "usage")
+                await asyncio.sleep(10.0)
+
+        work = [asyncio.ensure_future(each) for each in (pool.call("work", 5.0), ask())]
+        watchdog = Watchdog(lambda: Snapshot(1, {"rollout": 0.0}, {}, (pool.state(),)), QUIET_S, clock)
+        async with alive(said.append, watchdog.line):
+            await asyncio.sleep(200.0)
+        for each in work:
+            each.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await pool.close()
+
+    async def answer(self: FakeMember, method: str, *args: Any) -> None:
+        if method == "health":
+            await asyncio.sleep(1e6)
+
+    with patch.object(FakeMember, "control", answer):
+        run(hang())
+    assert [line.partition("worker[0.0] holds ")[2].partition(" for")[0] for line in said] == [
+        "1 work call",
+        "1 health call",
+    ]
 
 
 def test_nothing_is_said_where_calls_end_or_the_watchdog_is_off() -> None:

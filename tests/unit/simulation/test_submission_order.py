@@ -66,7 +66,8 @@ def test_these_seeds_hold(seed: int) -> None:
 
 def test_in_the_order_of_arrival_they_differ() -> None:
     ran = {
-        outcome(replace(scenario(max_staleness=2, workers=2, seed=seed), order="arrival"), profile).weights
-        for seed, profile in enumerate(PROFILES)
+        # Calls that straggle, which these may, stay within their deadline at the usual latencies.
+        outcome(replace(scenario(max_staleness=2, workers=2, seed=seed), order="arrival"), {}).weights
+        for seed in range(len(PROFILES))
     }
     assert len(ran) > 1

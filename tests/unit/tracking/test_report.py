@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ def make_run(
     """A run of ten steps whose math accuracy rises from 0.5 to ``final``."""
     config = {"name": "tiny", "seed": seed, "reward": {"arm": arm, "clip_max": clip_max}, **settings}
     tracker = Tracker(
-        TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0, False), RunDirectory.create(path), 10, config
+        TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0, False, False, 5),
+        RunDirectory.create(path),
+        10,
+        config,
     )
     for step in range(11):
         if step:
@@ -51,6 +55,19 @@ def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
     assert ("math", "accuracy with trace", "0.500 ± 0.040", "0.750 ± 0.040", "+0.250") in table.rows
     assert ("math", "uplift", "0.250", "0.500", "+0.250") in table.rows
     assert not any(row[1] == "trace validity" for row in table.rows)
+
+
+def test_pools_processes_and_nodes_are_no_tasks(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "a", "tracelift", 3, 0.75)
+    with (path / "metrics.jsonl").open("a") as file:
+        more = {
+            "pools/planner/queued": 1.0,
+            "nodes/vm/cpu_percent": 2.0,
+            "system/code/leak": 0.0,
+            "reward/code/mean": 1.0,
+        }
+        file.write(json.dumps({"step": 11, "kind": "training", **more}) + "\n")
+    assert load_history(path).tasks == ("math", "code")
 
 
 def test_a_single_evaluation_is_not_compared_with_itself(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.wandb_sink import WandbSink, has_credentials, resolve_mode
 from tracelift_ray.types import Baseline
 
-OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, False, False, 0.0, False)
+OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, False, False, 0.0, False, False, 5)
 ROOT = Path(__file__).resolve().parents[3]
 KEY = {"WANDB_API_KEY": "k"}
 
@@ -168,7 +168,9 @@ def test_a_fresh_start_in_an_old_directory_is_another_run(tmp_path: Path, wandb_
 def offline_instead(tmp_path: Path) -> str:
     """What is said of a run that should be online; it has one row, which is in the files."""
     run, said = RunDirectory.create(tmp_path / "run"), list[str]()
-    sink = start(run, said, resumed=False, config=TrackingConfig("auto", "p", None, 1, 4, False, False, 0.0, False))
+    sink = start(
+        run, said, resumed=False, config=TrackingConfig("auto", "p", None, 1, 4, False, False, 0.0, False, False, 5)
+    )
     sink.log(1, {"reward/mean": 0.25})
     sink.close()
     assert [row["reward/mean"] for row in rows(run)] == [0.25]

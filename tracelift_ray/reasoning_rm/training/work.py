@@ -99,7 +99,9 @@ class WorkDirectory:
         """The metrics' outputs of a run that starts (None) or goes on after ``step``."""
         config, name = dataclasses.asdict(self._config), Path(self._config.output).name
         self._run.record_start(config, step)
-        tracking = TrackingConfig(self._config.wandb, self._config.project, None, 0, 0, False, False, 0.0, False)
+        tracking = TrackingConfig(
+            self._config.wandb, self._config.project, None, 0, 0, False, False, 0.0, False, False, 5
+        )
         sink = WandbSink.start(tracking, self._run, config, name, resumed=step is not None, say=say)
         return TrainingLog(JsonlWriter(self._run.metrics_path, keep_step=step or 0), sink)
 

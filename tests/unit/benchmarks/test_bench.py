@@ -1,0 +1,84 @@
+"""The bench: figures against their goals and against the run before, the page, and parts that fail."""
+
+import json
+
+import pytest
+
+from benchmarks import all as bench
+from benchmarks.figures import Figure, median
+from benchmarks.tables import markdown, row
+
+
+@pytest.fixture
+def two_parts(monkeypatch):
+    monkeypatch.setattr(bench, "PARTS", {"a": None, "b": None})
+
+
+def result(*figures, failure=""):
+    return bench.Result("python -m benchmarks.x", figures, 1.0, "0.1 to 0.2", failure)
+
+
+@pytest.mark.parametrize(("better", "kept"), [("lower", True), ("higher", False)])
+def test_a_goal_is_kept_on_its_side(better, kept):
+    assert Figure("x", 1.0, "ratio", better, goal=2.0).kept is kept
+
+
+def test_a_figure_without_a_goal_keeps_none():
+    assert Figure("x", 1.0, "ratio", "lower").kept is None
+
+
+def test_the_median_of_rounds_says_their_range():
+    figure = median("x", [3.0, 1.0, 2.0], "s", "lower")
+    assert (figure.value, figure.spread) == (2.0, "1 to 3 in 3 rounds")
+
+
+def test_what_got_worse_is_named_whichever_way_is_better(two_parts):
+    before = {"a": result(Figure("slow", 1.0, "s", "lower"), Figure("rate", 10.0, "tokens/s", "higher"))}
+    former = json.loads(json.dumps(bench.merged({}, before)))
+    after = {"a": result(Figure("slow", 1.5, "s", "lower"), Figure("rate", 8.0, "tokens/s", "higher"))}
+    assert [line.split(":")[0] for line in bench.slower(former, after, 0.1)] == ["slow", "rate"]
+    assert bench.slower(former, before, 0.1) == []
+    better = {"a": result(Figure("slow", 0.5, "s", "lower"), Figure("rate", 20.0, "tokens/s", "higher"))}
+    assert bench.slower(former, better, 0.1) == []
+
+
+def test_parts_that_do_not_run_keep_their_figures(two_parts):
+    first = bench.merged({}, {"a": result(Figure("one", 1.0, "s", "lower"))})
+    both = bench.merged(first, {"b": result(Figure("two", 2.0, "s", "lower"))})
+    assert list(both["parts"]) == ["a", "b"]
+    assert both["parts"]["a"] == first["parts"]["a"]
+
+
+def test_the_page_shows_missed_goals_and_failed_parts(two_parts):
+    results = {"a": result(Figure("slow", 3.0, "s", "lower", goal=2.0)), "b": result(failure="exit code 3")}
+    page = markdown(json.loads(json.dumps(bench.merged({}, results))))
+    assert "| slow | 3 s | ≤ 2 missed |" in page
+    assert "exit code 3" in page
+    assert "cores" in page
+
+
+def test_a_cell_breaks_no_table():
+    assert row(Figure("a|b", 1.0, "s", "lower")).count("|") == 7
+
+
+def test_a_part_that_takes_too_long_or_fails_is_no_figure(monkeypatch):
+    part = bench.Part("x", (), 1.0)
+    sleeps = "import time; time.sleep(600)"
+    monkeypatch.setattr(bench.Part, "command", lambda self, model: ["-c", sleeps])
+    assert bench.run(part, "", 1.0).failure == "not over after 1 s"
+    monkeypatch.setattr(bench.Part, "command", lambda self, model: ["-c", "raise SystemExit(3)"])
+    assert bench.run(part, "", 60.0).failure == "exit code 3"
+
+
+def test_a_part_that_ends_well_has_its_figures(monkeypatch):
+    writes = "import sys; sys.path.insert(0, '.'); from benchmarks.figures import *; "
+    writes += "deliver(parser('').parse_args(), [Figure('x', 1.0, 's', 'lower')])"
+    monkeypatch.setattr(bench.Part, "command", lambda self, model: ["-c", writes])
+    assert bench.run(bench.Part("x", (), 1.0), "", 60.0).figures == (Figure("x", 1.0, "s", "lower"),)
+
+
+def test_every_part_is_a_script():
+    missing = [
+        part.module for part in bench.PARTS.values() if not (bench.ROOT / f"benchmarks/{part.module}.py").exists()
+    ]
+    assert not missing

@@ -1,0 +1,64 @@
+"""The card that is saved beside a planner's weights."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import yaml
+
+from tests.configs import run_config
+from tracelift_ray.planning.model_card import card_files
+from tracelift_ray.tasks.presets import presets, prompt_path
+
+EVALUATED = (
+    40,
+    {
+        "evaluation/math/accuracy": 0.9,
+        "evaluation/math/accuracy_stderr": 0.02,
+        "evaluation/math/uplift": 0.4,
+        "evaluation/code/accuracy": 0.5,
+        "time/step_s": 2.0,
+    },
+)
+
+
+def card(evaluated: tuple[int, dict[str, float]] | None = EVALUATED, prompt: str = "plain") -> str:
+    text = prompt_path(prompt).read_text("utf-8")
+    files = card_files(run_config(), ("math", "code"), text, "abc123", 50, evaluated)
+    assert files["prompt.yaml"] == text and files.keys() == {"README.md", "prompt.yaml"}
+    return files["README.md"]
+
+
+def test_a_card_says_from_what_for_what_and_how_well() -> None:
+    run, text = run_config(), card()
+    assert yaml.safe_load(text.split("---\n")[1])["library_name"] == "transformers"
+    for part in (
+        f"# {run.name}, step 50",
+        f"| trained from | {run.planner.model} |",
+        "| code | abc123 |",
+        "math: R = ",
+        "code: R = ",
+        "after step 40",
+        "| accuracy with the trace | 0.500 | 0.900 ± 0.039 |",
+        "| uplift |  | 0.400 |",
+    ):
+        assert part in text, part
+    assert "rubric score" not in text
+
+
+def test_without_an_evaluation_there_are_no_figures() -> None:
+    assert "It was not evaluated" in card(None)
+
+
+def test_the_prompt_of_each_task_can_be_read_from_the_card() -> None:
+    for prompt in presets():
+        (block,) = re.findall(r"```yaml\n(.*?)```", card(prompt=prompt), flags=re.DOTALL)
+        tasks = yaml.safe_load(prompt_path(prompt).read_text("utf-8"))["tasks"]
+        assert yaml.safe_load(block) == {task: tasks[task]["planner"] for task in ("math", "code")}
+
+
+def test_a_name_with_a_bar_stays_in_its_cell() -> None:
+    run = replace(run_config(), planner=replace(run_config().planner, model="/a|b"))
+    text = card_files(run, ("math",), prompt_path("plain").read_text("utf-8"), "x", 1, None)["README.md"]
+    assert "| trained from | /a\\|b |" in text

@@ -1,0 +1,138 @@
+"""The model card of a trained planner: what it was trained from and by, what it was measured at, how to prompt it.
+
+``card_files`` gives the files that are saved beside the weights: ``README.md``, a card in the form of Hugging Face, and
+``prompt.yaml``, the prompt file that the planner was trained with, as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.planning.plan import reward_lines
+
+CARD, PROMPT = "README.md", "prompt.yaml"
+#: Half the width of a 95 % interval, in standard errors.
+Z_95 = 1.96
+#: What is reported of each task: a label, the metric's name, and that of its standard error.
+FIGURES = (
+    ("accuracy with the trace", "accuracy", "accuracy_stderr"),
+    ("accuracy without", "baseline", ""),
+    ("uplift", "uplift", ""),
+    ("rubric score", "rm_score", ""),
+    ("malformed traces", "malformed", ""),
+    ("answer leaks", "leak", ""),
+)
+
+
+def card_files(
+    run: RunConfig,
+    tasks: Sequence[str],
+    prompt: str,
+    code: str,
+    step: int,
+    evaluated: tuple[int, Mapping[str, float]] | None,
+) -> dict[str, str]:
+    """The files by name.
+
+    Args:
+        tasks: those of the problems that it was trained on.
+        prompt: the text of its prompt file.
+        code: the version of this project.
+        step: how many steps it was trained for.
+        evaluated: the last evaluation's step and metrics; None: there was none.
+    """
+    training = _origin(run, step, code), _reward(run, tasks)
+    parts = (_head(run, step), *training, _figures(evaluated), _use(run, prompt, tasks))
+    return {CARD: "\n\n".join(parts) + "\n", PROMPT: prompt}
+
+
+def _head(run: RunConfig, step: int) -> str:
+    front = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["tracelift-ray", "planner"]}
+    return (
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n# {run.name}, step {step}\n\n"
+        "A planner: it reads a problem and writes a reasoning trace, without the final answer or code, for another "
+        "model to solve the problem with."
+    )
+
+
+def _origin(run: RunConfig, step: int, code: str) -> str:
+    learner, algorithm = run.learner, run.algorithm
+    rows = {
+        "trained from": run.planner.model,
+        "code": code,
+        "steps": f"{step} of {run.total_steps}",
+        "traces a step": f"{algorithm.groups_per_step} groups of {algorithm.group_size}",
+        "learning rate": f"{learner.lr:g}",
+        "weights": f"adapters (LoRA), rank {learner.lora.rank}" if learner.lora.rank else "all",
+        "problems": ", ".join(run.data.train),
+        "executor": run.executor.model,
+        "seed": str(run.seed),
+    }
+    lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items()]
+    return "\n".join(["## Training", "", "| | |", "|---|---|", *lines])
+
+
+def _reward(run: RunConfig, tasks: Sequence[str]) -> str:
+    return "\n".join(["## Reward", "", "```", *reward_lines(run.reward, tasks), "```"])
+
+
+def _figures(evaluated: tuple[int, Mapping[str, float]] | None) -> str:
+    if evaluated is None:
+        return "## Figures\n\nIt was not evaluated since the run was started last."
+    step, metrics = evaluated
+    tasks = sorted({name.split("/")[1] for name in metrics if name.startswith("evaluation/")})
+    rows = [f"| {label} | {' | '.join(cells)} |" for label, cells in _rows(tasks, metrics)]
+    head = [f"| | {' | '.join(tasks)} |", f"|---|{'---|' * len(tasks)}"]
+    said = f"On held-out problems after step {step}, ± half of a 95 % interval where it is known:"
+    return "\n".join(["## Figures", "", said, "", *head, *rows])
+
+
+def _rows(tasks: Sequence[str], metrics: Mapping[str, float]) -> Iterator[tuple[str, list[str]]]:
+    for label, name, error in FIGURES:
+        names = [(f"evaluation/{task}/{name}", f"evaluation/{task}/{error}") for task in tasks]
+        if any(value in metrics for value, _ in names):
+            yield label, [_figure(metrics.get(value), metrics.get(error)) for value, error in names]
+
+
+def _figure(value: float | None, error: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if error is None else f"{value:.3f} ± {Z_95 * error:.3f}"
+
+
+def _use(run: RunConfig, prompt: str, tasks: Sequence[str]) -> str:
+    sampling, file = run.planner.sampling, yaml.safe_load(prompt)
+    shown = {task: file["tasks"][task]["planner"] for task in tasks if "planner" in file["tasks"].get(task, {})}
+    turn = "a user turn of the tokenizer's chat template" if file["form"] == "chat" else "the text as it stands"
+    return (
+        f"## How to prompt it\n\nThe prompt is {turn}, with `opening` behind it; what it writes up to `</reasoning>` "
+        f"is the trace. It was trained at temperature {sampling.temperature:g}, top_p {sampling.top_p:g}, with at most "
+        f"{sampling.max_new_tokens} new tokens. `{PROMPT}` is the whole prompt file, the executor's part included.\n\n"
+        f"```yaml\n{_yaml(shown)}```\n\nTransformers and vLLM load this directory, as a model or, where it holds "
+        "`adapter_config.json`, as an adapter of the model that it names. In tracelift-ray `python -m launch chat "
+        "checkpoint=DIR` shows its traces, DIR being the folder that holds this one."
+    )
+
+
+def _yaml(shown: Mapping[str, Any]) -> str:
+    return yaml.dump(dict(shown), Dumper=_Readable, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Readable(yaml.SafeDumper):
+    """Texts of several lines as they are read."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text.strip() else None
+    ),
+)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
