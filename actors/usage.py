@@ -43,6 +43,7 @@ class UsageWatch:
 
     async def _ask(self, pool: Pool, member: Member) -> tuple[str, Usage | None]:
         name = f"{pool.name}/{member.index}"
-        with contextlib.suppress(InfrastructureError):
-            return name, await pool.control(member, ANSWER_S, "usage")
+        with contextlib.suppress(InfrastructureError, TimeoutError):
+            # Past the pool, whose calls are the run's progress.
+            return name, await asyncio.wait_for(member.handle.control("usage"), ANSWER_S)
         return name, None

@@ -16,7 +16,8 @@ from dataclasses import replace
 from benchmarks.figures import Figure, deliver, parser
 from launch.composition import composed
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.simulation.capacity import Lengths, Speed, Split, Workload, forecast
+from tracelift_ray.simulation.capacity import Lengths, Split, Workload, forecast
+from tracelift_ray.simulation.engines import Speed
 
 GPUS = (32, 64, 128)
 #: 512 groups of 8 traces a step.

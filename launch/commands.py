@@ -158,6 +158,21 @@ _ALL = (
         "seeds first seed steps verbose processes",
         "simulation",
     ),
+    _configured(
+        "chaos",
+        "kill and stop the processes of a short run at random, and check what became of it",
+        ("seed=0", "seed=1 faults=2 kinds=[learner,driver] signals=[kill]"),
+        "seed faults steps run_dir kinds signals patience_s overrides",
+        "simulation",
+    ),
+    _configured(
+        "capacity",
+        "say which split of GPUs between the pools would be fastest, in simulation",
+        ("gpus=64", "gpus=128 max_staleness=2 workload.traces.mean=2000 workload.planner.alone_s=0.02"),
+        "gpus groups_per_step group_size max_staleness workload.traces.mean workload.artifacts.mean "
+        "workload.train_token_s",
+        "simulation",
+    ),
 )
 #: By name, in the order of the list that a user sees.
 COMMANDS = {command.name: command for command in _ALL}

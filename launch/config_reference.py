@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from launch import conf_files
+from launch.capacity import CapacityConfig
+from launch.chaos import ChaosConfig
 from launch.chat import ChatConfig
 from launch.conf_files import CONFIG_DIR
 from launch.doctor import DoctorConfig
@@ -49,6 +51,8 @@ COMMANDS: dict[str, Any] = {
     "doctor": DoctorConfig,
     "sandbox": SandboxCommandConfig,
     "simulate": SimulateConfig,
+    "capacity": CapacityConfig,
+    "chaos": ChaosConfig,
 }
 _INTRODUCTION = """# Configuration reference
 

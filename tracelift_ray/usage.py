@@ -65,7 +65,7 @@ class UsageMeter:
                 with process.oneshot():
                     times = process.cpu_times()
                     rss += process.memory_info().rss
-            except psutil.NoSuchProcess:  # it ended meanwhile
+            except psutil.Error:  # it ended meanwhile, or is another user's
                 continue
             cpu_s += sum(times[:4])  # user, system, and both of the children that it waited for
         return cpu_s, rss

@@ -91,6 +91,7 @@ def test_a_run_and_its_pools_are_imported_without_torch() -> None:
         "launch.report",
         "launch.serve_rm",
         "launch.simulate",
+        "launch.chaos",
     ],
 )
 def test_a_command_is_imported_without_heavy_packages(module: str) -> None:

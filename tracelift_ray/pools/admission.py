@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from tracelift_ray.pools.meter import Meter
@@ -37,7 +37,7 @@ class _Waiter:
 
     admitted: asyncio.Future
     avoid: Collection[object]
-    since: float = field(default_factory=_now)
+    since: float
 
 
 class Admission:
@@ -70,7 +70,8 @@ class Admission:
         Raises:
             Exception: what ``refuse_all`` was given while this call waited.
         """
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), avoid)
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(loop.create_future(), avoid, loop.time())
         queue = self._lanes.setdefault(lane, deque())
         queue.appendleft(waiter) if first else queue.append(waiter)
         self._meter.joined(waiter.since)
@@ -80,10 +81,10 @@ class Admission:
         except BaseException as error:  # cancelled or refused, and it goes on
             if isinstance(error, asyncio.CancelledError):
                 self._withdraw(waiter, queue)
-            now = _now()
+            now = loop.time()
             self._meter.gave_up(now - waiter.since, now)
             raise
-        now = _now()
+        now = loop.time()
         self._meter.admitted(now - waiter.since)
         return seat, now
 

@@ -33,7 +33,9 @@ class Throughput:
         written = 0
         for each in completions:
             written += len(each.token_ids)
-        self.count(prompts, 1)
+        if self._since is None:
+            self._since = asyncio.get_running_loop().time()
+        self._counts[prompts] += 1
         self._counts[tokens] += written
 
     def count(self, name: str, amount: int) -> None:

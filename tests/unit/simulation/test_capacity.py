@@ -1,6 +1,8 @@
 """The model of a run's speed: exact where arithmetic says what must come out."""
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 from random import Random
 
@@ -8,8 +10,10 @@ import pytest
 
 from launch.composition import composed
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.simulation.capacity import Engines, Lengths, Speed, Split, Workload, forecast
+from tracelift_ray.simulation.capacity import Lengths, Split, Workload, forecast
 from tracelift_ray.simulation.clock import SimulatedLoop
+from tracelift_ray.simulation.engines import Engines, Speed
+from tracelift_ray.simulation.splits import ranked, splits
 
 EVEN = Lengths(mean=100, spread=0.0, most=1000)
 ENGINE = Speed(alone_s=0.01, beside_s=0.0, slots=64)
@@ -98,3 +102,26 @@ def test_equal_pools_see_equal_runs():
     uneven = replace(WORK, traces=Lengths(mean=100, spread=1.0, most=1000))
     first, second = (forecast(uneven, Split(1, 1, 1, 1), ALGORITHM, ASYNCHRONOUS, 5) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("gpus", [4, 7, 8, 30, 64])
+def test_every_split_uses_all_gpus_and_leaves_nobody_out(gpus):
+    found = list(splits(gpus))
+    assert len(set(found)) == len(found)
+    for split in found:
+        shares = (split.planner, split.executor, split.reasoning_rm, split.learner)
+        assert sum(shares) == gpus and min(shares) >= 1
+
+
+def test_the_fastest_split_gives_most_to_what_has_most_to_do():
+    heavy = replace(WORK, samples=1, score_s=0.01, train_token_s=0.01)
+    split, best = ranked(heavy, 8, ALGORITHM, SYNCHRONOUS, steps=2)[0]
+    assert split.learner == 5 and best.bottleneck == "learner"
+
+
+def test_the_command_prints_the_fastest_and_what_bounds_it():
+    arguments = ["gpus=4", "groups_per_step=2", "group_size=2", "steps=2", "workload.broadcast_s=0.5"]
+    command = [sys.executable, "-m", "launch.capacity", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "planner 1 executor 1 RM 1 learner 1: step " in done.stdout
+    assert "bound the fastest" in done.stdout.splitlines()[-1]
