@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import statistics
 import subprocess
 import sys
@@ -49,7 +50,7 @@ async def measure(address: str, model: str, transfer: str, dtype: str, rounds: i
         "learner.cpus_per_worker=1",
         "learner.micro_batch_tokens=256",
     )
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     placement = Placement()
     wanted = [each for each in demands(run) if each.name in ("planner", "learner")]
     await placement.reserve(place(wanted, live_nodes(), (), transfer), 60.0)
@@ -81,7 +82,8 @@ def main() -> None:
     parser.add_argument("--inside", nargs=2, metavar=("ADDRESS", "MODEL"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        times = asyncio.run(measure(*options.inside, options.transfer, options.dtype, options.rounds))
+        address, model = options.inside
+        times = asyncio.run(measure(address, model, options.transfer, options.dtype, options.rounds))
         later = times[1:]  # the first also opens the channel and faults in the memory that the later ones reuse
         print(f"median {statistics.median(later):.3f} s, {min(later):.3f} to {max(later):.3f} s")
         return
