@@ -66,7 +66,7 @@ def _connect(config: ClusterConfig, cpus_needed: float) -> None:
     if config.address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            _start_here(
+            start_here(
                 num_cpus=config.num_cpus or max(1, int(cpus_needed + 0.999)),
                 num_gpus=config.num_gpus or None,
                 object_store_memory=config.object_store_mib * MIB,
@@ -147,7 +147,7 @@ def _errors_into(file: IO[bytes]) -> Iterator[None]:
 @retry(
     stop=stop_after_attempt(STARTS), retry=retry_if_exception_message(match=".*timed out during startup"), reraise=True
 )
-def _start_here(**options: Any) -> None:
+def start_here(**options: Any) -> None:
     """Start a local Ray. It gives its own processes half a minute, which a busy machine may not keep the first time."""
     ray.shutdown()
     with _own_signals():

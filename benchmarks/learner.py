@@ -4,14 +4,16 @@
 
 Ours is one rank of the learner, with DeepSpeed, the clipped loss, its correction and all metrics. The other side is
 what one writes by hand: a transformers model, AdamW, rows sorted by length and padded to the longest, -A times the
-mean log-prob, clipped gradients. Both run in this process on one thread and take turns. The share of padding in the
-learner's rows is counted from its plan.
+mean log-prob, clipped gradients. Both run in this process on one thread and take turns, and with them a learner with
+``learner.layout=packed``, which has no padding. The share of padding in the rows of the configured layout is counted
+from its plan.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -19,7 +21,7 @@ import torch
 
 from benchmarks.figures import Figure, deliver, median, parser
 from benchmarks.systems import configured, title
-from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.config.schema import LearnerConfig, RunConfig
 from tracelift_ray.rl.learner import Learner
 from tracelift_ray.rl.preparation import prepare
 from tracelift_ray.training.logprobs import Distribution
@@ -92,23 +94,32 @@ def padding(run: RunConfig, batch: TrainBatch) -> float:
     return 1 - sum(lengths) / sum(len(rows) * max(lengths[i] for i in rows) for rows in rank)
 
 
-def measure(run: RunConfig, batch: TrainBatch, rounds: int) -> list[tuple[float, float]]:
-    """Tokens per second of both sides, round by round, after one to warm up."""
-    place = RankPlace(0, 1, "127.0.0.1", free_port())
+def started(run: RunConfig, place: RankPlace, config: LearnerConfig) -> Learner:
+    """The one rank of a learner, up."""
     distribution = Distribution.of(run.planner.sampling)
-    learner = Learner(run.learner, run.algorithm, run.planner.model, distribution, 1000, run.seed, place)
+    learner = Learner(config, run.algorithm, run.planner.model, distribution, 1000, run.seed, place)
     learner.start()
-    bare, found = Bare(run), []
+    return learner
+
+
+def measure(run: RunConfig, batch: TrainBatch, rounds: int) -> list[tuple[float, float, float]]:
+    """Tokens per second of the learner, of a packed one and of the bare loop, in rounds after one to warm up."""
+    place = RankPlace(0, 1, "127.0.0.1", free_port())
+    ours = started(run, place, run.learner)
+    packed = started(run, place, replace(run.learner, layout="packed"))  # stays in the group that ``ours`` joined
+    sides, found = (ours, packed, Bare(run)), []
     tokens = sum(map(len, batch.samples))
     for number in range(rounds + 1):
         rates = []
-        for side in (learner, bare):
+        for side in sides:
             began = monotonic()
             side.update(batch)
             rates.append(tokens / (monotonic() - began))
-        print(f"round {number}: learner {rates[0]:,.0f} tokens/s, bare loop {rates[1]:,.0f}", flush=True)
-        found.append((rates[0], rates[1]))
-    learner.close()
+        shown = ", ".join(f"{rate:,.0f}" for rate in rates)
+        print(f"round {number}: learner, packed, bare loop: {shown} tokens/s", flush=True)
+        found.append((rates[0], rates[1], rates[2]))
+    packed.close()
+    ours.close()
     return found[1:]
 
 
@@ -121,11 +132,19 @@ def figures(model: str, rounds: int) -> list[Figure]:
         padded, layout = padding(run, batch), run.learner.layout
     name = title(model)
     note = f"prompts and completions counted, {len(batch.samples)} traces, layout {layout}"
-    ratios = [ours / bare for ours, bare in found]
+    ratios, packed = [ours / bare for ours, _, bare in found], [packed / bare for _, packed, bare in found]
     return [
         median(f"{name}, learner tokens/s / bare PyTorch", ratios, "ratio", "higher", goal=GOAL, note=note),
-        median(f"{name}, learner tokens/s", [ours for ours, _ in found], "tokens/s", "higher"),
-        Figure(f"{name}, padding in the learner's rows", padded, "share", "lower", GOAL_PADDING, note=note),
+        median(f"{name}, packed learner tokens/s / bare PyTorch", packed, "ratio", "higher", note="no padding"),
+        median(f"{name}, learner tokens/s", [ours for ours, _, _ in found], "tokens/s", "higher"),
+        Figure(
+            f"{name}, padding in the learner's rows",
+            padded,
+            "share",
+            "lower",
+            GOAL_PADDING,
+            note=f"layout {layout}; packed has none",
+        ),
     ]
 
 

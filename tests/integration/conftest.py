@@ -41,14 +41,8 @@ def local_ray() -> Iterator[None]:
     """A local Ray with eight logical CPUs and four declared GPUs, ended after the module."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=8,
-        num_gpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 * 2**20,
-        ignore_reinit_error=False,
-    )
+    from actors.runtime import start_here
+
+    start_here(num_cpus=8, num_gpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
     yield
     ray.shutdown()

@@ -51,7 +51,7 @@ def post(url: str, body: Any) -> tuple[int, dict[str, Any]]:
 def served():
     """The process of ``launch.serve_rm`` and its address."""
     overrides = [f"reasoning_rm.model={RM.model}", "reasoning_rm.max_length=256", "port=0", "max_items=4000"]
-    overrides.append(f"drain_s={HANG_S}")
+    overrides += [f"drain_s={HANG_S}", f"timeout_s={HANG_S}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "launch.serve_rm", *overrides], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

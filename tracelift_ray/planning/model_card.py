@@ -123,7 +123,10 @@ def _yaml(shown: Mapping[str, Any]) -> str:
 
 
 class _Readable(yaml.SafeDumper):
-    """Texts of several lines as they are read."""
+    """Texts of several lines as they are read, and what tasks share once for each."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 _Readable.add_representer(

@@ -169,7 +169,9 @@ class TrainingLoop:
             self.progress.step += 1
             self._log(batch, version, update, broadcast, clock)
         self._unmeasured = self._due(self.run.evaluation.every)
-        if self._unmeasured and self.saving.config.keep_best:  # a checkpoint of this step is compared by it
+        last = self.progress.step == self.run.total_steps
+        # No update follows the last step, and a checkpoint may be compared by what was measured at its step.
+        if self._unmeasured and (last or self.saving.config.keep_best):
             with clock.phase("evaluate"):
                 await self._evaluate()
         if self._due(self.run.learner.save_every) or self.requests.take_save():

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 WINDOW = 20
 #: Steps in a row for what stays as it is.
 ROW = 5
+#: Calls that wait for a pool on average while it holds others up.
+LONG_QUEUE = 2.0
 
 Steps = Sequence[Mapping[str, float]]
 
@@ -110,14 +112,14 @@ def _a_pool_starves(steps: Steps) -> Iterator[Alarm]:
     if not queued:
         return
     slowest = max(queued, key=lambda pool: queued[pool])
-    if queued[slowest] < 1.0:
+    if queued[slowest] < LONG_QUEUE:
         return
     for pool, shares in sorted(idle.items()):
         if pool != slowest and len(shares) == ROW and min(shares) > 0.6:
             yield Alarm(
                 f"{pool} starves",
                 f"the {pool} pool has nothing to do {statistics.fmean(shares):.0%} of the time while "
-                f"{queued[slowest]:.0f} calls wait for the {slowest} pool; more {slowest}.pool.workers, or "
+                f"{queued[slowest]:.1f} calls on average wait for the {slowest} pool; more {slowest}.pool.workers, or "
                 "stream=asynchronous",
             )
 

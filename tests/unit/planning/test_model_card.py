@@ -53,6 +53,7 @@ def test_without_an_evaluation_there_are_no_figures() -> None:
 
 def test_the_prompt_of_each_task_can_be_read_from_the_card() -> None:
     for prompt in presets():
+        assert "&id" not in card(prompt=prompt)
         (block,) = re.findall(r"```yaml\n(.*?)```", card(prompt=prompt), flags=re.DOTALL)
         tasks = yaml.safe_load(prompt_path(prompt).read_text("utf-8"))["tasks"]
         assert yaml.safe_load(block) == {task: tasks[task]["planner"] for task in ("math", "code")}

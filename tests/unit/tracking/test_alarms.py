@@ -47,7 +47,7 @@ CASES: dict[str, tuple[At, str]] = {
     ),
     "planner starves": (
         lambda step: {"pools/planner/idle": 0.8},
-        r"the planner pool has nothing to do 80% of the time while 3 calls wait for the verifier pool",
+        r"the planner pool has nothing to do 80% of the time while 3\.0 calls on average wait for the verifier pool",
     ),
 }
 
