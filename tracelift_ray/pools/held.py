@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-#: Questions to a member, which move nothing on; what it uses is asked all the time.
-QUESTIONS, USAGE = frozenset({"health", "usage"}), "usage"
+#: The question to a member that moves nothing on.
+HEALTH = "health"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PoolState:
     Attributes:
         held: by member and method, the longest first.
         queued: calls that wait for a place, the first of them since ``queued_since``.
-        ended: calls that have ended so far, well or not, questions apart.
+        ended: calls that have ended so far, well or not, health checks apart.
     """
 
     name: str
@@ -55,15 +55,14 @@ class HeldCalls:
             yield
         finally:
             _, _, since = self._calls.pop(call)
-            self.ended += method not in QUESTIONS
+            self.ended += method != HEALTH
             if self.observe is not None:
                 self.observe(member, method, since)
 
     def held(self) -> tuple[Held, ...]:
-        """All calls but those about usage, by member and method, the longest first."""
+        """All calls by member and method, the longest first."""
         since: dict[tuple[str, str], list[float]] = {}
         for member, method, began in self._calls.values():
-            if method != USAGE:
-                since.setdefault((member, method), []).append(began)
+            since.setdefault((member, method), []).append(began)
         held = (Held(*key, len(began), min(began)) for key, began in since.items())
         return tuple(sorted(held, key=lambda each: (each.since, each.member, each.method)))

@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from tracelift_ray.errors import ComponentDead, InfrastructureError
 from tracelift_ray.pools.admission import Admission
-from tracelift_ray.pools.held import HeldCalls, PoolState
+from tracelift_ray.pools.held import HEALTH, HeldCalls, PoolState
 
 logger = logging.getLogger(__name__)
 #: Why a member was replaced: its process ended; it did not answer its health check; it could not do what it must.
@@ -261,8 +261,8 @@ class Pool:
 
     async def _check(self, member: Member) -> None:
         try:
-            with self._calls.one(member.name, "health"):
-                await asyncio.wait_for(member.handle.control("health"), self.limits.health_s)
+            with self._calls.one(member.name, HEALTH):
+                await asyncio.wait_for(member.handle.control(HEALTH), self.limits.health_s)
         except TimeoutError:
             cause = f"it did not answer its health check in {self.limits.health_s:g} s"
             self.replace(member, cause, "unanswered")

@@ -77,7 +77,7 @@ def test_a_member_that_hangs_is_named_after_a_quiet_minute_and_again_when_that_h
     assert [round(at - 20.0, -1) for at, _ in said] == [QUIET_S, 2 * QUIET_S, 4 * QUIET_S]
 
 
-def test_questions_are_no_progress_and_a_health_check_is_named() -> None:
+def test_a_health_check_is_no_progress_and_is_named() -> None:
     said: list[str] = []
 
     async def hang() -> None:
@@ -86,18 +86,12 @@ def test_questions_are_no_progress_and_a_health_check_is_named() -> None:
         pool, spawner = await started(limits)
         spawner.made[0].stopped = True
 
-        async def ask() -> None:
-            while True:
-                await pool.control(pool.members[0], 5.0, "usage")
-                await asyncio.sleep(10.0)
-
-        work = [asyncio.ensure_future(each) for each in (pool.call("work", 5.0), ask())]
+        work = asyncio.ensure_future(pool.call("work", 5.0))
         watchdog = Watchdog(lambda: Snapshot(1, {"rollout": 0.0}, {}, (pool.state(),)), QUIET_S, clock)
         async with alive(said.append, watchdog.line):
             await asyncio.sleep(200.0)
-        for each in work:
-            each.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
         await pool.close()
 
     async def answer(self: FakeMember, method: str, *args: Any) -> None:
