@@ -32,7 +32,7 @@ from tests.tiny import make_tokenizer
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.memory.holdings import engine_of
 from tracelift_ray.planning.memory.learner import rank_plan
-from tracelift_ray.planning.memory.serving import SERVED
+from tracelift_ray.planning.memory.serving import served
 from tracelift_ray.planning.memory.shape import read_shape
 
 #: hidden, intermediate, layers, heads, kv_heads, vocabulary; output layer tied.
@@ -269,7 +269,7 @@ async def _engine(config: RunConfig, requests: int) -> dict[str, float]:
     await engine.close()
     # Where there is an engine core, the model is in that process. Our own decoder reads its weights from their file.
     process = core.most or own.most - before + 4 * shape.parameters
-    return {"plan": SERVED[settings.kind](settings, shape, load, None).parts.total, "process": process}
+    return {"plan": served(settings, shape, load, None).parts.total, "process": process}
 
 
 @contextmanager

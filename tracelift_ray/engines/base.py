@@ -134,6 +134,7 @@ class EngineKind:
         logprobs: returns the log-probs of the tokens it sampled, under the distribution it sampled from.
         request_seeds: a request with a seed gives the same samples beside any other requests.
         tensor_parallel: can spread one model over several GPUs or processes.
+        fixed_cache: its cache of keys and values is as large as was set at its start; otherwise it grows with the work.
         sleeps: can free its memory of a GPU and take it again.
         adapter_transfers: those of ``transfers`` by which it takes adapters alone.
         adapter_rank: the highest rank of these; 0: any.
@@ -148,6 +149,7 @@ class EngineKind:
     logprobs: bool
     request_seeds: bool
     tensor_parallel: bool
+    fixed_cache: bool = False
     sleeps: bool = False
     adapter_transfers: tuple[str, ...] = ()
     adapter_rank: int = 0

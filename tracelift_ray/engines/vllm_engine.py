@@ -336,6 +336,7 @@ KIND = EngineKind(
     logprobs=True,
     request_seeds=True,
     tensor_parallel=True,
+    fixed_cache=True,
     sleeps=True,
     adapter_transfers=("shared_memory", "collective"),
     adapter_rank=ADAPTER_RANKS[-1],

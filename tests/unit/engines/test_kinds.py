@@ -11,8 +11,7 @@ import pytest
 
 from tests.tiny import engine_config
 from tracelift_ray.config.models import RemoteConfig
-from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, local_kinds, needs_tokenizer, training_kinds
-from tracelift_ray.planning.memory.serving import SERVED
+from tracelift_ray.engines.kinds import ENGINES, build_engine, is_remote, needs_tokenizer, training_kinds
 from tracelift_ray.transfer.kinds import TRANSFERS
 from tracelift_ray.verification.runners import RUNNERS
 
@@ -20,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[3]
 REMOTE = RemoteConfig("http://127.0.0.1:1/v1", "m", "completions", "", 4, 1.0, 0)
 #: Name distributions, some of which are called like an engine.
 DISTRIBUTIONS = tuple(
-    Path("tracelift_ray") / name for name in ("tracking/run_dir.py", "planning/checkpoints.py", "doctor/packages.py")
+    Path("tracelift_ray") / name
+    for name in ("tracking/run_dir.py", "planning/checkpoints.py", "planning/model_card.py", "doctor/packages.py")
 )
 
 
@@ -39,11 +39,7 @@ def literals(words: set[str], *allowed: str) -> list[str]:
 
 
 def test_no_code_outside_the_engines_names_a_kind():
-    assert literals(set(ENGINES), "tracelift_ray/engines", "tracelift_ray/planning/memory/serving.py") == []
-
-
-def test_the_memory_plan_has_a_line_for_every_kind_that_holds_a_model_here():
-    assert tuple(SERVED) == local_kinds()
+    assert literals(set(ENGINES), "tracelift_ray/engines") == []
 
 
 def test_no_code_outside_transfer_and_engines_names_a_weight_transfer():

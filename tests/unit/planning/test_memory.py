@@ -9,7 +9,6 @@ import pytest
 
 from tests.unit.planning.models import LLAMA_8B, QWEN_1_5B, Shape, make_checkpoint
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.engines.kinds import local_kinds
 from tracelift_ray.planning.memory import learner, serving
 from tracelift_ray.planning.memory.changes import smallest_change
 from tracelift_ray.planning.memory.holdings import memory_plan
@@ -144,10 +143,6 @@ def test_adapters_alone_have_gradients_and_moments_and_need_no_second_model(gpu_
     parts = rank_plan(adapted, shape).parts
     assert parts.weights == 4 * (shape.parameters + number)
     assert parts.optimizer == 8 * number and parts.gradients == pytest.approx(4 * number, rel=0.02)
-
-
-def test_every_engine_that_loads_a_model_is_planned() -> None:
-    assert set(serving.SERVED) == set(local_kinds())
 
 
 def test_an_engine_reserves_its_share_and_says_what_its_cache_admits(gpu_run: Run) -> None:

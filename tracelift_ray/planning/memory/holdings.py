@@ -16,8 +16,8 @@ from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.planning.memory.learner import RankPlan, rank_plan
 from tracelift_ray.planning.memory.parts import GIB, Parts
-from tracelift_ray.planning.memory.serving import SERVED, Load, Served, reward_model_parts
-from tracelift_ray.planning.memory.shape import ModelShape, ShapeError, read_shape
+from tracelift_ray.planning.memory.serving import Load, reward_model_parts, served
+from tracelift_ray.planning.memory.shape import ShapeError, read_shape
 from tracelift_ray.planning.placement import LEARNER, PLANNER, Assignment
 from tracelift_ray.planning.resources import ClusterResources, Node, demands
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
@@ -110,10 +110,10 @@ def _held(config: RunConfig, pool: str, workers: int, gpu: float | None, gpus: b
     if engine is None or is_remote(engine[1]) or (gpus and gpu is None):  # shares of an unknown whole
         return None
     model, settings, load = engine
-    served = _served(settings, read_shape(model), load, gpu)
-    parts = served.parts.on(gpus)
-    total = served.reserved or parts.total
-    held = Held(pool, workers, gpus, parts, total, total, gpu, served.admits, settings.max_model_len)
+    found = served(settings, read_shape(model), load, gpu)
+    parts = found.parts.on(gpus)
+    total = found.reserved or parts.total
+    held = Held(pool, workers, gpus, parts, total, total, gpu, found.admits, settings.max_model_len)
     return _asleep(config, held)
 
 
@@ -123,10 +123,6 @@ def _asleep(config: RunConfig, held: Held) -> Held:
         return held
     kept = 0.0 if held.pool == PLANNER else held.parts.weights
     return replace(held, idle=held.parts.runtime, parts=replace(held.parts, host=held.parts.host + kept))
-
-
-def _served(settings: EngineConfig, shape: ModelShape, load: Load, gpu: float | None) -> Served:
-    return SERVED[settings.kind](settings, shape, load, gpu)
 
 
 def engine_of(config: RunConfig, pool: str) -> tuple[str, EngineConfig, Load] | None:

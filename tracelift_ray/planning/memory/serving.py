@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
+from tracelift_ray.engines.kinds import engine_kind
 from tracelift_ray.planning.memory.parts import CPU_RUNTIME, GIB, GPU_RUNTIME, Parts
 from tracelift_ray.planning.memory.shape import ModelShape, itemsize
 
@@ -43,8 +43,14 @@ def cache_per_token(shape: ModelShape, b: int, parallel: int = 1) -> float:
     return 2.0 * shape.layers * max(shape.keys / parallel, shape.head) * b
 
 
-def vllm_served(config: EngineConfig, shape: ModelShape, load: Load, gpu: float | None) -> Served:
-    """An engine of vLLM; ``gpu``: bytes of each of its GPUs, None on CPUs."""
+def served(config: EngineConfig, shape: ModelShape, load: Load, gpu: float | None) -> Served:
+    """An engine that loads its model here; ``gpu``: bytes of each of its GPUs, None on CPUs."""
+    plan = _with_fixed_cache if engine_kind(config).fixed_cache else _with_growing_cache
+    return plan(config, shape, load, gpu)
+
+
+def _with_fixed_cache(config: EngineConfig, shape: ModelShape, load: Load, gpu: float | None) -> Served:
+    """As vLLM."""
     b, parallel = itemsize(config.dtype, shape), config.tensor_parallel_size
     weights = b * shape.parameters / parallel
     tokens = max(config.max_model_len, STEP_TOKENS)
@@ -65,21 +71,14 @@ def vllm_served(config: EngineConfig, shape: ModelShape, load: Load, gpu: float 
     return Served(Parts(weights=weights, cache=cache, work=work + graphs), reserved, cache / per_sequence)
 
 
-def transformers_served(config: EngineConfig, shape: ModelShape, load: Load, gpu: float | None) -> Served:
-    """Our own decoder: its cache is copied when rows join or leave, so two of them exist for a moment."""
+def _with_growing_cache(config: EngineConfig, shape: ModelShape, load: Load, gpu: float | None) -> Served:
+    """As our own decoder: its cache is copied when rows join or leave, so two of them exist for a moment."""
     b = itemsize(config.dtype, shape)
     rows = min(config.max_num_seqs, load.samples)
     cache = 2 * rows * (load.prompt + load.new) * cache_per_token(shape, b)
     tokens = min(PREFILL_TOKENS, rows * load.prompt)
     work = b * tokens * (3 * shape.intermediate + 2 * shape.hidden) + 4.0 * 4 * rows * shape.vocabulary
     return Served(Parts(weights=b * shape.parameters, cache=cache, work=work))
-
-
-#: By ``engine.kind``; a client of a server holds nothing.
-SERVED: dict[str, Callable[[EngineConfig, ModelShape, Load, float | None], Served]] = {
-    "vllm": vllm_served,
-    "transformers": transformers_served,
-}
 
 
 def reward_model_parts(config: ReasoningRmConfig, shape: ModelShape) -> Parts:
