@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.unit.pools.members import LIMITS, FakeMember, started
-from tests.unit.rl.test_loop import Run
+from tests.unit.rl.loop_runs import Run
 from tracelift_ray.pools.held import Held, PoolState
 from tracelift_ray.rl.watchdog import Snapshot, Watchdog, describe, progress, snapshot
 from tracelift_ray.simulation.clock import SimulatedLoop
