@@ -63,7 +63,7 @@ def _origin(run: RunConfig, step: int, code: str) -> str:
     learner, algorithm = run.learner, run.algorithm
     rows = {
         "trained from": run.planner.model,
-        "code": code,
+        "version of the code": code,
         "steps": f"{step} of {run.total_steps}",
         "traces a step": f"{algorithm.groups_per_step} groups of {algorithm.group_size}",
         "learning rate": f"{learner.lr:g}",

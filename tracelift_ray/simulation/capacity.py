@@ -16,10 +16,11 @@ from random import Random
 from tracelift_ray.config.rules import Count, NotNegative, Positive, PositiveCount
 from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.data.sampler import ProblemSampler
-from tracelift_ray.rl.rollout import Ticket
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
+from tracelift_ray.rl.tickets import Ticket
 from tracelift_ray.simulation.clock import SimulatedLoop
 from tracelift_ray.simulation.engines import Engines, Speed
+from tracelift_ray.tasks.math import MATH
 from tracelift_ray.types import Completion, Group, Problem, Trace, Trajectory
 
 PROBLEMS = 4096
@@ -154,7 +155,7 @@ async def _run(work: Workload, split: Split, algorithm: AlgorithmConfig, stream:
     clock = asyncio.get_running_loop().time
     version = 0
     groups = _Groups(work, split, algorithm.group_size, lambda: version)
-    problems = [Problem(f"p{i}", "math", "", answer="") for i in range(PROBLEMS)]
+    problems = [Problem(f"p{i}", MATH, "", answer="") for i in range(PROBLEMS)]
     scheduler = Scheduler(groups, ProblemSampler(problems, 0), stream, algorithm)
     pools = {"planner": groups.planner, "executor": groups.executor, "reasoning_rm": groups.scorer}
     learner_s, stale, dropped, began = 0.0, list[int](), 0, inf

@@ -36,7 +36,7 @@ def test_a_card_says_from_what_for_what_and_how_well() -> None:
     for part in (
         f"# {run.name}, step 50",
         f"| trained from | {run.planner.model} |",
-        "| code | abc123 |",
+        "| version of the code | abc123 |",
         "math: R = ",
         "code: R = ",
         "after step 40",
