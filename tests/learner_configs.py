@@ -62,6 +62,7 @@ LEARNER = LearnerConfig(
     warmup_steps=0,
     grad_clip=1.0,
     micro_batch_tokens=4096,
+    sequence_parallel=1,
     layout="padded",
     gradient_checkpointing=False,
     update_deadline_s=60.0,

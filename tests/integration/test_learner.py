@@ -130,6 +130,10 @@ def test_one_rank_updates_alike_under_every_cut(one_rank, case, whole, model):
         ("cispo, zero 3, small", "cispo"),
         ("gspo, single", "gspo, single"),
         ("single, zero 3", "single"),
+        ("divided rows", "zero 0"),
+        ("divided rows, gspo, small", "gspo"),
+        ("divided rows, cispo, zero 3", "cispo"),
+        ("divided rows, lora, kl", "lora, kl"),
     ],
 )
 def test_two_ranks_update_like_one(one_rank, two_ranks, case, alone, model):
@@ -148,6 +152,7 @@ def test_two_ranks_update_like_one(one_rank, two_ranks, case, alone, model):
         ("long, cispo, zero 3", "long, cispo"),
         ("long, zero 3, packed", "long"),
         ("long, zero 3, offloaded", "long"),
+        ("divided rows, long, kl", "long, kl"),
     ],
 )
 def test_an_output_layer_in_chunks_updates_like_one_in_a_single_call(one_rank, two_ranks, case, alone, wide):
@@ -314,7 +319,7 @@ def test_adapters_of_another_shape_and_layers_that_are_not_there_are_refused(one
     }
 
 
-@pytest.mark.parametrize("case", ["zero 3", "dropout, zero 3"])
+@pytest.mark.parametrize("case", ["zero 3", "dropout, zero 3", "divided rows, cispo, zero 3"])
 def test_scores_are_those_of_the_weights_without_dropout(two_ranks, model, case):
     plain = AutoModelForCausalLM.from_pretrained(model)
     plain.load_state_dict(two_ranks[case].weights, strict=False)

@@ -72,8 +72,9 @@ TABLE: dict[type, dict[Change, str]] = {
     JudgeConfig: {Change.MODEL: "model", Change.FILES: "prompt"},
     LearnerConfig: {
         Change.MEANT: "cpus_per_worker gpus_per_worker collective offload_optimizer offload_parameters lr schedule "
-        "warmup_steps grad_clip micro_batch_tokens layout gradient_checkpointing update_deadline_s startup_s restarts "
-        "save_every ready_share keep_checkpoints keep_best export_every keep_exports upload_command upload_deadline_s",
+        "warmup_steps grad_clip micro_batch_tokens layout sequence_parallel gradient_checkpointing update_deadline_s "
+        "startup_s restarts save_every ready_share keep_checkpoints keep_best export_every keep_exports upload_command "
+        "upload_deadline_s",
         # The optimizer's state on disk is of these: it lies as the first three say, and holds the others.
         Change.ANOTHER_RUN: "num_workers zero_stage dtype betas weight_decay",
     },

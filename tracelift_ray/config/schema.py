@@ -109,6 +109,7 @@ class LearnerConfig:
     grad_clip: NotNegative
     micro_batch_tokens: PositiveCount
     layout: Literal["padded", "packed"]
+    sequence_parallel: PositiveCount  # ranks that share a micro-batch
     gradient_checkpointing: bool
     update_deadline_s: Positive
     startup_s: Positive

@@ -47,6 +47,7 @@ def check_run(config: RunConfig, *, trains: bool = True, files: bool = True) -> 
     _check_transfer(config)
     _check_devices(config)
     _check_offload(config.learner)
+    _check_sequence(config.learner)
     _check_adapter(config)
     check_sandbox(config.sandbox)
     check_declared_resources(config)
@@ -61,14 +62,14 @@ def check_run(config: RunConfig, *, trains: bool = True, files: bool = True) -> 
 
 
 def _check_batch(config: RunConfig) -> None:
-    algorithm, ranks = config.algorithm, config.learner.num_workers
+    algorithm, learner = config.algorithm, config.learner
     traces = algorithm.groups_per_step * algorithm.group_size
-    if traces < ranks:
+    if traces < learner.num_workers // learner.sequence_parallel:
         right = (
             f"must be at most {traces}, the traces of a batch (algorithm.groups_per_step={algorithm.groups_per_step} "
             f"x algorithm.group_size={algorithm.group_size}); every rank needs one"
         )
-        raise ConfigError("learner.num_workers", ranks, right)
+        raise ConfigError("learner.num_workers", learner.num_workers, right)
     if config.stream.min_traces > algorithm.group_size:
         right = f"must be at most algorithm.group_size={algorithm.group_size}, or every group fails"
         raise ConfigError("stream.min_traces", config.stream.min_traces, right)
@@ -205,6 +206,15 @@ def _check_turns(config: RunConfig) -> None:
             "engines there sleep while it works"
         )
         raise ConfigError("stream.max_staleness", config.stream.max_staleness, right)
+
+
+def _check_sequence(learner: LearnerConfig) -> None:
+    if learner.num_workers % learner.sequence_parallel:
+        right = f"must divide learner.num_workers={learner.num_workers}"
+        raise ConfigError("learner.sequence_parallel", learner.sequence_parallel, right)
+    if learner.sequence_parallel > 1 and learner.layout == "packed":
+        right = "must be padded with learner.sequence_parallel above 1: attention is exchanged by whole rows"
+        raise ConfigError("learner.layout", learner.layout, right)
 
 
 def _check_devices(config: RunConfig) -> None:

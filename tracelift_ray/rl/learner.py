@@ -34,6 +34,7 @@ from tracelift_ray.training.packing import plan_micro_batches
 from tracelift_ray.training.policy import Policy
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
+from tracelift_ray.training.sequence import sequence_group
 from tracelift_ray.transfer.kinds import build_weight_sender
 from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
@@ -117,7 +118,10 @@ class Learner:
         seed_generators(self._seed)
         self._engine.join()
         referenced = self._algorithm.kl_coef > 0
-        self._policy = Policy(self._engine, self._config, self._model, referenced=referenced, seed=self._seed)
+        sequence = sequence_group(self._place, self._config.sequence_parallel, self._config.update_deadline_s)
+        self._policy = Policy(
+            self._engine, self._config, self._model, referenced=referenced, seed=self._seed, sequence=sequence
+        )
 
     def close(self) -> None:
         """Let go of the model and of sent weights, and leave the group that ``start`` joined. Safe at any time, on any
@@ -194,8 +198,10 @@ class Learner:
     def _cut(self, batch: TrainBatch) -> list[MicroBatch]:
         """This rank's micro-batches."""
         lengths = [len(sample) for sample in batch.samples]
-        plan = plan_micro_batches(lengths, self._place.world_size, self._config.micro_batch_tokens, packed=self._packed)
-        return [self._collate(batch, [batch.samples[i] for i in indices]) for indices in plan.ranks[self._place.rank]]
+        together, tokens = self._config.sequence_parallel, self._config.micro_batch_tokens
+        plan = plan_micro_batches(lengths, self._place.world_size // together, tokens, packed=self._packed)
+        mine = plan.ranks[self._place.rank // together]
+        return [self._collate(batch, [batch.samples[i] for i in indices]) for indices in mine]
 
     def _collate(self, batch: TrainBatch, samples: list[TrainSample]) -> MicroBatch:
         weights = [token_weight(sample, batch, self._algorithm) for sample in samples]
@@ -203,7 +209,7 @@ class Learner:
 
     def _step(self, batches: list[MicroBatch], old: list[Scores], reference: list[Scores]) -> dict[str, float]:
         """One optimizer step over all micro-batches; its metrics."""
-        sums = MetricSums(self._engine.device)
+        sums = MetricSums(self._engine.device, self._config.sequence_parallel)
         pieces = list(zip(batches, old, reference, strict=True))
         self._engine.accumulate(pieces, lambda piece: self._loss(*piece, sums))
         metrics = sums.reduce()

@@ -93,14 +93,16 @@ class UpdateMetrics:
 
 
 class MetricSums:
-    """Adds up one optimizer step's tokens on this rank; ``reduce`` makes the sums global."""
+    """Adds up one optimizer step's tokens on this rank; ``reduce`` makes the sums global. ``together`` ranks each add
+    the same micro-batches."""
 
     _SUMS = (
         *("loss", "tokens", "mismatch", "truncated", "clipped", "ratio", "behaviour_kl", "reference_kl", "entropy"),
         *("masked", "weight", "weight_squared"),
     )
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, together: int = 1) -> None:
+        self._together = together
         self._sums = torch.zeros(len(self._SUMS), dtype=torch.float64, device=device)
         self._maxima = torch.zeros(2, dtype=torch.float64, device=device)
 
@@ -135,6 +137,7 @@ class MetricSums:
 
         dist.all_reduce(self._sums, dist.ReduceOp.SUM)
         dist.all_reduce(self._maxima, dist.ReduceOp.MAX)
+        self._sums /= self._together
         values = dict(zip(self._SUMS, self._sums.tolist(), strict=True))
         tokens = values["tokens"]
         means = {key: value / tokens for key, value in values.items() if key not in ("loss", "tokens")}

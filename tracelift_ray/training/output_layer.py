@@ -15,11 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.training.logprobs import Distribution, token_scores
 from tracelift_ray.training.microbatches import MicroBatch, collate, completion_logits
+from tracelift_ray.training.sequence import SequenceGroup, exchange_attention, obstacle
 from tracelift_ray.types import TrainSample
 
 _PROBE = TrainSample((0, 1), (2, 3), (0.0, 0.0), 0.0)
+#: Of log-probs, between one rank and several: what rounding in bfloat16 may make of it, and no more.
+_APART = 0.05
 
 
 class CompletionScorer:
@@ -32,16 +36,44 @@ class CompletionScorer:
     def __init__(self, model: Any, device: torch.device) -> None:
         self.model = model
         self.chunked = False
+        self._sequence: SequenceGroup | None = None
+        self._device = device
         layer = model.get_output_embeddings()
         if layer is not None:
             self._layer: nn.Module = layer
             self.chunked = self._returned_as_made(collate([_PROBE], [1.0], device))
+
+    def divide(self, sequence: SequenceGroup) -> None:
+        """From now on the ranks of a group compute each forward pass together. Collective.
+
+        Raises:
+            DataError: this model computes otherwise then.
+        """
+        probe, model = collate([_PROBE], [1.0], self._device), getattr(self.model, "module", self.model)
+        cause = obstacle(model, sequence.size)
+        if not cause:
+            with torch.no_grad():
+                alone = self.scores(probe, Distribution(1.0))[0]
+                exchange_attention(model, sequence)
+                self._sequence = sequence
+                apart = (self.scores(probe, Distribution(1.0))[0] - alone).abs().max().item()
+            cause = f"log-probs differ by {apart:.3g} then" if apart > _APART else ""
+        if cause:
+            raise DataError(f"learner.sequence_parallel={sequence.size}: this model cannot be divided so: {cause}")
 
     def scores(
         self, batch: MicroBatch, distribution: Distribution, *, entropy_gradient: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Log-probs [N], with gradient, and entropies [N] of the completion tokens, from one forward pass; see
         ``token_scores``."""
+        if self._sequence is None:
+            return self._scores(batch, distribution, entropy_gradient)
+        part, mine = self._sequence.stretch(batch)
+        logprobs, entropies = self._scores(part, distribution, entropy_gradient)
+        count = len(batch.targets)
+        return self._sequence.together(logprobs, mine, count), self._sequence.together(entropies, mine, count)
+
+    def _scores(self, batch: MicroBatch, distribution: Distribution, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         if not self.chunked:
             logits = completion_logits(self.model, batch)
             return token_scores(logits, batch.targets, distribution, entropy_gradient=entropy_gradient)

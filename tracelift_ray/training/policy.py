@@ -23,6 +23,7 @@ from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import MicroBatch, check_packing
 from tracelift_ray.training.models import load_causal_lm
 from tracelift_ray.training.output_layer import CompletionScorer
+from tracelift_ray.training.sequence import SequenceGroup
 
 _BUCKET_MIB = 256
 
@@ -34,13 +35,24 @@ class Policy:
         source: local Hugging Face directory of the start weights, also of the reference.
         referenced: whether ``reference`` will be asked for.
         seed: of the adapters' first weights, the same on every rank.
+        sequence: the ranks that share this one's micro-batches; None: it has its own.
     """
 
-    def __init__(self, engine: TrainingEngine, config: LearnerConfig, source: str, *, referenced: bool, seed: int):
+    def __init__(
+        self,
+        engine: TrainingEngine,
+        config: LearnerConfig,
+        source: str,
+        *,
+        referenced: bool,
+        seed: int,
+        sequence: SequenceGroup | None = None,
+    ) -> None:
         self._engine = engine
         self._config = config
         self._source = source
         self._adapted = config.lora.rank > 0
+        self._sequence = sequence
         self._reference: CompletionScorer | None = None
         with engine.dividing():
             model = load_causal_lm(source, config.dtype, gradient_checkpointing=config.gradient_checkpointing)
@@ -49,7 +61,7 @@ class Policy:
             engine.begin(model, self._optimizer(model))
             if config.layout == "packed":
                 check_packing(engine.model, engine.device)
-            self._scorer = CompletionScorer(engine.model, engine.device)
+            self._scorer = self._scorer_of(engine.model)
             if referenced:
                 self._reference = self._scorer if self._adapted else self._frozen()
 
@@ -60,7 +72,13 @@ class Policy:
 
     def _frozen(self) -> CompletionScorer:
         model = self._engine.freeze(load_causal_lm(self._source, self._config.dtype))
-        return CompletionScorer(model, self._engine.device)
+        return self._scorer_of(model)
+
+    def _scorer_of(self, model: Any) -> CompletionScorer:
+        scorer = CompletionScorer(model, self._engine.device)
+        if self._sequence is not None:
+            scorer.divide(self._sequence)
+        return scorer
 
     def scores(self, batch: MicroBatch, distribution: Distribution, *, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         """Log-probs and entropies for an update; see ``CompletionScorer.scores``."""

@@ -82,6 +82,12 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"algorithm.correction": "tis"}, "algorithm.correction", "token_truncated"),
     ({"planner.sampling.top_p": 0.0}, "planner.sampling.top_p", "above 0 and at most 1"),
     ({"learner.offload_optimizer": True}, "learner.offload_optimizer", "needs 1, 2 or 3"),
+    ({"learner.sequence_parallel": 2}, "learner.sequence_parallel", "must divide learner.num_workers=1"),
+    (
+        {"learner.sequence_parallel": 2, "learner.num_workers": 2, "learner.layout": "packed"},
+        "learner.layout",
+        "must be padded",
+    ),
     ({"learner.offload_parameters": True, "learner.zero_stage": 2}, "learner.offload_parameters", "needs 3"),
     ({"learner.zero_stage": 4}, "learner.zero_stage", "0, 1, 2 or 3"),
     ({"data.heldout_fraction": 1.0}, "data.heldout_fraction", "below 1"),

@@ -34,11 +34,14 @@ class MicroBatch:
 
 
 def longest_micro_batch(config: RunConfig) -> MicroBatch:
-    """What ``learner.micro_batch_tokens`` admits at worst."""
+    """What ``learner.micro_batch_tokens`` admits at worst; of one that ranks share, a rank's part."""
+    learner = config.learner
     longest = config.planner.max_prompt_tokens + config.planner.sampling.max_new_tokens
-    traces = -(-config.algorithm.groups_per_step * config.algorithm.group_size // config.learner.num_workers)
-    tokens = max(longest, min(config.learner.micro_batch_tokens, traces * longest))
-    return MicroBatch(tokens, tokens if config.learner.layout == "packed" else longest)
+    together = learner.sequence_parallel
+    traces = -(-config.algorithm.groups_per_step * config.algorithm.group_size * together // learner.num_workers)
+    tokens = max(longest, min(learner.micro_batch_tokens, traces * longest))
+    width = tokens if learner.layout == "packed" else longest
+    return MicroBatch(-(-tokens // together), -(-width // together))
 
 
 @dataclass(frozen=True)
