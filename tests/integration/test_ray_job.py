@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,13 +27,13 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The job server's address of a head of the test's own, and the environment of its clients."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an activated environment: jobs say `python`
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PATH": path}
-    environment |= {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(int(HANG_S))}
+    environment |= {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(int(HANG_S)), "PYTHONUNBUFFERED": "1"}
     for last in [False] * 3 + [True]:
         dashboard, log = free_port(), tmp_path / "head.log"
         process = _start(dashboard, environment, log)
         try:
-            if not _answers(process, dashboard) and not last:
-                continue  # one of its ports was taken meanwhile, or a part of it was too slow for Ray's own deadlines
+            if not _is_up(process, log) and not last:
+                continue
             assert process.poll() is None, log.read_text()
             yield f"http://127.0.0.1:{dashboard}", environment
             return
@@ -63,11 +61,11 @@ def _start(dashboard: int, environment: dict[str, str], log: Path) -> subprocess
     )
 
 
-def _answers(process: subprocess.Popen[bytes], dashboard: int) -> bool:
-    """Whether the job server takes connections before its head ends."""
+def _is_up(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Whether the head comes up. Ray gives a node half a minute for that, which a busy machine may not keep."""
     ends = time.monotonic() + HANG_S
     while process.poll() is None and time.monotonic() < ends:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", dashboard)):
+        if "Ray runtime started" in log.read_text():
             return True
         time.sleep(0.2)
     return False

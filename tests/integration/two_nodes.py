@@ -23,6 +23,8 @@ RAY = str(Path(sys.executable).with_name("ray"))
 #: Mount namespaces of our own: as root, or as an ordinary user who may make user namespaces.
 APART = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
 OBJECT_STORE = 100 * 2**20
+#: Tries to start a node.
+STARTS = 4
 
 
 def can_be_apart() -> bool:
@@ -48,6 +50,15 @@ class Node:
             start_new_session=True,
         )
 
+    def is_up(self) -> bool:
+        """Whether it comes up. Ray gives a node half a minute for that, which a busy machine may not keep."""
+        ends = time.monotonic() + HANG_S
+        while self.process.poll() is None and time.monotonic() < ends:
+            if "Ray runtime started" in self.log.read_text():
+                return True
+            time.sleep(0.2)
+        return False
+
     def inside(self, command: Sequence[str]) -> list[str]:
         """``command`` as one that runs on this node."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
@@ -68,31 +79,29 @@ def two_nodes(cpus: tuple[int, int]) -> Iterator[tuple[Node, Node, str, dict[str
     """The head and another node with so many logical CPUs, the cluster's address, and its clients' environment."""
     folder = Path(tempfile.mkdtemp(prefix="nodes-"))  # short: Ray's sockets are below it
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment |= {"PYTHONUNBUFFERED": "1"}  # what a node says is in its log at once
     # The head notices a dead node within seconds.
     environment |= {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "5"}
     address = f"127.0.0.1:{free_port()}"
-    head = Node(
-        folder,
-        "127.0.0.1",
-        environment,
-        [
-            "--head",
-            f"--port={address.partition(':')[2]}",
-            "--include-dashboard=false",
-            f"--num-cpus={cpus[0]}",
-            f"--temp-dir={folder}",
-        ],
-    )
-    other = None
+    alone = ["--head", "--include-dashboard=false", f"--temp-dir={folder}", f"--port={address.partition(':')[2]}"]
+    nodes: list[Node] = []
+
+    def started(own: str, *arguments: str) -> Node:
+        for _ in range(STARTS):
+            nodes.append(Node(folder, own, environment, arguments))
+            if nodes[-1].is_up():
+                return nodes[-1]
+            nodes[-1].kill()
+        raise AssertionError(nodes[-1].log.read_text())
+
     try:
-        _wait_until_up(head, environment, address, 1)
-        other = Node(folder, "127.0.0.2", environment, [f"--address={address}", f"--num-cpus={cpus[1]}"])
+        head = started("127.0.0.1", *alone, f"--num-cpus={cpus[0]}")
+        other = started("127.0.0.2", f"--address={address}", f"--num-cpus={cpus[1]}")
         _wait_until_up(head, environment, address, 2)
         yield head, other, address, environment
     finally:
-        for node in [other, head]:
-            if node is not None:
-                node.kill()
+        for node in reversed(nodes):
+            node.kill()
         shutil.rmtree(folder)
 
 
