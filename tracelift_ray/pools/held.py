@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 #: The question to a member that moves nothing on.
@@ -44,25 +43,38 @@ class HeldCalls:
     def __init__(self) -> None:
         self.ended = 0
         self.observe: Callable[[str, str, float], None] | None = None
-        self._calls: dict[object, tuple[str, str, float]] = {}
+        self._calls: set[_Call] = set()
 
-    @contextmanager
-    def one(self, member: str, method: str) -> Iterator[None]:
-        """A call is held inside the ``with`` block."""
-        call = object()
-        self._calls[call] = (member, method, asyncio.get_running_loop().time())
-        try:
-            yield
-        finally:
-            _, _, since = self._calls.pop(call)
-            self.ended += method != HEALTH
-            if self.observe is not None:
-                self.observe(member, method, since)
+    def one(self, member: str, method: str) -> _Call:
+        """A call, which is held inside a ``with`` block."""
+        return _Call(self, member, method)
 
     def held(self) -> tuple[Held, ...]:
         """All calls by member and method, the longest first."""
         since: dict[tuple[str, str], list[float]] = {}
-        for member, method, began in self._calls.values():
-            since.setdefault((member, method), []).append(began)
+        for call in self._calls:
+            since.setdefault((call.member, call.method), []).append(call.since)
         held = (Held(*key, len(began), min(began)) for key, began in since.items())
         return tuple(sorted(held, key=lambda each: (each.since, each.member, each.method)))
+
+
+class _Call:
+    """A class: there is one for every call of a pool, and a generator's context manager takes longer."""
+
+    __slots__ = ("_account", "member", "method", "since")
+
+    def __init__(self, account: HeldCalls, member: str, method: str) -> None:
+        self._account = account
+        self.member, self.method = member, method
+        self.since = 0.0
+
+    def __enter__(self) -> None:
+        self.since = asyncio.get_running_loop().time()
+        self._account._calls.add(self)
+
+    def __exit__(self, *_: object) -> None:
+        account = self._account
+        account._calls.remove(self)
+        account.ended += self.method != HEALTH
+        if account.observe is not None:
+            account.observe(self.member, self.method, self.since)
