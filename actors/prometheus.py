@@ -14,7 +14,7 @@ from tracelift_ray.tracking.prometheus import series
 
 
 class PrometheusSink:
-    """Implements ``tracking.tracker.MetricSink``. ``run`` is the label by which runs are told apart."""
+    """Implements ``tracking.tracker.MetricSink``. ``run``: the label of this run's series."""
 
     def __init__(self, run: str, say: Callable[[str], None]) -> None:
         self._run = run

@@ -117,7 +117,7 @@ def _ended(process: subprocess.Popen[bytes], limit_s: float) -> int | str:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         return f"not over after {limit_s:.0f} s"
-    except BaseException:
+    except BaseException:  # Ctrl-C, which propagates: the part, in a session of its own, would not get it
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
         raise

@@ -78,7 +78,7 @@ class Admission:
         self.hand_out()
         try:
             seat: S = await waiter.admitted
-        except BaseException as error:  # cancelled or refused, and it goes on
+        except BaseException as error:  # cancelled or refused: counted and raised again
             if isinstance(error, asyncio.CancelledError):
                 self._withdraw(waiter, queue)
             now = loop.time()
