@@ -76,6 +76,13 @@ def check_length(key: str, length: int, model: str) -> None:
         raise ConfigError(key, length, f"must be at most {positions}, the positions of {model}")
 
 
+def check_heads(key: str, ranks: int, model: str) -> None:
+    """Every rank that shares a row has as many of the model's attention heads. Raises ConfigError."""
+    heads = _config(key, model).get("num_attention_heads", ranks)
+    if heads % ranks:
+        raise ConfigError(key, ranks, f"must divide the {heads} attention heads of {model}")
+
+
 def hub_name(path: str) -> str | None:
     """The last two parts of a path that does not exist, where they may be meant as ``owner/name`` on a hub."""
     parent = Path(path).parent

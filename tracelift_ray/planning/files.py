@@ -23,6 +23,7 @@ from tracelift_ray.planning.checkpoints import (
     check_architecture,
     check_checkpoint,
     check_generates,
+    check_heads,
     check_length,
 )
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
@@ -46,6 +47,8 @@ def check_models(config: RunConfig) -> None:
     planner, executor = config.planner, config.executor
     _check_generator("planner.model", planner.model, planner.prompt, planner.engine)
     check_targets(config.learner.lora, planner.model)
+    if config.learner.sequence_parallel > 1:
+        check_heads("learner.sequence_parallel", config.learner.sequence_parallel, planner.model)
     _check_generator("executor.model", executor.model, executor.prompt, executor.engine)
     if not requirements(config.reward).rubric:
         return

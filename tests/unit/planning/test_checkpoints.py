@@ -14,7 +14,7 @@ from tests.commands import run_command
 from tests.unit.config.composed import make_model
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.planning.checkpoints import check_checkpoint, check_generates, check_length
+from tracelift_ray.planning.checkpoints import check_checkpoint, check_generates, check_heads, check_length
 
 Run = Callable[..., RunConfig]
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
@@ -81,6 +81,13 @@ def test_no_sequence_is_longer_than_the_positions(tmp_path: Path, rope: dict[str
     check_length("planner.engine.max_model_len", most, model)
     with pytest.raises(ConfigError, match=rf"max_model_len={most + 1}: must be at most {most}, the positions of"):
         check_length("planner.engine.max_model_len", most + 1, model)
+
+
+def test_ranks_that_share_rows_divide_the_heads(tmp_path: Path) -> None:
+    model = described(tmp_path / "m", num_attention_heads=12)
+    check_heads("learner.sequence_parallel", 4, model)
+    with pytest.raises(ConfigError, match="sequence_parallel=8: must divide the 12 attention heads of"):
+        check_heads("learner.sequence_parallel", 8, model)
 
 
 def test_the_name_of_a_model_on_a_hub_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

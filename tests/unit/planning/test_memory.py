@@ -145,6 +145,14 @@ def test_adapters_alone_have_gradients_and_moments_and_need_no_second_model(gpu_
     assert parts.optimizer == 8 * number and parts.gradients == pytest.approx(4 * number, rel=0.02)
 
 
+def test_ranks_that_share_rows_hold_a_part_of_each(gpu_run: Run) -> None:
+    shape = read_shape(gpu_run().planner.model)
+    alone = rank_plan(gpu_run("learner.num_workers=1"), shape)
+    shared = rank_plan(gpu_run("learner.num_workers=2", "learner.sequence_parallel=2"), shape)
+    assert shared.batch.tokens == -(-alone.batch.tokens // 2)
+    assert shared.passing.total < alone.passing.total
+
+
 def test_an_engine_reserves_its_share_and_says_what_its_cache_admits(gpu_run: Run) -> None:
     run = gpu_run("planner.engine.tensor_parallel_size=2", "planner.pool.gpus_per_worker=2")
     cluster = gpus(8, 40)
