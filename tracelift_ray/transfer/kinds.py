@@ -25,6 +25,7 @@ class Transfer:
         shared_gpus: each planner engine has its GPUs in common with learner ranks.
         collective: goes over the kind of collective that the learner's ranks use.
         every_rank: every learner rank sends, not rank 0 alone.
+        keeps: the memory that a version was sent in stays with rank 0 of the learner for the next one.
         arrives_by: the transfer by which an engine takes the weights in the end; empty: by this one.
     """
 
@@ -34,6 +35,7 @@ class Transfer:
     shared_gpus: bool = False
     collective: bool = False
     every_rank: bool = False
+    keeps: bool = False
     arrives_by: str = ""
 
 
@@ -62,7 +64,7 @@ def _ipc(settings: SenderSettings) -> WeightSender:
 
 
 TRANSFERS: dict[str, Transfer] = {
-    "shared_memory": Transfer(_shared_memory, one_machine=True),
+    "shared_memory": Transfer(_shared_memory, one_machine=True, keeps=True),
     "collective": Transfer(_collective, collective=True),
     "object_store": Transfer(_object_store, arrives_by="shared_memory"),
     "ipc": Transfer(_ipc, gpus=True, shared_gpus=True, every_rank=True),

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.checksums import HostChecksum, hex_checksum, tensor_bytes
 from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import COMPONENT, NamedTensors, SenderSettings, checked
-from tracelift_ray.transfer.shared_memory import FAILED, SHM, TRAILER, VersionedFiles, layout
+from tracelift_ray.transfer.shared_memory import FAILED, SHM, TRAILER, Room, VersionedFiles, layout
+
+#: A checksum is taken of so much at a time, and it is copied while it still lies in the core's cache.
+CHUNK_BYTES = 1 << 18
 
 
 class SharedMemorySender:
-    """Writes each version into one file in /dev/shm, which receivers read while it is being written."""
+    """Writes each version into a file in /dev/shm, which receivers read while it is being written.
+
+    The file of a version that was sent whole is written to again for a later one: new memory would take longer than the
+    weights. So between versions one file stays, until ``close``.
+    """
 
     def __init__(self, settings: SenderSettings) -> None:
         self._files = VersionedFiles(settings.run_name)
         self._settings = settings
+        self._rooms: dict[int, Room] = {}
+        self._spare: Room | None = None
 
     def describe(self, specs: Sequence[TensorSpec], version: int, receivers: Sequence[str] = ()) -> WeightManifest:
         """As ``WeightSender.describe``; makes the file, so that receivers may open it at once.
@@ -39,36 +48,46 @@ class SharedMemorySender:
             deadline_s=self._settings.deadline_s,
         )
         with self._removed_on_error(manifest, end):
-            if end > _free_bytes():
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            with open(path, "xb", opener=_private) as file:
-                write_all(file.fileno(), memoryview(TRAILER.pack(0, 0)), end)
+            self._rooms[version] = self._room(path, end + TRAILER.size)
         return manifest
 
+    def _room(self, path: Path, num_bytes: int) -> Room:
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.num_bytes == num_bytes:
+            spare.whole = False
+            spare.write_trailer(0, 0)
+            spare.move(path)
+            return spare
+        if spare is not None:
+            spare.close()
+        return Room(path, num_bytes)
+
     def send(self, manifest: WeightManifest, tensors: NamedTensors) -> Sent:
-        _, end = layout(manifest.tensors)
-        # Written, not mapped: a full /dev/shm is then an error instead of a SIGBUS.
-        with self._removed_on_error(manifest, end), open(manifest.location, "r+b", buffering=0) as file:
+        room = self._rooms[manifest.version]
+        with self._removed_on_error(manifest, room.num_bytes):
             try:
-                return Sent(hex_checksum(self._write(file.fileno(), manifest, tensors)))
+                checksum = self._write(room, manifest, tensors)
             except BaseException:  # receivers that wait for the rest learn of it; the error propagates
-                with contextlib.suppress(OSError):
-                    write_all(file.fileno(), memoryview(TRAILER.pack(FAILED, 0)), end)
+                room.write_trailer(FAILED, 0)
                 raise
+        room.whole = True
+        return Sent(hex_checksum(checksum))
 
     @staticmethod
-    def _write(descriptor: int, manifest: WeightManifest, tensors: NamedTensors) -> int:
+    def _write(room: Room, manifest: WeightManifest, tensors: NamedTensors) -> int:
         """Write all tensors, and after each how many there are."""
-        offsets, end = layout(manifest.tensors)
+        offsets, _ = layout(manifest.tensors)
         checksum = HostChecksum()
         for count, (offset, (_, tensor)) in enumerate(zip(offsets, checked(manifest, tensors), strict=True), start=1):
             data = tensor_bytes(tensor.cpu())
-            # Not in a separate thread: that would take a core from the receiver, which is the slower of the two.
-            checksum.add(data)
-            write_all(descriptor, data, offset)
-            write_all(descriptor, memoryview(TRAILER.pack(count, 0)), end)
+            for start in range(0, len(data), CHUNK_BYTES):
+                chunk = data[start : start + CHUNK_BYTES]
+                # Not in a separate thread: that would take a core from the receiver, which is the slower of the two.
+                checksum.add(chunk)
+                room.memory[offset + start : offset + start + len(chunk)] = chunk
+            room.write_trailer(count, 0)
         # One more than there are tensors: the checksum is there too.
-        write_all(descriptor, memoryview(TRAILER.pack(len(offsets) + 1, checksum.value())), end)
+        room.write_trailer(len(offsets) + 1, checksum.value())
         return checksum.value()
 
     @contextmanager
@@ -84,24 +103,24 @@ class SharedMemorySender:
             raise
 
     def release(self, version: int) -> None:
+        room = self._rooms.pop(version, None)
+        if room is not None and room.whole and self._spare is None:
+            room.move(self._files.spare())
+            self._spare = room
+        elif room is not None:
+            room.close()
         self._files.release(version)
 
     def abort(self) -> None:
         """Nothing waits for receivers."""
 
     def close(self) -> None:
+        for version in list(self._rooms):
+            self.release(version)
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
         self._files.close()
-
-
-def write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    """``pwrite`` until everything is written."""
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _free_bytes() -> int:

@@ -8,13 +8,13 @@ from any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
     WeightTransferInitInfo,
@@ -30,10 +30,7 @@ from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.vllm_adapters import begin_adapter, take_adapter
 from tracelift_ray.transfer.vllm_experts import check_experts, close_experts, open_experts
-from tracelift_ray.transfer.vllm_in_place import loaded_in_place
-
-if TYPE_CHECKING:
-    from torch import nn
+from tracelift_ray.transfer.vllm_in_place import InPlace
 
 COMPONENT = "planner engine worker"
 
@@ -58,6 +55,7 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
     update_info_cls = ManifestUpdateInfo
 
     checksum = ""
+    in_place: InPlace | None = None
 
     def init_transfer_engine(self, init_info: NoInitInfo) -> None:
         pass
@@ -72,10 +70,17 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
             open_experts(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        with loaded_in_place() if self.device.type == "cpu" else nullcontext():
-            self.receive_weights(self.parse_update_info(update_info))
+        self.receive_weights(self.parse_update_info(update_info))
         if self.device.type != "cpu":  # the base class would synchronize an accelerator that a CPU build lacks
             torch.accelerator.synchronize()
+
+    def load(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """Have the model, or what stands for it, take in ``tensors``."""
+        if self.device.type == "cpu" and isinstance(self.model, nn.Module):
+            self.in_place = self.in_place or InPlace()
+            self.in_place.load(self.model, tensors)
+        else:
+            self.model.load_weights(tensors)  # type: ignore[operator]
 
     def finish_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
@@ -94,7 +99,7 @@ class SharedMemoryEngine(LayerwiseEngine):
     def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
         reader = SharedMemoryReader(WeightManifest.of(update_info.manifest), COMPONENT)
         try:
-            self.model.load_weights(reader.tensors())  # type: ignore[operator]
+            self.load(reader.tensors())
             self.checksum = reader.verify()
         finally:
             reader.close()
@@ -109,7 +114,7 @@ class CollectiveEngine(LayerwiseEngine):
         manifest = WeightManifest.of(update_info.manifest)
         self.member = join_channel(manifest, update_info.worker, self.member)
         taking = receiver(manifest, self.member)
-        self.model.load_weights(taking.tensors())  # type: ignore[operator]
+        self.load(taking.tensors())
         self.checksum = joined(taking.verify())
 
     def shutdown(self) -> None:
@@ -128,7 +133,7 @@ class IpcEngine(LayerwiseEngine):
         taken = Taken(path, memory, bucket_bytes, len(manifest.tensors), manifest.deadline_s)
         try:
             taking = Receiver(taken, manifest.tensors, bucket_bytes)
-            self.model.load_weights(taking.tensors())  # type: ignore[operator]
+            self.load(taking.tensors())
             self.checksum = joined(taking.verify())
         finally:
             taken.close()

@@ -145,6 +145,18 @@ def test_adapters_alone_have_gradients_and_moments_and_need_no_second_model(gpu_
     assert parts.optimizer == 8 * number and parts.gradients == pytest.approx(4 * number, rel=0.02)
 
 
+def test_the_copy_that_shared_memory_holds_between_versions_is_there_all_the_time(gpu_run: Run) -> None:
+    shape, sent = read_shape(gpu_run().planner.model), 4 * 1_543_656_960
+    on_cpus = ("learner.gpus_per_worker=0", "learner.num_workers=1", "learner.collective=gloo", "learner.dtype=float32")
+    kept, gone = (
+        rank_plan(gpu_run(*on_cpus, f"stream.weight_transfer={name}"), shape)
+        for name in ("shared_memory", "object_store")
+    )
+    assert kept.lasting - gone.lasting == sent
+    assert kept.parts.buffers - gone.parts.buffers == sent
+    assert kept.worst == gone.worst
+
+
 def test_ranks_that_share_rows_hold_a_part_of_each(gpu_run: Run) -> None:
     shape = read_shape(gpu_run().planner.model)
     alone = rank_plan(gpu_run("learner.num_workers=1"), shape)

@@ -68,6 +68,9 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     held = _lasting(learner, shape, b)
     if config.algorithm.kl_coef > 0 and not learner.lora.rank:  # the model that training started from
         held = replace(held, weights=2 * held.weights)
+    if TRANSFERS[config.stream.weight_transfer].keeps:
+        copy = _copy(config, shape, b)
+        held = replace(held, host=held.host + copy) if gpus else replace(held, buffers=held.buffers + copy)
     moments = _moments(config, shape, batch, b, gpus) | {"sending weights": _sending(config, shape, b, gpus)}
     worst = max(moments, key=lambda name: moments[name].total)
     parts = replace(
@@ -192,11 +195,17 @@ def activations(
 
 def _sending(config: RunConfig, shape: ModelShape, b: int, gpus: bool) -> Parts:
     """While weights are sent or saved: what is packed, under ZeRO-3 what is gathered, and rank 0's copy of all."""
-    divided, sent = stage_of(config.learner) == 3, b * shape.parameters
-    if config.learner.sent_adapter is not None:
-        sent = b * trained_part(config.learner.lora, shape).parameters
-    copy = sent / config.learner.num_workers  # in the node's memory: what is saved, or lies in shared memory
+    divided, copy = stage_of(config.learner) == 3, _copy(config, shape, b)
+    sent = copy * config.learner.num_workers
     transfer = TRANSFERS[config.stream.weight_transfer]
     packed = 2 * config.stream.bucket_mib * MIB if transfer.collective or transfer.shared_gpus else 0
     gathered = float(min(max(GATHER, b * shape.largest), sent)) if divided else 0.0
     return Parts(buffers=packed + gathered + (0.0 if gpus else copy), host=copy if gpus else 0.0)
+
+
+def _copy(config: RunConfig, shape: ModelShape, b: int) -> float:
+    """Each rank's share of rank 0's copy, in the node's memory: what is saved, or lies in shared memory."""
+    sent = b * shape.parameters
+    if config.learner.sent_adapter is not None:
+        sent = b * trained_part(config.learner.lora, shape).parameters
+    return sent / config.learner.num_workers
