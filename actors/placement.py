@@ -112,7 +112,7 @@ class Placement:
                 self.release()
                 raise InfrastructureError("cluster", _shortfall(bundles, timeout_s))
             if not ready.done():
-                logger.info("waiting for resources for %d bundles", len(bundles))
+                logger.warning("waiting for resources for %d bundles", len(bundles))
 
 
 def _amounts(assignments: Sequence[Assignment]) -> dict[str, float]:

@@ -9,6 +9,7 @@ traceback. ``--traceback`` shows the traceback of every error, before its line.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import sys
@@ -33,6 +34,7 @@ from tracelift_ray.garbage import collect_rarely
 #: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C.
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_WARNING = "%(asctime)s %(levelname)s %(message)s"
 
 Job = Callable[[DictConfig], "int | None"]
 
@@ -61,6 +63,8 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
 
             @functools.wraps(job)
             def guarded(cfg: DictConfig) -> None:
+                # Hydra's own handler would label warnings as its own, and print what libraries say below a warning.
+                logging.basicConfig(format=_WARNING, datefmt="%H:%M:%S", level=logging.WARNING, force=True)
                 codes.append(guard(lambda: job(cfg), full))
 
             with config_directory(sys.argv[1:]) as directory, _hydra_raises():

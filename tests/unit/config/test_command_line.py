@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -34,6 +36,9 @@ def job(cfg: DictConfig) -> int | None:
         raise InfrastructureError("executor", "died")
     if config.seed == 9:
         raise RuntimeError("a defect")
+    if config.seed == 11:
+        logging.getLogger("tracelift_ray.pools").warning("planner[0] is lost")
+        logging.getLogger("a library").info("gcc test.c")
     if config.seed == 10:
         raise KeyboardInterrupt
     return 1 if config.dry_run else None
@@ -116,6 +121,12 @@ def test_an_expected_failure_of_the_run_is_one_line(
 ) -> None:
     done = run(*base, f"seed={seed}")
     assert (done.code, done.stderr) == (code, stderr)
+
+
+def test_a_warning_carries_its_time_and_level_and_libraries_are_quiet(run: Command, base: tuple[str, ...]) -> None:
+    done = run(*base, "seed=11")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING planner\[0\] is lost\n", done.stderr)
+    assert "HYDRA" not in done.stdout and "gcc" not in done.stdout
 
 
 def test_a_defect_keeps_its_traceback(run: Command, base: tuple[str, ...]) -> None:
