@@ -29,8 +29,6 @@ from tracelift_ray.usage import Usage, UsageMeter
 
 #: Control calls that an actor runs at a time.
 CONTROL_CALLS = 8
-#: Seconds in which a member that was late with a call must show that it lives.
-HEALTH_S = 30.0
 #: Up to this size an object costs less in each call than in the object store.
 BY_VALUE_BYTES = 8 * 2**10
 
@@ -138,7 +136,7 @@ def actor_pool(name: str, config: PoolConfig, startup_s: float, spawn: Callable[
         deadline_s=config.deadline_s,
         retries=config.retries,
         startup_s=startup_s,
-        health_s=HEALTH_S,
+        health_s=config.health_s,
     )
     return Pool(name, limits, lambda index, restart: RayHandle(spawn(index, restart)))
 

@@ -25,6 +25,7 @@ class PoolConfig:
     max_concurrency: PositiveCount  # requests that one worker holds at a time
     deadline_s: Positive  # one request, queueing in the worker included
     retries: Count  # further tries on another member after an infrastructure error
+    health_s: Positive = 30.0  # a member that was late with a request shows so soon that it lives, or is replaced
 
 
 @dataclass(frozen=True)
