@@ -59,7 +59,7 @@ TABLE: dict[type, dict[Change, str]] = {
     ExecutorConfig: {Change.MODEL: "model", Change.FILES: "prompt", Change.ANOTHER_RUN: "max_prompt_tokens"},
     SamplingConfig: {Change.ANOTHER_RUN: "temperature top_p max_new_tokens seeded"},
     PlannerSamplingConfig: {Change.ANOTHER_RUN: "temperature top_p max_new_tokens seeded top_k"},
-    PoolConfig: {Change.MEANT: "workers cpus_per_worker gpus_per_worker max_concurrency deadline_s retries"},
+    PoolConfig: {Change.MEANT: "workers cpus_per_worker gpus_per_worker max_concurrency deadline_s retries health_s"},
     ReasoningRmConfig: {
         Change.MODEL: "model",
         Change.MEANT: "max_batch_tokens",
