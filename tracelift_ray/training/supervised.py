@@ -33,6 +33,8 @@ from tracelift_ray.types import TrainSample
 Say = Callable[[str], None]
 _EVAL_ROWS = 8
 _DEADLINE_S = 600.0  # one process has nobody to wait for
+#: Nothing takes longer without a line.
+SAY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -121,15 +123,18 @@ def _train(
     scorer = CompletionScorer(engine.model, engine.device)
     batches = _batches(examples, config.batch_size, config.seed)
     losses: list[float] = []
-    started, tokens = time.monotonic(), 0
+    started = said = time.monotonic()
+    tokens = 0
     for step in range(config.steps):
         rate = _rate(config, step)
         batch = next(batches)
         losses.append(_accumulate(engine, scorer, batch, config.micro_batch_tokens))
         engine.step(rate)
         tokens += sum(map(len, batch))
-        elapsed = time.monotonic() - started
-        if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
+        now = time.monotonic()
+        elapsed = now - started
+        if (step + 1) % config.log_every == 0 or step + 1 == config.steps or now - said >= SAY_S:
+            said = now
             recent = losses[-config.log_every :]
             left = elapsed / (step + 1) * (config.steps - step - 1)
             say(
@@ -188,15 +193,26 @@ def _closed_share(
     closed = 0
     for start in range(0, len(items), _EVAL_ROWS):
         rows = [item.prompt_ids for item in items[start : start + _EVAL_ROWS]]
-        closed += sum(CLOSING_TAG in text for text in _greedy(model, tokenizer, rows, config.eval_tokens))
+        closed += sum(CLOSING_TAG in text for text in _greedy(model, tokenizer, rows, config.eval_tokens, say))
     share = closed / len(items)
     say(f"{when}: {closed} of {len(items)} held-out traces close their tag ({share:.2f})")
     return share
 
 
 @torch.no_grad()
-def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, say: Say) -> list[str]:
     """Greedy completions, each ending with the closing tag where it comes."""
+    said, made = time.monotonic(), 0
+
+    def announce(rows: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        """Called for each token; stops nothing."""
+        nonlocal said, made
+        made += 1
+        if time.monotonic() - said >= SAY_S:
+            said = time.monotonic()
+            say(f"held-out traces: {made} of at most {max_new_tokens} tokens")
+        return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+
     width = max(map(len, prompts))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=model.device)
@@ -208,6 +224,7 @@ def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_ne
         do_sample=False,
         pad_token_id=pad,
         stop_strings=[CLOSING_TAG],
+        stopping_criteria=[announce],
         tokenizer=tokenizer,
     )
     return tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
