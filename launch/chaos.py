@@ -28,7 +28,7 @@ from omegaconf import DictConfig
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.rules import Count, Positive, PositiveCount
-from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.errors import DataError, InfrastructureError
 
 #: In the environment of every process that this command started.
 MARKER = "TRACELIFT_CHAOS"
@@ -174,8 +174,10 @@ class Training:
         from tracelift_ray.tracking.jsonl import read_records
 
         path = self.run_dir / "metrics.jsonl"
-        found = read_records(path) if path.exists() else ()
-        return [record for _, record in found if record["kind"] == TRAINING]
+        try:
+            return [record for _, record in read_records(path) if record["kind"] == TRAINING]
+        except (FileNotFoundError, DataError):  # not there yet, or being cut off by a start: looked at again
+            return []
 
     def ended(self) -> bool:
         """Whether the run is over. One that ended otherwise is started again."""

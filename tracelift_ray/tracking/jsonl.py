@@ -39,9 +39,9 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         total = os.fstat(lines.fileno()).st_size
         for number, line in enumerate(lines, start=1):
             offset += len(line)
+            if not line.endswith(b"\n"):  # nothing follows, even where a resumed run has cut the file off meanwhile
+                return
             try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("torn line")
                 record = json.loads(line)
                 if not isinstance(record, dict) or not isinstance(record.get("step"), int):
                     raise ValueError("no object with a step")

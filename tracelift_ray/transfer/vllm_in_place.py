@@ -11,7 +11,7 @@ of a first version is kept, and the layers that it tells of are packed in later 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +19,8 @@ from unittest.mock import patch
 
 import torch
 from torch import nn
+
+from tracelift_ray.errors import InfrastructureError
 
 
 class Copy(NamedTuple):
@@ -79,12 +81,18 @@ class _Direct:
     layer: Any
     names: tuple[str, ...]
     shape: torch.Size
-    dtype: torch.dtype
 
-    def pack(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Do what a layerwise reload does once a layer has all of its weights."""
+    def pack(self, parts: Mapping[str, torch.Tensor]) -> None:
+        """Do what a layerwise reload does once a layer has all of its weights.
+
+        Raises:
+            InfrastructureError: they do not lie as those of the first version did.
+        """
         from vllm.model_executor.model_loader.reload.layerwise import _place_kernel_tensors, get_layerwise_info
 
+        tensors = [parts[name] for name in self.names]
+        if not follow(tensors) or sum(map(torch.Tensor.numel, tensors)) != self.shape.numel():
+            raise InfrastructureError("planner engine worker", f"{self.names[0]} lies otherwise than a version before")
         _lend(self.layer, tensors[0].as_strided(self.shape, (self.shape[1], 1)))
         self.layer.quant_method.process_weights_after_loading(self.layer)
         info = get_layerwise_info(self.layer)
@@ -93,9 +101,14 @@ class _Direct:
 
 
 class InPlace:
-    """Loads versions of a model's weights in place, and what it learned of the layers while loading the first."""
+    """Loads versions of a model's weights in place, and what it learned of the layers while loading the first.
 
-    def __init__(self) -> None:
+    Args:
+        layout: what all of these versions have in common: how their tensors arrive.
+    """
+
+    def __init__(self, layout: Any = None) -> None:
+        self.layout = layout
         self._direct: dict[str, _Direct] = {}
         self._names: dict[tuple[int, int], str] = {}  # of what comes in, by where it lies
 
@@ -107,24 +120,17 @@ class InPlace:
 
     def _others(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
         """What is for the loaders; the other layers are packed on the way."""
-        begun: dict[_Direct, list[tuple[str, torch.Tensor]]] = {}
+        begun: dict[_Direct, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors:
             direct = self._direct.get(name)
             if direct is None:
                 self._names[_place(tensor)] = name
                 yield name, tensor
                 continue
-            begun.setdefault(direct, []).append((name, tensor))
+            begun.setdefault(direct, {})[name] = tensor
             if len(begun[direct]) < len(direct.names):
                 continue
-            parts = begun.pop(direct)
-            whole = [part for _, part in parts]
-            if tuple(part for part, _ in parts) == direct.names and whole[0].dtype == direct.dtype and follow(whole):
-                direct.pack(whole)
-            else:  # they come otherwise than in the first version
-                yield from parts
-        for parts in begun.values():
-            yield from parts
+            direct.pack(begun.pop(direct))
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -159,7 +165,7 @@ class InPlace:
         names = tuple(self._names.get(_place(each), "") for each in sources)
         parameters, buffers = info.kernel_tensors
         if all(names) and not buffers and {name: each.numel() for name, each in parameters.items()} == {"weight": 0}:
-            direct = _Direct(layer, names, layer.weight.shape, sources[0].dtype)
+            direct = _Direct(layer, names, layer.weight.shape)
             self._direct.update(dict.fromkeys(names, direct))
 
 

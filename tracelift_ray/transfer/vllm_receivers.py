@@ -74,10 +74,12 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
         if self.device.type != "cpu":  # the base class would synchronize an accelerator that a CPU build lacks
             torch.accelerator.synchronize()
 
-    def load(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> None:
-        """Have the model, or what stands for it, take in ``tensors``."""
+    def load(self, tensors: Iterator[tuple[str, torch.Tensor]], manifest: WeightManifest) -> None:
+        """Have the model, or what stands for it, take in ``tensors``, which arrive as ``manifest`` says."""
         if self.device.type == "cpu" and isinstance(self.model, nn.Module):
-            self.in_place = self.in_place or InPlace()
+            layout = (manifest.tensors, manifest.bucket_mib)
+            if self.in_place is None or self.in_place.layout != layout:
+                self.in_place = InPlace(layout)
             self.in_place.load(self.model, tensors)
         else:
             self.model.load_weights(tensors)  # type: ignore[operator]
@@ -97,9 +99,10 @@ class SharedMemoryEngine(LayerwiseEngine):
     """Loads the weights of a file in /dev/shm while the learner is writing it."""
 
     def receive_weights(self, update_info: ManifestUpdateInfo) -> None:
-        reader = SharedMemoryReader(WeightManifest.of(update_info.manifest), COMPONENT)
+        manifest = WeightManifest.of(update_info.manifest)
+        reader = SharedMemoryReader(manifest, COMPONENT)
         try:
-            self.load(reader.tensors())
+            self.load(reader.tensors(), manifest)
             self.checksum = reader.verify()
         finally:
             reader.close()
@@ -114,7 +117,7 @@ class CollectiveEngine(LayerwiseEngine):
         manifest = WeightManifest.of(update_info.manifest)
         self.member = join_channel(manifest, update_info.worker, self.member)
         taking = receiver(manifest, self.member)
-        self.load(taking.tensors())
+        self.load(taking.tensors(), manifest)
         self.checksum = joined(taking.verify())
 
     def shutdown(self) -> None:
@@ -133,7 +136,7 @@ class IpcEngine(LayerwiseEngine):
         taken = Taken(path, memory, bucket_bytes, len(manifest.tensors), manifest.deadline_s)
         try:
             taking = Receiver(taken, manifest.tensors, bucket_bytes)
-            self.load(taking.tensors())
+            self.load(taking.tensors(), manifest)
             self.checksum = joined(taking.verify())
         finally:
             taken.close()

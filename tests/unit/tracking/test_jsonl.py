@@ -120,3 +120,14 @@ def test_kills_at_any_moment_neither_tear_nor_double_a_record(tmp_path: Path) ->
         found = [record["step"] for _, record in read_records(path)]
         assert found == list(range(1, len(found) + 1)) and len(found) > kept
         kept = min(len(found) // 2 + 1, 50)
+
+
+def test_a_file_that_is_cut_off_while_it_is_read_ends_there(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer, text = JsonlWriter(path), "x" * 200_000  # more than a reader has in its buffer
+    for step in (1, 2):
+        writer.write({"step": step, "text": text})
+    reading = read_records(path)
+    assert next(reading)[1]["step"] == 1
+    os.truncate(path, 300_000)
+    assert list(reading) == []

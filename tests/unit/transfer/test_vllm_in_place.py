@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pytest
 import torch
 
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.transfer.vllm_in_place import Copies, InPlace, _Direct, _place
 
 FILE = torch.arange(64, dtype=torch.float32).view(torch.uint8)
@@ -61,30 +65,24 @@ def test_what_is_converted_transposed_or_written_otherwise_is_copied() -> None:
 class Packed(_Direct):
     """Keeps what would be packed."""
 
-    def pack(self, tensors) -> None:
-        self.layer.append([tensor.data_ptr() for tensor in tensors])
-
-
-def sorted_out(names: str, starts: tuple[int, ...], dtype: torch.dtype = torch.float32) -> tuple[str, list]:
-    """What the loaders get of tensors of four elements, and what of the layer ``qk`` is packed from."""
-    packed: list = []
-    layer = Packed(packed, ("q", "k"), torch.Size((2, 4)), torch.float32)
-    loads = InPlace()
-    loads._direct = {"q": layer, "k": layer}
-    tensors = ((name, arrived(start, 1, 4, dtype=dtype)) for name, start in zip(names, starts, strict=True))
-    return "".join(name for name, _ in loads._others(tensors)), packed
+    def pack(self, parts: Mapping[str, torch.Tensor]) -> None:
+        self.layer.append([parts[name].data_ptr() for name in self.names])
 
 
 def test_a_known_layer_is_packed_from_where_it_lies_and_the_others_go_to_the_loaders() -> None:
-    left, packed = sorted_out("nqkm", (0, 4, 8, 12))
-    assert (left, packed) == ("nm", [[arrived(4, 1).data_ptr(), arrived(8, 1).data_ptr()]])
+    packed: list = []
+    loads = InPlace()
+    loads._direct = dict.fromkeys("qk", Packed(packed, ("q", "k"), torch.Size((2, 4))))
+    arriving = ((name, arrived(start, 1, 4)) for name, start in zip("nqkm", (0, 4, 8, 12), strict=True))
+    assert "".join(name for name, _ in loads._others(arriving)) == "nm"
+    assert packed == [[arrived(4, 1).data_ptr(), arrived(8, 1).data_ptr()]]
 
 
-def test_a_known_layer_that_comes_otherwise_goes_to_the_loaders() -> None:
-    assert sorted_out("nqkm", (0, 4, 12, 8)) == ("nqkm", []), "with a gap"
-    assert sorted_out("kqm", (0, 4, 8)) == ("kqm", []), "in another order"
-    assert sorted_out("qk", (0, 4), torch.bfloat16) == ("qk", []), "of another type"
-    assert sorted_out("nq", (0, 4)) == ("nq", []), "in part: what is missing is the loaders' to find out"
+@pytest.mark.parametrize("starts", [(4, 12), (8, 4)], ids=["a gap", "another order"])
+def test_a_known_layer_that_lies_otherwise_is_refused(starts: tuple[int, int]) -> None:
+    parts = {name: arrived(start, 1, 4) for name, start in zip("qk", starts, strict=True)}
+    with pytest.raises(InfrastructureError, match="q lies otherwise than a version before"):
+        _Direct(None, ("q", "k"), torch.Size((2, 4))).pack(parts)
 
 
 def test_what_a_layer_was_loaded_from_is_kept_where_the_weight_is_all_of_it() -> None:
