@@ -176,8 +176,8 @@ class Training:
         path = self.run_dir / "metrics.jsonl"
         try:
             return [record for _, record in read_records(path) if record["kind"] == TRAINING]
-        except (FileNotFoundError, DataError):  # not there yet, or being cut off by a start: looked at again
-            return []
+        except (FileNotFoundError, DataError):  # not there yet, or being cut off by a start
+            return []  # it is looked at again, and what is broken for good ends the account
 
     def ended(self) -> bool:
         """Whether the run is over. One that ended otherwise is started again."""
