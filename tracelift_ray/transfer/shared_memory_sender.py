@@ -22,7 +22,8 @@ class SharedMemorySender:
     """Writes each version into a file in /dev/shm, which receivers read while it is being written.
 
     The file of a version that was sent whole is written to again for a later one: new memory would take longer than the
-    weights. So between versions one file stays, until ``close``.
+    weights. So between versions one file stays, until ``close``. A receiver that still reads after the release has been
+    given up by then: its checksum refuses a mixture of versions, and nobody waits for its receipt.
     """
 
     def __init__(self, settings: SenderSettings) -> None:
