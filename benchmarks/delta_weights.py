@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -265,6 +266,7 @@ def main() -> None:
         with Listener(options.inside[1]) as listener, listener.accept() as channel:
             deliver(options, figures(train(options.model, options.rounds, channel), options.engine, options.mbit))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing of the network is left behind
     if not Path(options.model).is_dir():
         sys.exit(f"--model={options.model} is no directory: make smollm2")
     again = [sys.executable, "-m", "benchmarks.delta_weights", *sys.argv[1:], "--inside"]
@@ -281,9 +283,10 @@ def main() -> None:
         try:
             code = trainer.wait(timeout=1800)
         finally:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                engine.wait(timeout=60 if trainer.poll() == 0 else 0)
             for process in (trainer, engine):
-                process.terminate()
-                process.wait(timeout=60)
+                process.kill()
     sys.exit(code)
 
 

@@ -148,9 +148,9 @@ class Copy:
         """Change what ``entries`` say; what was changed, by tensor."""
         self.held = None
         places, steps = entries.decoded()
-        self._bits[places] += steps
-        bounds = np.searchsorted(places, self._starts)
-        values = torch.from_numpy(self._bits[places])
+        new = self._bits[places] + steps
+        self._bits[places] = new
+        bounds, values = np.searchsorted(places, self._starts), torch.from_numpy(new)
         own = torch.from_numpy(places - np.repeat(self._starts[:-1], np.diff(bounds)))
         return [
             Changed(spec.name, own[low:high], values[low:high].view(getattr(torch, spec.dtype)))
@@ -164,7 +164,7 @@ def _differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     unequal = np.zeros(-(-len(one) // 8) * 8, np.bool_)
     np.not_equal(one, other, out=unequal[: len(one)])
     eights = unequal.view(np.uint64)
-    some = np.flatnonzero(eights)
+    some = np.flatnonzero(eights != 0)
     within = np.flatnonzero(eights[some].view(np.bool_))
     return (some[within >> 3] << 3) + (within & 7)
 
