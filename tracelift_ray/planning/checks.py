@@ -112,7 +112,8 @@ def _check_sampling(config: RunConfig) -> None:
         right = "must be above 0, or the traces of a group are all the same"
         raise ConfigError("planner.sampling.temperature", config.planner.sampling.temperature, right)
     if executor.temperature == 0 and required.with_trace > 1 and required.baseline:
-        right = f"must be above 0, because reward.num_samples={required.with_trace} greedy samples are all the same"
+        drawn = f"reward.num_samples={config.reward.num_samples}, reward.e2e={config.reward.e2e}"
+        right = f"must be above 0, because {required.with_trace} greedy samples ({drawn}) are all the same"
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
 
 
