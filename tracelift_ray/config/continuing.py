@@ -56,7 +56,12 @@ TABLE: dict[type, dict[Change, str]] = {
         Change.ANOTHER_RUN: "seed",
     },
     PlannerConfig: {Change.MODEL: "model", Change.FILES: "prompt", Change.ANOTHER_RUN: "max_prompt_tokens"},
-    ExecutorConfig: {Change.MODEL: "model", Change.FILES: "prompt", Change.ANOTHER_RUN: "max_prompt_tokens"},
+    ExecutorConfig: {
+        Change.MODEL: "model",
+        Change.FILES: "prompt",
+        Change.ANOTHER_RUN: "max_prompt_tokens",
+        Change.MEANT: "stop_when_answered",
+    },
     SamplingConfig: {Change.ANOTHER_RUN: "temperature top_p max_new_tokens seeded"},
     PlannerSamplingConfig: {Change.ANOTHER_RUN: "temperature top_p max_new_tokens seeded top_k"},
     PoolConfig: {Change.MEANT: "workers cpus_per_worker gpus_per_worker max_concurrency deadline_s retries health_s"},
@@ -85,7 +90,8 @@ TABLE: dict[type, dict[Change, str]] = {
     RewardConfig: {
         Change.MEANT: "baseline_cache",
         Change.ANOTHER_RUN: "arm num_samples e2e math_execution_weight math_grounded_weight code_grounded_weight "
-        "clip_max tie_table execution_style baseline cached_samples malformed overlong leak options",
+        "clip_max tie_table execution_style baseline baseline_samples baseline_strength cached_samples "
+        "malformed overlong leak options",
     },
     AlgorithmConfig: {
         Change.MEANT: "advantage_eps min_std std_floor clip_low clip_high clip_dual mismatch_cap correction_low "
