@@ -1,12 +1,12 @@
 """Versions of the weights as changes, against whole ones, over a link of 1 Gb/s between two network namespaces.
 
     make smollm2
-    python -m benchmarks.delta_weights [--engine transformers] [--rounds 6] [--model models/smollm2] [--mbit 1000]
+    python -m benchmarks.delta_weights [--engine transformers] [--rounds 12] [--model models/smollm2] [--mbit 1000]
 
-The learner trains the model in bfloat16 at a learning rate of 1e-6 in one namespace; an engine in the other takes each
-version twice over the collective: first as what changed, then whole. A round is from the version's description, which
-includes finding what changed, until the engine serves it. The pause is the part of that in which the engine generates
-nothing. Needs root, ``ip`` and ``tc``; what crosses the link is counted by it.
+The learner first trains the model in bfloat16 at a learning rate of 1e-6. Then its versions go from one namespace to an
+engine in the other, there and back again, each over the collective as what changed, and then whole. A round is from the
+version's description, which includes finding what changed, until the engine serves it. The pause is the part of that in
+which the engine generates nothing. Needs root, ``ip`` and ``tc``; what crosses the link is counted by it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -31,22 +32,31 @@ from typing import Any
 from benchmarks.figures import Figure, deliver, median, parser
 from tests.learner_configs import ALGORITHM, learner
 from tests.tiny import engine_config
-from tracelift_ray.transfer.manifest import Held, WeightManifest
+from tracelift_ray.transfer.manifest import Held, TensorSpec, WeightManifest
 from tracelift_ray.types import TrainBatch, TrainSample
 
 LEARNER, ENGINE = "10.83.1.1", "10.83.1.2"
 DEADLINE_S = 300.0
+Weights = list[tuple[str, Any]]
 #: Of a token bucket: what may pass at once, and for how long a packet may wait.
 BURST, LATENCY = "256kb", "400ms"
 
 
 @dataclass(frozen=True)
-class Round:
-    """Seconds, the engine's pause in seconds, and bytes over the link, of a version's change and of all of it."""
+class Sending:
+    """How long a version took until it was served, how long the engine paused for it (s), and bytes over the link."""
 
-    seconds: dict[str, float]
-    pauses: dict[str, float]
-    crossed: dict[str, int]
+    seconds: float
+    pause: float
+    crossed: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One version, sent both ways, and the share of elements that changed."""
+
+    change: Sending
+    whole: Sending
     share: float
 
 
@@ -165,66 +175,80 @@ def batch_of(tokenizer: Any, rank: Any, rng: random.Random) -> TrainBatch:
     return TrainBatch(tuple(samples), len(samples), sum(len(each.completion_ids) for each in samples))
 
 
-def send(
-    sender: Any, rank: Any, channel: Connection, held: Held | None, *, change: bool
-) -> tuple[Any, float, float, int]:
-    """One version to the engine: receipt, seconds, the engine's pause, bytes over the link."""
-    before, began = crossed(), time.perf_counter()
-    if change and held is not None:
-        sender.encode(rank.parameter_specs(), rank.version, rank.named_tensors(), held)
-    manifest: WeightManifest = sender.describe(rank.parameter_specs(), rank.version, ("0.0",))
-    if (manifest.change is not None) != (change and held is not None):
-        sys.exit("the version was dense")
-    channel.send(manifest.for_receiver("0.0"))
-    sent = sender.send(manifest, iter(()) if manifest.change else rank.named_tensors())
-    receipt, pause = channel.recv()
-    seconds = time.perf_counter() - began
-    if receipt.checksum != sent.checksum:
-        sys.exit(f"sent {sent.checksum}, arrived {receipt.checksum}")
-    sender.release(rank.version)
-    return receipt, seconds, pause, crossed() - before
-
-
-def train(model: str, rounds: int, channel: Connection) -> list[Round]:
-    """Update, and send each version as a change and whole."""
+def trained(model: str, updates: int) -> list[Weights]:
+    """The weights of the model, and after each update."""
     from transformers import AutoTokenizer
 
     from tracelift_ray.rl.learner import Learner
     from tracelift_ray.training.logprobs import Distribution
     from tracelift_ray.training.ranks import RankPlace, free_port
-    from tracelift_ray.transfer.delta_sender import DeltaSender
-    from tracelift_ray.transfer.kinds import build_weight_sender
-    from tracelift_ray.transfer.senders import SenderSettings
 
     config = learner(dtype="bfloat16", lr=1e-6, weight_decay=0.0, startup_s=DEADLINE_S)
     place = RankPlace(0, 1, "127.0.0.1", free_port())
     rank = Learner(config, ALGORITHM, model, Distribution(1.0), 1000, seed=0, place=place)
+    tokenizer, rng, versions = AutoTokenizer.from_pretrained(model), random.Random(0), []
     rank.start()
+    try:
+        for number in range(updates + 1):
+            if number:
+                rank.update(batch_of(tokenizer, rank, rng))
+            versions.append([(name, tensor.clone()) for name, tensor in rank.named_tensors()])
+    finally:
+        rank.close()
+    return versions
+
+
+def differing(one: Weights, other: Weights) -> float:
+    """The share of elements."""
+    unequal = sum(int((a != b).sum()) for (_, a), (_, b) in zip(one, other, strict=True))
+    return unequal / sum(tensor.numel() for _, tensor in one)
+
+
+def send(
+    sender: Any, version: int, weights: Weights, channel: Connection, held: Held | None = None
+) -> tuple[Any, Sending]:
+    """One version to the engine, as a change of what is ``held``, and its receipt."""
+    specs = tuple(TensorSpec(name, tuple(tensor.shape), "bfloat16") for name, tensor in weights)
+    before, began = crossed(), time.perf_counter()
+    if held is not None:
+        sender.encode(specs, version, iter(weights), held)
+    manifest: WeightManifest = sender.describe(specs, version, ("0.0",))
+    if (manifest.change is None) != (held is None):
+        sys.exit("the change was dense")
+    channel.send(manifest.for_receiver("0.0"))
+    sent = sender.send(manifest, iter(weights))
+    receipt, pause = channel.recv()
+    seconds = time.perf_counter() - began
+    if receipt.checksum != sent.checksum:
+        sys.exit(f"sent {sent.checksum}, arrived {receipt.checksum}")
+    sender.release(version)
+    return receipt, Sending(seconds, pause, crossed() - before)
+
+
+def exchange(versions: list[Weights], rounds: int, channel: Connection) -> list[Round]:
+    """Send one version after the other, there and back, each as a change and whole."""
+    from tracelift_ray.transfer.delta_sender import DeltaSender
+    from tracelift_ray.transfer.kinds import build_weight_sender
+    from tracelift_ray.transfer.senders import SenderSettings
+
     whole = build_weight_sender("collective", SenderSettings("delta", 64, DEADLINE_S, address=LEARNER))
-    changes, tokenizer, rng = DeltaSender(whole), AutoTokenizer.from_pretrained(model), random.Random(0)
+    changes, order = DeltaSender(whole), [*range(len(versions)), *range(len(versions) - 2, 0, -1)]
+    shares = [differing(one, other) for one, other in itertools.pairwise([*versions, versions[0]])]
     if channel.recv() != "ready":
         sys.exit("the engine did not start")
     done = []
     try:
-        receipt, *_ = send(changes, rank, channel, None, change=False)
-        for number in range(rounds):
-            before = [tensor.clone() for _, tensor in rank.named_tensors()]
-            rank.update(batch_of(tokenizer, rank, rng))
-            after = [tensor for _, tensor in rank.named_tensors()]
-            moved = sum(int((a.view(-1) != b.view(-1)).sum()) for a, b in zip(before, after, strict=True))
-            total = sum(each.numel() for each in before)
+        receipt, _ = send(changes, 0, versions[0], channel)
+        for number in range(1, rounds + 1):
+            before, after = order[(number - 1) % len(order)], order[number % len(order)]
             held = Held(receipt.version, receipt.checksum)
-            receipt, *change = send(changes, rank, channel, held, change=True)
-            _, *all_of_it = send(whole, rank, channel, None, change=False)
-            columns = [
-                dict(zip(("change", "whole"), pair, strict=True)) for pair in zip(change, all_of_it, strict=True)
-            ]
-            done.append(Round(columns[0], columns[1], columns[2], moved / total))
-            print(f"round {number + 1}: {done[-1]}", flush=True)
+            receipt, change = send(changes, number, versions[after], channel, held)
+            again = send(whole, number, versions[after], channel)[1]
+            done.append(Round(change, again, shares[min(before, after)]))
+            print(f"round {number}: {done[-1]}", flush=True)
     finally:
         channel.send(None)
         whole.close()
-        rank.close()
     return done
 
 
@@ -232,20 +256,16 @@ def figures(rounds: list[Round], kind: str, mbit: int) -> list[Figure]:
     """What the rounds come to; the first of them opened the channel's ways."""
     name, later = f"SmolLM2 in bfloat16, lr 1e-6, {kind}", rounds[1:] or rounds
     made = partial(median, better="lower")
-    part = [each.crossed["change"] / each.crossed["whole"] for each in later]
-    faster = [each.seconds["whole"] / each.seconds["change"] for each in later]
+    part = [each.change.crossed / each.whole.crossed for each in later]
+    faster = [each.whole.seconds / each.change.seconds for each in later]
     return [
         made(f"{name}: elements that changed", [each.share for each in later], "of all"),
         made(f"{name}: bytes over the link", part, "of the whole", goal=0.03),
-        *(
-            made(f"{name}: {what}, {mbit} Mb/s", [each.seconds[what] for each in later], "s")
-            for what in ("change", "whole")
-        ),
+        made(f"{name}: change, {mbit} Mb/s", [each.change.seconds for each in later], "s"),
+        made(f"{name}: whole, {mbit} Mb/s", [each.whole.seconds for each in later], "s"),
         median(f"{name}: whole ÷ change, {mbit} Mb/s", faster, "ratio", "higher", goal=10.0),
-        *(
-            made(f"{name}: pause, {what}", [each.pauses[what] for each in later], "s", goal=goal)
-            for what, goal in (("change", 0.05), ("whole", None))
-        ),
+        made(f"{name}: pause, change", [each.change.pause for each in later], "s", goal=0.05),
+        made(f"{name}: pause, whole", [each.whole.pause for each in later], "s"),
     ]
 
 
@@ -254,7 +274,8 @@ def main() -> None:
     command = parser(__doc__)
     command.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
     command.add_argument("--model", default="models/smollm2")
-    command.add_argument("--rounds", type=int, default=6)
+    command.add_argument("--rounds", type=int, default=12)
+    command.add_argument("--updates", type=int, default=2)
     command.add_argument("--mbit", type=int, default=1000)
     command.add_argument("--inside", nargs=2, metavar=("SIDE", "SOCKET"), help=argparse.SUPPRESS)
     options = command.parse_args()
@@ -264,7 +285,8 @@ def main() -> None:
         return
     if options.inside:
         with Listener(options.inside[1]) as listener, listener.accept() as channel:
-            deliver(options, figures(train(options.model, options.rounds, channel), options.engine, options.mbit))
+            rounds = exchange(trained(options.model, options.updates), options.rounds, channel)
+            deliver(options, figures(rounds, options.engine, options.mbit))
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing of the network is left behind
     if not Path(options.model).is_dir():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,11 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
 
     checksum = ""
     in_place: InPlace | None = None
-    keeping: Keeping | None = None
+
+    @cached_property
+    def keeping(self) -> Keeping:
+        """The copy of the version that is served, where changes of it will come."""
+        return Keeping(COMPONENT)
 
     def init_transfer_engine(self, init_info: NoInitInfo) -> None:
         pass
@@ -76,7 +81,7 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
         info = self.parse_update_info(update_info)
         self.receive_weights(info)
         manifest = WeightManifest.of(info.manifest)
-        if self.keeping is not None and manifest.kept and manifest.change is None:
+        if manifest.kept and manifest.change is None:
             self.checksum = self.keeping.checked(manifest)
         if self.device.type != "cpu":  # the base class would synchronize an accelerator that a CPU build lacks
             torch.accelerator.synchronize()
@@ -84,7 +89,6 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
     def load(self, tensors: Iterator[tuple[str, torch.Tensor]], manifest: WeightManifest) -> None:
         """Have the model, or what stands for it, take in ``tensors``, which arrive as ``manifest`` says."""
         if manifest.kept and manifest.change is None:
-            self.keeping = self.keeping or Keeping(COMPONENT)
             tensors = self.keeping.whole(manifest, tensors)
         self.put_in(tensors, (manifest.tensors, manifest.bucket_mib))
 
