@@ -17,11 +17,12 @@ RUN := $(VENV)/bin/python -m
 EXTRAS := $(DEVICE),dev
 # The installation is due again when what it depends on has changed, not when files are touched.
 STAMP := $(VENV)/.installed-$(shell (cat setup.cfg pyproject.toml docker/install.sh; echo $(EXTRAS)) | sha256sum | cut -c1-16)
+DOCS_STAMP := $(subst .installed,.docs,$(STAMP))
 
 export PYTHON TORCH_INDEX_URL
 
 .DEFAULT_GOAL := help
-.PHONY: setup stamp demo bench test test-unit test-integration test-gpu lint docs smollm2 clean help
+.PHONY: setup stamp demo bench test test-unit test-integration test-gpu lint reference docs smollm2 clean help
 
 setup: $(STAMP)  ## make .venv and install (DEVICE=cpu|gpu, TORCH_INDEX_URL=..., PYTHON=...)
 
@@ -59,14 +60,24 @@ lint: $(STAMP)  ## ruff and mypy
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 
-docs: $(STAMP)  ## write the configuration reference, the README's table and the Grafana dashboard
+reference: $(STAMP)  ## write the configuration reference, the README's table and the Grafana dashboard
 	@$(RUN) launch.config_reference
+
+docs: reference $(DOCS_STAMP)  ## build the documentation into site/, with all links checked; index.html opens from disk
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+	@echo "open site/index.html"
+
+# Its tools are installed when they are needed first, beside the rest.
+$(DOCS_STAMP): $(STAMP)
+	@rm -f $(VENV)/.docs-*
+	@docker/install.sh $(VENV) docs
+	@touch $@
 
 smollm2: $(STAMP)  ## fetch SmolLM2-135M-Instruct into models/
 	@$(RUN) launch.fetch_smollm2
 
 clean:  ## remove .venv and caches; runs and models stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build site *.egg-info
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -111,7 +111,7 @@ def _history(folder: Path) -> RunHistory | None:
         return None
 
 
-def _over_seeds(values: Sequence[float | None], decimals: int = 3) -> str:
+def over_seeds(values: Sequence[float | None], decimals: int = 3) -> str:
     """Mean, and the range where there is one; of the runs that have a value."""
     found = [value for value in values if value is not None]
     if not found:
@@ -132,9 +132,9 @@ def table(runs: Sequence[Run]) -> str:
         rows.append(
             [
                 f"`{preset}`",
-                *(_over_seeds([each.last(task, metric) for each in own]) for task, metric in metrics),
+                *(over_seeds([each.last(task, metric) for each in own]) for task, metric in metrics),
                 *(", ".join(MISSING if step is None else str(step) for step in some) for some in steps),
-                _over_seeds([each.largest_drop for each in own]),
+                over_seeds([each.largest_drop for each in own]),
                 ", ".join(f"seed {each.seed}" for each in own if each.collapsed) or "none",
             ]
         )

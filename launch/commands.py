@@ -68,7 +68,7 @@ _ALL = (
             "reasoning_rm.model=/shared/DIR data.train=[/shared/FILE]",
         ),
         "address secrets check_files follow runs_root name total_steps",
-        "commands",
+        "on_a_cluster",
     ),
     _configured(
         "evaluate",

@@ -1,4 +1,4 @@
-"""Writes the reference of all settings: ``python -m launch.config_reference``, or ``make docs``.
+"""Writes the reference of all settings: ``python -m launch.config_reference``, or ``make reference``.
 
 Types, choices and ranges come from the dataclasses, defaults and descriptions from ``conf/``. It writes
 ``docs/configuration_reference.md``, the table of groups in ``README.md`` and the Grafana dashboard of the table of
@@ -36,7 +36,7 @@ from tracelift_ray.training.supervised_settings import WarmStartConfig
 ROOT = CONFIG_DIR.parent
 REFERENCE, README = ROOT / "docs" / "configuration_reference.md", ROOT / "README.md"
 GRAFANA = ROOT / "docs" / "grafana.json"
-BEGIN, END = "<!-- begin: table of groups, written by make docs -->", "<!-- end: table of groups -->"
+BEGIN, END = "<!-- begin: table of groups, written by make reference -->", "<!-- end: table of groups -->"
 #: The other commands: module in ``launch/`` and file in ``conf/``, and their settings.
 COMMANDS: dict[str, Any] = {
     "submit": SubmitConfig,
@@ -56,7 +56,7 @@ COMMANDS: dict[str, Any] = {
 }
 _INTRODUCTION = """# Configuration reference
 
-Written by `make docs` from the dataclasses and `conf/`; a test compares. How configurations are composed:
+Written by `make reference` from the dataclasses and `conf/`; a test compares. How configurations are composed:
 [configuration](configuration.md). A field whose default is *needed* has none.
 """
 

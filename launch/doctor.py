@@ -99,7 +99,7 @@ def ray_finding(address: str) -> Finding:
     try:
         return Finding("Ray", "ok", reached(address))
     except InfrastructureError as error:
-        return Finding("Ray", "MEND", error.cause, "check address, network and token (README.md, On a cluster)")
+        return Finding("Ray", "MEND", error.cause, "check address, network and token (docs/on_a_cluster.md)")
 
 
 if __name__ == "__main__":

@@ -198,15 +198,17 @@ class Execution:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The executor without a trace: ``successes`` of ``samples``."""
+    """The executor without a trace: ``successes`` of ``samples``, and those that a prior stands for."""
 
     successes: int
     samples: int
+    prior_successes: float = 0.0
+    prior_samples: float = 0.0
 
     @property
     def rate(self) -> float:
-        """The success rate in [0, 1]."""
-        return self.successes / self.samples
+        """The success rate in [0, 1]; with a prior the posterior mean."""
+        return (self.successes + self.prior_successes) / (self.samples + self.prior_samples)
 
 
 @dataclass(frozen=True)
@@ -309,7 +311,8 @@ class TrainBatch:
 @dataclass(frozen=True)
 class SamplingParams:
     """How an engine samples. ``stop`` strings end a sample and stay in its token ids. ``seed`` None: unseeded;
-    ``top_k`` 0: all tokens."""
+    ``top_k`` 0: all tokens. ``until``: a pattern of ``re`` (multi-line) that ends in a newline and ends a sample's text
+    where its first match ends; empty: none."""
 
     max_new_tokens: int
     temperature: float = 1.0
@@ -319,6 +322,7 @@ class SamplingParams:
     seed: int | None = None
     logprobs: bool = False
     top_k: int = 0
+    until: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory) -> str:
-    return make_tiny_llama(tmp_path_factory.mktemp("model"), seed=0, tokenizer="word", tied=True)
+    return make_tiny_llama(tmp_path_factory.mktemp("model"), seed=0, tokenizer="byte", tied=True)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -123,6 +124,19 @@ async def test_both_engines_of_ours_write_the_same_greedy_text(engine, path):
         assert (one.token_ids, one.text, one.finish_reason) == (two.token_ids, two.text, two.finish_reason)
         assert one.logprobs == pytest.approx(two.logprobs, abs=1e-4)
     await other.close()
+
+
+async def test_a_pattern_cuts_the_samples_and_changes_none(engine):
+    free = SamplingParams(max_new_tokens=80, temperature=1.0, n=6, seed=5)
+    whole = await engine.generate(prompt(9), free)
+    ended = await engine.generate(prompt(9), replace(free, until=r"^[^\n]*\n"))
+    texts = [each.text.partition("\n") for each in whole]
+    assert [each.text for each in ended] == [line + end for line, end, _ in texts]
+    reasons = ["stop" if end else each.finish_reason for each, (_, end, _) in zip(whole, texts, strict=True)]
+    assert [each.finish_reason for each in ended] == reasons and {end for _, end, _ in texts} == {"", "\n"}
+    for one, two in zip(whole, ended, strict=True):
+        assert one.token_ids[: len(two.token_ids)] == two.token_ids
+    assert sum(len(each.token_ids) for each in ended) < sum(len(each.token_ids) for each in whole)
 
 
 async def test_a_prompt_that_does_not_fit_is_bad_input_and_harms_nobody(engine):

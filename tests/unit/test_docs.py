@@ -5,11 +5,15 @@ import ast
 import fnmatch
 import functools
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from launch.commands import COMMANDS as COMMAND_LINE
+from launch.composition import composed
 from launch.config_reference import COMMANDS, outputs, run_groups
 from tracelift_ray.config.described import field_types
 from tracelift_ray.config.schema import RunConfig
@@ -145,8 +149,8 @@ def test_what_does_not_exist_is_found() -> None:
 
 
 @pytest.mark.parametrize(("path", "text"), outputs(), ids=lambda value: getattr(value, "name", ""))
-def test_what_make_docs_writes_is_up_to_date(path: Path, text: str) -> None:
-    assert path.read_text("utf-8") == text, "run `make docs`"
+def test_what_make_reference_writes_is_up_to_date(path: Path, text: str) -> None:
+    assert path.read_text("utf-8") == text, "run `make reference`"
 
 
 def test_make_targets_are_real() -> None:
@@ -160,3 +164,74 @@ def test_the_checklist_for_gpus_names_every_test_that_needs_one() -> None:
     tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests" / "gpu").glob("test_*.py"))
     listed = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "gpu.md").read_text("utf-8"))
     assert sorted(listed) == sorted(re.findall(r"def (test_\w+)\(", tests))
+
+
+def commands_of(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """The commands in a page's examples that read a configuration, with their overrides; not those with gaps (…)."""
+    blocks = re.findall(r"```\w*\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        called = re.search(r"(?:python -m launch[. ]|^tracelift )([\w-]+)(.*)", line)
+        name = called[1].replace("_", "-") if called else ""
+        if called is None or name not in COMMAND_LINE or COMMAND_LINE[name].config is None or "…" in line:
+            continue
+        words = shlex.split(called[2].partition("|")[0].replace("$seed", "0"), comments=True)
+        many = "-m" in words
+        overrides = [word for word in words if re.match(r"[+~]?\w[^=]*=", word)]
+        yield COMMAND_LINE[name].config or "", [word.partition(",")[0] if many else word for word in overrides]
+
+
+@every_page
+def test_the_commands_of_a_page_compose(page: Path) -> None:
+    for config, overrides in commands_of(page):
+        composed(config, overrides)
+
+
+def test_a_command_that_does_not_compose_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```\npython -m launch.train experiment=quickstart \\\n    learner.rate=1   # faster\n```\n")
+    assert list(commands_of(page)) == [("config", ["experiment=quickstart", "learner.rate=1"])]
+    with pytest.raises(Exception, match=r"learner\.rate"):
+        test_the_commands_of_a_page_compose(page)
+
+
+@functools.cache
+def texts_of_the_code() -> str:
+    """Every text in the project's code, a line each, with … for what is put in."""
+    texts = []
+    for path in (path for folder in CODE[:3] for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(" ".join(text.split()) for text in texts)
+
+
+def unsaid(message: str) -> list[str]:
+    """The pieces of a message, between its gaps, that the code does not hold."""
+    pieces = (piece.strip(" ….;:()") for piece in re.split(r"…|\.\.\.", message))
+    return [piece for piece in pieces if len(piece) > 3 and piece not in texts_of_the_code()]
+
+
+def test_every_message_under_troubleshooting_is_one_that_the_code_prints() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    assert len(messages) > 50
+    assert {message: lost for message in messages if (lost := unsaid(message))} == {}
+    assert unsaid("the learner is tired (… of …)") == ["the learner is tired"]
+
+
+def test_the_site_has_every_page_once_and_asks_nothing_of_the_network() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+
+    def pages(nav: object) -> Iterator[str]:
+        if isinstance(nav, str):
+            yield nav
+        for each in nav if isinstance(nav, list) else nav.values() if isinstance(nav, dict) else ():
+            yield from pages(each)
+
+    assert sorted(pages(site["nav"])) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES[1:])
+    assert site["strict"] and site["theme"]["font"] is False and "offline" in site["plugins"]
+    assert "http" not in (ROOT / "mkdocs.yml").read_text("utf-8")
+    assets = [*site["extra_css"], *site["extra"]["polyfills"]]
+    assert all("http" not in (ROOT / "docs" / name).read_text("utf-8") for name in assets)

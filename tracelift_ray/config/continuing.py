@@ -56,7 +56,12 @@ TABLE: dict[type, dict[Change, str]] = {
         Change.ANOTHER_RUN: "seed",
     },
     PlannerConfig: {Change.MODEL: "model", Change.FILES: "prompt", Change.ANOTHER_RUN: "max_prompt_tokens"},
-    ExecutorConfig: {Change.MODEL: "model", Change.FILES: "prompt", Change.ANOTHER_RUN: "max_prompt_tokens"},
+    ExecutorConfig: {
+        Change.MODEL: "model",
+        Change.FILES: "prompt",
+        Change.ANOTHER_RUN: "max_prompt_tokens",
+        Change.MEANT: "stop_when_answered",
+    },
     SamplingConfig: {Change.ANOTHER_RUN: "temperature top_p max_new_tokens seeded"},
     PlannerSamplingConfig: {Change.ANOTHER_RUN: "temperature top_p max_new_tokens seeded top_k"},
     PoolConfig: {Change.MEANT: "workers cpus_per_worker gpus_per_worker max_concurrency deadline_s retries health_s"},

@@ -95,6 +95,7 @@ class ExecutorConfig:
     prompt: PromptFile
     max_prompt_tokens: PositiveCount
     sampling: SamplingConfig
+    stop_when_answered: bool
     engine: EngineConfig
     remote: RemoteConfig
     pool: PoolConfig

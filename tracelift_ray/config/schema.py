@@ -136,7 +136,7 @@ class RewardConfig:
 
     arm: Annotated[str, OneOf("tracelift_ray.reward.arms:ARMS")]
     num_samples: PositiveCount  # K
-    e2e: Literal["fresh", "mean"]
+    e2e: Annotated[str, OneOf("tracelift_ray.reward.turns:E2E")]
     math_execution_weight: NotNegative
     math_grounded_weight: NotNegative
     code_grounded_weight: NotNegative

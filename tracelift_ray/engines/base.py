@@ -133,6 +133,7 @@ class EngineKind:
         transfers: names in ``transfer.kinds.TRANSFERS`` by which it takes new weights; empty for frozen models only.
         logprobs: returns the log-probs of the tokens it sampled, under the distribution it sampled from.
         request_seeds: a request with a seed gives the same samples beside any other requests.
+        patterns: ends a sample at a pattern in its text (``SamplingParams.until``).
         tensor_parallel: can spread one model over several GPUs or processes.
         fixed_cache: its cache of keys and values is as large as was set at its start; otherwise it grows with the work.
         sleeps: can free its memory of a GPU and take it again.
@@ -149,6 +150,7 @@ class EngineKind:
     logprobs: bool
     request_seeds: bool
     tensor_parallel: bool
+    patterns: bool = False
     fixed_cache: bool = False
     sleeps: bool = False
     adapter_transfers: tuple[str, ...] = ()

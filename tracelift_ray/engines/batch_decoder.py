@@ -93,7 +93,7 @@ class BatchDecoder:
         self._masks = StepMasks(model)
         self._layers = model.config.get_text_config().num_hidden_layers
         self._eos = eos_ids(model)
-        self._stops: dict[tuple[str, ...], StopFinder] = {}
+        self._stops: dict[tuple[tuple[str, ...], str], StopFinder] = {}
         self._rows: list[Row] = []
         self._cache: RowCache | None = None
         self._backlog: deque[Request] = deque()
@@ -196,9 +196,10 @@ class BatchDecoder:
     def _new_rows(self, request: Request) -> list[Row]:
         params = request.params
         request.version = self.version
-        stops = self._stops.get(params.stop)
+        ends = params.stop, params.until
+        stops = self._stops.get(ends)
         if stops is None:
-            stops = self._stops[params.stop] = StopFinder(self._tokenizer, params.stop)
+            stops = self._stops[ends] = StopFinder(self._tokenizer, *ends)
         seed = self._seeds.getrandbits(48) if params.seed is None else params.seed
         return [Row(request, index, seed + index, stops) for index in range(params.n)]
 

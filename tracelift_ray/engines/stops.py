@@ -1,7 +1,8 @@
-"""Stop strings, and the text of a sample, alike for every engine."""
+"""Stop strings and patterns, and the text of a sample, alike for every engine."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,25 +27,27 @@ def with_special_stop(text: str, token_ids: Sequence[int], specials: Mapping[int
 
 
 class StopFinder:
-    """Decodes samples and finds the stop string that ends them, decoding only where one can end.
+    """Decodes samples and finds the stop string or the pattern that ends them, decoding only where one can end.
 
     Args:
         stop: the stop strings; may be empty.
+        until: a pattern that ends in a newline; empty: none.
     """
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Any, stop: Sequence[str], until: str = "") -> None:
         self._tokenizer = tokenizer
         self._stop = stop
+        self._until = re.compile(until, re.MULTILINE) if until else None
         self._specials = special_stops(tokenizer, stop)
-        self._closing = self._closing_tokens() if stop else frozenset()
+        last = {each[-1] for each in stop} | ({"\n"} if until else set())
+        self._closing = self._closing_tokens(last) if last else frozenset()
 
-    def _closing_tokens(self) -> frozenset[int]:
-        """The tokens that can end a stop string: those whose own text holds its last character.
+    def _closing_tokens(self, last: set[str]) -> frozenset[int]:
+        """The tokens that can end a sample: those whose own text holds one of the characters that can come ``last``.
 
         A token that is part of a character cannot be told by its text, and a space may come from between two tokens,
         so these always count.
         """
-        last = {each[-1] for each in self._stop}
         vocabulary = range(len(self._tokenizer))
         if " " in last:
             return frozenset(vocabulary)
@@ -60,13 +63,15 @@ class StopFinder:
         return both[len(before) :] if both.startswith(before) else self._decode(list(token_ids))
 
     def ending(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> str | None:
-        """The sample's text up to the end of a stop string; None where its last token completes none."""
+        """The sample's text up to the end of a stop string or pattern; None where its last token completes none."""
         if token_ids[-1] not in self._closing:
             return None
         text = self.text(prompt_ids, token_ids)
         if token_ids[-1] in self._specials:
             return with_special_stop(text, token_ids, self._specials)
         ends = [text.find(each) + len(each) for each in self._stop if each in text]
+        if self._until is not None and (match := self._until.search(text)) is not None:
+            ends.append(match.end())
         return text[: min(ends)] if ends else None
 
     def _decode(self, token_ids: list[int]) -> str:

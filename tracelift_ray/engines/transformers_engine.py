@@ -254,6 +254,7 @@ KIND = EngineKind(
     transfers=("shared_memory", "collective"),
     logprobs=True,
     request_seeds=True,
+    patterns=True,
     tensor_parallel=False,
     adapter_transfers=("shared_memory", "collective"),
     dora=True,

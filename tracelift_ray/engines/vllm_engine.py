@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,13 +25,14 @@ from tracelift_ray.engines.vllm_arguments import (
     to_vllm,
 )
 from tracelift_ray.engines.vllm_extra import check_extra
+from tracelift_ray.engines.vllm_requests import samples
 from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from vllm import SamplingParams as VllmSamplingParams
-    from vllm.outputs import CompletionOutput
+    from vllm.outputs import CompletionOutput, RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from tracelift_ray.config.models import EngineConfig
@@ -142,7 +143,8 @@ class VllmEngine:
         check_context(prompt, params, self._config.max_model_len)
         assert self._failure is not None  # set by start, as the running engine was
         specials = special_stops(llm.get_tokenizer(), params.stop)
-        request = asyncio.ensure_future(self._request(llm, prompt, to_vllm(params, tuple(specials))))
+        asked = to_vllm(params, tuple(specials))
+        request = asyncio.ensure_future(self._request(llm, prompt, asked, params.until))
         try:
             waited: set[asyncio.Future[Any]] = {request, self._failure}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -153,25 +155,23 @@ class VllmEngine:
             request.cancel()
         return [self._completion(output, params, specials) for output in sorted(outputs, key=lambda each: each.index)]
 
-    async def _request(self, llm: AsyncLLM, prompt: Prompt, params: VllmSamplingParams) -> list[CompletionOutput]:
+    async def _request(
+        self, llm: AsyncLLM, prompt: Prompt, params: VllmSamplingParams, until: str
+    ) -> list[CompletionOutput]:
         from vllm.inputs import TokensPrompt
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        outputs: list[CompletionOutput] = []
+        def ask(params: VllmSamplingParams) -> AsyncIterator[RequestOutput]:
+            tokens = TokensPrompt(prompt_token_ids=list(prompt.token_ids))
+            adapter = None if self._adapter is None else adapter_request()
+            return llm.generate(tokens, params, f"r{next(self._ids)}", lora_request=adapter)
+
         try:
-            stream = llm.generate(
-                TokensPrompt(prompt_token_ids=list(prompt.token_ids)),
-                params,
-                f"r{next(self._ids)}",
-                lora_request=None if self._adapter is None else adapter_request(),
-            )
-            async for output in stream:
-                outputs.extend(output.outputs)
+            return await samples(ask, params, until)
         except EngineDeadError as error:
             raise ComponentDead(COMPONENT, f"the engine died: {_one_line(error)}") from error
         except EngineGenerateError as error:
             raise InfrastructureError(COMPONENT, f"the engine failed: {_one_line(error)}") from error
-        return outputs
 
     def _completion(self, output: CompletionOutput, params: SamplingParams, specials: dict[int, str]) -> Completion:
         if output.finish_reason == "abort":  # not by us, who do not wait for what we abort
@@ -335,6 +335,7 @@ KIND = EngineKind(
     transfers=("shared_memory", "collective", "ipc"),
     logprobs=True,
     request_seeds=True,
+    patterns=True,
     tensor_parallel=True,
     fixed_cache=True,
     sleeps=True,

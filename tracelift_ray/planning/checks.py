@@ -43,6 +43,7 @@ def check_run(config: RunConfig, *, trains: bool = True, files: bool = True) -> 
     if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
     _check_seeds(config)
+    _check_patterns(config)
     _check_planner_engine(config)
     _check_transfer(config)
     _check_devices(config)
@@ -112,8 +113,16 @@ def _check_sampling(config: RunConfig) -> None:
         right = "must be above 0, or the traces of a group are all the same"
         raise ConfigError("planner.sampling.temperature", config.planner.sampling.temperature, right)
     if executor.temperature == 0 and required.with_trace > 1 and required.baseline:
-        right = f"must be above 0, because reward.num_samples={required.with_trace} greedy samples are all the same"
+        drawn = f"reward.num_samples={config.reward.num_samples}, reward.e2e={config.reward.e2e}"
+        right = f"must be above 0, because {required.with_trace} greedy samples ({drawn}) are all the same"
         raise ConfigError("executor.sampling.temperature", executor.temperature, right)
+
+
+def _check_patterns(config: RunConfig) -> None:
+    if config.executor.stop_when_answered and not engine_kind(config.executor.engine).patterns:
+        kind = f"executor.engine.kind={config.executor.engine.kind}"
+        right = f"must be false: an engine of {kind} ends samples at the prompt's stop strings only"
+        raise ConfigError("executor.stop_when_answered", True, right)
 
 
 def _check_seeds(config: RunConfig) -> None:

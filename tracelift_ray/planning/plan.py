@@ -25,6 +25,7 @@ from tracelift_ray.planning.resources import ClusterResources, Node, PoolDemand,
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.reward.forms import RewardForm
+from tracelift_ray.reward.turns import E2E
 from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
@@ -219,11 +220,8 @@ def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:
 def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, str]:
     """What each letter of any of ``forms`` means, with the samples that it is measured on."""
     count = reward.num_samples
-    sampled = f"the K = {count} samples, mean"
-    if requirements(reward).samples == 1:
-        sampled = "one sample"
-    elif reward.e2e == "fresh":
-        sampled = f"one more sample, apart from the K = {count}"
+    drawn = requirements(reward).samples
+    sampled = "one sample" if drawn == 1 else E2E[reward.e2e].words.format(k=count, all=drawn)
     cached = reward.baseline == "cached"
     baseline = f"{reward.cached_samples} cached samples" if cached else f"{count} samples a group"
     meanings = {"q": "the reasoning RM's score of the trace, 0 to 1"}

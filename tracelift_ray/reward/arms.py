@@ -7,6 +7,7 @@ it alone has are the fields of its ``Options``, given under ``reward.options``.
 
 from __future__ import annotations
 
+import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.schema import RewardConfig
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.reward.grounded import uplift
+from tracelift_ray.reward.turns import E2E
 from tracelift_ray.types import Baseline, Execution
 
 #: Parts of a reward: the execution reward (e2e or e), the uplift in [-1, 1], and the rubric score q in [0, 1].
@@ -27,7 +29,7 @@ class Requirements:
     """What the reward of one trace is made of; nothing else is sampled or scored.
 
     Attributes:
-        with_trace: executor samples with the trace (K, or 0).
+        with_trace: executor samples with the trace (K, one more under ``e2e: leave_one_out``, or 0).
         fresh: one more sample with the trace, apart from those.
         baseline: executor samples without the trace, per group or per problem.
         rubric: the reasoning RM's score.
@@ -49,8 +51,8 @@ class Measured:
     """What was measured of one trace: all that the arm requires, and perhaps more.
 
     Attributes:
-        executions: the K samples with the trace.
-        fresh: the sample apart from the K, under ``e2e: fresh``.
+        executions: the samples with the trace.
+        fresh: the sample apart from them, where one is asked for.
         baseline: the executor without the trace.
         q: the reasoning RM's score of the trace, in [0, 1].
     """
@@ -131,13 +133,19 @@ class Grounded(Arm):
 
     def requirements(self, config: RewardConfig) -> Requirements:
         baseline = config.num_samples if config.baseline == "per_group" else config.cached_samples
-        return Requirements(config.num_samples, config.e2e == "fresh", baseline, self.rubric)
+        split = E2E[config.e2e]
+        return Requirements(config.num_samples + split.more, split.fresh, baseline, self.rubric)
 
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
         assert measured.baseline is not None
         q = measured.q if self.rubric and measured.q is not None else 1.0
-        executed = form.executed(_paid_executions(measured, config), config)
-        reward = form.combine(executed, q, measured.executions, measured.baseline, config)
+        turns = E2E[config.e2e].turns(measured.executions, measured.fresh)
+        paid = [form.executed(paid, config) for paid, _ in turns]
+        rewards = [
+            form.combine(executed, q, compared, measured.baseline, config)
+            for executed, (_, compared) in zip(paid, turns, strict=True)
+        ]
+        reward, executed = statistics.fmean(rewards), statistics.fmean(paid)
         gain = uplift(measured.executions, measured.baseline)
         parts = {EXECUTION: executed, UPLIFT: gain, RUBRIC: q}
         return RewardResult(reward, gain, {name: parts[name] for name in self.components()})
@@ -159,11 +167,12 @@ class ExecutionOnly(Arm):
     """The executor's result with the trace, and nothing else: no baseline, no reasoning RM."""
 
     def requirements(self, config: RewardConfig) -> Requirements:
-        fresh = config.e2e == "fresh"
-        return Requirements(0 if fresh else config.num_samples, fresh, 0, rubric=False)
+        apart = E2E[config.e2e].apart
+        return Requirements(0 if apart else config.num_samples, apart, 0, rubric=False)
 
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:
-        executed = form.executed(_paid_executions(measured, config), config)
+        paid = (measured.fresh,) if E2E[config.e2e].apart else measured.executions
+        executed = form.executed([each for each in paid if each is not None], config)
         return RewardResult(executed, None, {EXECUTION: executed})
 
     def components(self) -> tuple[str, ...]:
@@ -213,8 +222,3 @@ ARMS: dict[str, Arm] = {
 def requirements(config: RewardConfig) -> Requirements:
     """What ``config.arm`` has to be given for one trace."""
     return ARMS[config.arm].requirements(config)
-
-
-def _paid_executions(measured: Measured, config: RewardConfig) -> Sequence[Execution]:
-    """The samples that the execution part is measured on: the fresh one, or the K."""
-    return [measured.fresh] if config.e2e == "fresh" and measured.fresh is not None else measured.executions

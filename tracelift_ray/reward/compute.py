@@ -26,8 +26,8 @@ def compute_reward(
     Args:
         config: the arm and its constants.
         form: the parts of the task's reward.
-        executions: the K samples with the trace.
-        fresh: the sample apart from the K, under ``e2e: fresh``.
+        executions: the samples with the trace.
+        fresh: the sample apart from them, where the arm asks for one.
         baseline: the executor without the trace, over at least ``requirements(config).baseline`` samples.
         rubric: the reasoning RM's score of the trace.
 
@@ -60,7 +60,7 @@ def _require(required: Requirements, measured: Measured) -> None:
     if required.with_trace and executions != required.with_trace:
         raise ValueError(f"the reward needs {required.with_trace} executions with the trace and was given {executions}")
     if required.fresh and measured.fresh is None:
-        raise ValueError("the reward needs the fresh execution (e2e: fresh) and was given none")
+        raise ValueError("the reward needs the fresh execution and was given none")
     given = measured.baseline.samples if measured.baseline is not None else 0
     if given < required.baseline:
         raise ValueError(f"the reward needs {required.baseline} baseline executions and was given {given}")

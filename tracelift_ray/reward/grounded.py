@@ -53,9 +53,15 @@ def direction(with_trace: Sequence[Execution], baseline: Baseline, table: Mappin
     base_successes, base_samples = baseline.successes, baseline.samples
     if not samples or not base_samples:
         raise ValueError("the direction needs at least one execution with the trace and one without")
-    if is_tie(successes, samples, base_successes, base_samples):
+    if baseline.prior_samples:
+        gain = successes / samples - baseline.rate
+        tie = abs(gain) < 1 / (2 * samples)
+    else:
+        gain = successes * base_samples - base_successes * samples
+        tie = is_tie(successes, samples, base_successes, base_samples)
+    if tie:
         return tie_coefficient(successes, samples, table)
-    return 1.0 if successes * base_samples > base_successes * samples else -1.0
+    return 1.0 if gain > 0 else -1.0
 
 
 def math_reward(e2e: float, q: float, u: float, execution_weight: float, grounded_weight: float) -> float:

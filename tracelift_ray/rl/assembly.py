@@ -36,6 +36,7 @@ def system_settings(run: RunConfig) -> SystemSettings:
         run.executor.max_prompt_tokens,
         run.data.max_trace_chars,
         run.seed,
+        run.executor.stop_when_answered,
     )
 
 

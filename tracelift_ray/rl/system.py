@@ -13,7 +13,7 @@ from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.rl.pools import GeneratorPool, ReasoningRmPool, VerifierPool
 from tracelift_ray.rl.throughput import Throughput
 from tracelift_ray.tasks.prompts import PromptRenderer
-from tracelift_ray.tasks.table import read_artifact
+from tracelift_ray.tasks.table import read_artifact, task_of
 from tracelift_ray.tasks.traces import read_trace
 from tracelift_ray.types import Execution, Problem, Prompt, RubricScore, SamplingParams, Trace
 
@@ -42,6 +42,7 @@ class SystemSettings:
     executor_prompt_tokens: int
     max_trace_chars: int
     seed: int
+    stop_when_answered: bool = False  # executor samples end once their answer is complete
 
 
 class PlannerExecutorSystem:
@@ -100,9 +101,15 @@ class PlannerExecutorSystem:
             top_p=sampling.top_p,
             n=count,
             stop=prompts.executor_stop(problem.task),
+            until=self._until(problem, prompt),
             seed=self._seed(sampling, "executor", *key),
         )
         return prompt, params
+
+    def _until(self, problem: Problem, prompt: Prompt) -> str:
+        """Where a sample is complete. What a model thinks before it answers may hold an answer that is not read."""
+        ends = self.settings.stop_when_answered and not prompt.strip_thinking
+        return task_of(problem.task).answered if ends else ""
 
     async def score(self, problem: Problem, reasoning: str) -> RubricScore:
         """The rubric score of a trace."""

@@ -15,6 +15,9 @@ from tracelift_ray.tasks.numbers import SIGNED_NUMBER_IN_TEXT, plain_number
 _NEXT_PROBLEM = re.compile(r"\n[ \t]*(?:\*\*)?(?:Problem|Question|Q|Task|Instruction)\b[^\n:]{0,12}:")
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 _HASH_ANSWER = re.compile(r"[-+]?\s*(?:[$€£¥₹.(\[\\{*]|[0-9])")
+#: A whole line whose ``####`` is followed by what looks like an answer, the first of which is read. Answers that are
+#: told otherwise may be told again.
+ANSWERED = r"^(?:(?!####)[^\n])*####[ \t*`_]*[-+]?[ \t]*[$€£¥₹.(\[\\{]*[0-9][^\n]*\n"
 _STATED = re.compile(
     r"\b(?:final\s+answer|answer)(?:\s+to\s+(?:the|this)\s+(?:problem|question))?(?:\*\*)?\s*(?P<verb>is|are|=|:)(?:\s*:)?(?:\*\*)?"
     r"[ \t]*(?=(?P<rest>[^\n]{0,400}))",

@@ -65,6 +65,8 @@ class Task(ABC):
         runs_programs: whether checking an artifact runs it, so that a sandbox is needed.
         solution_is_reasoning: whether ``Problem.solution`` is reasoning; otherwise it is an artifact.
         prompt_variables: names that prompts may use beside those of every task (``tasks.prompts``).
+        answered: a pattern (multi-line, ending in a newline) that matches a completion as soon as nothing after it
+            can change what ``read_artifact`` reads; empty: there is none.
         extraction_version: counts changes of ``read_artifact``, which change what a completion is worth: baselines
             cached under other rules are not used.
     """
@@ -76,6 +78,7 @@ class Task(ABC):
     runs_programs: ClassVar[bool] = False
     solution_is_reasoning: ClassVar[bool] = True
     prompt_variables: ClassVar[tuple[str, ...]] = ()
+    answered: ClassVar[str] = ""
     extraction_version: ClassVar[str] = "1"
 
     @abstractmethod

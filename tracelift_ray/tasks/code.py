@@ -10,7 +10,7 @@ from tracelift_ray.records import Record, RecordError, as_text, identifier, item
 from tracelift_ray.reward.forms import ProgramForm
 from tracelift_ray.tasks.base import Format, Reference, Task, Tools
 from tracelift_ray.tasks.code_tests import asserts_in, function_tests, read_tests
-from tracelift_ray.tasks.programs import holds_program, mask_program, read_program
+from tracelift_ray.tasks.programs import ANSWERED, holds_program, mask_program, read_program
 from tracelift_ray.tasks.statement_examples import statement_examples
 from tracelift_ray.types import Artifact, Problem, Verdict
 
@@ -83,6 +83,7 @@ class CodeTask(Task):
         "mbpp": Format(parse_mbpp, frozenset({"test_list", "task_id"})),
     }
     runs_programs = True
+    answered = ANSWERED
     solution_is_reasoning = False
     #: How the program is tested (``stdio`` or ``function``), the name of the function that is called (or None), and
     #: one test, for names and types; the others are not shown.

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tracelift_ray.records import Record, RecordError, identifier, mapping, optional_text, required_text, scalar_text
 from tracelift_ray.reward.forms import AnswerForm
-from tracelift_ray.tasks.answers import read_answer
+from tracelift_ray.tasks.answers import ANSWERED, read_answer
 from tracelift_ray.tasks.base import Format, Reference, Task, Tools, own_id, required_answer
 from tracelift_ray.tasks.leaks import mask_answer, states_answer
 from tracelift_ray.types import Artifact, Problem, Verdict
@@ -64,6 +64,7 @@ class MathTask(Task):
         "answer_support",
     )
     reward_form = AnswerForm()
+    answered = ANSWERED
     formats: ClassVar = {
         "gsm8k": Format(parse_gsm8k, frozenset({"question", "answer"})),
         "math500": Format(parse_math500, frozenset({"problem", "answer", "subject"})),

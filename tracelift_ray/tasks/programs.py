@@ -12,6 +12,8 @@ import re
 from tracelift_ray.tasks.traces import MASK
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+.-]*)[^\n`]*$", re.MULTILINE)
+#: A whole fenced block, the first of which is read.
+ANSWERED = r"^[ \t]*```[^\n`]*\n(?:[^\n]*\n)*?[ \t]*```[^\n`]*\n"
 _REMARK = re.compile(
     r"(?:(?:This|The|Here|Here's|In|It|You|We|Let|Let's|Note|To|Now|Then|For|Explanation|Output|Input|Example|Answer|"
     r"Sure|Certainly|Reasoning|Problem|Test|Tests|Usage|Time|Space|And|I|If|Please|Your|My)\b"

@@ -2,7 +2,7 @@
 
 A metric ``pools/planner/queued`` is the series ``tracelift_pools_queued`` with the label ``of="planner"``: the first
 and the last part name it, what lies between is the label. Ray's exporter puts ``ray_`` before it. The dashboard is made
-of the table of questions: ``make docs`` writes it to ``docs/grafana.json``.
+of the table of questions: ``make reference`` writes it to ``docs/grafana.json``.
 """
 
 from __future__ import annotations

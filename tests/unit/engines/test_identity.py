@@ -57,7 +57,7 @@ def test_a_model_directory_without_weights_is_refused(tmp_path: Path) -> None:
 
 def executor(model_dir: Path, kind: str, remote: RemoteConfig = REMOTE, **engine: Any) -> ExecutorConfig:
     sampling, pool = SamplingConfig(0.5, 1.0, 16, False), PoolConfig(1, 1.0, 0.0, 1, 1.0, 0)
-    return ExecutorConfig(str(model_dir), "plain", 64, sampling, engine_config(kind, **engine), remote, pool)
+    return ExecutorConfig(str(model_dir), "plain", 64, sampling, False, engine_config(kind, **engine), remote, pool)
 
 
 def test_weights_kind_and_dtype_name_a_local_executor(tmp_path: Path) -> None:

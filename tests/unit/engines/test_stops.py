@@ -8,9 +8,9 @@ from tests.tiny import make_tokenizer
 from tracelift_ray.engines.stops import StopFinder, special_stops
 
 
-def first_ending(tokenizer, prompt: str, text: str, stop: tuple[str, ...]) -> tuple[int, str] | None:
+def first_ending(tokenizer, prompt: str, text: str, stop: tuple[str, ...], until: str = "") -> tuple[int, str] | None:
     """Number of tokens and text of the sample, fed token by token."""
-    finder = StopFinder(tokenizer, stop)
+    finder = StopFinder(tokenizer, stop, until)
     prompt_ids, ids = tokenizer.encode(prompt), tokenizer.encode(text)
     for length in range(1, len(ids) + 1):
         found = finder.ending(prompt_ids, ids[:length])
@@ -35,6 +35,14 @@ def test_the_stop_string_that_ends_first_wins_and_others_are_left_alone():
     assert first_ending(tokenizer, "x", "abcd", ("zz", "bc", "abcd")) == (3, "abc")
     assert first_ending(tokenizer, "x", "abcd", ("xy",)) is None
     assert first_ending(tokenizer, "x", "abcd", ()) is None
+
+
+def test_a_pattern_ends_a_sample_where_its_first_match_ends():
+    tokenizer = make_tokenizer("byte")
+    text = "a\n# b\n#7 c\n#8\n"
+    assert first_ending(tokenizer, "#5\n", text, (), r"^#\d[^\n]*\n") == (11, "a\n# b\n#7 c\n")
+    assert first_ending(tokenizer, "x", text, ("# b",), r"^#\d[^\n]*\n") == (5, "a\n# b")
+    assert first_ending(tokenizer, "x", "a #7", (), r"^#\d[^\n]*\n") is None
 
 
 def test_a_stop_string_in_the_prompt_does_not_count():

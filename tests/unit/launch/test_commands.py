@@ -71,7 +71,7 @@ def test_every_command_of_the_table_is_a_module_with_a_main_and_every_module_is_
         for path in (ROOT / "launch").glob("*.py")
         if '__name__ == "__main__"' in path.read_text() and path.stem != "__main__"
     }
-    # Two that are for the project itself: make docs, make smollm2.
+    # Two that are for the project itself: make reference, make smollm2.
     assert mains - {"launch.config_reference", "launch.fetch_smollm2"} == {each.module for each in COMMANDS.values()}
 
 

@@ -50,6 +50,16 @@ QWEN_1_5B = Shape(28, 1536, 8960, 12, 2, 151936, tied=True)
 QWEN_7B = Shape(28, 3584, 18944, 28, 4, 152064)
 LLAMA_8B = Shape(32, 4096, 14336, 32, 8, 128256)
 LLAMA_70B = Shape(80, 8192, 28672, 64, 8, 128256)
+#: Planner, executor and scorer that a preset is for, and the cluster of ``docs/clusters/`` that it fits.
+FITTING = {
+    "one_gpu_24g": ((QWEN_0_5B, QWEN_1_5B, QWEN_0_5B), "one_24g"),
+    "one_gpu_80g": ((QWEN_1_5B, QWEN_7B, QWEN_1_5B), "one_80g"),
+    "gpu_1x8": ((QWEN_7B,) * 3, "1x8_80g"),
+    "gpu_2x8": ((QWEN_7B,) * 3, "2x8_80g"),
+    "gpu_4x8_70b": ((LLAMA_8B, LLAMA_70B, LLAMA_70B), "4x8_80g"),
+    "paper_math": ((QWEN_7B,) * 3, "1x8_80g"),
+    "paper_code": ((QWEN_7B,) * 3, "1x8_80g"),
+}
 
 
 def make_checkpoint(directory: Path, shape: Shape, dtype: str = "BF16") -> str:

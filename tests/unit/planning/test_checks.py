@@ -63,6 +63,11 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"executor.sampling.max_new_tokens": 513}, "executor.engine.max_model_len", "2049 or more"),
     ({"executor.engine.kind": "openai"}, "executor.remote.base_url", "http://"),
     (REMOTE, "executor.remote.model", "server calls"),
+    (
+        REMOTE | {"executor.remote.model": "m", "executor.sampling.seeded": False, "executor.stop_when_answered": True},
+        "executor.stop_when_answered",
+        "must be false",
+    ),
     ({"reward.tie_table": {4: 0.5}}, "reward.tie_table.4", "num_samples=3"),
     ({"reward.tie_table": {1: 2.0}}, "reward.tie_table.1", "from 0 to 1"),
     ({"reward.baseline": "cached", "reward.baseline_cache": ""}, "reward.baseline_cache", "directory"),

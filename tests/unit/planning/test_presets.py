@@ -18,30 +18,15 @@ from tracelift_ray.planning.run_config import to_run_config
 from tracelift_ray.transfer.kinds import TRANSFERS
 
 CLUSTERS = CONFIG_DIR.parent / "docs" / "clusters"
-SMALL, MIDDLE = (
-    (models.QWEN_0_5B, models.QWEN_1_5B, models.QWEN_0_5B),
-    (models.QWEN_1_5B, models.QWEN_7B, models.QWEN_1_5B),
-)
-LARGE, HUGE = (models.QWEN_7B,) * 3, (models.LLAMA_8B, models.LLAMA_70B, models.LLAMA_70B)
-#: Planner, executor and scorer of each, a cluster that it fits, a smaller one, and what is said of that.
-PRESETS = {
-    "one_gpu_24g": (
-        SMALL,
-        "one_24g",
-        "one_16g",
-        r"executor: .*gpu_memory_utilization=0.3 of 15.0 GiB is 4.50; weights",
-    ),
-    "one_gpu_80g": (
-        MIDDLE,
-        "one_80g",
-        "one_40g",
-        r"GPU 0 of a100-0 while engines generate: planner .* = \d+\.\d GiB, it has 39.5",
-    ),
-    "gpu_1x8": (LARGE, "1x8_80g", "1x8_24g", r"GPU 0 of a10-0: learner \d+\.\d GiB, it has 22.5 \(and 3 more"),
-    "gpu_2x8": (LARGE, "2x8_80g", "1x8_80g", r"16 GPUs asked \(planner 4, .*8 there: 8 too few"),
-    "gpu_4x8_70b": (HUGE, "4x8_80g", "4x8_40g", r"reasoning_rm.judge.engine.gpu_memory_utilization=0.9 of 39.5 GiB"),
-    "paper_math": (LARGE, "1x8_80g", "1x8_24g", r"GPU 0 of a10-0: learner \d+\.\d GiB, it has 22.5 \(and 3 more"),
-    "paper_code": (LARGE, "1x8_80g", "one_80g", r"8 GPUs asked \(planner 2, .*1 there: 7 too few"),
+#: A smaller cluster for each preset, and what is said of that.
+TOO_SMALL = {
+    "one_gpu_24g": ("one_16g", r"executor: .*gpu_memory_utilization=0.3 of 15.0 GiB is 4.50; weights"),
+    "one_gpu_80g": ("one_40g", r"GPU 0 of a100-0 while engines generate: planner .* = \d+\.\d GiB, it has 39.5"),
+    "gpu_1x8": ("1x8_24g", r"GPU 0 of a10-0: learner \d+\.\d GiB, it has 22.5 \(and 3 more"),
+    "gpu_2x8": ("1x8_80g", r"16 GPUs asked \(planner 4, .*8 there: 8 too few"),
+    "gpu_4x8_70b": ("4x8_40g", r"reasoning_rm.judge.engine.gpu_memory_utilization=0.9 of 39.5 GiB"),
+    "paper_math": ("1x8_24g", r"GPU 0 of a10-0: learner \d+\.\d GiB, it has 22.5 \(and 3 more"),
+    "paper_code": ("one_80g", r"8 GPUs asked \(planner 2, .*1 there: 7 too few"),
 }
 
 
@@ -50,14 +35,14 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[models.Shape, 
     """A directory for each shape, with a tokenizer that loads."""
     root = tmp_path_factory.mktemp("models")
     tokenizer, made = make_tokenizer(), {}
-    for number, shape in enumerate(dict.fromkeys((*SMALL, *MIDDLE, *LARGE, *HUGE))):
+    for number, shape in enumerate(dict.fromkeys(shape for shapes, _ in models.FITTING.values() for shape in shapes)):
         made[shape] = models.make_checkpoint(root / str(number), shape)
         tokenizer.save_pretrained(made[shape])
     return made
 
 
 def preset(name: str, cluster: str, checkpoints: dict[models.Shape, str], root: Path, *overrides: str) -> RunConfig:
-    planner, executor, scorer = (checkpoints[shape] for shape in PRESETS[name][0])
+    planner, executor, scorer = (checkpoints[shape] for shape in models.FITTING[name][0])
     problems = root / "problems.jsonl"
     problems.write_text(json.dumps({"id": "1", "task": "math", "statement": "1 + 1?", "answer": "2"}) + "\n")
     judge = "judge." if name == "gpu_4x8_70b" else ""
@@ -66,11 +51,11 @@ def preset(name: str, cluster: str, checkpoints: dict[models.Shape, str], root: 
     return to_run_config(compose_config(f"experiment={name}", *given, *paths, "dry_run=true", *overrides))
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", models.FITTING)
 def test_a_preset_fits_its_machines(
     name: str, checkpoints: dict[models.Shape, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = preset(name, PRESETS[name][1], checkpoints, tmp_path)
+    run = preset(name, models.FITTING[name][1], checkpoints, tmp_path)
     assert _show_plan(run) == 0
     plan = capsys.readouterr().out
     assert plan.splitlines()[-1] == "The resources suffice." and "not planned" not in plan
@@ -79,11 +64,11 @@ def test_a_preset_fits_its_machines(
     assert transfer.shared_gpus == any(shared <= set(pools) for pools in run.cluster.share_gpus)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", models.FITTING)
 def test_a_preset_says_with_numbers_why_it_does_not_fit_smaller_machines(
     name: str, checkpoints: dict[models.Shape, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, _, smaller, said = PRESETS[name]
+    smaller, said = TOO_SMALL[name]
     assert _show_plan(preset(name, smaller, checkpoints, tmp_path)) == 1
     ending = "\n".join(line for line in capsys.readouterr().out.splitlines() if line.startswith("Shortfall: "))
     assert re.search(said, ending), ending

@@ -103,6 +103,12 @@ def test_the_plan_ends_with_the_shortfall(run_config: Run) -> None:
     assert plan.splitlines()[-1].startswith("Shortfall: 5 CPUs asked (planner 1, ")
 
 
+def test_the_plan_counts_the_samples_of_leave_one_out(run_config: Run) -> None:
+    plan = render_plan(run_config("reward.e2e=leave_one_out", "reward.num_samples=2"), ClusterResources(9, 0))
+    assert "208 samples (64 traces x 3 + 8 baselines x 2)" in plan
+    assert "e2e: success of each of 3 samples in turn, the others being the K" in plan
+
+
 def test_long_paths_are_not_broken_into_lines(run_config: Run, tmp_path: Path) -> None:
     run_dir = tmp_path / ("x" * 150) / ("y" * 100)
     assert str(run_dir) in render_plan(run_config(f"run_dir={run_dir}"), ClusterResources(9, 0))

@@ -54,11 +54,13 @@ def rubric(score: float) -> RubricScore:
     [
         ({}, Requirements(3, True, 3, True)),
         ({"e2e": "mean"}, Requirements(3, False, 3, True)),
+        ({"e2e": "leave_one_out"}, Requirements(4, False, 3, True)),
         ({"baseline": "cached"}, Requirements(3, True, 16, True)),
         ({"arm": "uplift_only"}, Requirements(3, True, 3, False)),
         ({"arm": "uplift_only", "baseline": "cached", "e2e": "mean"}, Requirements(3, False, 16, False)),
         ({"arm": "exec_only"}, Requirements(0, True, 0, False)),
         ({"arm": "exec_only", "e2e": "mean"}, Requirements(3, False, 0, False)),
+        ({"arm": "exec_only", "e2e": "leave_one_out"}, Requirements(0, True, 0, False)),
         ({"arm": "rm_only"}, Requirements(0, False, 0, True)),
         ({"arm": "rm_only", "e2e": "mean", "baseline": "cached"}, Requirements(0, False, 0, True)),
     ],

@@ -19,6 +19,7 @@ from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import GroupFailed, Rollout
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools
 from tracelift_ray.rl.tickets import Ticket, saved_tickets, saved_traces
+from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Baseline, Completion, Problem, Prompt, RubricScore, SamplingParams
 
 RUN = run_config()
@@ -46,6 +47,17 @@ def answers(with_trace: str = "5", without: str = "4") -> FakeGenerator:
 def ticket() -> Ticket:
     """Of a group that has no trace yet."""
     return Ticket(0, 0, PROBLEM, 0)
+
+
+@pytest.mark.parametrize("thinks", [False, True])
+async def test_executor_samples_end_when_answered_unless_the_model_thinks_before(thinks: bool, monkeypatch):
+    executor, settings = answers(), replace(SETTINGS, stop_when_answered=True)
+    prompts = settings.executor_prompts
+    monkeypatch.setattr(prompts, "file", replace(prompts.file, strip_thinking=thinks))
+    system = PlannerExecutorSystem(SystemPools(plans(), executor, FakeVerifier(), None), settings)
+    await system.execute(PROBLEM, None, 2, ("key",))
+    ((_, params),) = executor.requests
+    assert params.until == ("" if thinks else task_of(PROBLEM.task).answered)
 
 
 def rollout(

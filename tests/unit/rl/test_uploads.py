@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -30,6 +32,25 @@ async def test_each_save_is_uploaded_once_and_in_order(tmp_path: Path) -> None:
     await asyncio.wait_for(hook.finish(), HANG_S)
     assert (tmp_path / "seen").read_text().split() == [str(tmp_path / name) for name in ("a", "b", "c")]
     assert not hook.in_use and not faults
+
+
+async def test_the_commands_of_the_page_send_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "learner.md"
+    commands = re.findall(r"^learner\.upload_command='(.*)'$", page.read_text("utf-8"), re.MULTILINE)
+    for name in ("aws", "hf"):
+        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" >> {tmp_path}/sent\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for command in commands:
+        hook, faults, _ = uploads(command)
+        hook.start(tmp_path / "step-000012")
+        await asyncio.wait_for(hook.finish(), HANG_S)
+        assert not faults
+    assert (tmp_path / "sent").read_text().splitlines() == [
+        *("aws", "s3", "sync", f"{tmp_path}/step-000012", "s3://bucket/mine/step-000012"),
+        *("hf", "upload", "ORGANISATION/NAME", f"{tmp_path}/step-000012/planner", "."),
+        *("--private", "--commit-message", "step-000012"),
+    ]
 
 
 async def test_a_command_that_fails_is_one_line_and_one_count(tmp_path: Path) -> None:
