@@ -149,9 +149,9 @@ MUTANTS = (
     Mutant(
         "a baseline that was not measured is 0",
         ROLLOUT,
-        "        return await self.baselines.sample(ticket.problem, ticket.epoch, self.requirements.baseline)\n",
+        "        return await self.baselines.sample(ticket.problem, ticket.epoch, count, known)\n",
         "        try:\n"
-        "            return await self.baselines.sample(ticket.problem, ticket.epoch, self.requirements.baseline)\n"
+        "            return await self.baselines.sample(ticket.problem, ticket.epoch, count, known)\n"
         "        except InfrastructureError:\n"
         "            return Baseline(0, self.requirements.baseline)\n",
         GROUPS,
