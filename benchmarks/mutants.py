@@ -153,7 +153,7 @@ MUTANTS = (
         "        try:\n"
         "            return await self.baselines.sample(ticket.problem, ticket.epoch, count, known)\n"
         "        except InfrastructureError:\n"
-        "            return Baseline(0, self.requirements.baseline)\n",
+        "            return Baseline(0, count)\n",
         GROUPS,
     ),
     Mutant(

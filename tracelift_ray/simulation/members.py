@@ -117,8 +117,8 @@ class SimulatedMember:
         """The answer is due; it reaches its caller unless the member is gone, frozen or given up on."""
         if self.dead or self.frozen:
             return
-        if method == "generate" and self.pool == "planner" and answer.done() and self.version is None:
-            return  # it was given up, and the engine has slept since
+        if answer.cancelled() and (fault != "late" or self._slept(method)):
+            return
         if method == "generate" and self.torn:  # paused until it has whole weights
             asyncio.get_running_loop().call_later(PAUSE_S, self._finish, answer, method, args, begun, fault)
             return
@@ -138,6 +138,10 @@ class SimulatedMember:
             return
         if not answer.done():
             answer.set_result(value)
+
+    def _slept(self, method: str) -> bool:
+        """Whether an engine has no weights, and so none of the requests that it had before, either."""
+        return self.pool == "planner" and method == "generate" and self.version is None
 
     def start(self) -> None:
         """Nothing is served until weights have come."""

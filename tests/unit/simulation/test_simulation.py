@@ -16,6 +16,7 @@ from tracelift_ray.simulation.run import Outcome, run_scenario, shrink, simulate
 BASE = run_config()
 RARE = (
     300990,  # a call that was given up ends in an engine that has slept since
+    314198,  # a call that waits in a paused engine is given up, and the engine gets weights that are corrupt
     302550,  # a health check ends at the very moment that a call comes
 )
 
