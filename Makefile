@@ -67,6 +67,7 @@ reference: $(STAMP)  ## write the configuration reference, the README's table an
 	@$(RUN) launch.config_reference
 
 docs: reference $(DOCS_STAMP)  ## build the documentation into site/, with all links checked; index.html opens from disk
+	@$(RUN) launch.wandb_workspace
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
 	@echo "open site/index.html"
 
