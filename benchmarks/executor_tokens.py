@@ -63,6 +63,7 @@ CURVES = {
     "fixed": (),
     "leave_one_out_2": ("reward.e2e=leave_one_out", "reward.num_samples=2"),
     "leave_one_out_1": ("reward.e2e=leave_one_out", "reward.num_samples=1"),
+    "pooled_1": ("reward.e2e=leave_one_out", "reward.num_samples=1", "reward.baseline=pooled"),
 }
 
 
@@ -268,13 +269,13 @@ def samples_per_step(name: str) -> int:
     return algorithm.groups_per_step * (algorithm.group_size * needed.samples + needed.baseline)
 
 
-def curves(seeds: Sequence[int], steps: int, runs: Path) -> str:
-    """Every entry of ``CURVES`` for as many steps, and what each had reached with the samples of the thriftiest."""
-    least = min(map(samples_per_step, CURVES))
+def curves(seeds: Sequence[int], steps: int, runs: Path, names: Sequence[str]) -> str:
+    """Entries of ``CURVES`` for as many steps, and what each had reached with the samples of the thriftiest."""
+    least = min(map(samples_per_step, names))
     head = ["scheme", "samples a step", *(f"{m}, {t}, {w}" for w in ("end", "equal") for m in METRICS for t in TASKS)]
     rows = []
-    for name, overrides in CURVES.items():
-        made = [run("grpo", seed, steps, runs / name, overrides) for seed in seeds]
+    for name in names:
+        made = [run("grpo", seed, steps, runs / name, CURVES[name]) for seed in seeds]
         cells = [name, f"{samples_per_step(name):,}"]
         for when in (steps, steps * least / samples_per_step(name)):
             cells += [
@@ -316,11 +317,12 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=1000, help="for each problem")
     parser.add_argument("--logged", type=Path, nargs="+", default=[], help="directories of runs")
     parser.add_argument("--curves", type=int, default=0, help="steps of training")
+    parser.add_argument("--schemes", nargs="+", choices=CURVES, default=list(CURVES), help="that --curves trains under")
     parser.add_argument("--runs", type=Path, default=Path("runs/executor_tokens"), help="where --curves trains")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     if options.curves:
-        name, text = "curves", curves(options.seeds, options.curves, options.runs.absolute())
+        name, text = "curves", curves(options.seeds, options.curves, options.runs.absolute(), options.schemes)
     elif options.logged:
         name, text = "logged", logged(options.logged)
     else:

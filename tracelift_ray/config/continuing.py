@@ -90,7 +90,8 @@ TABLE: dict[type, dict[Change, str]] = {
     RewardConfig: {
         Change.MEANT: "baseline_cache",
         Change.ANOTHER_RUN: "arm num_samples e2e math_execution_weight math_grounded_weight code_grounded_weight "
-        "clip_max tie_table execution_style baseline cached_samples malformed overlong leak options",
+        "clip_max tie_table execution_style baseline baseline_samples baseline_strength cached_samples "
+        "malformed overlong leak options",
     },
     AlgorithmConfig: {
         Change.MEANT: "advantage_eps min_std std_floor clip_low clip_high clip_dual mismatch_cap correction_low "

@@ -143,7 +143,9 @@ class RewardConfig:
     clip_max: Positive | None  # None: 1 + code_grounded_weight
     tie_table: dict[int, Coefficient]  # c for n successes on both sides; n absent: 0 for 0, 1 for K, else n / K
     execution_style: Literal["binary", "pass_rate", "coderl", "hybrid"]
-    baseline: Literal["per_group", "cached"]
+    baseline: Literal["per_group", "cached", "pooled"]
+    baseline_samples: PositiveCount  # of a group, used by baseline pooled
+    baseline_strength: Positive  # of the prior, in samples; used by baseline pooled
     cached_samples: Annotated[int, AtLeast(16, "a frozen small draw is biased")]
     baseline_cache: str  # directory of cached baselines
     malformed: Literal["floor", "whole_text"]

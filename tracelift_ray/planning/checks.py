@@ -104,6 +104,9 @@ def _check_reward(config: RunConfig) -> None:
     if reward.baseline == "cached" and not reward.baseline_cache:
         right = "must be a directory, because reward.baseline=cached"
         raise ConfigError("reward.baseline_cache", reward.baseline_cache, right)
+    if reward.baseline == "pooled" and reward.baseline_samples > reward.cached_samples:
+        right = f"must be at most reward.cached_samples={reward.cached_samples}, where a pooled baseline stops growing"
+        raise ConfigError("reward.baseline_samples", reward.baseline_samples, right)
     ARMS[reward.arm].options(reward)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import StringIO
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +30,24 @@ from tracelift_ray.reward.turns import E2E
 from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
+
+
+class _Baseline(NamedTuple):
+    """How a rule of ``reward.baseline`` is told: what it is made of, and when nothing is drawn."""
+
+    words: str
+    unless: str
+
+
+_BASELINES = {
+    "per_group": _Baseline("{reward.num_samples} samples a group", ""),
+    "cached": _Baseline("{reward.cached_samples} cached samples", " where not in the cache"),
+    "pooled": _Baseline(
+        "the problem's samples so far, {reward.baseline_samples} more a group up to {reward.cached_samples}, and a "
+        "prior that counts for {reward.baseline_strength:g}",
+        " until {reward.cached_samples} of the problem are pooled",
+    ),
+}
 NO_CHANGE = (
     "No change of the learner's or the engines' settings makes it fit: use larger or more GPUs, or smaller models"
 )
@@ -161,8 +180,8 @@ def _batch_lines(config: RunConfig) -> list[str]:
     if required.baseline:
         parts.append(f"{groups} baselines x {required.baseline}")
         samples += groups * required.baseline
-    if reward.baseline == "cached" and required.baseline:
-        parts[-1] += " where not in the cache"
+    if required.baseline:
+        parts[-1] += _BASELINES[reward.baseline].unless.format(reward=reward)
     bound = config.stream.max_staleness
     staleness = f"traces up to {bound} policy versions old" if bound else "strictly on-policy"
     lines = [
@@ -222,8 +241,7 @@ def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, st
     count = reward.num_samples
     drawn = requirements(reward).samples
     sampled = "one sample" if drawn == 1 else E2E[reward.e2e].words.format(k=count, all=drawn)
-    cached = reward.baseline == "cached"
-    baseline = f"{reward.cached_samples} cached samples" if cached else f"{count} samples a group"
+    baseline = _BASELINES[reward.baseline].words.format(reward=reward)
     meanings = {"q": "the reasoning RM's score of the trace, 0 to 1"}
     for form in forms:
         meanings |= zip(form.letters, form.meanings(reward, sampled, baseline), strict=True)

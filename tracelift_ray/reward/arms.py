@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -125,6 +125,14 @@ class Arm(ABC):
         return to_dataclass(self.Options, config.options, key="reward.options")
 
 
+#: Samples without a trace that a reward needs, by ``reward.baseline``.
+BASELINES: dict[str, Callable[[RewardConfig], int]] = {
+    "per_group": lambda config: config.num_samples,
+    "cached": lambda config: config.cached_samples,
+    "pooled": lambda config: config.baseline_samples,
+}
+
+
 class Grounded(Arm):
     """Execution, and the uplift as far as the rubric trusts the trace; without ``rubric`` q is 1."""
 
@@ -132,8 +140,7 @@ class Grounded(Arm):
         self.rubric = rubric
 
     def requirements(self, config: RewardConfig) -> Requirements:
-        baseline = config.num_samples if config.baseline == "per_group" else config.cached_samples
-        split = E2E[config.e2e]
+        baseline, split = BASELINES[config.baseline](config), E2E[config.e2e]
         return Requirements(config.num_samples + split.more, split.fresh, baseline, self.rubric)
 
     def reward(self, measured: Measured, form: RewardForm, config: RewardConfig) -> RewardResult:

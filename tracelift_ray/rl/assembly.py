@@ -14,7 +14,9 @@ from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.engines.identity import executor_identity
 from tracelift_ray.errors import DataError
+from tracelift_ray.reward.arms import requirements
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
+from tracelift_ray.rl.baseline_pool import BaselinePool
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.rollout import Rollout
 from tracelift_ray.rl.scheduler import Scheduler
@@ -103,4 +105,6 @@ def build_scheduler(
     run: RunConfig, rollout: Rollout, problems: Sequence[Problem], mixture: Mixture | None = None
 ) -> Scheduler:
     """The stream over ``problems``, mixed as ``mixture`` says."""
-    return Scheduler(rollout, ProblemSampler(problems, run.seed, mixture), run.stream, run.algorithm)
+    pooled = run.reward.baseline == "pooled" and requirements(run.reward).baseline > 0
+    pool = BaselinePool(run.reward.baseline_strength) if pooled else None
+    return Scheduler(rollout, ProblemSampler(problems, run.seed, mixture), run.stream, run.algorithm, pool=pool)

@@ -2,7 +2,8 @@
 
 ``per_group`` samples it again for each group. ``cached`` keeps one set of samples for each problem on disk and shares
 one request between groups that ask at the same time; a cached baseline is never used under another executor,
-sampling, prompt, tests or verifier, because all of them are in its key.
+sampling, prompt, tests or verifier, because all of them are in its key. ``pooled`` adds to what the group knows of
+former visits to the problem (``baseline_pool``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from tracelift_ray.rl.baseline_cache import BaselineCache
@@ -33,8 +35,12 @@ class Baselines:
         self.cache = cache
         self._sampling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def sample(self, problem: Problem, epoch: int, count: int) -> Baseline:
-        """The baseline of ``problem`` over ``count`` samples. Raises ``InfrastructureError``."""
+    async def sample(self, problem: Problem, epoch: int, count: int, known: Baseline | None = None) -> Baseline:
+        """The baseline of ``problem`` over ``count`` samples, and those ``known``. Raises ``InfrastructureError``."""
+        if known is not None:
+            drawn = await self._execute(problem, (problem.id, epoch, "baseline"), count) if count else Baseline(0, 0)
+            successes, samples = known.successes + drawn.successes, known.samples + drawn.samples
+            return replace(known, successes=successes, samples=samples)
         if self.cache is None:
             return await self._execute(problem, (problem.id, epoch, "baseline"), count)
         async with self._sampling[problem.id]:

@@ -105,9 +105,12 @@ class Rollout:
         return Group(ticket.serial, ticket.problem, ticket.submitted_version, trajectories, base)
 
     async def _baseline(self, ticket: Ticket) -> Baseline | None:
-        if self.requirements.baseline == 0:
+        count, known = self.requirements.baseline, ticket.known
+        if count == 0:
             return None
-        return await self.baselines.sample(ticket.problem, ticket.epoch, self.requirements.baseline)
+        if known is not None:
+            count = min(count, max(0, self.reward.cached_samples - known.samples))
+        return await self.baselines.sample(ticket.problem, ticket.epoch, count, known)
 
     async def _trajectory(
         self, ticket: Ticket, index: int, baseline: asyncio.Future[Baseline | None]

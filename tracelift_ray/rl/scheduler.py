@@ -21,10 +21,11 @@ from typing import Any, Protocol
 from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.rl.baseline_pool import BaselinePool
 from tracelift_ray.rl.ledger import Ledger
 from tracelift_ray.rl.rollout import GroupFailed
 from tracelift_ray.rl.signal import score_batch, score_group
-from tracelift_ray.rl.tickets import Ticket, saved_tickets, saved_traces
+from tracelift_ray.rl.tickets import Ticket, saved_baselines, saved_tickets, saved_traces
 from tracelift_ray.types import Group, Problem, ScoredGroup
 
 
@@ -74,12 +75,14 @@ class Scheduler:
         stream: StreamConfig,
         algorithm: AlgorithmConfig,
         ledger: Ledger | None = None,
+        pool: BaselinePool | None = None,
     ) -> None:
         self.rollout = rollout
         self.sampler = sampler
         self.stream = stream
         self.algorithm = algorithm
         self.ledger = ledger or Ledger()
+        self.pool = pool
         self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
         self.version = 0
         self._by_index = stream.order == "submission"
@@ -107,6 +110,7 @@ class Scheduler:
     def finished(self, batch: GroupBatch, version: int) -> None:
         """``batch`` was trained (or, holding no signal, passed over); the learner is at ``version``."""
         self.version = version
+        self._pool(batch)
         self._zero_signal = 0
         self._passed_over.clear()
         for scored in batch.groups:
@@ -134,7 +138,11 @@ class Scheduler:
         in_flight = [(ticket.serial, ticket.epoch, ticket.problem.id) for ticket in open_tickets]
         account = self.ledger.state(reopened=self._passed_over)
         state = {"sampler": self.sampler.state(), "ledger": account, "in_flight": sorted(in_flight)}
-        return state | ({"traces": saved_traces(open_tickets)} if self._by_index else {})
+        if self._by_index:
+            state["traces"] = saved_traces(open_tickets)
+        if self.pool is not None:
+            state |= {"baselines": self.pool.state(), "known": saved_baselines(open_tickets)}
+        return state
 
     def restore(self, state: Mapping[str, Any], problems: Iterable[Problem]) -> None:
         """Go on from ``state``: groups that were in flight are submitted first, under their serials.
@@ -145,6 +153,8 @@ class Scheduler:
         self.sampler.restore(state["sampler"])
         self.ledger.restore(state["ledger"])
         self._again = deque(saved_tickets(state, problems))
+        if self.pool is not None:
+            self.pool.restore(state["baselines"])
 
     def _admit(self) -> None:
         while self.ledger.outstanding + self._zero_signal < self.capacity:
@@ -160,7 +170,8 @@ class Scheduler:
             self.ledger.submit_again(ticket.serial)
             return ticket if ticket.traces else replace(ticket, submitted_version=self.version)
         epoch, problem = self.sampler.next()
-        return Ticket(self.ledger.submit(), epoch, problem, self.version)
+        known = None if self.pool is None else self.pool.known(problem)
+        return Ticket(self.ledger.submit(), epoch, problem, self.version, known)
 
     async def _run(self, ticket: Ticket) -> Group:
         group = await self.rollout.run(ticket)
@@ -234,6 +245,16 @@ class Scheduler:
                 f"{builder.failed} groups failed in one step, more than stream.max_failed_groups="
                 f"{self.stream.max_failed_groups}; the causes:\n  {causes}",
             )
+
+    def _pool(self, batch: GroupBatch) -> None:
+        """What the groups of a batch have drawn without a trace counts for those submitted from now on."""
+        if self.pool is None:
+            return
+        tickets = self._tickets | self._passed_over
+        for group in (scored.group for scored in batch.seen):
+            before = tickets[group.serial].known
+            if before is not None and group.baseline is not None:
+                self.pool.add(group.problem, before, group.baseline)
 
     def _pass_over(self, serial: int) -> None:
         self._passed_over[serial] = self._tickets.pop(serial)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tracelift_ray.types import Completion, Problem, Trace
+from tracelift_ray.types import Baseline, Completion, Problem, Trace
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Ticket:
     """Which problem, when, and under which policy version.
 
     Attributes:
+        known: what former groups make of the problem's baseline, where these are pooled.
         traces: those that the planner has written, by index; None for one that it failed to write.
         written: set once it owes none any more.
     """
@@ -27,6 +28,7 @@ class Ticket:
     epoch: int
     problem: Problem
     submitted_version: int
+    known: Baseline | None = None
     traces: dict[int, Trace | None] = field(default_factory=dict, compare=False, repr=False)
     written: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
@@ -47,19 +49,25 @@ def saved_traces(tickets: Iterable[Ticket]) -> dict[str, Any]:
     return kept
 
 
+def saved_baselines(tickets: Iterable[Ticket]) -> dict[str, Any]:
+    """By serial what the groups know of their baselines, as JSON values."""
+    return {str(ticket.serial): asdict(ticket.known) for ticket in tickets if ticket.known is not None}
+
+
 def saved_tickets(state: Mapping[str, Any], problems: Iterable[Problem]) -> list[Ticket]:
     """The tickets of the groups in flight in a stream's state, in their order.
 
     A checkpoint of version 0.1 may list them without serials: they are the last that were submitted.
     """
     by_id = {problem.id: problem for problem in problems}
-    groups, traces = state["in_flight"], state.get("traces", {})
+    groups, traces, known = state["in_flight"], state.get("traces", {}), state.get("known", {})
     first = state["ledger"]["next_serial"] - len(groups)
     numbered = (tuple(each) if len(each) == 3 else (first + place, *each) for place, each in enumerate(groups))
     tickets = []
     for serial, epoch, problem in numbered:
         kept = traces.get(str(serial), {"version": 0, "traces": ()})
-        ticket = Ticket(serial, epoch, by_id[problem], kept["version"])
+        baseline = Baseline(**known[str(serial)]) if str(serial) in known else None
+        ticket = Ticket(serial, epoch, by_id[problem], kept["version"], baseline)
         ticket.traces.update((fields["index"], _trace(fields)) for fields in kept["traces"])
         tickets.append(ticket)
     return tickets

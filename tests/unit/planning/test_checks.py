@@ -71,6 +71,11 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ({"reward.tie_table": {4: 0.5}}, "reward.tie_table.4", "num_samples=3"),
     ({"reward.tie_table": {1: 2.0}}, "reward.tie_table.1", "from 0 to 1"),
     ({"reward.baseline": "cached", "reward.baseline_cache": ""}, "reward.baseline_cache", "directory"),
+    (
+        {"reward.baseline": "pooled", "reward.baseline_samples": 17},
+        "reward.baseline_samples",
+        "at most reward.cached_samples=16",
+    ),
     ({"reward.cached_samples": 15}, "reward.cached_samples", "16 or more"),
     ({"executor.sampling.temperature": 0.0}, "executor.sampling.temperature", "greedy"),
     ({"planner.sampling.temperature": 0.0}, "planner.sampling.temperature", "above 0"),

@@ -109,6 +109,13 @@ def test_the_plan_counts_the_samples_of_leave_one_out(run_config: Run) -> None:
     assert "e2e: success of each of 3 samples in turn, the others being the K" in plan
 
 
+def test_the_plan_says_what_a_pooled_baseline_is_made_of(run_config: Run) -> None:
+    plan = render_plan(run_config("reward.baseline=pooled", "reward.baseline_samples=2"), ClusterResources(9, 0))
+    assert "8 baselines x 2 until 16 of the problem are pooled" in plan
+    words = reward_lines(run_config("reward.baseline=pooled").reward, ("math",))
+    assert any("1 more a group up to 16, and a prior that counts for 2" in line for line in words)
+
+
 def test_long_paths_are_not_broken_into_lines(run_config: Run, tmp_path: Path) -> None:
     run_dir = tmp_path / ("x" * 150) / ("y" * 100)
     assert str(run_dir) in render_plan(run_config(f"run_dir={run_dir}"), ClusterResources(9, 0))
