@@ -149,11 +149,11 @@ MUTANTS = (
     Mutant(
         "a baseline that was not measured is 0",
         ROLLOUT,
-        "        return await self.baselines.sample(ticket.problem, ticket.epoch, self.requirements.baseline)\n",
+        "        return await self.baselines.sample(ticket.problem, ticket.epoch, count, known)\n",
         "        try:\n"
-        "            return await self.baselines.sample(ticket.problem, ticket.epoch, self.requirements.baseline)\n"
+        "            return await self.baselines.sample(ticket.problem, ticket.epoch, count, known)\n"
         "        except InfrastructureError:\n"
-        "            return Baseline(0, self.requirements.baseline)\n",
+        "            return Baseline(0, count)\n",
         GROUPS,
     ),
     Mutant(

@@ -106,5 +106,6 @@ def build_scheduler(
 ) -> Scheduler:
     """The stream over ``problems``, mixed as ``mixture`` says."""
     pooled = run.reward.baseline == "pooled" and requirements(run.reward).baseline > 0
-    pool = BaselinePool(run.reward.baseline_strength) if pooled else None
-    return Scheduler(rollout, ProblemSampler(problems, run.seed, mixture), run.stream, run.algorithm, pool=pool)
+    baselines = BaselinePool(run.reward.baseline_strength) if pooled else None
+    sampler = ProblemSampler(problems, run.seed, mixture)
+    return Scheduler(rollout, sampler, run.stream, run.algorithm, baselines=baselines)

@@ -75,14 +75,14 @@ class Scheduler:
         stream: StreamConfig,
         algorithm: AlgorithmConfig,
         ledger: Ledger | None = None,
-        pool: BaselinePool | None = None,
+        baselines: BaselinePool | None = None,
     ) -> None:
         self.rollout = rollout
         self.sampler = sampler
         self.stream = stream
         self.algorithm = algorithm
         self.ledger = ledger or Ledger()
-        self.pool = pool
+        self.baselines = baselines
         self.capacity = (stream.max_staleness // algorithm.updates_per_batch + 1) * algorithm.groups_per_step
         self.version = 0
         self._by_index = stream.order == "submission"
@@ -110,7 +110,7 @@ class Scheduler:
     def finished(self, batch: GroupBatch, version: int) -> None:
         """``batch`` was trained (or, holding no signal, passed over); the learner is at ``version``."""
         self.version = version
-        self._pool(batch)
+        self._count_baselines(batch)
         self._zero_signal = 0
         self._passed_over.clear()
         for scored in batch.groups:
@@ -140,8 +140,8 @@ class Scheduler:
         state = {"sampler": self.sampler.state(), "ledger": account, "in_flight": sorted(in_flight)}
         if self._by_index:
             state["traces"] = saved_traces(open_tickets)
-        if self.pool is not None:
-            state |= {"baselines": self.pool.state(), "known": saved_baselines(open_tickets)}
+        if self.baselines is not None:
+            state |= {"baselines": self.baselines.state(), "known": saved_baselines(open_tickets)}
         return state
 
     def restore(self, state: Mapping[str, Any], problems: Iterable[Problem]) -> None:
@@ -153,8 +153,8 @@ class Scheduler:
         self.sampler.restore(state["sampler"])
         self.ledger.restore(state["ledger"])
         self._again = deque(saved_tickets(state, problems))
-        if self.pool is not None:
-            self.pool.restore(state["baselines"])
+        if self.baselines is not None:
+            self.baselines.restore(state["baselines"])
 
     def _admit(self) -> None:
         while self.ledger.outstanding + self._zero_signal < self.capacity:
@@ -170,7 +170,7 @@ class Scheduler:
             self.ledger.submit_again(ticket.serial)
             return ticket if ticket.traces else replace(ticket, submitted_version=self.version)
         epoch, problem = self.sampler.next()
-        known = None if self.pool is None else self.pool.known(problem)
+        known = None if self.baselines is None else self.baselines.known(problem)
         return Ticket(self.ledger.submit(), epoch, problem, self.version, known)
 
     async def _run(self, ticket: Ticket) -> Group:
@@ -246,15 +246,15 @@ class Scheduler:
                 f"{self.stream.max_failed_groups}; the causes:\n  {causes}",
             )
 
-    def _pool(self, batch: GroupBatch) -> None:
+    def _count_baselines(self, batch: GroupBatch) -> None:
         """What the groups of a batch have drawn without a trace counts for those submitted from now on."""
-        if self.pool is None:
+        if self.baselines is None:
             return
         tickets = self._tickets | self._passed_over
         for group in (scored.group for scored in batch.seen):
             before = tickets[group.serial].known
             if before is not None and group.baseline is not None:
-                self.pool.add(group.problem, before, group.baseline)
+                self.baselines.add(group.problem, before, group.baseline)
 
     def _pass_over(self, serial: int) -> None:
         self._passed_over[serial] = self._tickets.pop(serial)

@@ -17,27 +17,26 @@ from tracelift_ray.simulation.clock import Killed
 
 
 class SimulatedDisk:
-    """The files of one run. It stands for the module ``os`` where checkpoints are written."""
+    """The files of one run. It stands for the module ``os`` where checkpoints are written.
+
+    Attributes:
+        root: the directory as the present process sees it.
+    """
 
     def __init__(self) -> None:
         shared = Path("/dev/shm")
         self._base = Path(tempfile.mkdtemp(prefix="tracelift-sim-", dir=shared if shared.is_dir() else None))
         self._lives = 0
+        self.root = self._base / "0"
         self._flushed: set[int] = set()
         self.take: Callable[[str], str] = lambda where: ""
         self.die: Callable[[str], None] = lambda kind: None
         self.root.mkdir()
 
-    @property
-    def root(self) -> Path:
-        """The directory as the present process sees it."""
-        return self._base / str(self._lives)
-
     def lose_process(self, kind: str) -> None:
         """The process died: what it does from now on reaches no file."""
-        before = self.root
         self._lives += 1
-        before.rename(self.root)
+        self.root = self.root.rename(self._base / str(self._lives))
         if kind == "power":
             for path in sorted(self.root.rglob("*")):
                 if path.is_file() and path.stat().st_ino not in self._flushed:

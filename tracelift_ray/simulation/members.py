@@ -52,7 +52,8 @@ class SimulatedMember:
         """Work."""
         self.held += 1
         hung_s = asyncio.get_running_loop().time() - self.late_at
-        self.world.watch.check(hung_s <= self.world.health_s, "a member that hangs gets no more work", self.name)
+        answers = hung_s <= self.world.health_s + 1e-6
+        self.world.watch.check(answers, "a member that hangs gets no more work", self.name, hung_s)
         self.world.watch.check(self.held <= self.capacity, "a member holds no more than its capacity", self.name)
         self.world.watch.check(not self.asleep, "no work goes to a member that sleeps", self.pool, self.name)
         began = asyncio.get_running_loop().time()
@@ -116,6 +117,8 @@ class SimulatedMember:
         """The answer is due; it reaches its caller unless the member is gone, frozen or given up on."""
         if self.dead or self.frozen:
             return
+        if answer.cancelled() and (fault != "late" or self._slept(method)):
+            return
         if method == "generate" and self.torn:  # paused until it has whole weights
             asyncio.get_running_loop().call_later(PAUSE_S, self._finish, answer, method, args, begun, fault)
             return
@@ -135,6 +138,10 @@ class SimulatedMember:
             return
         if not answer.done():
             answer.set_result(value)
+
+    def _slept(self, method: str) -> bool:
+        """Whether an engine has no weights, and so none of the requests that it had before, either."""
+        return self.pool == "planner" and method == "generate" and self.version is None
 
     def start(self) -> None:
         """Nothing is served until weights have come."""

@@ -96,11 +96,16 @@ def shrink(base: RunConfig, failing: Outcome) -> Outcome:
 
 def run_scenario(base: RunConfig, scenario: Scenario, faults: Sequence[Fault]) -> Outcome:
     """Start the run, and start it again as often as a fault ends it, until it is over or a rule is broken."""
+    with _undisturbed():
+        return _ran(base, scenario, faults)
+
+
+def _ran(base: RunConfig, scenario: Scenario, faults: Sequence[Fault]) -> Outcome:
     due = Faults(faults)
     watch = Watch(scenario, run_config(base, scenario).reward)
     disk = SimulatedDisk()
     try:
-        with _undisturbed(), patch.object(checkpoint, "os", disk):
+        with patch.object(checkpoint, "os", disk):
             world = _lives(base, scenario, due, watch, disk)
         lost = watch.account.gaps - list(watch.account.ended.values()).count("dropped")
         watch.check(bool(due.struck) or not lost, "without a fault nothing is lost", lost)
@@ -138,12 +143,14 @@ def _undisturbed() -> Iterator[None]:
     """
     logging.disable(logging.CRITICAL)
     gc.disable()
+    gc.freeze()  # so that the collection at the end looks at what the run made, and at nothing else
     try:
         with warnings.catch_warnings(), patch.object(sys, "unraisablehook", lambda _: None):
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
-            gc.collect(0)
+            gc.collect()
     finally:
+        gc.unfreeze()
         gc.enable()
         logging.disable(logging.NOTSET)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.reward.compute import floor_reward
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Baseline, Problem, TrainBatch, Trajectory
+from tracelift_ray.types import Baseline, Problem, Trace, TrainBatch, Trajectory
 
 if TYPE_CHECKING:
     from tracelift_ray.config.schema import RewardConfig
@@ -72,6 +72,7 @@ class Watch:
         """A new process: what only lived in the memory of the last one is gone."""
         self.running: set[int] = set()
         self.ready: set[int] = set()
+        self.tickets: dict[int, Ticket] = {}  # of both
         self.forming: list[tuple[int, str]] = []
         self.holding = 0  # groups without signal that keep their place until their batch is done
         self.sent: dict[int, str] = {}
@@ -103,6 +104,7 @@ class Watch:
         self.check(serial not in self.account.ended, "no group is run after it ended", serial)
         self.check(serial not in self.running | self.ready, "no group runs twice at a time", serial)
         self.running.add(serial)
+        self.tickets[serial] = ticket
 
     def finished(self, serial: int, held_s: float, deadline_s: float) -> None:
         """A group has all of its traces, or failed; it held on for ``held_s``."""
@@ -266,8 +268,25 @@ class Watch:
     def save(self, version: int) -> int:
         """The state of this moment is written; its number."""
         self.check(version == self.account.version, "a save holds the version that was trained", version)
-        self.saved.append(copy.deepcopy(self.account))
+        saved = copy.deepcopy(self.account)
+        saved.gaps += self._unwritten()
+        self.saved.append(saved)
         return len(self.saved) - 1
+
+    def _unwritten(self) -> int:
+        """Traces that faults kept from being written under the weights that were theirs: a resume writes them again.
+
+        On-policy the weights of a group in flight are those of the save, so nothing is lost by that.
+        """
+        if not self.scenario.max_staleness:
+            return 0
+        failed = sum(list(self.tickets[serial].traces.values()).count(None) for serial in self.running)
+        missing = (self.scenario.group_size - len(self._written(self.tickets[serial])) for serial in self.ready)
+        return failed + sum(missing)
+
+    @staticmethod
+    def _written(ticket: Ticket) -> list[Trace]:
+        return [trace for trace in ticket.traces.values() if trace is not None]
 
     def saved_stream(self, state: dict[str, Any]) -> None:
         """Every problem that was drawn is in the saved stream once: ended, or in flight."""

@@ -150,8 +150,10 @@ class World:
 
     def event(self, *what: Any) -> None:
         """A line of the log; what differs from run to run, the place of the files, is left out."""
-        said = (each.replace(str(self.disk.root), "RUN") if isinstance(each, str) else each for each in what)
-        self.watch.event(self.loop.time(), *said)
+        if any(isinstance(each, str) and "/" in each for each in what):
+            root = str(self.disk.root)
+            what = tuple(each.replace(root, "RUN") if isinstance(each, str) else each for each in what)
+        self.watch.event(self.loop.time(), *what)
 
     def take(self, where: str) -> str:
         """The fault that is due at a place."""

@@ -82,7 +82,7 @@ class Draws(FakeRollout):
 def scheduler(rollout: FakeRollout, staleness: int) -> Scheduler:
     stream = replace(RUN.stream, max_staleness=staleness, order="submission", max_refills=1)
     algorithm = replace(RUN.algorithm, groups_per_step=4, group_size=2)
-    return Scheduler(rollout, ProblemSampler(PROBLEMS, seed=1), stream, algorithm, pool=BaselinePool(2.0))
+    return Scheduler(rollout, ProblemSampler(PROBLEMS, seed=1), stream, algorithm, baselines=BaselinePool(2.0))
 
 
 async def steps(stream: Scheduler, first: int, last: int) -> None:

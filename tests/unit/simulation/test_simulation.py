@@ -14,6 +14,11 @@ from tracelift_ray.simulation.plan import Fault, draw_faults, draw_scenario
 from tracelift_ray.simulation.run import Outcome, run_scenario, shrink, simulate
 
 BASE = run_config()
+RARE = (
+    300990,  # a call that was given up ends in an engine that has slept since
+    314198,  # a call that waits in a paused engine is given up, and the engine gets weights that are corrupt
+    302550,  # a health check ends at the very moment that a call comes
+)
 
 
 def broken_by(seeds: range, *rules: str) -> Outcome:
@@ -25,10 +30,15 @@ def broken_by(seeds: range, *rules: str) -> Outcome:
     raise AssertionError("no seed breaks it")
 
 
-@pytest.mark.parametrize("first", range(0, 100, 10))
+@pytest.mark.parametrize("first", range(0, 1000, 20))
 def test_every_rule_holds_under_every_fault(first: int) -> None:
-    failing = [outcome for seed in range(first, first + 10) if (outcome := simulate(BASE, seed)).violation]
+    failing = [outcome for seed in range(first, first + 20) if (outcome := simulate(BASE, seed)).violation]
     assert [(each.scenario.seed, each.violation, *map(str, each.faults)) for each in failing] == []
+
+
+@pytest.mark.parametrize("seed", RARE)
+def test_every_rule_holds_where_rare_faults_meet(seed: int) -> None:
+    assert not simulate(BASE, seed).violation
 
 
 def test_a_seed_gives_the_same_run_to_the_last_event() -> None:

@@ -58,7 +58,8 @@ def test_weights_are_the_same_after_a_kill_of_the_process_or_of_an_engine_at_any
         assert (ran.weights, ran.consumed) == (calm.weights, calm.consumed), kill
 
 
-@pytest.mark.parametrize("seed", [861, 950])  # a fault of ours in a group that is not consumed yet
+# 861, 950: a bug strikes a group that is not consumed yet; others: a group fails before its traces are written.
+@pytest.mark.parametrize("seed", [861, 950, 315624, 315990, 316118, 316182])
 def test_these_seeds_hold(seed: int) -> None:
     assert draw_scenario(seed).by_index
     assert not simulate(BASE, seed).violation
