@@ -12,7 +12,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
-from tracelift_ray.simulation.watch import Written, quality_score, sample_number
+from tracelift_ray.simulation.account import Written
+from tracelift_ray.simulation.watch import quality_score, sample_number
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.types import Artifact, Completion, Problem, Prompt, RubricScore, SamplingParams, Verdict
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -46,7 +46,7 @@ class Scenario:
     max_refills: int
     min_traces: int
     arm: str
-    baseline: Literal["per_group", "cached"]
+    baseline: Literal["per_group", "cached", "pooled"]
     problems: int
     workers: int
     capacity: int
@@ -83,7 +83,7 @@ def draw_scenario(seed: int) -> Scenario:
     staleness = rng.choice((0, 0, 0, 1, 2))
     group_size = rng.choice((2, 2, 3))
     arm = rng.choice(("tracelift", "exec_only"))
-    return Scenario(
+    scenario = Scenario(
         seed=seed,
         steps=rng.randint(3, 4) + staleness,
         groups_per_step=rng.choice((1, 2) if staleness else (1, 2, 2, 3)),
@@ -105,6 +105,7 @@ def draw_scenario(seed: int) -> Scenario:
         shuffled=rng.random() < 0.75,
         order="submission" if staleness and rng.random() < 0.4 else "arrival",
     )
+    return replace(scenario, baseline="pooled") if rng.random() < 0.2 else scenario
 
 
 def draw_faults(seed: int, calls: Mapping[str, int]) -> tuple[Fault, ...]:

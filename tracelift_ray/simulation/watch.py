@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.reward.compute import floor_reward
+from tracelift_ray.simulation.account import Account, Counts, Written
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Baseline, Problem, Trace, TrainBatch, Trajectory
 
@@ -21,29 +21,6 @@ if TYPE_CHECKING:
     from tracelift_ray.rl.scheduler import GroupBatch
     from tracelift_ray.rl.tickets import Ticket
     from tracelift_ray.simulation.plan import Scenario
-
-
-@dataclass
-class Written:
-    """A trace as the engine wrote it."""
-
-    problem: str
-    epoch: int
-    index: int
-    version: int
-    quality: int
-
-
-@dataclass
-class Account:
-    """What a resume takes back to the moment of the checkpoint."""
-
-    step: int = 0
-    version: int = 0
-    ended: dict[int, str] = field(default_factory=dict)
-    trained: set[int] = field(default_factory=set)
-    consumed: list[tuple[int, int, tuple[Any, ...]]] = field(default_factory=list)
-    gaps: int = 0  # traces masked, groups failed or dropped: from there on the stream may differ
 
 
 class Watch:
@@ -105,6 +82,17 @@ class Watch:
         self.check(serial not in self.running | self.ready, "no group runs twice at a time", serial)
         self.running.add(serial)
         self.tickets[serial] = ticket
+        if ticket.known is not None:
+            self._given(ticket)
+
+    def _given(self, ticket: Ticket) -> None:
+        """A group is submitted, for the first time or again, with what is pooled of its problem's baseline."""
+        account, known = self.account, ticket.known
+        totals = (sum(n for n, _ in account.pooled.values()), sum(n for _, n in account.pooled.values()))
+        now = account.pooled.get(ticket.problem.id, (0, 0)), totals
+        expected = account.known.setdefault(ticket.serial, now)
+        assert known is not None
+        self.check((known.successes, known.samples) == expected[0], "a group keeps its baseline", ticket.serial)
 
     def finished(self, serial: int, held_s: float, deadline_s: float) -> None:
         """A group has all of its traces, or failed; it held on for ``held_s``."""
@@ -178,6 +166,11 @@ class Watch:
             (scored.group.serial, *self.draws[scored.group.serial], tuple(t.reward for t in scored.group.trajectories))
             for scored in sorted(batch.seen, key=lambda each: each.group.serial)
         )
+        for group in (scored.group for scored in batch.seen):
+            if group.serial in account.known and group.baseline is not None:
+                drawn = self._drawn(group.serial, group.baseline)
+                successes, samples = account.pooled.get(group.problem.id, (0, 0))
+                account.pooled[group.problem.id] = (successes + drawn[0], samples + drawn[1])
         account.step += 1
         account.consumed.append((account.step, version, content))
         self.check(version >= account.version, "versions only grow", account.version, version)
@@ -211,16 +204,31 @@ class Watch:
             self.check(known == (number, each.verdict.success), "a verdict is the verifier's, on this trace", serial)
         value = float(got.fresh.verdict.success) if got.fresh else 0.0
         if tracelift:
-            base = (-1, 0) if baseline is None else (baseline.successes, baseline.samples)
+            base = (-1, 0) if baseline is None else self._drawn(serial, baseline)
             measured = self.baselines.get((problem.id, -1 if self.scenario.baseline == "cached" else epoch), ())
-            self.check(base in measured, "a baseline was measured on its problem", serial)
+            enough = base == (0, 0) and serial in self.account.known
+            self.check(enough or base in measured, "a baseline was measured on its problem", serial)
             score = quality_score(written.quality)
             self.check(
                 got.rubric is not None and got.rubric.score == score, "a score is the RM's, on this trace", serial
             )
             mean = sum(e.verdict.success for e in got.executions) / max(1, len(got.executions))
-            value = 0.5 * value + 0.5 * score * (mean - base[0] / max(1, base[1]))
+            value = 0.5 * value + 0.5 * score * (mean - self._rate(serial, base))
         self.check(got.reward is not None and abs(got.reward - value) < 1e-9, "a reward follows from its parts", serial)
+
+    def _drawn(self, serial: int, baseline: Baseline) -> Counts:
+        """What a group has drawn itself."""
+        (successes, samples), _ = self.account.known.get(serial, ((0, 0), (0, 0)))
+        return baseline.successes - successes, baseline.samples - samples
+
+    def _rate(self, serial: int, drawn: Counts) -> float:
+        """The success rate without a trace that a group's rewards are made with."""
+        if serial not in self.account.known:
+            return drawn[0] / max(1, drawn[1])
+        (successes, samples), (passed, tried) = self.account.known[serial]
+        strength = self.reward.baseline_strength
+        prior = strength * (passed + 1) / (tried + 2)
+        return (successes + drawn[0] + prior) / (samples + drawn[1] + strength)
 
     # ---- weights, updates
 

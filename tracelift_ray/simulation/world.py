@@ -17,6 +17,7 @@ from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.pools.pool import Member, Pool, PoolLimits
 from tracelift_ray.rl import lives
 from tracelift_ray.rl.baseline_cache import BaselineCache, BaselineIdentity
+from tracelift_ray.rl.baseline_pool import BaselinePool
 from tracelift_ray.rl.baselines import Baselines
 from tracelift_ray.rl.colocation import SharedGpus
 from tracelift_ray.rl.loop import TrainingLoop
@@ -53,6 +54,8 @@ SETTLE_S = 2_000.0
 #: More events than this are a run that does not end.
 MOST_EVENTS = 100_000
 CACHED_SAMPLES = 16
+#: Pooled baselines: samples of one group, and where a problem has enough; few, so that runs come to it.
+POOLED_SAMPLES, MOST_POOLED = 2, 5
 POOLS = ("planner", "executor", "verifier", "reasoning_rm")
 _EPOCHS = 60
 
@@ -92,7 +95,13 @@ def run_config(base: RunConfig, scenario: Scenario) -> RunConfig:
         base,
         seed=0,
         total_steps=scenario.steps,
-        reward=replace(base.reward, arm=scenario.arm, baseline=scenario.baseline, cached_samples=CACHED_SAMPLES),
+        reward=replace(
+            base.reward,
+            arm=scenario.arm,
+            baseline=scenario.baseline,
+            cached_samples=MOST_POOLED if scenario.baseline == "pooled" else CACHED_SAMPLES,
+            baseline_samples=POOLED_SAMPLES,
+        ),
         algorithm=replace(
             base.algorithm,
             groups_per_step=scenario.groups_per_step,
@@ -270,7 +279,10 @@ class World:
             deadline_s=config.stream.group_deadline_s,
         )
         sampler = ProblemSampler(self.problems, config.seed)
-        scheduler = WatchedScheduler(rollout, sampler, config.stream, config.algorithm, WatchedLedger(self.watch))
+        pooled = config.reward.baseline == "pooled" and config.reward.arm == "tracelift"
+        baselines = BaselinePool(config.reward.baseline_strength) if pooled else None
+        ledger = WatchedLedger(self.watch)
+        scheduler = WatchedScheduler(rollout, sampler, config.stream, config.algorithm, ledger, baselines)
         rollout.world = scheduler.world = self
         return TrainingLoop(
             config,
