@@ -14,22 +14,25 @@ ARGS ?=
 SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-EXTRAS := $(DEVICE),dev
 # The installation is due again when what it depends on has changed, not when files are touched.
-STAMP := $(VENV)/.installed-$(shell (cat setup.cfg pyproject.toml docker/install.sh; echo $(EXTRAS)) | sha256sum | cut -c1-16)
-DOCS_STAMP := $(subst .installed,.docs,$(STAMP))
+INSTALLED_BY := setup.cfg pyproject.toml docker/install.sh
+STAMP := $(VENV)/.installed-$(shell (cat $(INSTALLED_BY) docker/locks/$(DEVICE)-*.txt; echo $(DEVICE)) | sha256sum | cut -c1-16)
+DOCS_STAMP := $(VENV)/.docs-$(shell cat docker/install.sh docker/locks/docs-*.txt | sha256sum | cut -c1-16)
 
 export PYTHON TORCH_INDEX_URL
 
 .DEFAULT_GOAL := help
-.PHONY: setup stamp demo bench test test-unit test-integration test-gpu lint reference docs smollm2 clean help
+.PHONY: setup stamp demo bench test test-unit test-integration test-gpu lint reference docs lock smollm2 clean help
 
 setup: $(STAMP)  ## make .venv and install (DEVICE=cpu|gpu, TORCH_INDEX_URL=..., PYTHON=...)
 
 $(STAMP):
 	@rm -f $(VENV)/.installed-*
-	@docker/install.sh $(VENV) $(EXTRAS)
+	@docker/install.sh $(VENV) $(DEVICE)
 	@touch $@
+
+lock:  ## write docker/locks/ after a change of setup.cfg (ARGS=--upgrade for the newest versions)
+	@docker/lock.sh $(ARGS)
 
 # For images, whose build has installed already.
 stamp:
@@ -64,6 +67,7 @@ reference: $(STAMP)  ## write the configuration reference, the README's table an
 	@$(RUN) launch.config_reference
 
 docs: reference $(DOCS_STAMP)  ## build the documentation into site/, with all links checked; index.html opens from disk
+	@$(RUN) launch.wandb_workspace
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
 	@echo "open site/index.html"
 

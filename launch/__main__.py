@@ -37,12 +37,13 @@ def main() -> NoReturn:
 
 
 def _completion(shells: list[str]) -> int:
-    from launch.completion import BASH
+    from launch.completion import SHELLS
 
-    if shells != ["bash"]:
-        print('error: completion is for bash: eval "$(tracelift --completion bash)"', file=sys.stderr)
+    if len(shells) != 1 or shells[0] not in SHELLS:
+        known = " or ".join(SHELLS)
+        print(f'error: completion is for {known}: eval "$(tracelift --completion bash)"', file=sys.stderr)
         return WRONG
-    print(BASH)
+    print(SHELLS[shells[0]])
     return 0
 
 

@@ -1,7 +1,7 @@
 """What the shell offers after Tab: commands, then the groups, choices and fields of the command.
 
-``tracelift --completion bash`` prints a function for bash, which calls ``tracelift --complete`` with the words before
-the cursor. Nothing is composed and nothing heavy is imported.
+``tracelift --completion bash`` (or ``zsh``) prints a function for that shell, which calls ``tracelift --complete`` with
+the words before the cursor. Nothing is composed and nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -20,6 +20,23 @@ BASH = """_tracelift() {
     [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace
 }
 complete -o default -F _tracelift tracelift"""
+
+ZSH = """_tracelift() {
+    local -a offered
+    offered=("${(@f)$(tracelift --complete "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)}")
+    compset -P '*='
+    if [[ -z ${offered[1]} ]]; then
+        _files
+    else
+        compadd -S '' -- ${(M)offered:#*=}
+        compadd -- ${offered:#*=}
+    fi
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
+compdef _tracelift tracelift"""
+
+#: The functions of the shells that there are, by name.
+SHELLS = {"bash": BASH, "zsh": ZSH}
 
 
 def candidates(words: Sequence[str]) -> list[str]:

@@ -65,7 +65,7 @@ def check_packages(pinned: Mapping[str, Mapping[str, str]], installed: Installed
         # What stands behind a plus names the build, such as +cpu.
         if (there or "").partition("+")[0] != version:
             wrong.append(f"{name} {there or 'is missing'} (verified: {version})")
-    again = f"install again: make setup DEVICE={device} (or docker/install.sh .venv {device},dev)"
+    again = f"install again: make setup DEVICE={device} (or docker/install.sh .venv {device})"
     findings = [Finding("packages", "MEND", "; ".join(wrong), again)] if wrong else []
     if not engine:
         findings.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -71,8 +72,9 @@ def test_every_command_of_the_table_is_a_module_with_a_main_and_every_module_is_
         for path in (ROOT / "launch").glob("*.py")
         if '__name__ == "__main__"' in path.read_text() and path.stem != "__main__"
     }
-    # Two that are for the project itself: make reference, make smollm2.
-    assert mains - {"launch.config_reference", "launch.fetch_smollm2"} == {each.module for each in COMMANDS.values()}
+    # What is called once, if at all: make reference, make smollm2, make docs.
+    once = {"launch.config_reference", "launch.fetch_smollm2", "launch.wandb_workspace"}
+    assert mains - once == {each.module for each in COMMANDS.values()}
 
 
 def test_a_command_that_does_not_exist_is_one_line_and_exit_code_2() -> None:
@@ -113,22 +115,48 @@ def test_tab_offers_commands_groups_choices_and_fields(words: list[str], found: 
     assert bool(offered) is bool(found)
 
 
-def test_bash_completes(tmp_path: Path) -> None:
+@pytest.fixture
+def shell_path(tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell that finds ``tracelift``."""
     tracelift = tmp_path / "tracelift"
     tracelift.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m launch "$@"\n')
     tracelift.chmod(0o755)
+    return os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TERM": "dumb"}
+
+
+def test_bash_completes(shell_path: dict[str, str]) -> None:
     script = (
         'eval "$(tracelift --completion bash)"; '
         'COMP_LINE="tracelift train seed=1 experiment=qui"; COMP_POINT=${#COMP_LINE}; '
         '_tracelift; echo "${COMPREPLY[@]}"'
     )
-    path = f"{tmp_path}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script],
-        **{"cwd": ROOT, "env": os.environ | {"PATH": path}, "capture_output": True, "text": True, "timeout": HANG_S},
+        **{"cwd": ROOT, "env": shell_path, "capture_output": True, "text": True, "timeout": HANG_S},
     )
     assert (done.stdout, done.stderr) == ("quickstart\n", "")
-    assert run("--completion", "csh").code == 2
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_as_it_is_typed(shell_path: dict[str, str]) -> None:
+    # A shell in a terminal of its own, which is given keys and read until what they make is there.
+    script = """
+    zmodload zsh/zpty
+    zpty -b shell 'zsh -f -i'
+    zpty -w shell 'eval "$(tracelift --completion zsh)"; print LOAD''ED'
+    until [[ $seen == *LOADED* ]]; do zpty -r -t shell line && seen+=$line; sleep 0.1; done
+    zpty -n -w shell $'tracelift train seed=1 experiment=qui\t'
+    until [[ $seen == *experiment=quickstart* ]]; do zpty -r -t shell line && seen+=$line; sleep 0.1; done
+    zpty -n -w shell $'algorithm=dr_\t'
+    until [[ $seen == *algorithm=dr_grpo* ]]; do zpty -r -t shell line && seen+=$line; sleep 0.1; done
+    zpty -d shell
+    """
+    subprocess.run(["zsh", "-f", "-c", script], cwd=ROOT, env=shell_path, timeout=HANG_S, check=True)
+
+
+def test_another_shell_is_refused_with_those_that_there_are() -> None:
+    refused = run("--completion", "csh")
+    assert refused.code == 2 and "completion is for bash or zsh" in refused.stderr
 
 
 def test_conf_travels_with_an_installation() -> None:

@@ -23,13 +23,15 @@ def test_an_image_runs_without_root_and_names_its_commit_and_base(kind: str) -> 
     assert all("--chown=10001:10001" in line for line in text.splitlines() if line.startswith("COPY"))
     code = text.index("COPY --chown=10001:10001 . .")
     assert code < text.index("\nENV TRACELIFT_COMMIT=$COMMIT\n"), "another commit alone does not install again"
-    assert f"docker/install.sh .venv {kind},dev" in text[:code] and f"\nENV DEVICE={kind}\n" in text
+    installed = text.index(f"docker/install.sh .venv {kind}\n")
+    assert text.index("docker/locks docker/locks") < installed < code and f"\nENV DEVICE={kind}\n" in text
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_make_in_an_image_finds_the_installation_done(tmp_path: Path, kind: str) -> None:
-    for name in ("Makefile", "setup.cfg", "pyproject.toml", "docker/install.sh"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    locks = [str(path.relative_to(ROOT)) for path in (ROOT / "docker" / "locks").iterdir()]
+    for name in ("Makefile", "setup.cfg", "pyproject.toml", "docker/install.sh", *locks):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / ".venv").mkdir()
 
@@ -40,6 +42,9 @@ def test_make_in_an_image_finds_the_installation_done(tmp_path: Path, kind: str)
     assert "docker/install.sh" in make("-n", "test-gpu")
     make("stamp")
     assert "docker/install.sh" not in make("-n", "test-gpu")
+    with (tmp_path / f"docker/locks/{kind}-3.11.txt").open("a") as lock:
+        lock.write("more==1\n")
+    assert "docker/install.sh" in make("-n", "test-gpu"), "another lock is installed"
 
 
 def test_specs_hold_no_key_and_kubernetes_runs_the_user_of_the_image() -> None:

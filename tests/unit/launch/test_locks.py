@@ -1,0 +1,55 @@
+"""The locks hold what ``setup.cfg`` pins and all that it brings along, each package with hashes, and name no place."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+LOCKS = sorted((ROOT / "docker" / "locks").glob("*.txt"))
+#: The CPU's builds of these differ between machines, or do not load (docker/lock.sh).
+NOT_LOCKED = {"cpu": {"torch", "torchaudio", "torchcodec", "torchvision"}}
+
+
+def pinned(*extras: str) -> dict[str, str]:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = [setup["options.extras_require"][extra] for extra in extras]
+    return versions("\n".join(lines if "docs" in extras else [setup["options"]["install_requires"], *lines]))
+
+
+def versions(text: str) -> dict[str, str]:
+    found = re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def test_there_is_a_lock_for_each_kind_and_python() -> None:
+    names = {path.stem for path in LOCKS}
+    assert names == {"cpu-3.11", "gpu-3.11", "gpu-3.12", "docs-3.11", "docs-3.12"}
+    image = (ROOT / "docker" / "Dockerfile.cpu").read_text()
+    assert "ARG BASE=python:3.11-" in image, "the CPU image has the Python of the CPU's lock"
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_holds_every_pin_and_hashes_and_no_place(lock: Path) -> None:
+    kind, text = lock.stem.partition("-")[0], lock.read_text()
+    locked, left_out = versions(text), NOT_LOCKED.get(kind, set())
+    wanted = pinned("docs") if kind == "docs" else pinned(kind, "dev")
+    missing = {name: version for name, version in wanted.items() if locked.get(name) != version}
+    assert set(missing) == left_out & set(wanted), "run `make lock`"
+    entries = re.split(r"\n(?=\w)", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
+    assert len(entries) == len(locked) and not left_out & set(locked)
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+    assert not re.search(r"://|--(?:extra-)?index|--find-links|\+cpu", text)
+
+
+def test_another_kind_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [ROOT / "docker" / "install.sh", tmp_path / "venv", "tpu"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "error: tpu: must be cpu, gpu or docs\n")
+    assert not (tmp_path / "venv").exists()
