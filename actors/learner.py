@@ -18,7 +18,7 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.garbage import loading
 from tracelift_ray.planning.colocation import sleeping_pools
 from tracelift_ray.training.ranks import RankPlace, free_port
-from tracelift_ray.transfer.manifest import Sent, WeightManifest
+from tracelift_ray.transfer.manifest import Held, Sent, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import TrainBatch, TrainSample
 from tracelift_ray.usage import Usage, UsageMeter
@@ -76,6 +76,7 @@ class LearnerActor:
                 address=place.master_address,
                 backend=run.learner.collective,
                 put=ray.put,
+                delta=run.stream.weight_encoding == "delta",
             ),
         )
 
@@ -91,6 +92,10 @@ class LearnerActor:
     def abandon_update(self) -> None:
         """End an update that has made no optimizer step yet."""
         self.learner.abandon_update()
+
+    def encode_weights(self, held: Held) -> None:
+        """Make the present version ready as a change, or take part in gathering it."""
+        self.learner.encode_weights(held)
 
     def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
         """The manifest of the present version."""
@@ -187,10 +192,12 @@ class RayLearnerGroup:
         """End an update that has made no optimizer step yet."""
         await self.ranks.call(ABORT_S, "abandon_update")
 
-    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
         """The manifest of the present version."""
         # A save may be under way when a planner engine is restarted.
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
+        if held is not None and self.run.stream.weight_encoding == "delta":
+            await self.ranks.call(deadline_s, "encode_weights", held)
         (manifest,) = await self.ranks.call_all(deadline_s, "describe_weights", receivers, first=True)
         return manifest
 

@@ -29,7 +29,7 @@ from tracelift_ray.rl.weights import broadcast_weights
 from tracelift_ray.training.engine import join
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.ranks import RankPlace, free_port
-from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Held, Sent, WeightManifest, WeightReceipt
 from tracelift_ray.transfer.senders import SenderSettings
 from tracelift_ray.types import Completion, Prompt, SamplingParams, TrainBatch, TrainSample
 
@@ -118,7 +118,7 @@ class OneRank:
     async def save(self, planner_dir: str, state_dir: str | None) -> None:
         self.rank.save_pretrained(planner_dir)
 
-    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
         return self.rank.describe_weights(receivers)
 
     async def send_weights(self, manifest: WeightManifest) -> Sent:
@@ -142,6 +142,9 @@ class OneEngine:
 
     def receivers(self) -> tuple[str, ...]:
         return ("0.0",)
+
+    def held(self) -> Held | None:
+        return None
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         return [await self.engine.receive_weights(manifest)]

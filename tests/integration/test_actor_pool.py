@@ -30,7 +30,7 @@ from tracelift_ray.planning.placement import Assignment, place
 from tracelift_ray.planning.resources import PoolDemand
 from tracelift_ray.pools.pool import Member, Pool
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
-from tracelift_ray.transfer.manifest import WeightManifest
+from tracelift_ray.transfer.manifest import Held, WeightManifest
 from tracelift_ray.types import Prompt, SamplingParams, TrainBatch
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -236,8 +236,8 @@ async def test_a_planner_lost_in_a_broadcast_is_left_out_and_comes_back_with_the
     planner.pool = pool_of(2)
 
     class Learner(FakeLearner):
-        async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
-            return replace(await super().describe_weights(receivers), location=str(tmp_path / "kills-0"))
+        async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
+            return replace(await super().describe_weights(receivers, held), location=str(tmp_path / "kills-0"))
 
     learner = Learner()
 

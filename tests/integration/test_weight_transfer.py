@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import time
 from dataclasses import replace
@@ -21,7 +22,7 @@ from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBro
 from tracelift_ray.transfer.ipc import HostMemory
 from tracelift_ray.transfer.ipc_sender import IpcSender
 from tracelift_ray.transfer.kinds import build_weight_sender
-from tracelift_ray.transfer.manifest import Sent, WeightManifest
+from tracelift_ray.transfer.manifest import Held, Sent, WeightManifest
 from tracelift_ray.transfer.object_store import Relay
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
 from tracelift_ray.types import Prompt, SamplingParams
@@ -161,6 +162,31 @@ async def test_a_bfloat16_learner_can_feed_a_float32_engine(engine, sender, tmp_
     (completion,) = await engine.generate(PROMPT, GREEDY)
     rounded = model.to(torch.bfloat16).float()
     assert completion.token_ids == tuple(forward_logprobs(rounded, completion.token_ids).argmax(dim=-1).tolist())
+
+
+async def test_a_change_of_the_version_before_is_served_as_the_whole_would_be(engine, tmp_path):
+    changes = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 60.0, delta=True))
+    model, held = other_model(tmp_path, seed=7).to(torch.bfloat16), None
+    specs = parameter_specs(model.named_parameters(), "bfloat16")
+    for _ in range(2):
+        version = engine.version + 1
+        if held is not None:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter[:2] *= -1.5
+            changes.encode(specs, version, model.named_parameters(), held)
+        manifest = changes.describe(specs, version)
+        sent, receipt = await asyncio.gather(
+            asyncio.to_thread(changes.send, manifest, model.named_parameters()), engine.receive_weights(manifest)
+        )
+        assert (receipt.version, receipt.checksum) == (version, sent.checksum) and engine.version == version
+        held = Held(receipt.version, receipt.checksum)
+        changes.release(version)
+        (completion,) = await engine.generate(PROMPT, GREEDY)
+        rounded = copy.deepcopy(model).float()
+        assert completion.token_ids == tuple(forward_logprobs(rounded, completion.token_ids).argmax(dim=-1).tolist())
+    assert manifest.change and manifest.change.base.version == version - 1
+    changes.close()
 
 
 async def test_an_engine_that_takes_buckets_from_shared_buffers_dies_in_the_middle_and_is_noticed_at_once(tmp_path):

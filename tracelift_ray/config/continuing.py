@@ -107,8 +107,8 @@ TABLE: dict[type, dict[Change, str]] = {
         "max_tests limit",
     },
     StreamConfig: {
-        Change.MEANT: "max_refills min_traces max_failed_groups weight_transfer bucket_mib broadcast_deadline_s "
-        "group_deadline_s canary_bound",
+        Change.MEANT: "max_refills min_traces max_failed_groups weight_transfer weight_encoding bucket_mib "
+        "broadcast_deadline_s group_deadline_s canary_bound",
         Change.ANOTHER_RUN: "max_staleness order",
     },
     TrackingConfig: {

@@ -216,6 +216,7 @@ class StreamConfig:
     min_traces: PositiveCount  # a group with fewer unmasked traces fails
     max_failed_groups: Count  # per step, then the run stops with the causes
     weight_transfer: Annotated[str, OneOf("tracelift_ray.transfer.kinds:TRANSFERS", renamed=(("nccl", "collective"),))]
+    weight_encoding: Literal["full", "delta"]
     bucket_mib: PositiveCount
     broadcast_deadline_s: Positive
     group_deadline_s: Positive

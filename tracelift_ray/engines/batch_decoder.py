@@ -20,6 +20,7 @@ from tracelift_ray.engines.kv_rows import RowCache
 from tracelift_ray.engines.sampling import sample, uniforms
 from tracelift_ray.engines.stops import StopFinder
 from tracelift_ray.lora.layers import adapter_parameters
+from tracelift_ray.transfer.delta import Changed
 from tracelift_ray.types import Completion, SamplingParams
 
 #: Tokens, padding included, that one prefill runs through the model.
@@ -131,6 +132,15 @@ class BatchDecoder:
             parameter.copy_(tensor)
         if parameters:
             raise ValueError(f"no weights came for {', '.join(list(parameters)[:3])}")
+        self.version = version
+        self._rebuild()
+
+    @torch.inference_mode()
+    def change(self, changed: Iterable[Changed], version: int) -> None:
+        """As ``load``, of weights that differ little from those that the model has."""
+        parameters = dict(self._model.named_parameters())
+        for each in changed:
+            each.write(parameters[each.name].data)
         self.version = version
         self._rebuild()
 

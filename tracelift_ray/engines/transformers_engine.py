@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tracelift_ray.config.schema import LoraConfig
     from tracelift_ray.engines.batch_decoder import BatchDecoder, Request
     from tracelift_ray.transfer.collective import Communicator
+    from tracelift_ray.transfer.delta import Keeping
 
 COMPONENT = "transformers engine"
 #: Seconds that an idle thread waits for company after a first request.
@@ -66,6 +67,7 @@ class TransformersEngine:
         self._failure: InfrastructureError | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
         self._member: Communicator | None = None
+        self._keeping: Keeping | None = None
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -104,9 +106,9 @@ class TransformersEngine:
 
     async def receive_weights(self, manifest: WeightManifest) -> WeightReceipt:
         check_transfer(self._transfer, manifest, self._adapter)
-        tensors, checksum = await asyncio.to_thread(self._received, manifest)
+        put_in, checksum = await asyncio.to_thread(self._taken, manifest)
         answer: asyncio.Future[None] = self._answer()
-        self._inbox.put(_Call(lambda decoder: decoder.load(tensors, manifest.version), answer))
+        self._inbox.put(_Call(put_in, answer))
         try:
             async with asyncio.timeout(manifest.deadline_s):
                 await answer
@@ -140,8 +142,23 @@ class TransformersEngine:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 30.0)
 
+    def _taken(self, manifest: WeightManifest) -> tuple[Callable[[BatchDecoder], None], str]:
+        """What puts a version in place, and its checksum; the old weights are served meanwhile."""
+        tensors, checksum = self._received(manifest)
+        if not manifest.kept:
+            return lambda decoder: decoder.load(tensors, manifest.version), checksum
+        if self._keeping is None:
+            from tracelift_ray.transfer.delta import Keeping
+
+            self._keeping = Keeping(COMPONENT)
+        if manifest.change is None:
+            kept = list(self._keeping.whole(manifest, tensors))
+            return lambda decoder: decoder.load(kept, manifest.version), self._keeping.checked(manifest)
+        changed = self._keeping.changed(manifest, tensors)
+        return lambda decoder: decoder.change(changed, manifest.version), manifest.change.checksum
+
     def _received(self, manifest: WeightManifest) -> tuple[list[tuple[str, torch.Tensor]], str]:
-        """All tensors of a version, checked, and their checksum; the old weights are served meanwhile."""
+        """All tensors of a manifest, checked, and their checksum."""
         if manifest.channel is not None:
             from tracelift_ray.transfer.buckets import joined
             from tracelift_ray.transfer.collective import join_channel, receiver

@@ -28,6 +28,7 @@ from tracelift_ray.engines.vllm_extra import check_extra
 from tracelift_ray.engines.vllm_requests import samples
 from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.vllm_delta import prepared
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ class VllmEngine:
 
     async def _replace(self, llm: AsyncLLM, manifest: WeightManifest) -> tuple[str, ...]:
         """Freeze, load, check, continue. The checksum that each worker took."""
+        if manifest.change is not None:
+            await prepared(llm, manifest)
         if self._memory is Memory.FREED:
             await llm.wake_up(["weights"])
             self._memory = Memory.ROOM

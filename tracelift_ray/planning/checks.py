@@ -46,6 +46,7 @@ def check_run(config: RunConfig, *, trains: bool = True, files: bool = True) -> 
     _check_patterns(config)
     _check_planner_engine(config)
     _check_transfer(config)
+    _check_encoding(config)
     _check_devices(config)
     _check_offload(config.learner)
     _check_sequence(config.learner)
@@ -181,6 +182,22 @@ def _check_transfer(config: RunConfig) -> None:
             f"must have planner and learner on the same GPUs for stream.weight_transfer={name}: [[planner, learner]]"
         )
         raise ConfigError("cluster.share_gpus", [list(pools) for pools in share], right)
+
+
+def _check_encoding(config: RunConfig) -> None:
+    """Changes must be few, and carried."""
+    stream, learner = config.stream, config.learner
+    if stream.weight_encoding == "full":
+        return
+    obstacle = ""
+    if not TRANSFERS[stream.weight_transfer].deltas:
+        obstacle = f"stream.weight_transfer={stream.weight_transfer} carries whole versions alone"
+    elif learner.dtype == "float32":
+        obstacle = "with learner.dtype=float32 nearly every weight changes in a step"
+    elif learner.sent_adapter is not None:
+        obstacle = "adapters alone are sent (learner.lora.transfer), which are small, and change as a whole"
+    if obstacle:
+        raise ConfigError("stream.weight_encoding", stream.weight_encoding, f"must be full: {obstacle}")
 
 
 def _check_adapter(config: RunConfig) -> None:

@@ -25,7 +25,7 @@ from tracelift_ray.rl.normalisations import token_weight
 from tracelift_ray.rl.objective import needs_old, objective
 from tracelift_ray.training.checkpoint import disk_errors
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine
-from tracelift_ray.training.export import gathered
+from tracelift_ray.training.export import gathered, to_the_end
 from tracelift_ray.training.generators import generator_states, restore_generators, seed_generators
 from tracelift_ray.training.layout import check_layout, state_layout, write_layout
 from tracelift_ray.training.logprobs import Distribution
@@ -35,8 +35,9 @@ from tracelift_ray.training.policy import Policy
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
 from tracelift_ray.training.sequence import sequence_group
+from tracelift_ray.transfer.delta_sender import DeltaSender
 from tracelift_ray.transfer.kinds import build_weight_sender
-from tracelift_ray.transfer.manifest import Sent, TensorSpec, WeightManifest
+from tracelift_ray.transfer.manifest import Held, Sent, TensorSpec, WeightManifest
 from tracelift_ray.transfer.senders import SenderSettings, WeightSender, parameter_specs
 from tracelift_ray.types import TrainBatch, TrainSample
 
@@ -275,6 +276,13 @@ class Learner:
         """Open the channel to the planner engines by ``transfer``, a name in ``TRANSFERS``."""
         self._sender = build_weight_sender(transfer, replace(settings, rank=self._place.rank))
 
+    def encode_weights(self, held: Held) -> None:
+        """Have the present version described and sent as what changed since ``held``, where that is possible."""
+        sender = self._open_sender()
+        with to_the_end(self.named_tensors()) as tensors:
+            if isinstance(sender, DeltaSender):
+                sender.encode(self.parameter_specs(), self.version, tensors, held)
+
     def describe_weights(self, receivers: Sequence[str] = ()) -> WeightManifest:
         """The manifest of the present version for the engines of these names. Rank 0 only; no collective."""
         described = self._open_sender().describe(self.parameter_specs(), self.version, receivers)
@@ -284,12 +292,9 @@ class Learner:
         """Send the weights that ``manifest`` describes."""
         if manifest.version != self.version:
             raise ValueError(f"asked to send version {manifest.version}, but the learner is at {self.version}")
-        tensors = self.named_tensors(manifest.bucket_mib)
-        try:
+        # A change was gathered when it was made.
+        with to_the_end(iter(()) if manifest.change else self.named_tensors(manifest.bucket_mib)) as tensors:
             return self._open_sender().send(manifest, tensors)
-        finally:  # where it failed here alone, the other ranks go on with gathering, and wait for this one in it
-            for _ in tensors:
-                pass
 
     def abort_weights(self) -> None:
         """End a ``send_weights`` that waits for engines, from any thread."""

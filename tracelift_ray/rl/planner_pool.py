@@ -6,10 +6,11 @@ A member whose transfer fails, or is given up on half way, is replaced, since wh
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.pools.pool import Member, Pool
-from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Held, WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, Prompt, SamplingParams
 
 
@@ -19,6 +20,7 @@ class PlannerPool:
     def __init__(self, pool: Pool, deadline_s: float) -> None:
         self.pool = pool
         self.deadline_s = deadline_s
+        self._held: dict[str, Held] = {}
 
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         """``params.n`` completions of ``prompt``, in order."""
@@ -27,6 +29,15 @@ class PlannerPool:
     def receivers(self) -> tuple[str, ...]:
         """The members that are up."""
         return tuple(member.name for member in self.pool.members)
+
+    def held(self) -> Held | None:
+        """The version that all members that are up have."""
+        return self.held_by(self.receivers())
+
+    def held_by(self, names: Sequence[str]) -> Held | None:
+        """The version that all of these members have, by their last receipts."""
+        versions = {self._held.get(name) for name in names}
+        return versions.pop() if len(versions) == 1 else None
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """Every member that is up takes the weights; one that does not is replaced, and not among the receipts."""
@@ -53,7 +64,11 @@ class PlannerPool:
 
     async def send_to(self, member: Member, manifest: WeightManifest) -> WeightReceipt:
         """One member takes the weights, or raises ``InfrastructureError``."""
-        return await self.pool.control(member, self.deadline_s, "receive_weights", manifest.for_receiver(member.name))
+        self._held.pop(member.name, None)
+        own = manifest.for_receiver(member.name)
+        receipt: WeightReceipt = await self.pool.control(member, self.deadline_s, "receive_weights", own)
+        self._held[member.name] = Held(receipt.version, receipt.checksum)
+        return receipt
 
     async def _take(self, member: Member, manifest: WeightManifest) -> WeightReceipt | None:
         try:
@@ -78,6 +93,10 @@ class OneMember:
     def receivers(self) -> tuple[str, ...]:
         """The one."""
         return (self._member.name,)
+
+    def held(self) -> Held | None:
+        """What it has, if anything."""
+        return self._planner.held_by(self.receivers())
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """The one receipt."""

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Held, Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import (
     Artifact,
     Completion,
@@ -37,6 +37,9 @@ class WeightReceivers(Protocol):
 
     def receivers(self) -> tuple[str, ...]:
         """The engines that will receive, by names that no other engine has or had."""
+
+    def held(self) -> Held | None:
+        """The version that all of them have, by their receipts; None where one has another, or none."""
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         """Every engine takes the weights that ``manifest`` describes; one receipt for each that did.
@@ -78,8 +81,8 @@ class LearnerGroup(Protocol):
     async def abandon_update(self) -> None:
         """End an update that has made no optimizer step yet; no other follows. Returns at once."""
 
-    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
-        """The manifest of the weights as they are now, for these engines."""
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
+        """The manifest of the weights as they are now, for these engines, all of which have the version ``held``."""
 
     async def send_weights(self, manifest: WeightManifest) -> Sent:
         """Send what ``manifest`` describes."""

@@ -78,7 +78,7 @@ async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[
     """One try: what was sent, its checksum, and how many engines took it."""
     expected, checksum = receivers.receivers(), ""
     receipts: list[WeightReceipt] = []
-    manifest = await learner.describe_weights(expected)
+    manifest = await learner.describe_weights(expected, receivers.held())
     try:
         if expected and manifest.simultaneous:
             receipts, checksum = await _meet(learner, receivers, manifest, len(expected))
@@ -86,7 +86,7 @@ async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[
             sent = await learner.send_weights(manifest)
             receipts, checksum = await receivers.receive_weights(manifest.with_parts(sent.parts)), sent.checksum
     except InfrastructureError as error:
-        if len(receivers.receivers()) < len(expected):
+        if len(receivers.receivers()) < len(expected) or manifest.change:
             raise _SendAgain(str(error)) from error
         raise
     finally:
@@ -94,7 +94,8 @@ async def _transfer(learner: LearnerGroup, receivers: WeightReceivers) -> tuple[
     up = len(receivers.receivers())
     if len(receipts) < up:
         cause = f"{up - len(receipts)} of {up} planner engines did not get all of version {manifest.version}"
-        raise _SendAgain(cause) if up < len(expected) else InfrastructureError("weights", cause)
+        again = up < len(expected) or manifest.change  # a change that not all could take is followed by the whole
+        raise _SendAgain(cause) if again else InfrastructureError("weights", cause)
     _check(receipts, manifest, checksum)
     return manifest, checksum, len(receipts)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tracelift_ray.errors import LearnerLost, TransferBroken
 from tracelift_ray.simulation.members import SLOWER, draw
-from tracelift_ray.transfer.manifest import Sent, WeightManifest
+from tracelift_ray.transfer.manifest import Held, Sent, WeightManifest
 from tracelift_ray.types import TrainBatch, TrainSample
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class SimulatedLearner:
     async def abandon_update(self) -> None:
         self.given_up.set()
 
-    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
         self.world.watch.check(self.lock.locked(), "a version is sent under the lock", self.version)
         location = f"transfer-{len(self.channels)}"
         simultaneous = self.world.scenario.simultaneous

@@ -105,6 +105,16 @@ def gathered(weights: Sequence[Weight], bucket_mib: int) -> Iterator[tuple[str, 
             yield from ((weight.name, weight.value()) for weight in bucket)
 
 
+@contextmanager
+def to_the_end(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[Iterator[tuple[str, torch.Tensor]]]:
+    """Gather all of ``tensors``, also where their use fails on one rank alone: the others wait for it in there."""
+    try:
+        yield tensors
+    finally:
+        for _ in tensors:
+            pass
+
+
 def largest_last(parameters: Iterable[tuple[str, nn.Parameter]]) -> list[tuple[str, nn.Parameter]]:
     """The parameters in their order, but for those of the greatest size, which come last.
 

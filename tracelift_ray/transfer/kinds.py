@@ -26,6 +26,7 @@ class Transfer:
         collective: goes over the kind of collective that the learner's ranks use.
         every_rank: every learner rank sends, not rank 0 alone.
         keeps: the memory that a version was sent in stays with rank 0 of the learner for the next one.
+        deltas: can carry what changed in the place of whole versions.
         arrives_by: the transfer by which an engine takes the weights in the end; empty: by this one.
     """
 
@@ -36,6 +37,7 @@ class Transfer:
     collective: bool = False
     every_rank: bool = False
     keeps: bool = False
+    deltas: bool = False
     arrives_by: str = ""
 
 
@@ -64,9 +66,9 @@ def _ipc(settings: SenderSettings) -> WeightSender:
 
 
 TRANSFERS: dict[str, Transfer] = {
-    "shared_memory": Transfer(_shared_memory, one_machine=True, keeps=True),
-    "collective": Transfer(_collective, collective=True),
-    "object_store": Transfer(_object_store, arrives_by="shared_memory"),
+    "shared_memory": Transfer(_shared_memory, one_machine=True, keeps=True, deltas=True),
+    "collective": Transfer(_collective, collective=True, deltas=True),
+    "object_store": Transfer(_object_store, deltas=True, arrives_by="shared_memory"),
     "ipc": Transfer(_ipc, gpus=True, shared_gpus=True, every_rank=True),
 }
 
@@ -87,4 +89,10 @@ def build_weight_sender(transfer: str, settings: SenderSettings) -> WeightSender
     if transfer not in TRANSFERS:
         raise ValueError(f"unknown weight transfer {transfer!r}: use one of {', '.join(TRANSFERS)}")
     kind = TRANSFERS[transfer]
-    return kind.sender(settings) if settings.rank == 0 or kind.every_rank else SilentSender()
+    if settings.rank and not kind.every_rank:
+        return SilentSender()
+    if settings.delta:
+        from tracelift_ray.transfer.delta_sender import DeltaSender
+
+        return DeltaSender(kind.sender(settings))
+    return kind.sender(settings)

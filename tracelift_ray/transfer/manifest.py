@@ -62,6 +62,22 @@ class Channel:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A version that an engine has, by the receipt that it gave."""
+
+    version: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """Says that tensors are no version but what changed since ``base``; ``checksum`` is of the version that results."""
+
+    base: Held
+    checksum: str
+
+
+@dataclass(frozen=True)
 class WeightManifest:
     """One version of the weights, as its receivers see it.
 
@@ -78,6 +94,8 @@ class WeightManifest:
         parts: references of packed buckets, where receivers fetch them.
         receiver: name of the engine that this manifest is for.
         adapter: PEFT's configuration, where the tensors are those of adapters alone.
+        kept: receivers keep a copy of this version, since the next one may be a change to it.
+        change: where the one tensor holds ``delta.Entries``.
     """
 
     version: int
@@ -92,6 +110,8 @@ class WeightManifest:
     parts: tuple[Any, ...] = ()
     receiver: str = ""
     adapter: dict[str, Any] | None = None
+    kept: bool = False
+    change: Change | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -117,8 +137,11 @@ class WeightManifest:
         channel = fields["channel"]
         if channel is not None:
             channel = Channel(**{**channel, "receivers": tuple(channel["receivers"])})
+        change = fields["change"]
+        if change is not None:
+            change = Change(Held(**change["base"]), change["checksum"])
         tuples = {"tensors": tensors, "receivers": tuple(fields["receivers"]), "parts": tuple(fields["parts"])}
-        return WeightManifest(**{**fields, **tuples, "channel": channel})
+        return WeightManifest(**{**fields, **tuples, "channel": channel, "change": change})
 
 
 @dataclass(frozen=True)

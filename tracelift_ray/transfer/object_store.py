@@ -128,7 +128,7 @@ class Relay:
         sender = SharedMemorySender(SenderSettings("relay", manifest.bucket_mib, manifest.deadline_s))
         try:
             local = sender.describe(manifest.tensors, manifest.version).for_receiver(manifest.receiver)
-            local = replace(local, adapter=manifest.adapter)
+            local = replace(local, adapter=manifest.adapter, kept=manifest.kept, change=manifest.change)
             # A sender that fails says so in the file, and the engine ends with it; the sender's is the cause then.
             sending = asyncio.to_thread(sender.send, local, self._fetched(manifest))
             sent, receipt = await asyncio.gather(sending, receive(local), return_exceptions=True)

@@ -73,6 +73,7 @@ class SenderSettings:
         backend: of a collective: ``gloo`` between CPUs, ``nccl`` between GPUs.
         rank: of the learner.
         put: puts a buffer into an object store and returns its reference; where there is such a store.
+        delta: versions go out as what changed since the one before, where that is possible.
     """
 
     run_name: str
@@ -83,6 +84,7 @@ class SenderSettings:
     backend: str = "gloo"
     rank: int = 0
     put: Callable[[Any], Any] | None = None
+    delta: bool = False
 
 
 def parameter_specs(parameters: Iterable[tuple[str, torch.Tensor]], dtype: str) -> tuple[TensorSpec, ...]:

@@ -15,8 +15,8 @@ import torch
 ADAPTER_ID = 1
 
 
-class _Taken:
-    """Stands for the model while adapters come in, and keeps copies of them."""
+class Taken:
+    """Stands for the model while tensors come in, and keeps copies of them."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, torch.Tensor] = {}
@@ -34,7 +34,7 @@ def begin_adapter(workers: Any) -> None:
 
 def take_adapter(worker: Any, update: dict[str, Any]) -> None:
     """Replace the adapter of ``worker`` by the one that ``update``, a manifest and the worker's number, describes."""
-    engine, taken = worker.weight_transfer_engine, _Taken()
+    engine, taken = worker.weight_transfer_engine, Taken()
     model, engine.model = engine.model, taken
     try:
         engine.update_weights(update)

@@ -8,8 +8,9 @@ from any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from tracelift_ray.errors import TransferBroken
 from tracelift_ray.transfer.buckets import Receiver, joined
 from tracelift_ray.transfer.collective import Communicator, join_channel, receiver
+from tracelift_ray.transfer.delta import Keeping
 from tracelift_ray.transfer.ipc import Taken, memory_of
 from tracelift_ray.transfer.manifest import WeightManifest
 from tracelift_ray.transfer.shared_memory_reader import SharedMemoryReader
 from tracelift_ray.transfer.vllm_adapters import begin_adapter, take_adapter
+from tracelift_ray.transfer.vllm_delta import Preparation
 from tracelift_ray.transfer.vllm_experts import check_experts, close_experts, open_experts
 from tracelift_ray.transfer.vllm_in_place import InPlace
 
@@ -57,6 +60,11 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
     checksum = ""
     in_place: InPlace | None = None
 
+    @cached_property
+    def keeping(self) -> Keeping:
+        """The copy of the version that is served, where changes of it will come."""
+        return Keeping(COMPONENT)
+
     def init_transfer_engine(self, init_info: NoInitInfo) -> None:
         pass
 
@@ -70,17 +78,26 @@ class LayerwiseEngine(WeightTransferEngine[NoInitInfo, ManifestUpdateInfo]):
             open_experts(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        self.receive_weights(self.parse_update_info(update_info))
+        info = self.parse_update_info(update_info)
+        self.receive_weights(info)
+        manifest = WeightManifest.of(info.manifest)
+        if manifest.kept and manifest.change is None:
+            self.checksum = self.keeping.checked(manifest)
         if self.device.type != "cpu":  # the base class would synchronize an accelerator that a CPU build lacks
             torch.accelerator.synchronize()
 
     def load(self, tensors: Iterator[tuple[str, torch.Tensor]], manifest: WeightManifest) -> None:
         """Have the model, or what stands for it, take in ``tensors``, which arrive as ``manifest`` says."""
+        if manifest.kept and manifest.change is None:
+            tensors = self.keeping.whole(manifest, tensors)
+        self.put_in(tensors, (manifest.tensors, manifest.bucket_mib))
+
+    def put_in(self, tensors: Iterable[tuple[str, torch.Tensor]], layout: Any) -> None:
+        """Load ``tensors``; those of one ``layout`` always lie the same way."""
         if self.device.type == "cpu" and isinstance(self.model, nn.Module):
-            layout = (manifest.tensors, manifest.bucket_mib)
             if self.in_place is None or self.in_place.layout != layout:
                 self.in_place = InPlace(layout)
-            self.in_place.load(self.model, tensors)
+            self.in_place.load(self.model, iter(tensors))
         else:
             self.model.load_weights(tensors)  # type: ignore[operator]
 
@@ -176,10 +193,19 @@ class WeightUpdates:
     weight_transfer_engine: Any
     start_weight_update: Callable[[], None]
     update_weights: Callable[[dict[str, Any]], None]
+    preparation: Preparation
 
     def begin_adapter(self) -> None:
         """Serve an adapter that changes nothing, until the first one comes."""
         begin_adapter(self.model_runner.lora_manager)
+
+    def prepare_change(self, manifest: dict[str, Any]) -> None:
+        """Start to make a change ready in the copy of the weights; to be called before ``take_weights``."""
+        self.preparation = Preparation(self.weight_transfer_engine, WeightManifest.of(manifest), self.rank)
+
+    def change_ready(self) -> tuple[bool, str]:
+        """As ``Preparation.ready``."""
+        return self.preparation.ready()
 
     def take_weights(self, manifest: dict[str, Any]) -> tuple[str, str]:
         """Load a version; finishing it, where it is all weights, is another call, made when every worker has it.
@@ -192,6 +218,11 @@ class WeightUpdates:
         try:
             if manifest["adapter"] is not None:
                 take_adapter(self, update)
+            elif manifest["change"] is not None:  # it is in the copy already
+                self.start_weight_update()
+                copy = self.weight_transfer_engine.keeping.copy
+                self.weight_transfer_engine.put_in(copy.tensors(), (copy.specs, manifest["bucket_mib"]))
+                return manifest["change"]["checksum"], ""
             else:
                 self.start_weight_update()
                 self.update_weights(update)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from tests.tiny import engine_config, make_tiny_llama
 from tracelift_ray.engines.kinds import build_engine
-from tracelift_ray.errors import InfrastructureError
+from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.transfer.kinds import build_weight_sender
+from tracelift_ray.transfer.manifest import Held
 from tracelift_ray.transfer.senders import SenderSettings, parameter_specs
 from tracelift_ray.types import Prompt, SamplingParams
 
@@ -62,6 +65,36 @@ async def test_new_weights_are_served_under_their_version(engine, tmp_path):
     assert engine.version == after.oldest_version == after.newest_version == 4
     assert before.newest_version == 0 and before.token_ids != after.token_ids
     assert (await running)[0].newest_version == 4
+
+
+async def test_a_change_is_served_as_the_whole_version_would_be_and_one_of_another_version_is_sent_again(engine, path):
+    model = AutoModelForCausalLM.from_pretrained(path).to(torch.bfloat16)
+    sender = build_weight_sender("shared_memory", SenderSettings(f"test {os.getpid()}", 1, 10.0, delta=True))
+    specs = parameter_specs(model.named_parameters(), "bfloat16")
+    held = None
+    for version in (1, 2, 3):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter[:1] *= 1.5
+        if held is not None:
+            sender.encode(specs, version, model.named_parameters(), held)
+        manifest = sender.describe(specs, version)
+        assert (manifest.change is None) == (version == 1)
+        checksum = sender.send(manifest, model.named_parameters()).checksum
+        if version == 3:
+            away = replace(manifest, change=replace(manifest.change, base=replace(held, checksum="0" * 16)))
+            with pytest.raises(TransferBroken, match="sent whole"):
+                await engine.receive_weights(away)
+        receipt = await engine.receive_weights(manifest)
+        assert (receipt.version, receipt.checksum, engine.version) == (version, checksum, version)
+        held = Held(receipt.version, receipt.checksum)
+        sender.release(version)
+    after = (await engine.generate(PROMPT, GREEDY))[0]
+    with torch.no_grad():
+        ids = torch.tensor([PROMPT.token_ids + after.token_ids])
+        best = model.float()(ids).logits[0, len(PROMPT.token_ids) - 1 : -1].argmax(dim=-1)
+    assert after.token_ids == tuple(best.tolist())
+    sender.close()
 
 
 async def test_a_frozen_engine_takes_no_weights(path):

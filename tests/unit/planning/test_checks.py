@@ -115,6 +115,19 @@ BROKEN: list[tuple[Changes, str, str]] = [
     ),
     ({"stream.weight_transfer": "nccl"}, "stream.weight_transfer", "is called collective now"),
     ({"stream.weight_transfer": "ipc"}, "planner.pool.gpus_per_worker", "between GPUs"),
+    ({"stream.weight_encoding": "sparse"}, "stream.weight_encoding", "full or delta"),
+    ({"stream.weight_encoding": "delta"}, "stream.weight_encoding", "must be full: with learner.dtype=float32"),
+    (
+        {**GPUS, "cluster.share_gpus": (("planner", "learner"),), "stream.weight_transfer": "ipc"}
+        | {"stream.weight_encoding": "delta", "learner.dtype": "bfloat16"},
+        "stream.weight_encoding",
+        "must be full: stream.weight_transfer=ipc carries whole versions",
+    ),
+    (
+        {**ADAPTER, **GPUS, "stream.weight_encoding": "delta", "learner.dtype": "bfloat16"},
+        "stream.weight_encoding",
+        "must be full: adapters alone",
+    ),
     (GPUS | {"planner.pool.gpus_per_worker": 0.0}, "planner.pool.gpus_per_worker", "learner.collective=nccl"),
     (GPUS | {"stream.weight_transfer": "ipc"}, "cluster.share_gpus", "[[planner, learner]]"),
     (

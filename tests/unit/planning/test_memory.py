@@ -157,6 +157,19 @@ def test_the_copy_that_shared_memory_holds_between_versions_is_there_all_the_tim
     assert kept.worst == gone.worst
 
 
+def test_versions_that_are_sent_as_changes_have_a_copy_at_both_ends(gpu_run: Run) -> None:
+    parameters = 1_543_656_960
+    found = {}
+    for encoding in ("full", "delta"):
+        run = gpu_run(f"stream.weight_encoding={encoding}", "learner.num_workers=2", "learner.dtype=bfloat16")
+        plan = memory_plan(run, gpus(8, 80))
+        found[encoding] = {each.pool: each.parts.host for each in plan.held}
+    more = {pool: host - found["full"][pool] for pool, host in found["delta"].items()}
+    assert more["learner"] == pytest.approx(2 * parameters / 2)  # each rank's share of rank 0's
+    assert more["planner"] == pytest.approx(2 * parameters)
+    assert not any(each for pool, each in more.items() if pool not in ("learner", "planner"))
+
+
 def test_ranks_that_share_rows_hold_a_part_of_each(gpu_run: Run) -> None:
     shape = read_shape(gpu_run().planner.model)
     alone = rank_plan(gpu_run("learner.num_workers=1"), shape)

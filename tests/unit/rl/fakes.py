@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from tracelift_ray.rl.rollout import GroupFailed
 from tracelift_ray.rl.tickets import Ticket
-from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Held, Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import (
     Artifact,
     Completion,
@@ -124,7 +124,7 @@ class FakeLearner:
     async def abandon_update(self) -> None:
         pass
 
-    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
         return WeightManifest(self.version, "shared_memory", (), "", 1, False, 1.0)
 
     async def send_weights(self, manifest: WeightManifest) -> Sent:
@@ -154,6 +154,9 @@ class FakeReceivers:
 
     def receivers(self) -> tuple[str, ...]:
         return tuple(f"{index}.0" for index in range(self.count))
+
+    def held(self) -> Held | None:
+        return None
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         self.versions.append(manifest.version)

@@ -18,7 +18,7 @@ from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.lora.layers import lora_layers
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.weights import broadcast_weights
-from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Held, Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import Completion, Prompt, SamplingParams, TrainSample
 
 PROMPT = Prompt(tuple(range(10, 50)), "")
@@ -39,7 +39,7 @@ class OneLearner:
         self.version += 1
         change(self.model, self.version, self.step)
 
-    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
         return describe(self.sends, self.model, self.version, self.sent)
 
     async def send_weights(self, manifest: WeightManifest) -> Sent:
@@ -63,6 +63,9 @@ class Engines:
 
     def receivers(self) -> tuple[str, ...]:
         return tuple(f"{index}.0" for index in range(len(self.engines)))
+
+    def held(self) -> Held | None:
+        return None
 
     async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
         return [await engine.receive_weights(manifest) for engine in self.engines]

@@ -12,7 +12,7 @@ from tests.hang import HANG_S
 from tests.unit.rl.fakes import FakeLearner, FakeReceivers
 from tracelift_ray.errors import InfrastructureError, TransferBroken
 from tracelift_ray.rl.weights import broadcast_weights
-from tracelift_ray.transfer.manifest import Sent, WeightManifest, WeightReceipt
+from tracelift_ray.transfer.manifest import Change, Held, Sent, WeightManifest, WeightReceipt
 from tracelift_ray.types import TrainBatch
 
 
@@ -138,6 +138,30 @@ async def test_a_transfer_that_breaks_with_every_engine_up_is_not_repeated_for_e
         await asyncio.wait_for(broadcast_weights(FakeLearner(), Half()), HANG_S)
 
 
+async def test_a_change_that_an_engine_could_not_take_is_followed_by_the_whole_version() -> None:
+    engines = Differing()
+    learner = Changing(engines)
+    assert (await broadcast_weights(learner, engines)).engines == 2
+    assert learner.asked == [Held(0, "sum-0"), None]
+    engines.refusing = False
+    assert (await broadcast_weights(learner, engines)).engines == 2
+    assert learner.asked[2:] == [Held(0, "sum-0")]
+
+
+async def test_a_change_that_broke_on_its_way_is_followed_by_the_whole_version() -> None:
+    class Breaking(Changing):
+        async def send_weights(self, manifest: WeightManifest) -> Sent:
+            if manifest.change:
+                engines.versions_held = None
+                raise TransferBroken("weights", "the channel broke")
+            return await super().send_weights(manifest)
+
+    engines = Differing()
+    learner = Breaking(engines)
+    assert (await broadcast_weights(learner, engines)).engines == 2
+    assert learner.asked == [Held(0, "sum-0"), None]
+
+
 async def test_where_no_engine_is_up_nothing_is_sent() -> None:
     class Silent(FakeLearner):
         async def send_weights(self, manifest: WeightManifest) -> Sent:
@@ -153,11 +177,11 @@ async def test_no_version_changes_under_a_transfer_and_no_two_transfers_overlap(
     class Slow(FakeLearner):
         open = 0
 
-        async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
+        async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
             assert self.open == 0, "two transfers at a time"
             self.open += 1
             await asyncio.sleep(0.001)
-            return await super().describe_weights(receivers)
+            return await super().describe_weights(receivers, held)
 
         async def send_weights(self, manifest: WeightManifest) -> Sent:
             await asyncio.sleep(0.001)
@@ -176,6 +200,40 @@ async def test_no_version_changes_under_a_transfer_and_no_two_transfers_overlap(
     assert engines.versions == [0, 1, 2, 3]
 
 
+class Differing(FakeReceivers):
+    """Engines that all hold version 0, of which one at first cannot take a change of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.versions_held: Held | None = Held(0, "sum-0")
+        self.refusing = True
+
+    def held(self) -> Held | None:
+        return self.versions_held
+
+    async def receive_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+        receipts = await super().receive_weights(manifest)
+        if manifest.change and self.refusing:
+            self.versions_held = None
+            return receipts[:1]
+        self.versions_held = Held(receipts[0].version, receipts[0].checksum)
+        return receipts
+
+
+class Changing(FakeLearner):
+    """Sends a change wherever all engines hold a version."""
+
+    def __init__(self, engines: Differing) -> None:
+        super().__init__()
+        self.engines = engines
+        self.asked: list[Held | None] = []
+
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
+        self.asked.append(held)
+        described = await super().describe_weights(receivers)
+        return replace(described, change=Change(held, "") if held else None)
+
+
 class Meeting(FakeLearner):
     """A learner whose engines receive while it sends."""
 
@@ -183,5 +241,5 @@ class Meeting(FakeLearner):
         super().__init__()
         self.described: list[int] = []
 
-    async def describe_weights(self, receivers: Sequence[str]) -> WeightManifest:
-        return replace(await super().describe_weights(receivers), simultaneous=True)
+    async def describe_weights(self, receivers: Sequence[str], held: Held | None = None) -> WeightManifest:
+        return replace(await super().describe_weights(receivers, held), simultaneous=True)

@@ -1,8 +1,10 @@
 """The prompts of the presets and of files, with real tokenizers."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -50,6 +52,18 @@ def test_demo_prompts_are_the_demo_models_own_form():
         assert tokenizer.decode(planner.token_ids).strip() == f"<bos> {planner.text}"
         assert tokenizer.unk_token_id not in planner.token_ids
         assert renderer.executor_stop(task) == () and renderer.opens_tag(task)
+
+
+def test_the_page_shows_prompts_as_they_are_rendered():
+    tokenizer = make_tokenizer("byte")
+    turn = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    tokenizer.chat_template = turn + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    renderer = PromptRenderer(tokenizer, "chat")
+    problem = Problem("p", "math", "Ann has 3 apples and buys 4. How many has she?", answer="7")
+    rendered = [renderer.planner(problem), renderer.executor(problem, None)]
+    rendered.append(renderer.executor(problem, "She adds what she buys: 3 + 4."))
+    page = (Path(__file__).resolve().parents[3] / "docs" / "prompts.md").read_text("utf-8")
+    assert re.findall(r"```text\n(.*?)```", page, re.DOTALL) == [prompt.text for prompt in rendered]
 
 
 SHOWN = {

@@ -110,8 +110,12 @@ def _held(config: RunConfig, pool: str, workers: int, gpu: float | None, gpus: b
     if engine is None or is_remote(engine[1]) or (gpus and gpu is None):  # shares of an unknown whole
         return None
     model, settings, load = engine
-    found = served(settings, read_shape(model), load, gpu)
-    parts = found.parts.on(gpus)
+    shape = read_shape(model)
+    found = served(settings, shape, load, gpu)
+    parts = found.parts
+    if pool == PLANNER and config.stream.weight_encoding == "delta":  # in each of its workers, of 16 bits
+        parts = replace(parts, host=parts.host + 2.0 * shape.parameters * settings.tensor_parallel_size)
+    parts = parts.on(gpus)
     total = found.reserved or parts.total
     held = Held(pool, workers, gpus, parts, total, total, gpu, found.admits, settings.max_model_len)
     return _asleep(config, held)

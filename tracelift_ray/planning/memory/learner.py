@@ -68,8 +68,9 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     held = _lasting(learner, shape, b)
     if config.algorithm.kl_coef > 0 and not learner.lora.rank:  # the model that training started from
         held = replace(held, weights=2 * held.weights)
-    if TRANSFERS[config.stream.weight_transfer].keeps:
-        copy = _copy(config, shape, b)
+    kept = TRANSFERS[config.stream.weight_transfer].keeps + (config.stream.weight_encoding == "delta")
+    if kept:
+        copy = kept * _copy(config, shape, b)
         held = replace(held, host=held.host + copy) if gpus else replace(held, buffers=held.buffers + copy)
     moments = _moments(config, shape, batch, b, gpus) | {"sending weights": _sending(config, shape, b, gpus)}
     worst = max(moments, key=lambda name: moments[name].total)
