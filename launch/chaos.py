@@ -156,7 +156,7 @@ class Training:
                 own = mark in (folder / "environ").read_bytes() + b"\0"
             except OSError:
                 continue
-            if own and (line := _title(int(folder.name))):  # empty once only the exit code is left
+            if own and (line := title(int(folder.name))):  # empty once only the exit code is left
                 yield int(folder.name), line
 
     def find(self, kind: str) -> int | None:
@@ -164,7 +164,7 @@ class Training:
         if kind == "driver":
             return self.driver.pid if self.driver.poll() is None else None
         known = self._found.get(kind)
-        if known is None or KINDS[kind][0] not in _title(known):  # a look at all processes is dear
+        if known is None or KINDS[kind][0] not in title(known):  # a look at all processes is dear
             known = self._found[kind] = next((pid for pid, line in self.processes() if KINDS[kind][0] in line), None)
         return known
 
@@ -201,7 +201,7 @@ class Training:
         while (left := dict(self.processes())) and time.time() < ends:
             time.sleep(1.0)
         for pid in left:
-            _signal(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         return list(left.values())
 
 
@@ -212,17 +212,17 @@ def strike(training: Training, fault: Strike, patience_s: float) -> Struck | Non
         learner = training.find("learner")
         if training.makes_steps == (fault.phase == "start") or learner is None:
             return False
-        return bool(re.search(PHASES[fault.phase], _title(learner))) and training.find(fault.kind) is not None
+        return bool(re.search(PHASES[fault.phase], title(learner))) and training.find(fault.kind) is not None
 
     if not training.wait(there, patience_s):
         return None
     pid, at = training.find(fault.kind), time.time()
-    if pid is None or not _signal(pid, SIGNALS[fault.by]):
+    if pid is None or not send(pid, SIGNALS[fault.by]):
         return None
     step = int(max((record["step"] for record in training.records()), default=0)) + 1
     if (fault.kind, fault.by) == ("driver", "stop"):
         time.sleep(STOPPED_S)
-        _signal(pid, signal.SIGCONT)
+        send(pid, signal.SIGCONT)
     # The step under way may end beside the fault; the one after it has begun after it.
     training.wait(lambda: sum(record["time"] > at for record in training.records()) > 1, patience_s)
     after = sorted(record["time"] for record in training.records() if record["time"] > at)
@@ -237,7 +237,7 @@ def strike(training: Training, fault: Strike, patience_s: float) -> Struck | Non
     )
 
 
-def _title(pid: int) -> str:
+def title(pid: int) -> str:
     """The command line of a process; empty where it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
@@ -245,7 +245,8 @@ def _title(pid: int) -> str:
         return ""
 
 
-def _signal(pid: int, number: signal.Signals) -> bool:
+def send(pid: int, number: signal.Signals) -> bool:
+    """Send a signal; whether the process was there."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -273,7 +274,7 @@ def main(cfg: DictConfig) -> int:
         return _report(training, over, command, struck)
     finally:
         if training.driver.poll() is None:
-            _signal(training.driver.pid, signal.SIGTERM)
+            send(training.driver.pid, signal.SIGTERM)
         for line in training.close():
             print(f"left, and ended: {line[:100]}")
 

@@ -15,6 +15,7 @@ class Written:
     index: int
     version: int
     quality: int
+    faulty: bool  # by weights that are not those of the version
 
 
 #: Successes and samples without a trace; and of what a group is given: of its problem, and of all problems.

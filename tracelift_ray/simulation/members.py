@@ -190,14 +190,14 @@ class SimulatedMember:
 
     def _trace(self, prompt: Prompt, params: SamplingParams, begun: int | None) -> Completion:
         watch = self.world.watch
-        watch.served(self.version, self.weights, self.name)
+        faulty = watch.faulty(self.version, self.weights, self.name)
         role, problem, epoch, index = self.world.requests.get(params.seed, ("", "", -1, -1))
         asked = self.world.problem_in(prompt).id
         watch.check((role, problem) == ("planner", asked), "a request has its own seed", asked, params.seed)
         quality = draw(params.seed, self.weights) % 1000
         oldest = self.version if begun is None else begun
         number = len(watch.traces)
-        watch.traces.append(Written(problem, epoch, index, oldest or 0, quality))
+        watch.traces.append(Written(problem, epoch, index, oldest or 0, quality, faulty))
         closed = quality % 9 > 0
         text = f"plan q{quality} n{number} " + ("</reasoning>" if closed else "and so on")
         return Completion(

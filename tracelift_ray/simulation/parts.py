@@ -110,6 +110,7 @@ class WatchedScheduler(Scheduler):
     def state(self) -> dict[str, Any]:
         state = super().state()
         self.world.watch.saved_stream(state)
+        self.world.watch.saved_traces(state)
         return state
 
 

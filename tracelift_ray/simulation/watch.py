@@ -232,14 +232,15 @@ class Watch:
 
     # ---- weights, updates
 
-    def served(self, version: int | None, weights: str | None, member: str) -> None:
-        """An engine wrote a trace with ``weights`` and called them ``version``."""
-        self.check(
-            version is not None and weights in (self.sent.get(version), self.outdated.get(version)),
-            "an engine serves what was broadcast as its version",
-            member,
-            version,
-        )
+    def faulty(self, version: int | None, weights: str | None, member: str) -> bool:
+        """An engine wrote a trace with ``weights`` and called them ``version``; whether they are not.
+
+        Corrupt weights serve until the broadcast has the receipts of all engines, and ends the run.
+        """
+        faulty = version is None or weights not in (self.sent.get(version), self.outdated.get(version))
+        corrupt = version in self.sent and weights == f"{self.sent[version]}?"
+        self.check(corrupt or not faulty, "an engine serves what was broadcast as its version", member, version)
+        return faulty
 
     def update(self, batch: TrainBatch, version: int) -> None:
         """The learner gets ``batch`` at ``version``."""
@@ -259,6 +260,7 @@ class Watch:
             self.check(number not in self.account.trained, "a trace is trained on once", number)
             written = self.traces[number]
             self.check(version - written.version <= self.scenario.max_staleness, "no older trace is trained on", number)
+            self.check(not written.faulty, "no trace of corrupt weights is trained on", number)
             self.account.trained.add(number)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
@@ -305,6 +307,13 @@ class Watch:
         counts = Counter(self.account.ended.values())
         ends = {end: state["ledger"][end] for end in ("trained", "filtered", "dropped", "failed")}
         self.check(all(ends[end] == counts[end] for end in ends), "a save counts what has ended", ends, dict(counts))
+
+    def saved_traces(self, state: dict[str, Any]) -> None:
+        """The stream is saved, with the traces of groups in flight that it keeps."""
+        for group in state.get("traces", {}).values():
+            for trace in group["traces"]:
+                number = trace["completion"]["token_ids"][1]
+                self.check(not self.traces[number].faulty, "no trace of corrupt weights is saved", number)
 
     def resume(self, number: int | None, *, engines_stay: bool) -> None:
         """A process goes on from the save ``number``; None: from the beginning. ``engines_stay``: its learner does."""
