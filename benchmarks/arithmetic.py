@@ -147,6 +147,7 @@ def train(arm: str, seed: int, total_steps: int, overrides: Sequence[str]) -> Pa
     folder = RUNS / f"{arm}_{seed}"
     command(
         *("launch.train", "experiment=arithmetic_smollm2_cpu", f"reward={arm}", f"seed={seed}"),
+        *(f"data.train=[{MADE / 'train.jsonl'}]", f"data.heldout=[{MADE / 'heldout.jsonl'}]"),
         *(f"total_steps={total_steps}", f"run_dir={folder}", *_reward(arm), *overrides),
         done=folder / "checkpoints" / f"step-{total_steps:06d}",
     )

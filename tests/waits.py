@@ -83,6 +83,8 @@ def _waits(node: ast.AST, file: _File) -> bool:
         return name in ("asyncio.shield", "asyncio.wrap_future") or (name == "asyncio.gather" and _gathers_tasks(value))
     if isinstance(node, ast.AsyncFor):
         return True
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return any(part.is_async for part in node.generators)
     if isinstance(node, ast.AsyncWith):
         return any(_last(item.context_expr) in file.locks | {"lock"} for item in node.items)
     if isinstance(node, ast.With):

@@ -56,6 +56,7 @@ def test_no_wait_is_unbounded() -> None:
         "dist.new_group(ranks)",
         "await request.read()",
         "async for chunk in stream: use(chunk)",
+        "[chunk async for chunk in stream]",
         "async with self.lock: work()",
         "async with asyncio.timeout(None): await answer",
     ],
