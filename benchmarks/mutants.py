@@ -250,10 +250,12 @@ MUTANTS = (
         SAVES,
     ),
     Mutant(
-        "the oldest checkpoint is kept instead of the newest",
-        "training/checkpoint.py",
-        "(*found[-keep:], *everything[-1:])",
-        "found[:keep]",
+        "the old checkpoint is removed before the new one is whole",
+        "rl/saving.py",
+        "            saved = self.newest = checkpoint.publish(draft, state)\n",
+        "            for each in checkpoint.complete(self.checkpoints):\n"
+        "                checkpoint._retire(each.path)\n"
+        "            saved = self.newest = checkpoint.publish(draft, state)\n",
         SAVES,
     ),
 )
