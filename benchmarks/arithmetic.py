@@ -38,6 +38,7 @@ ARMS = ("tracelift", "exec_only")
 GENERATOR = "gym:chain_sum?min_terms=3&max_terms=4&min_digits=1&max_digits=2"
 TRAIN, HELDOUT = 2_000, 200
 _EXPRESSION = re.compile(r"-?\d+(?: [+-] \d+)+")
+_WITHHELD = re.compile(r"((-?\d+) ([+-]) (\d+) =) \?")
 _STEP = re.compile(r"(-?\d+) ([+-]) (\d+) = (-?\d+)")
 
 
@@ -66,7 +67,7 @@ def _expression(statement: str) -> str:
 
 
 def _right(left: str, sign: str, term: str, result: str) -> bool:
-    return int(result) == (int(left) + int(term) if sign == "+" else int(left) - int(term))
+    return int(result) == _result(left, sign, term)
 
 
 def make_problems() -> None:
@@ -97,13 +98,25 @@ def make_models() -> None:
         done=MADE / "planner",
     )
     groups = MADE / "groups"
-    command("launch.build_groups", f"source={train}", f"out={groups}", "limit=400", done=groups / "train.jsonl")
+    command("launch.build_groups", f"source={train}", f"out={groups}", "limit=800", done=groups / "train.jsonl")
+    whole = {name: MADE / f"groups_{name}.jsonl" for name in ("train", "heldout")}
+    for name, path in whole.items():
+        path.write_text(completed((groups / f"{name}.jsonl").read_text("utf-8")), "utf-8")
     command(
-        *("launch.train_rm", f"model={BASE}", f"groups={groups / 'train.jsonl'}", f"output={MADE / 'reasoning_rm'}"),
-        *(f"heldout_groups={groups / 'heldout.jsonl'}", "max_steps=80", "groups_per_step=4", "micro_batch_tokens=1300"),
+        *("launch.train_rm", f"model={BASE}", f"groups={whole['train']}", f"heldout_groups={whole['heldout']}"),
+        *(f"output={MADE / 'reasoning_rm'}", "max_steps=80", "groups_per_step=4", "micro_batch_tokens=1300"),
         *("lora.rank=16", "lr=5e-4", "head_lr=1e-3", "warmup_steps=8", "max_length=256", "eval_every=80", "wandb=off"),
         done=MADE / "reasoning_rm",
     )
+
+
+def completed(groups: str) -> str:
+    """Groups whose traces go on to the last result, as the planner's do; after a flaw to what follows from it."""
+    return _WITHHELD.sub(lambda match: f"{match.group(1)} {_result(*match.groups()[1:])}", groups)
+
+
+def _result(left: str, sign: str, term: str) -> int:
+    return int(left) + int(term) if sign == "+" else int(left) - int(term)
 
 
 def command(module: str, *arguments: str, done: Path) -> None:

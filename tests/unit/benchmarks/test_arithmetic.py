@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.arithmetic import Planner, steps, table, validity
+from benchmarks.arithmetic import Planner, completed, steps, table, validity
 from benchmarks.pages import with_part
 
 ASKED = "State the final answer to the following arithmetic problem: 4 - 1 - 17 + 3 ="
@@ -27,6 +27,10 @@ def test_the_worked_steps_lead_from_left_to_right_to_the_answer() -> None:
 )
 def test_a_trace_is_valid_only_with_exactly_the_right_steps(trace: str | None, valid: bool, share: float) -> None:
     assert validity(ASKED, trace) == (valid, pytest.approx(share))
+
+
+def test_traces_of_groups_are_completed_with_what_follows_from_them() -> None:
+    assert completed(r'"63 - 10 = 54\n54 - 46 = ?", "-3 + 5 = ?"') == r'"63 - 10 = 54\n54 - 46 = 8", "-3 + 5 = 2"'
 
 
 def test_the_table_has_a_row_for_each_planner_with_intervals() -> None:
