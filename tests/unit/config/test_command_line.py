@@ -60,7 +60,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         (["seed.x=1"], "error: seed.x: no such key; what is before the last dot holds a single value"),
         (["reward.options.x=1"], "error: reward.options.x: no such key; what is before the last dot holds a single"),
         (["+learner.extra=1"], "error: learner.extra: no such key"),
-        (["experiment=nope"], "error: experiment=nope: no such choice; there are: arithmetic_smollm2_cpu, gpu_1x8, gpu_2x8, "),
+        (["experiment=nope"], "error: experiment=nope: no such choice; there are: arithmetic_smollm2_cpu, gpu_1x8, "),
         (["reward=tracelit"], "error: reward=tracelit: no such choice; did you mean tracelift?"),
         (["a==b=="], "error: cannot read the override 'a==b=='"),
         (["planner.model=a,b"], "error: Ambiguous value for argument 'planner.model=a,b'"),
