@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tracelift_ray.errors import DataError
-from tracelift_ray.verification.corpus.canaries import canaries
+from tracelift_ray.verification.corpus.canaries import SLOT_IDS, canaries
 from tracelift_ray.verification.corpus.manifest import read_corpus
 
 ATTACKS = Path(__file__).resolve().parents[2] / "integration" / "sandbox" / "attacks"
@@ -99,6 +102,34 @@ def test_what_befalls_the_canaries_of_one_corpus_is_not_seen_by_another() -> Non
             names["sleeping"].wait()
         assert [line.partition(":")[0] for line in found] == ["appeared", "reached", "reached", "outlived its run"]
     assert not list(Path("/tmp").glob(f"{one.name}*")) and not list(Path("/tmp").glob(f"{other.name}*"))
+
+
+def test_an_entry_that_vanishes_while_a_folder_is_read_hides_no_other(tmp_path: Path, monkeypatch: Any) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+        os.chown(tmp_path / name, SLOT_IDS if os.geteuid() == 0 else -1, -1)
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def losing_one(directory: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(directory) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        (tmp_path / "a").unlink(missing_ok=True)
+        yield iter(found)
+
+    with canaries() as watched:
+        monkeypatch.setattr("tracelift_ray.verification.corpus.canaries.WATCHED", (tmp_path,))
+        monkeypatch.setattr(os, "scandir", losing_one)
+        assert watched.breaches() == [f"appeared: {tmp_path / 'b'}"]
+
+
+def test_what_a_program_plants_under_its_corpus_name_is_found_and_removed() -> None:
+    with canaries() as watched, canaries() as other:
+        planted = Path(watched.aim("/dev/shm/sandbox_canary_planted"))
+        planted.touch()
+        os.chown(planted, SLOT_IDS if os.geteuid() == 0 else -1, -1)
+        assert (watched.breaches(), other.breaches()) == ([f"appeared: {planted}"], [])
+    assert not planted.exists()
 
 
 def test_only_whole_numbers_of_a_program_are_aimed() -> None:

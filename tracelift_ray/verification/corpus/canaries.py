@@ -64,7 +64,8 @@ class Canaries:
             self._victim = subprocess.Popen(["sleep", f"8{self._mark}"], stdin=subprocess.DEVNULL)
             stack.callback(self._victim.wait)
             stack.callback(self._victim.kill)
-            self._seen = _listing()
+            stack.callback(self._remove_planted)
+            self._seen = self._listing()
             self._free = _free_bytes()
             self.close = stack.pop_all().close
 
@@ -80,7 +81,7 @@ class Canaries:
         found = [*self._changed_files(), *self._connections()]
         if self._victim.poll() is not None:
             found.append("a process of the same user was ended")
-        listing = _listing()
+        listing = self._listing()
         found += [f"appeared: {path}" for path in sorted(listing - self._seen)]
         self._seen = listing
         before, self._free = self._free, _free_bytes()
@@ -125,6 +126,27 @@ class Canaries:
             except OSError as error:
                 found.append(f"changed: {path} ({error.strerror})")
         return found + [f"appeared: {path}" for path in sorted(self._files.iterdir()) if path.name not in FILES]
+
+    def _listing(self) -> set[str]:
+        """Files in the watched directories that a program could own: run as root, programs have separate ids.
+
+        What has the name of another corpus is left out.
+        """
+        found = set()
+        for directory in WATCHED:
+            with contextlib.suppress(OSError), os.scandir(directory) as entries:
+                found |= {
+                    entry.path
+                    for entry in entries
+                    if _of_a_program(entry) and (not entry.name.startswith(NAME) or entry.name.startswith(self.name))
+                }
+        return found
+
+    def _remove_planted(self) -> None:
+        """Remove what a program left under this corpus's name in the watched directories."""
+        for path in (path for directory in WATCHED for path in directory.glob(f"{self.name}*")):
+            with contextlib.suppress(OSError):  # folders are the fixtures, which are removed in their turn
+                path.unlink()
 
     def _connections(self) -> list[str]:
         found = []
@@ -172,25 +194,17 @@ def _internet(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket
         return _listening(stream), _listening(datagram)
 
 
+def _of_a_program(entry: os.DirEntry[str]) -> bool:
+    try:
+        owner = entry.stat(follow_symlinks=False).st_uid
+    except OSError:  # it is gone meanwhile
+        return False
+    return owner >= SLOT_IDS if os.geteuid() == 0 else owner == os.geteuid()
+
+
 def _free_bytes() -> int:
     status = os.statvfs("/")
     return status.f_bavail * status.f_frsize
-
-
-def _listing() -> set[str]:
-    """Files in the watched directories that a program could own: run as root, programs have separate ids.
-
-    Fixtures of other corpora are left out; changes of ours are found separately.
-    """
-    found = set()
-    for directory in WATCHED:
-        with contextlib.suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                owner = entry.stat(follow_symlinks=False).st_uid
-                ours = owner >= SLOT_IDS if os.geteuid() == 0 else owner == os.geteuid()
-                if ours and not entry.name.startswith(NAME):
-                    found.add(entry.path)
-    return found
 
 
 def _listening(listener: socket.socket) -> socket.socket:
