@@ -24,6 +24,7 @@ class Telling(FakeMember):
 async def test_members_are_asked_again_and_again_and_a_silent_one_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY_S", 0.01)
     monkeypatch.setattr(module, "ANSWER_S", 0.05)
+    monkeypatch.setattr("tracelift_ray.pools.pool.CLOSE_S", 0.1)  # which the silent one would use up
     made: list[Telling] = []
     pool = Pool("worker", LIMITS, lambda index, restart: made.append(Telling(index, restart)) or made[-1])
     await pool.start()
