@@ -152,7 +152,7 @@ class WatchedTracker:
 
     def message(self, text: str) -> None:
         self._world.event("message", text)
-        if text.startswith("saved "):
+        if text.startswith("saved ") and self._world.watch.live:  # not what is torn down with a dead process
             self._world.watch.published = self._world.watch.account.step
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -115,7 +115,8 @@ def run_config(base: RunConfig, scenario: Scenario) -> RunConfig:
             max_refills=scenario.max_refills,
             min_traces=scenario.min_traces,
             max_failed_groups=4,
-            group_deadline_s=GROUP_S,
+            # One member that takes one call at a time is too slow for all groups that may run at once.
+            group_deadline_s=GROUP_S if scenario.workers * scenario.capacity > 1 else 3 * GROUP_S,
         ),
         learner=replace(
             base.learner, save_every=scenario.save_every, export_every=0, keep_checkpoints=1, upload_command=""

@@ -18,6 +18,8 @@ RARE = (
     300990,  # a call that was given up ends in an engine that has slept since
     314198,  # a call that waits in a paused engine is given up, and the engine gets weights that are corrupt
     302550,  # a health check ends at the very moment that a call comes
+    380822,  # one member with one call at a time, and calls that straggle
+    383879,  # power is lost while a run that was interrupted waits for a broadcast
     329360,  # an engine with corrupt weights writes a trace before the others have taken theirs
 )
 
