@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.algorithms import TASKS, Run, over_seeds, run
 from benchmarks.executor_world import FIXED, WORLDS, Gradient, Scheme, World, binomial, gradient, moments, table
+from benchmarks.pages import write_part
 from launch.composition import composed
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import to_run_config
@@ -299,16 +300,6 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def replace_part(page: str, name: str, text: str) -> str:
-    """``page`` with ``text`` between the marks of a part. Raises ValueError where it has none."""
-    begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
-    before, mark, rest = page.partition(begin)
-    _, last, after = rest.partition(end)
-    if not mark or not last:
-        raise ValueError(f"the page has no part {name}: it needs the lines {begin.strip()} and {end}")
-    return f"{before}{begin}\n{text}\n\n{end}{after}"
-
-
 def main() -> None:
     """Make the part that is asked for, and write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -328,7 +319,7 @@ def main() -> None:
     else:
         name, text = "simulation", simulation(options.seeds, options.problems, options.groups)
     print(text)
-    options.out.write_text(replace_part(options.out.read_text("utf-8"), name, text), "utf-8")
+    write_part(options.out, name, text)
 
 
 if __name__ == "__main__":

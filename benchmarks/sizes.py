@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.machine import ROOT
+from benchmarks.pages import write_part
 from launch.composition import composed
 from tests.tiny import make_tokenizer
 from tests.unit.planning import models
@@ -27,7 +28,7 @@ from tracelift_ray.planning.plan import fit
 from tracelift_ray.planning.run_config import to_run_config
 
 PAGE = ROOT / "docs" / "cluster.md"
-BEGIN, END = "<!-- begin: sizes, written by python -m benchmarks.sizes -->", "<!-- end: sizes -->"
+PART = "sizes, written by python -m benchmarks.sizes"
 NAMES = {
     models.QWEN_0_5B: "0.5 B",
     models.QWEN_1_5B: "1.5 B",
@@ -106,13 +107,7 @@ def preset(name: str, made: Mapping[models.Shape, str], root: Path) -> RunConfig
     return to_run_config(composed("config", (f"experiment={name}", *given, *where, "dry_run=true")))
 
 
-def page(text: str, written: str) -> str:
-    """The page with new tables between its marks."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{written}\n{END}{rest.partition(END)[2]}"
-
-
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        PAGE.write_text(page(PAGE.read_text("utf-8"), tables(Path(folder))), "utf-8")
+        write_part(PAGE, PART, tables(Path(folder)))
     print(f"wrote {PAGE.relative_to(ROOT)}")

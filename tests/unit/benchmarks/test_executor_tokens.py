@@ -52,10 +52,3 @@ def test_dead_groups_save_samples_and_pay_less():
     assert (paid[1] <= paid[0]).all() and (paid[1] < paid[0] - 1e-3).any()
     drawn = executor_world.gradient(world, dead, rewards, paid[0], ALGORITHM, 100, 0).drawn
     assert 4 * dead.first + dead.baseline <= drawn < whole.drawn()
-
-
-def test_a_part_of_the_page_replaces_the_one_before():
-    page = "a\n<!-- begin: logged -->\nold\n<!-- end: logged -->\nb\n"
-    assert executor_tokens.replace_part(page, "logged", "new") == page.replace("old", "\nnew\n")
-    with pytest.raises(ValueError, match="no part curves"):
-        executor_tokens.replace_part(page, "curves", "new")
