@@ -76,7 +76,7 @@ class LearnerActor:
                 address=place.master_address,
                 backend=run.learner.collective,
                 put=ray.put,
-                delta=run.stream.weight_encoding == "delta",
+                delta=run.stream.sends_changes,
             ),
         )
 
@@ -196,7 +196,7 @@ class RayLearnerGroup:
         """The manifest of the present version."""
         # A save may be under way when a planner engine is restarted.
         deadline_s = self.config.update_deadline_s + self.run.stream.broadcast_deadline_s
-        if held is not None and self.run.stream.weight_encoding == "delta":
+        if held is not None and self.run.stream.sends_changes:
             await self.ranks.call(deadline_s, "encode_weights", held)
         (manifest,) = await self.ranks.call_all(deadline_s, "describe_weights", receivers, first=True)
         return manifest

@@ -222,6 +222,11 @@ class StreamConfig:
     group_deadline_s: Positive
     canary_bound: NotNegative | None  # nats; 0: no canary; None: by dtype
 
+    @property
+    def sends_changes(self) -> bool:
+        """Whether a version of the weights may go out as what changed since the one before."""
+        return self.weight_encoding == "delta"
+
 
 @dataclass(frozen=True)
 class TrackingConfig:

@@ -187,7 +187,7 @@ def _check_transfer(config: RunConfig) -> None:
 def _check_encoding(config: RunConfig) -> None:
     """Changes must be few, and carried."""
     stream, learner = config.stream, config.learner
-    if stream.weight_encoding == "full":
+    if not stream.sends_changes:
         return
     obstacle = ""
     if not TRANSFERS[stream.weight_transfer].deltas:

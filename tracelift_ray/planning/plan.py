@@ -33,7 +33,7 @@ _WIDTH = 110
 
 
 class _Baseline(NamedTuple):
-    """How a rule of ``reward.baseline`` is told: what it is made of, and when nothing is drawn."""
+    """The words of the plan for a choice of ``reward.baseline``: what is sampled, and when nothing is."""
 
     words: str
     unless: str

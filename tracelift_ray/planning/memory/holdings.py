@@ -113,7 +113,7 @@ def _held(config: RunConfig, pool: str, workers: int, gpu: float | None, gpus: b
     shape = read_shape(model)
     found = served(settings, shape, load, gpu)
     parts = found.parts
-    if pool == PLANNER and config.stream.weight_encoding == "delta":  # in each of its workers, of 16 bits
+    if pool == PLANNER and config.stream.sends_changes:  # in each of its workers, of 16 bits
         parts = replace(parts, host=parts.host + 2.0 * shape.parameters * settings.tensor_parallel_size)
     parts = parts.on(gpus)
     total = found.reserved or parts.total

@@ -68,7 +68,7 @@ def rank_plan(config: RunConfig, shape: ModelShape) -> RankPlan:
     held = _lasting(learner, shape, b)
     if config.algorithm.kl_coef > 0 and not learner.lora.rank:  # the model that training started from
         held = replace(held, weights=2 * held.weights)
-    kept = TRANSFERS[config.stream.weight_transfer].keeps + (config.stream.weight_encoding == "delta")
+    kept = TRANSFERS[config.stream.weight_transfer].keeps + config.stream.sends_changes
     if kept:
         copy = kept * _copy(config, shape, b)
         held = replace(held, host=held.host + copy) if gpus else replace(held, buffers=held.buffers + copy)
