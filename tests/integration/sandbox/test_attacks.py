@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.hang import HANG_S
+from tracelift_ray.verification.corpus.manifest import read_corpus
 
 ROOT = Path(__file__).resolve().parents[3]
 ATTACKS = Path(__file__).with_name("attacks")
 LIMITS = ("sandbox.memory_mib=512", "sandbox.output_kib=8192", f"attacks={ATTACKS}")
-#: What an attack that never ends takes.
+#: For attacks that a time limit may end.
 SHORT = ("sandbox.cpu_s=0.8", "sandbox.wall_s=3")
-#: Honest programs end by themselves, on a busy machine later.
+#: All others end by themselves or at another limit, on a busy machine later.
 LONG = ("sandbox.cpu_s=60", "sandbox.wall_s=300")
-HONEST = "bz"
 EVERYTHING = "bchklnrxyz"
 #: What depends on the user that runs it: all but limits on resources and cheats at how outputs are read.
 BY_IDENTITY = "bchxyz"
@@ -54,10 +54,13 @@ def finish(process: subprocess.Popen[str], tier: str) -> None:
 
 def run(*tiers: str, kinds: str = EVERYTHING, wrappers: tuple[tuple[str, ...], ...] = ((),)) -> None:
     """Runs the programs whose names begin with a letter of ``kinds``; all tiers and users at once, for most wait."""
+    entries = [entry for entry in read_corpus(ATTACKS) if entry.name.startswith(tuple(kinds))]
+    by_time = {entry.name for entry in entries if "time_limit" in entry.allowed}
     at_once = []
-    for limits, some in ((LONG, set(HONEST)), (SHORT, set(EVERYTHING) - set(HONEST))):
-        names = f"only=[{','.join(some & set(kinds))}]"
-        at_once += [(start(tier, names, *limits, wrapper=each), tier) for tier in tiers for each in wrappers]
+    for limits, names in ((LONG, {entry.name for entry in entries} - by_time), (SHORT, by_time)):
+        if names:
+            only = f"only=[{','.join(sorted(names))}]"
+            at_once += [(start(tier, only, *limits, wrapper=each), tier) for tier in tiers for each in wrappers]
     try:
         for process, tier in at_once:
             finish(process, tier)
