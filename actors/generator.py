@@ -50,6 +50,10 @@ class GeneratorActor(PoolActor):
         """Take it again."""
         await self.engine.wake()
 
+    def figures(self) -> dict[str, float]:
+        """What the engine says of its cache."""
+        return self.engine.figures()
+
     async def close(self) -> None:
         """End the engine and its processes."""
         await self.engine.close()

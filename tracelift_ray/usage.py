@@ -1,4 +1,4 @@
-"""What a process and the machine under it use now: CPU and memory, read from the operating system."""
+"""What a process and the machine under it use now: CPU and memory, read from the operating system, and its GPUs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 import psutil
+
+from tracelift_ray.gpu_usage import GpuMeter
 
 MIB = 2**20
 
@@ -22,7 +24,7 @@ class Usage:
         rss_mib: memory in RAM; pages that processes share count in each.
         node_cpu_percent: of all cores, 0 to 100.
         node_memory_percent: 0 to 100, of what cannot be given to others.
-        figures: what the process says of its own work, by name.
+        figures: use of its GPUs, and what the process says of its own work, by name.
     """
 
     node: str
@@ -41,6 +43,7 @@ class UsageMeter:
         self._children = children
         self._read_at = monotonic()
         self._cpu_s, _ = self._sums()
+        self._gpus = GpuMeter()
         psutil.cpu_percent()
 
     def read(self, figures: Mapping[str, float] | None = None) -> Usage:
@@ -54,7 +57,7 @@ class UsageMeter:
             rss / MIB,
             psutil.cpu_percent(),
             psutil.virtual_memory().percent,
-            figures or {},
+            {**self._gpus.read(), **(figures or {})},
         )
 
     def _sums(self) -> tuple[float, int]:

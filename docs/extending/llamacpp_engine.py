@@ -85,6 +85,9 @@ class LlamaCppEngine:
     async def health(self) -> None:
         await self._ask("GET", "/health")
 
+    def figures(self) -> dict[str, float]:
+        return {}
+
     async def close(self) -> None:
         await self._session.close()
 

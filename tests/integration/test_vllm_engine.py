@@ -45,6 +45,18 @@ async def test_further_arguments_reach_vllm(engine):
     assert engine._llm.vllm_config.scheduler_config.max_num_batched_tokens == 4096
 
 
+async def test_it_says_how_full_its_cache_was_and_what_it_found_there(engine):
+    params = SamplingParams(max_new_tokens=4)
+    engine.figures()
+    await engine.generate(prompt(300, 5), params)
+    first = engine.figures()
+    await engine.generate(prompt(300, 5), params)
+    second = engine.figures()
+    assert 0 < first["kv_cache_percent"] < 100 and first["preemptions"] == 0
+    assert first["prefix_cache_hit_percent"] == 0 < second["prefix_cache_hit_percent"] < 100
+    assert engine.figures() == {"kv_cache_percent": 0.0, "preemptions": 0.0}
+
+
 async def test_values_are_held_to_the_types_that_vllm_declares():
     assert wrong_value({"block_size": 32, "compilation_config": {"cudagraph_capture_sizes": [1, 2]}}) is None
     given = converted({"attention_backend": "FLASH_ATTN", "offload_params": ["gate"], "block_size": "32"})

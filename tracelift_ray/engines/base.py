@@ -87,6 +87,10 @@ class Engine(Protocol):
         """
         ...
 
+    def figures(self) -> dict[str, float]:
+        """What the engine says of its own work since it was asked last, by name; metrics show it for each member."""
+        ...
+
     async def close(self) -> None:
         """End every process and thread of the engine. May be called at any time, and more than once."""
         ...

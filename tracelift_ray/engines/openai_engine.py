@@ -122,6 +122,9 @@ class OpenAIEngine:
     async def health(self) -> None:
         """The client has nothing that can hang: each request has a deadline of its own."""
 
+    def figures(self) -> dict[str, float]:
+        return {}
+
     async def close(self) -> None:
         await self._client.close()
 

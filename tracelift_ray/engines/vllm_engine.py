@@ -13,7 +13,7 @@ import gc
 import itertools
 from collections.abc import AsyncIterator, Coroutine
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tracelift_ray.engines.base import EngineKind, EngineRequest, check_context, check_transfer
 from tracelift_ray.engines.stops import special_stops, with_special_stop
@@ -25,7 +25,8 @@ from tracelift_ray.engines.vllm_arguments import (
     to_vllm,
 )
 from tracelift_ray.engines.vllm_extra import check_extra
-from tracelift_ray.engines.vllm_requests import samples
+from tracelift_ray.engines.vllm_requests import samples, unless_dead
+from tracelift_ray.engines.vllm_stats import CacheStats
 from tracelift_ray.errors import ComponentDead, InfrastructureError, TransferBroken
 from tracelift_ray.transfer.manifest import WeightManifest, WeightReceipt
 from tracelift_ray.transfer.vllm_delta import prepared
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
     from tracelift_ray.config.schema import LoraConfig
 
 COMPONENT = "vllm engine"
-#: Seconds between two looks at whether the engine core lives.
-LOOK_S = 0.2
-
-Result = TypeVar("Result")
 
 
 class Memory(Enum):
@@ -84,6 +81,7 @@ class VllmEngine:
         self._sleeps = sleeps
         self._memory = Memory.HELD
         self._llm: AsyncLLM | None = None
+        self._stats = CacheStats()
         self._failure: asyncio.Future[InfrastructureError] | None = None
         self._ids = itertools.count()
         self._updating = asyncio.Lock()
@@ -123,7 +121,7 @@ class VllmEngine:
             sleeps=self._sleeps,
             adapter=self._adapter,
         )
-        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[self._stats.factory])
         if self._failure is not None and self._failure.done():  # ``start`` has given up
             self._llm.shutdown()
             self._llm = None
@@ -196,7 +194,7 @@ class VllmEngine:
             llm = self._running()
             try:
                 async with asyncio.timeout(manifest.deadline_s):
-                    workers = await _unless_dead(llm, self._replace(llm, manifest))
+                    workers = await unless_dead(llm, self._replace(llm, manifest))
             except TransferBroken:  # frozen with some of the new weights, until they are sent again
                 raise
             except BaseException as error:  # weights that may be half replaced are not served
@@ -256,7 +254,7 @@ class VllmEngine:
     async def _told(self, llm: AsyncLLM, work: Coroutine[Any, Any, Any]) -> None:
         """Await a control call of vLLM. After an error it is unknown what the engine holds, and it serves no more."""
         try:
-            await _unless_dead(llm, work)
+            await unless_dead(llm, work)
         except Exception as error:  # whichever it is, the engine is given up, and the error goes on as its cause
             failure = ComponentDead(COMPONENT, f"it could not sleep or wake: {_one_line(error)}")
             self._fail(failure)
@@ -267,7 +265,7 @@ class VllmEngine:
         if llm.errored:
             raise ComponentDead(COMPONENT, f"the engine died: {_one_line(llm.dead_error)}")
         # The core's own answer; ``llm.check_health`` only looks at what this process has noticed.
-        await _unless_dead(llm, llm.engine_core.is_scheduler_paused_async())
+        await unless_dead(llm, llm.engine_core.is_scheduler_paused_async())
 
     def _fail(self, failure: InfrastructureError) -> None:
         """Serve nothing any more: end every waiting request and the engine's processes."""
@@ -277,25 +275,12 @@ class VllmEngine:
             self._llm.shutdown()
             self._llm = None
 
+    def figures(self) -> dict[str, float]:
+        return self._stats.read()
+
     async def close(self) -> None:
         self._fail(InfrastructureError(COMPONENT, "the engine was closed"))
         gc.collect()  # vLLM's engine complains when it is collected as late as at the interpreter's end
-
-
-async def _unless_dead(llm: AsyncLLM, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of ``work``, or vLLM's error as soon as the engine core is dead.
-
-    vLLM ends requests when the core dies, but not the control calls that the core was asked for before.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait([task], timeout=LOOK_S)
-            if llm.errored and not task.done():
-                raise llm.dead_error
-        return task.result()
-    finally:
-        task.cancel()
 
 
 def _logprobs(output: CompletionOutput, ids: tuple[int, ...]) -> tuple[float, ...]:

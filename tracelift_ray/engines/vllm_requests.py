@@ -1,4 +1,4 @@
-"""One request to vLLM's AsyncLLM: its samples, where asked for only up to a pattern in their text.
+"""What is asked of vLLM's AsyncLLM: samples, where asked for only up to a pattern in their text, and control calls.
 
 vLLM ends samples at literal strings alone. For a pattern each sample becomes a request, with the seed that vLLM gives
 it as one sample of several, and ends as soon as its text matches.
@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from vllm import SamplingParams as VllmSamplingParams
     from vllm.outputs import CompletionOutput, RequestOutput
+    from vllm.v1.engine.async_llm import AsyncLLM
 
+#: Seconds between two looks at whether the engine core lives.
+LOOK_S = 0.2
+
+Result = TypeVar("Result")
 #: Starts a request with these parameters.
 Ask = Callable[["VllmSamplingParams"], "AsyncIterator[RequestOutput]"]
 
@@ -58,3 +63,19 @@ async def _up_to(stream: AsyncIterator[RequestOutput], pattern: re.Pattern[str],
                 return replace(sample, text=sample.text[: match.end()], finish_reason="stop")
     assert sample is not None  # a request ends with an output, or raises
     return sample
+
+
+async def unless_dead(llm: AsyncLLM, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of ``work``, or vLLM's error as soon as the engine core is dead.
+
+    vLLM ends requests when the core dies, but not the control calls that the core was asked for before.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=LOOK_S)
+            if llm.errored and not task.done():
+                raise llm.dead_error
+        return task.result()
+    finally:
+        task.cancel()

@@ -79,6 +79,9 @@ QUESTIONS = (
             "share of the time without a call": (r"pools/.*/idle",),
             "seconds in which the planner waits for weights": ("weights/wait_s",),
             "traces in a batch of the reasoning RM": (r"processes/reasoning_rm/.*/batch_traces_mean",),
+            "KV cache, percent in use at most": (r"processes/.*/kv_cache_percent",),
+            "percent of prompt tokens found in the prefix cache": (r"processes/.*/prefix_cache_hit_percent",),
+            "GPU, percent of the time busy": (r"processes/.*/gpu_percent",),
         },
     ),
     Question(
@@ -93,6 +96,8 @@ QUESTIONS = (
             "cores kept busy, by process": (r"processes/.*/cpu_cores",),
             "memory in MiB, by process": (r"processes/.*/rss_mib",),
             "memory in percent, by node": (r"nodes/.*/memory_percent",),
+            "GPU memory in percent, by process": (r"processes/.*/gpu_memory_percent",),
+            "requests put back for want of KV cache": (r"processes/.*/preemptions",),
             "groups lost": ("stream/groups_failed", "stream/groups_dropped"),
             "gradient": ("learner/grad_norm", "learner/loss"),
         },
