@@ -121,7 +121,8 @@ class VllmEngine:
             sleeps=self._sleeps,
             adapter=self._adapter,
         )
-        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[self._stats.factory])
+        loggers: list[Any] = [self._stats.factory]  # by what it does, not by its base, which would import vLLM early
+        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=loggers)
         if self._failure is not None and self._failure.done():  # ``start`` has given up
             self._llm.shutdown()
             self._llm = None
