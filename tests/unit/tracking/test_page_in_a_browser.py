@@ -1,0 +1,107 @@
+"""The page of a report in headless Chromium, clicked and typed through as its reader would.
+
+Takes the package playwright, which comes with ``make docs``, and a Chromium or Chrome of the system
+(``apt-get install chromium``); without them these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.tracking.test_page import HOSTILE, with_traces
+from tests.unit.tracking.test_report import make_run
+from tracelift_ray.tracking.report import write_report
+
+STEPS = 200
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright comes with `make docs`")
+    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if binary is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = started.chromium.launch(executable_path=binary, args=[*arguments, "--disable-background-networking"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = make_run(tmp_path_factory.mktemp("run"), "tracelift", 3, 0.75)
+    return write_report([with_traces(run, steps=STEPS, text=HOSTILE, statement=f"What is 3 + 4? {HOSTILE}")]).page
+
+
+@pytest.fixture(params=[("light", 1400), ("dark", 1400), ("light", 420), ("dark", 420)], ids=lambda each: f"{each}")
+def opened(chromium: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page, light or dark, wide or narrow; whatever it says on the console is an error."""
+    scheme, width = request.param
+    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}, offline=True)
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append("a dialog"), dialog.dismiss()))
+    page.on("request", lambda asking: asked.append(asking.url))
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+    assert said == [] and asked == [report.as_uri()]
+
+
+def shown(page: Any) -> str:
+    return str(page.inner_text("#count"))
+
+
+def test_filters_and_sorting_choose_the_groups_that_they_say(opened: Any) -> None:
+    assert shown(opened).startswith(f"{STEPS} of {STEPS} groups, {3 * STEPS} traces")
+    opened.select_option("#kind", "masked")
+    assert shown(opened).startswith("0 of") and "No group fits" in opened.inner_text("#group")
+    opened.select_option("#kind", "malformed")
+    assert shown(opened).startswith(f"{STEPS} of")
+    opened.fill("#search", "no such text")
+    assert shown(opened).startswith("0 of")
+    opened.click("button[type=reset]")
+    opened.wait_for_function("document.getElementById('count').textContent.startsWith('200')")
+    opened.select_option("#order", "-1")
+    assert f"step {STEPS}," in opened.inner_text("#group")
+
+
+def test_the_keyboard_alone_reads_the_traces(opened: Any) -> None:
+    opened.keyboard.press("/")
+    opened.keyboard.type("alert(1)")
+    assert shown(opened).startswith(f"{STEPS} of")
+    opened.keyboard.press("Escape")
+    opened.keyboard.press("ArrowDown")
+    opened.keyboard.press("ArrowDown")
+    assert "step 3," in opened.inner_text("#group")
+    opened.keyboard.press("End")
+    assert f"step {STEPS}," in opened.inner_text("#group")
+    opened.keyboard.press("Enter")
+    assert opened.evaluate("document.activeElement.id") == "group"
+
+
+def test_what_a_model_wrote_is_text(opened: Any) -> None:
+    written = opened.inner_text("#group")
+    assert "<script>alert(1)</script>" in written and "<img src=x" in written
+    assert opened.locator("img").count() == 0 and opened.locator("script").count() == 2
+
+
+def test_nothing_is_wider_than_the_window_and_text_stands_out(opened: Any) -> None:
+    width = opened.viewport_size["width"]
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    text, ground = opened.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.documentElement).backgroundColor,"
+        " getComputedStyle(document.body).backgroundColor].map(colour => (colour.match(/[0-9.]+/g) || []).map(Number))"
+        ".reduce((found, each, i) => i == 0 ? [each] : each.length == 4 && each[3] == 0 ? found : [found[0], each], [])"
+    )
+    assert abs(sum(text[:3]) - sum(ground[:3])) > 300
