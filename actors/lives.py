@@ -40,14 +40,15 @@ class SystemLives:
         planner_executor = PlannerExecutorSystem(system.pools, prepared.settings)
         self.run, self.train, self.tracker, self.system = run, train, tracker, system
         self._throughput = planner_executor.throughput
-        self._tasks = sorted({problem.task for problem in train})
+        shown = (*train, *prepared.generated)
+        self._tasks = sorted({problem.task for problem in shown})
         self._prompt = prompt_path(run.planner.prompt).read_text("utf-8")
         self._code = code_version()
         self.mixture = prepared.mixture
         self.checkpoints = prepared.directory.checkpoints_path
         self.rollout = build_rollout(run, planner_executor)
         self.evaluation = HeldOutEvaluation(run, planner_executor, heldout, trace_checks(run.data))
-        system.canary = Canary.of(run, prepared.settings.planner_prompts.planner(train[0]))
+        system.canary = Canary.of(run, prepared.settings.planner_prompts.planner(shown[0]))
         self.requests = Requests()
         self._loop: TrainingLoop | None = None  # None: the learner is started again
         self._lost_at = 0.0
@@ -78,7 +79,7 @@ class SystemLives:
             loop.stages.observe = self.tracker.timeline.of_loop
         if checkpoint is not None:
             self.tracker.message(f"going on from {checkpoint.path}")
-            loop.restore(checkpoint.state(), self.train)
+            loop.restore(checkpoint.state())
         return loop
 
     def _card(self, loop: TrainingLoop, step: int) -> dict[str, str]:

@@ -18,8 +18,7 @@ from actors.system import RaySystem
 from benchmarks.figures import Figure, amount, deliver, parser
 from benchmarks.systems import configured, running, title
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.data.sampler import ProblemSampler
-from tracelift_ray.rl.assembly import build_rollout
+from tracelift_ray.rl.assembly import build_rollout, build_sampler
 from tracelift_ray.rl.batch import train_batch
 from tracelift_ray.rl.canary import Canary
 from tracelift_ray.rl.preparation import Preparation
@@ -39,7 +38,7 @@ class Arm:
         self.run = replace(run, reward=replace(run.reward, arm=arm))
         self.system = system
         self.rollout = build_rollout(self.run, PlannerExecutorSystem(system.pools, prepared.settings))
-        self.sampler = ProblemSampler(prepared.train, run.seed, prepared.mixture)
+        self.sampler = build_sampler(run, prepared.train, prepared.mixture)
 
     async def step(self, version: int) -> tuple[int, float, float]:
         """The version after one step from ``version``, the seconds that it took, and those of its rollout."""

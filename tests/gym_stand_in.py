@@ -31,11 +31,10 @@ class Sums:
         assert largest > 0, "largest must be positive"
         self.size, self.seed, self.largest = size, seed, largest
 
-    def __iter__(self):
-        chance = random.Random(self.seed)
-        for _ in range(self.size):
-            a, b = chance.randint(0, self.largest), chance.randint(0, self.largest)
-            yield {"question": f"{a} + {b}?", "answer": str(a + b), "metadata": {"terms": [a, b]}}
+    def __getitem__(self, place):
+        chance = random.Random(self.seed + place)
+        a, b = chance.randint(0, self.largest), chance.randint(0, self.largest)
+        return {"question": f"{a} + {b}?", "answer": str(a + b), "metadata": {"terms": [a, b]}}
 
     def score_answer(self, answer, entry):
         return 1.0 if answer.strip() == str(sum(entry["metadata"]["terms"])) else 0.01
@@ -47,10 +46,9 @@ class Ordered:
     def __init__(self, size=5, seed=0):
         self.size = size
 
-    def __iter__(self):
-        for n in range(self.size):
-            answer = f"a {n}" if n == 3 else f"b\\na {n}"  # the fourth is refused by its own scorer
-            yield {"question": f"other than {n}?", "answer": answer, "metadata": {"refused": f"a {n}"}}
+    def __getitem__(self, n):
+        answer = f"a {n}" if n == 3 else f"b\\na {n}"  # the fourth is refused by its own scorer
+        return {"question": f"other than {n}?", "answer": answer, "metadata": {"refused": f"a {n}"}}
 
     def score_answer(self, answer, entry):
         while answer == "endless":

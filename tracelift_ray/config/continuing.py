@@ -27,6 +27,7 @@ from tracelift_ray.config.models import (
 from tracelift_ray.config.schema import (
     AlgorithmConfig,
     ClusterConfig,
+    CurriculumConfig,
     DataConfig,
     EvaluationConfig,
     LearnerConfig,
@@ -105,6 +106,9 @@ TABLE: dict[type, dict[Change, str]] = {
         Change.MEANT: "check_solutions solution_cache",
         Change.ANOTHER_RUN: "format fields weights heldout_fraction on_error max_problem_chars max_trace_chars "
         "max_tests limit",
+    },
+    CurriculumConfig: {
+        Change.ANOTHER_RUN: "enabled easy_threshold hard_threshold min_samples revisit_after",
     },
     StreamConfig: {
         Change.MEANT: "max_refills min_traces max_failed_groups weight_transfer weight_encoding bucket_mib "

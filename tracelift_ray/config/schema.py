@@ -188,6 +188,17 @@ class AlgorithmConfig:
 
 
 @dataclass(frozen=True)
+class CurriculumConfig:
+    """Problems that the executor alone always or never solves."""
+
+    enabled: bool
+    easy_threshold: Coefficient | None  # success without a trace; None: no problem is too easy
+    hard_threshold: Coefficient | None
+    min_samples: PositiveCount
+    revisit_after: PositiveCount  # epochs
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which problems, and how they are read."""
 
@@ -204,6 +215,7 @@ class DataConfig:
     limit: Count  # 0: all
     check_solutions: Literal["off", "report", "drop"]
     solution_cache: str  # directory of verdicts on reference solutions
+    curriculum: CurriculumConfig
 
 
 @dataclass(frozen=True)

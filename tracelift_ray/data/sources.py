@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from tracelift_ray.config.paths import DEMO, GYM
 from tracelift_ray.config.schema import DataConfig
-from tracelift_ray.data.gym import gym_problems
+from tracelift_ray.data.gym import GymStream, gym_problems, is_endless
 from tracelift_ray.data.loading import LoadReport
 from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.problems import load_problems, text_key
@@ -37,10 +37,13 @@ class SourceReport:
     train: int
     heldout: int
     shares: tuple[tuple[str, float], ...] = ()
+    endless: tuple[str, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
         """For people, one line a source and one for the whole."""
         whole = f"{self.train:,} train and {self.heldout:,} held-out problems"
+        if self.endless:
+            whole += f"; without an end, to train on: {', '.join(self.endless)}"
         if self.repeated:
             whole += f"; {self.repeated:,} repeated in another file left out"
         if self.leakage.by_id or self.leakage.by_text:
@@ -54,7 +57,8 @@ class SourceReport:
 
 
 class Sources(NamedTuple):
-    """Train and held-out problems, tasks interleaved, the report, and how the sources of train are mixed."""
+    """Train and held-out problems, tasks interleaved, the report, and how the sources of train are mixed, with those
+    that have no end."""
 
     train: tuple[Problem, ...]
     heldout: tuple[Problem, ...]
@@ -67,46 +71,55 @@ def resolve_sources(config: DataConfig, seed: int, demo: DemoProblems) -> Source
 
     Args:
         demo: draws the problems of ``demo:TASK``, such as ``tracelift_ray.demo.source.demo_problems``.
-        seed: draws the demo world's problems; files do not depend on it.
+        seed: draws the problems of the demo world and of generators; files do not depend on it.
 
     Raises:
         DataError: a file is unusable, two files give one id to different problems, or no train problem is left.
     """
     if not config.train:
         raise DataError("data.train names no source: give files, demo:math or demo:code")
-    found, train_reports, train_repeated = _load_all(config.train, config, seed, "train", demo)
+    endless = {each: GymStream(each, seed) for each in config.train if is_endless(each, config.limit)}
+    finite = [source for source in config.train if source not in endless]
+    found, train_reports, train_repeated = _load_all(finite, config, seed, "train", demo)
     train = tuple(problem for problem, _ in found.values())
-    mixture = _mixture(config, {id: source for id, (_, source) in found.items()})
-    held, heldout_reports, heldout_repeated = _load_all(config.heldout, config, seed, "heldout", demo)
+    held, heldout_reports, heldout_repeated = _load_all(config.heldout or tuple(endless), config, seed, "heldout", demo)
     heldout = tuple(problem for problem, _ in held.values())
     if not config.heldout:
-        train, heldout = split_heldout(train, config.heldout_fraction)
+        train, part = split_heldout(train, config.heldout_fraction)
+        heldout = (*part, *heldout)
     train, leakage = without_leaks(train, heldout)
-    if not train:
+    if not train and not endless:
         raise DataError(
             f"no train problem is left: {leakage.by_id} of data.train are held out by id and {leakage.by_text} by text"
         )
+    mixture = _mixture(config, {id: source for id, (_, source) in found.items()}, endless)
+    texts = {text_key(problem.statement) for problem in heldout}
     report = SourceReport(
-        train_reports + heldout_reports,
+        (*train_reports, *(stream.report() for stream in endless.values()), *heldout_reports),
         train_repeated + heldout_repeated,
         leakage,
         len(train),
         len(heldout),
-        () if mixture is None else tuple(zip(config.train, mixture.shares(), strict=True)),
+        tuple(zip(config.train, mixture.shares(), strict=True)) if mixture and config.weights else (),
+        tuple(endless),
     )
+    mixture = mixture and mixture.where(lambda problem: text_key(problem.statement) not in texts)
     return Sources(interleaved(train), interleaved(heldout), report, mixture)
 
 
-def _mixture(config: DataConfig, origins: Mapping[str, str]) -> Mixture | None:
-    """What ``data.weights`` says of the problems whose sources these are."""
-    if not config.weights:
+def _mixture(config: DataConfig, origins: Mapping[str, str], endless: Mapping[str, GymStream]) -> Mixture | None:
+    """What ``data.weights`` says of the problems whose sources these are, and of the sources without an end."""
+    if not config.weights and not endless:
         return None
     places = {source: place for place, source in enumerate(config.train)}
-    return Mixture(config.weights, {id: places[source] for id, source in origins.items()})
+    streams = {places[source]: stream for source, stream in endless.items()}
+    return Mixture(config.weights, {id: places[source] for id, source in origins.items()}, streams)
 
 
 def first_problem(config: DataConfig, seed: int, demo: DemoProblems) -> Problem:
     """The first problem of the first train source, without reading the rest. Raises DataError."""
+    if is_endless(config.train[0], config.limit):
+        return GymStream(config.train[0], seed).first
     problems, _ = _load(config.train[0], replace(config, limit=1), seed, "train", demo)
     return problems[0]
 

@@ -13,6 +13,7 @@ from typing import Any
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
 from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
+from tracelift_ray.data.gym import is_endless
 from tracelift_ray.engines.kinds import adapter_obstacle, check_extra, engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.algorithm_checks import check_algorithm
 from tracelift_ray.planning.colocation import sleeping_pools
@@ -42,6 +43,7 @@ def check_run(config: RunConfig, *, trains: bool = True, files: bool = True) -> 
     _check_reward(config)
     if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
+    _check_curriculum(config)
     _check_seeds(config)
     _check_patterns(config)
     _check_planner_engine(config)
@@ -109,6 +111,24 @@ def _check_reward(config: RunConfig) -> None:
         right = f"must be at most reward.cached_samples={reward.cached_samples}, where a pooled baseline stops growing"
         raise ConfigError("reward.baseline_samples", reward.baseline_samples, right)
     ARMS[reward.arm].options(reward)
+
+
+def _check_curriculum(config: RunConfig) -> None:
+    """What is left out must be measured, and come again."""
+    data, curriculum = config.data, config.data.curriculum
+    if not curriculum.enabled:
+        return
+    obstacle = ""
+    if not requirements(config.reward).baseline:
+        obstacle = f"reward.arm={config.reward.arm} draws no samples without a trace, which say what to leave out"
+    elif data.train and all(is_endless(source, data.limit) for source in data.train):
+        obstacle = "a generator gives no problem twice, so none is left out later; ?size=N draws from N problems"
+    if obstacle:
+        raise ConfigError("data.curriculum.enabled", True, f"must be false: {obstacle}")
+    easy, hard = curriculum.easy_threshold, curriculum.hard_threshold
+    if easy is not None and hard is not None and easy <= hard:
+        right = f"must be above data.curriculum.hard_threshold={hard:g}, or every problem is left out"
+        raise ConfigError("data.curriculum.easy_threshold", easy, right)
 
 
 def _check_sampling(config: RunConfig) -> None:

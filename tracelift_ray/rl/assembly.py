@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.identity import identity
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.data.curriculum import Curriculum
 from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.engines.identity import executor_identity
@@ -50,18 +51,20 @@ class Fit:
     too_long: int
 
 
+def fits(problem: Problem, settings: SystemSettings, run: RunConfig) -> bool:
+    """Whether the planner's and the executor's prompt of a problem are no longer than configured."""
+    planner, executor = settings.planner_prompts.planner(problem), settings.executor_prompts.executor(problem, None)
+    short = len(planner.token_ids) <= run.planner.max_prompt_tokens
+    return short and len(executor.token_ids) <= run.executor.max_prompt_tokens
+
+
 def fit_problems(problems: Sequence[Problem], settings: SystemSettings, run: RunConfig) -> Fit:
     """Leave out problems whose planner or executor prompt is longer than configured.
 
     Raises:
         DataError: none is left.
     """
-    fitting = tuple(
-        problem
-        for problem in problems
-        if len(settings.planner_prompts.planner(problem).token_ids) <= run.planner.max_prompt_tokens
-        and len(settings.executor_prompts.executor(problem, None).token_ids) <= run.executor.max_prompt_tokens
-    )
+    fitting = tuple(problem for problem in problems if fits(problem, settings, run))
     if problems and not fitting:
         raise DataError(
             f"the prompts of all {len(problems)} problems are longer than planner.max_prompt_tokens="
@@ -101,11 +104,18 @@ def _baseline_cache(run: RunConfig, system: PlannerExecutorSystem) -> BaselineCa
     )
 
 
+def build_sampler(run: RunConfig, problems: Sequence[Problem], mixture: Mixture | None = None) -> ProblemSampler:
+    """What draws ``problems``, mixed as ``mixture`` says."""
+    settings = run.data.curriculum
+    curriculum = Curriculum(settings, grows=run.reward.baseline == "per_group") if settings.enabled else None
+    return ProblemSampler(problems, run.seed, mixture, curriculum)
+
+
 def build_scheduler(
     run: RunConfig, rollout: Rollout, problems: Sequence[Problem], mixture: Mixture | None = None
 ) -> Scheduler:
     """The stream over ``problems``, mixed as ``mixture`` says."""
     pooled = run.reward.baseline == "pooled" and requirements(run.reward).baseline > 0
     baselines = BaselinePool(run.reward.baseline_strength) if pooled else None
-    sampler = ProblemSampler(problems, run.seed, mixture)
+    sampler = build_sampler(run, problems, mixture)
     return Scheduler(rollout, sampler, run.stream, run.algorithm, baselines=baselines)

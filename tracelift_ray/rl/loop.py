@@ -35,7 +35,7 @@ from tracelift_ray.rl.watchdog import Stages
 from tracelift_ray.rl.weights import Broadcast, broadcast_weights
 from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.phases import PhaseClock
-from tracelift_ray.types import Problem, ScoredGroup, TrainBatch
+from tracelift_ray.types import ScoredGroup, TrainBatch
 
 #: Measures the system on held-out problems under the weights now served, as metrics.
 Evaluate = Callable[[], Coroutine[Any, Any, dict[str, float]]]
@@ -108,11 +108,11 @@ class TrainingLoop:
         self._measured: dict[str, float] = {}  # metrics of the present step
         self._whole = True  # the learner's state; not so in an update or a save, nor after one that failed
 
-    def restore(self, state: dict[str, Any], problems: tuple[Problem, ...]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from the ``state.json`` of a checkpoint whose learner state is already loaded."""
         self.progress = Progress(state["step"], state["version"])
         self._saved_at = self.progress.step
-        self.scheduler.restore(state["stream"], problems)
+        self.scheduler.restore(state["stream"])
 
     async def train(self) -> None:
         """Train to the end; save the planner there, and also where an interrupt or a failure ends the run before."""
@@ -277,7 +277,7 @@ class TrainingLoop:
     ) -> None:
         step, timing = self.progress.step, clock.read()
         metrics = batch_metrics(batch.seen, version) | update | self.scheduler.ledger.metrics() | timing
-        metrics |= self.pool_metrics()
+        metrics |= self.scheduler.sampler.metrics() | self.pool_metrics()
         metrics |= {
             "stream/version": float(self.progress.version),
             "stream/groups_trained": float(len(batch.groups)),
@@ -297,6 +297,8 @@ class TrainingLoop:
             metrics |= {} if broadcast.canary is None else {"weights/canary": broadcast.canary}
         self._measured = dict(metrics)
         self.tracker.log_step(step, metrics)
+        if note := self.scheduler.sampler.note():
+            self.tracker.message(note)
         if not update:
             self.tracker.message(f"step {step}: the policy was not updated; {why_not_updated(batch, metrics)}")
         self.tracker.log_trajectories(step, batch.seen)

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.mixture import Mixture
-from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.data.sources import first_problem, resolve_sources
 from tracelift_ray.demo.source import demo_problems
-from tracelift_ray.rl.assembly import fit_problems, system_settings
+from tracelift_ray.rl.assembly import build_sampler, fit_problems, fits, system_settings
 from tracelift_ray.rl.continuing import notes_on_resume
 from tracelift_ray.rl.system import SystemSettings
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
@@ -31,7 +30,7 @@ class Preparation:
         checkpoint: what the run goes on from; None: it starts from the beginning.
         settings: prompts and sampling.
         train, heldout: problems whose prompts fit.
-        mixture: how the sources of ``train`` are mixed; None: by their sizes.
+        mixture: how the sources to train on are mixed, those without an end among them; None: by their sizes.
         notes: what was loaded and left out, and what has changed since the checkpoint, in lines for people.
     """
 
@@ -43,6 +42,11 @@ class Preparation:
     heldout: tuple[Problem, ...]
     mixture: Mixture | None
     notes: tuple[str, ...]
+
+    @property
+    def generated(self) -> tuple[Problem, ...]:
+        """The first problem of each source without an end. Raises DataError where one has none of use."""
+        return () if self.mixture is None else tuple(stream.first for stream in self.mixture.streams.values())
 
     @property
     def step(self) -> int | None:
@@ -59,7 +63,7 @@ class Preparation:
             DataError: the checkpoint is that of other problems.
         """
         if self.checkpoint is not None:
-            ProblemSampler(train, self.run.seed, self.mixture).restore(self.checkpoint.state()["stream"]["sampler"])
+            build_sampler(self.run, train, self.mixture).restore(self.checkpoint.state()["stream"]["sampler"])
         if self.run.resume == "never":
             set_aside(self.directory.checkpoints_path)
         prompts = {"planner": self.settings.planner_prompts, "executor": self.settings.executor_prompts}
@@ -80,10 +84,11 @@ def prepare(run: RunConfig) -> Preparation:
     sources = resolve_sources(run.data, run.seed, demo_problems)
     settings = system_settings(run)
     train, heldout = fit_problems(sources.train, settings, run), fit_problems(sources.heldout, settings, run)
+    mixture = sources.mixture and sources.mixture.where(lambda problem: fits(problem, settings, run))
     notes = changed + sources.report.lines()
     if train.too_long or heldout.too_long:
         notes += (f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems",)
-    return Preparation(run, directory, checkpoint, settings, train.problems, heldout.problems, sources.mixture, notes)
+    return Preparation(run, directory, checkpoint, settings, train.problems, heldout.problems, mixture, notes)
 
 
 def prompt_lines(run: RunConfig) -> list[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from tracelift_ray.rl.ledger import Ledger
 from tracelift_ray.rl.rollout import GroupFailed
 from tracelift_ray.rl.signal import score_batch, score_group
 from tracelift_ray.rl.tickets import Ticket, saved_baselines, saved_tickets, saved_traces
-from tracelift_ray.types import Group, Problem, ScoredGroup
+from tracelift_ray.types import Group, ScoredGroup
 
 
 class RunsGroups(Protocol):
@@ -144,7 +144,7 @@ class Scheduler:
             state |= {"baselines": self.baselines.state(), "known": saved_baselines(open_tickets)}
         return state
 
-    def restore(self, state: Mapping[str, Any], problems: Iterable[Problem]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``: groups that were in flight are submitted first, under their serials.
 
         Raises:
@@ -152,7 +152,7 @@ class Scheduler:
         """
         self.sampler.restore(state["sampler"])
         self.ledger.restore(state["ledger"])
-        self._again = deque(saved_tickets(state, problems))
+        self._again = deque(saved_tickets(state, self.sampler.problem))
         if self.baselines is not None:
             self.baselines.restore(state["baselines"])
 
@@ -248,12 +248,13 @@ class Scheduler:
 
     def _count_baselines(self, batch: GroupBatch) -> None:
         """What the groups of a batch have drawn without a trace counts for those submitted from now on."""
-        if self.baselines is None:
-            return
         tickets = self._tickets | self._passed_over
         for group in (scored.group for scored in batch.seen):
+            if group.baseline is None:
+                continue
+            self.sampler.measured(group.problem, group.baseline)
             before = tickets[group.serial].known
-            if before is not None and group.baseline is not None:
+            if self.baselines is not None and before is not None:
                 self.baselines.add(group.problem, before, group.baseline)
 
     def _pass_over(self, serial: int) -> None:

@@ -7,7 +7,7 @@ that wrote them may be gone, and its executor's samples, verdicts and scores fol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -54,20 +54,19 @@ def saved_baselines(tickets: Iterable[Ticket]) -> dict[str, Any]:
     return {str(ticket.serial): asdict(ticket.known) for ticket in tickets if ticket.known is not None}
 
 
-def saved_tickets(state: Mapping[str, Any], problems: Iterable[Problem]) -> list[Ticket]:
-    """The tickets of the groups in flight in a stream's state, in their order.
+def saved_tickets(state: Mapping[str, Any], problem: Callable[[str], Problem]) -> list[Ticket]:
+    """The tickets of the groups in flight in a stream's state, in their order; ``problem`` finds one by its id.
 
     A checkpoint of version 0.1 may list them without serials: they are the last that were submitted.
     """
-    by_id = {problem.id: problem for problem in problems}
     groups, traces, known = state["in_flight"], state.get("traces", {}), state.get("known", {})
     first = state["ledger"]["next_serial"] - len(groups)
     numbered = (tuple(each) if len(each) == 3 else (first + place, *each) for place, each in enumerate(groups))
     tickets = []
-    for serial, epoch, problem in numbered:
+    for serial, epoch, id in numbered:
         kept = traces.get(str(serial), {"version": 0, "traces": ()})
         baseline = Baseline(**known[str(serial)]) if str(serial) in known else None
-        ticket = Ticket(serial, epoch, by_id[problem], kept["version"], baseline)
+        ticket = Ticket(serial, epoch, problem(id), kept["version"], baseline)
         ticket.traces.update((fields["index"], _trace(fields)) for fields in kept["traces"])
         tickets.append(ticket)
     return tickets

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.mbpp_solutions import VARIANTS, broken, judge_all
 from tests.sandboxes import sandbox_config
-from tracelift_ray.config.schema import DataConfig
+from tracelift_ray.config.schema import CurriculumConfig, DataConfig
 from tracelift_ray.data import solution_check
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.solution_check import sound_problems
@@ -38,7 +38,8 @@ LIMITS = sandbox_config(cpu_s=0.5, wall_s=10.0, slots=2)
 
 
 def data(directory: Path, mode: str, train: str = "p.jsonl") -> DataConfig:
-    return DataConfig((train,), (), "auto", {}, (), 0.1, "strict", 3_500, 2_500, 8, 0, mode, str(directory / "cache"))
+    cache, curriculum = str(directory / "cache"), CurriculumConfig(False, 1.0, 0.0, 6, 4)
+    return DataConfig((train,), (), "auto", {}, (), 0.1, "strict", 3_500, 2_500, 8, 0, mode, cache, curriculum)
 
 
 def check(config: DataConfig, *problems: Problem) -> tuple[list[str], list[str]]:

@@ -1,4 +1,5 @@
-"""Problems of reasoning-gym: drawn by the seed, scored by their generator, refused where scoring would run them."""
+"""Problems of reasoning-gym: drawn by the seed, with an end or without, scored by their generator, refused where that
+would run them."""
 
 from __future__ import annotations
 
@@ -12,14 +13,19 @@ from pathlib import Path
 import pytest
 
 from tests import gym_stand_in
+from tests.configs import run_config as composed_run
 from tests.unit.data.test_sources import CONFIG
+from tests.unit.rl.fakes import FakeRollout
 from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.data.gym import gym_problems
+from tracelift_ray.config.schema import DataConfig, RunConfig
+from tracelift_ray.data.gym import GymStream, gym_problems
 from tracelift_ray.data.problems import load_problems, write_problems
+from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.data.sources import resolve_sources
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.errors import DataError
+from tracelift_ray.rl.assembly import build_scheduler
+from tracelift_ray.rl.preparation import prepare
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Artifact, Problem, Verdict
 from tracelift_ray.verification.math_answers import MathAnswers
@@ -89,6 +95,107 @@ def test_a_problem_whose_own_answer_does_not_pass_is_left_out_and_counted() -> N
     )
 
 
+ENDLESS = "gym:sums?largest=500"
+
+
+def sampled(config: DataConfig, seed: int = 3) -> ProblemSampler:
+    sources = resolve_sources(config, seed, demo_problems)
+    return ProblemSampler(sources.train, seed, sources.mixture)
+
+
+def drawn(sampler: ProblemSampler, count: int) -> list[tuple[int, str, str]]:
+    return [(epoch, problem.id, problem.statement) for epoch, problem in (sampler.next() for _ in range(count))]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_generator_to_train_on_has_no_end_and_gives_no_problem_twice() -> None:
+    config = replace(CONFIG, train=(ENDLESS,))
+    sources = resolve_sources(config, 3, demo_problems)
+    assert (sources.train, len(sources.heldout)) == ((), 200)
+    assert sources.report.lines() == (
+        f"{ENDLESS} (reasoning-gym, without an end, the first looked at): 8 of 8 records loaded",
+        f"{ENDLESS} (reasoning-gym): 200 of 200 records loaded",
+        f"0 train and 200 held-out problems; without an end, to train on: {ENDLESS}",
+    )
+    found = drawn(sampled(config), 2_300)
+    assert len({id for _, id, _ in found}) == 2_300 and found[1_999][0] == 0 and found[2_000][0] == 1
+    assert found == drawn(sampled(config), 2_300) and found[0] != drawn(sampled(config, 4), 1)[0]
+    assert not {text for _, _, text in found} & {problem.statement for problem in sources.heldout}
+    numbers = [int(id.rpartition("#")[2]) for _, id, _ in found]
+    assert numbers == sorted(numbers) and numbers[-1] >= 2_300, "held-out ones are passed over"
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("position", [0, 1, 499, 700, 2_001])
+def test_an_endless_source_goes_on_exactly_and_knows_what_it_gave(position: int) -> None:
+    config = replace(CONFIG, train=(ENDLESS, "gym:ordered?size=90"))
+    one, other = sampled(config), sampled(config)
+    before = [one.next().problem for _ in range(position)]
+    other.restore(json.loads(json.dumps(one.state())))
+    assert [other.problem(problem.id) for problem in before[-30:]] == before[-30:]
+    assert drawn(one, 600) == drawn(other, 600)
+    with pytest.raises(DataError, match="with other ids: resume with the same data settings"):
+        sampled(replace(config, train=("gym:sums?largest=501", "gym:ordered?size=90"))).restore(one.state())
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_an_endless_source_is_mixed_by_its_weight(tmp_path: Path) -> None:
+    lines = [json.dumps({"question": f"{n}?", "answer": f"#### {n}"}) for n in range(10)]
+    (tmp_path / "few.jsonl").write_text("\n".join(lines))
+    few = str(tmp_path / "few.jsonl")
+    config = replace(CONFIG, train=(few, ENDLESS), weights=(2.0, 3.0), heldout=("gym:ordered",))
+    found = drawn(sampled(config), 50)
+    for epoch in (0, 1):
+        assert sum(id.startswith("gym:") for number, id, _ in found if number == epoch) == 15
+        assert len({id for number, id, _ in found if number == epoch}) == 25
+    assert (
+        resolve_sources(config, 3, demo_problems)
+        .report.lines()[-1]
+        .endswith(f"; without an end, to train on: {ENDLESS}; an epoch is 40% of {few}, 60% of {ENDLESS}")
+    )
+    alone = replace(config, train=(ENDLESS, "gym:ordered"), weights=(1.0, 4.0))
+    first = [id.partition("?")[0].partition("#")[0] for epoch, id, _ in drawn(sampled(alone), 2_500) if epoch == 0]
+    assert (first.count("gym:sums"), first.count("gym:ordered")) == (500, 2_000)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_generator_has_an_end_where_one_is_given() -> None:
+    for source, limit, count in ((f"{ENDLESS}&size=30", 0, 30), (ENDLESS, 20, 20), (f"{ENDLESS}&size=30", 20, 20)):
+        sources = resolve_sources(replace(CONFIG, train=(source,), limit=limit), 0, demo_problems)
+        assert len(sources.train) + len(sources.heldout) == count and sources.mixture is None
+    with pytest.raises(DataError, match=r"size is none: it must be a whole number above 0"):
+        gym_problems("gym:sums?size=none", 0, 0, "train")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_an_endless_source_without_problems_of_use_is_one_line() -> None:
+    told = r"^gym:sums\?largest=1: none of the 1,000 problems from number 0 on can be used"
+    with pytest.raises(DataError, match=told) as refused:
+        sampled(replace(CONFIG, train=("gym:sums?largest=1",)))  # all four are held out
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("stand_in")
+async def test_a_run_prepares_and_resumes_endless_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(problem: Problem, *_: object) -> bool:
+        return "7" not in problem.statement
+
+    monkeypatch.setattr("tracelift_ray.rl.assembly.fits", short)
+    monkeypatch.setattr("tracelift_ray.rl.preparation.fits", short)
+    run = composed_run(f"run_dir={tmp_path}", "data=jsonl", f"data.train=['{ENDLESS}']", "planner.prompt=plain")
+    prepared = prepare(run)
+    assert prepared.train == () and [problem.task for problem in prepared.generated] == ["gym"]
+    scheduler = build_scheduler(run, FakeRollout(), prepared.train, prepared.mixture)  # type: ignore[arg-type]
+    batch = await scheduler.next_batch(0)
+    assert all(short(scored.group.problem) for scored in batch.groups)
+    state = json.loads(json.dumps(scheduler.state()))
+    await scheduler.stop()
+    resumed = build_scheduler(run, FakeRollout(), prepared.train, prepared.mixture)  # type: ignore[arg-type]
+    resumed.restore(state)
+    assert [s.group.problem for s in (await resumed.next_batch(0)).groups] == [s.group.problem for s in batch.groups]
+    await resumed.stop()
+
+
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize(
     ("source", "told"),
@@ -116,6 +223,16 @@ def test_without_the_library_a_run_is_refused_at_once(run_config: Callable[..., 
 def test_sources_that_are_no_paths_stay_as_they_are(run_config: Callable[..., RunConfig], tmp_path: Path) -> None:
     config = run_config("data.train=[hub:me/mine,demo:math]", f"data.heldout=[{tmp_path}]")
     assert config.data.train == ("hub:me/mine", "demo:math") and config.data.heldout == (str(tmp_path),)
+
+
+@pytest.mark.skipif(not REAL, reason="reasoning-gym is not installed here")
+@pytest.mark.parametrize("source", ["gym:chain_sum", "gym:word_ladder", "gym:gsm_symbolic", "gym:pool_matrix"])
+def test_real_generators_have_no_end(source: str) -> None:
+    stream, again = GymStream(source, 5), GymStream(source, 5)
+    for start in (0, 499, 123_456):
+        problem, number = stream.take(start)
+        assert again.problem(problem.id) == problem and number > start
+    assert stream.take(0)[0].entry != stream.take(500)[0].entry
 
 
 @pytest.mark.skipif(not REAL, reason="reasoning-gym is not installed here")

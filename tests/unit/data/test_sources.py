@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tracelift_ray.config.schema import DataConfig
+from tracelift_ray.config.schema import CurriculumConfig, DataConfig
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.data.sources import DEMO_COUNTS, resolve_sources
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.errors import DataError
 
-CONFIG = DataConfig((), (), "auto", {}, (), 0.1, "strict", 3_500, 2_500, 8, 0, "off", "")
+NO_CURRICULUM = CurriculumConfig(False, 1.0, 0.0, 6, 4)
+CONFIG = DataConfig((), (), "auto", {}, (), 0.1, "strict", 3_500, 2_500, 8, 0, "off", "", NO_CURRICULUM)
 
 
 def numbered(start: int, stop: int, prefix: str = "m") -> list[dict[str, Any]]:

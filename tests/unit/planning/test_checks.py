@@ -28,6 +28,7 @@ GPUS: Changes = {
 }
 ADAPTER: Changes = {"learner.lora.rank": 8, "learner.lora.transfer": "adapter"}
 REMOTE: Changes = {"executor.engine.kind": "openai", "executor.remote.base_url": "http://a/v1"}
+CURRICULUM: Changes = {"data.curriculum.enabled": True}
 IN_RAY_COPY = "/tmp/ray/s/runtime_resources/working_dir_files/p/runs/a"
 
 BROKEN: list[tuple[Changes, str, str]] = [
@@ -76,6 +77,14 @@ BROKEN: list[tuple[Changes, str, str]] = [
         "reward.baseline_samples",
         "at most reward.cached_samples=16",
     ),
+    (CURRICULUM | {"reward.arm": "exec_only"}, "data.curriculum.enabled", "draws no samples without a trace"),
+    (CURRICULUM | {"data.train": ("gym:maze",)}, "data.curriculum.enabled", "a generator gives no problem twice"),
+    (
+        CURRICULUM | {"data.curriculum.easy_threshold": 0.0},
+        "data.curriculum.easy_threshold",
+        "above data.curriculum.hard_threshold=0,",
+    ),
+    (CURRICULUM | {"data.curriculum.easy_threshold": 1.1}, "data.curriculum.easy_threshold", "from 0 to 1"),
     ({"reward.cached_samples": 15}, "reward.cached_samples", "16 or more"),
     ({"executor.sampling.temperature": 0.0}, "executor.sampling.temperature", "greedy"),
     ({"planner.sampling.temperature": 0.0}, "planner.sampling.temperature", "above 0"),

@@ -73,7 +73,7 @@ class Run:
         )
         if found is not None:
             self.learner.version = found.state()["version"]
-            self.loop.restore(found.state(), PROBLEMS)
+            self.loop.restore(found.state())
 
     async def evaluate(self) -> dict[str, float]:
         self.evaluations += 1

@@ -125,7 +125,7 @@ async def test_a_resumed_stream_knows_what_an_unbroken_one_knows(staleness: int,
     state = json.loads(json.dumps(stream.state()))
     await stream.stop()
     resumed = scheduler(second := Draws(some_without_signal), staleness)
-    resumed.restore(state, PROBLEMS)
+    resumed.restore(state)
     await steps(resumed, 5, 10)
     await resumed.stop()
     found = {ticket.serial: ticket.known for ticket in (*first.started, *second.started)}

@@ -287,7 +287,7 @@ async def test_a_trace_that_is_there_is_not_written_again_and_its_saved_form_is_
     assert first.written.is_set() and len(planner.requests) == 2
     kept = json.loads(json.dumps(saved_traces([first, ticket()])))
     state = {"in_flight": [(0, 0, PROBLEM.id)], "traces": kept, "ledger": {"next_serial": 1}}
-    (again,) = saved_tickets(state, [PROBLEM])
+    (again,) = saved_tickets(state, {PROBLEM.id: PROBLEM}.__getitem__)
     assert again.traces == first.traces and list(kept) == ["0"]
     resumed = await rollout(planner, answers()).run(again)
     assert len(planner.requests) == 2

@@ -200,7 +200,7 @@ async def test_a_resumed_stream_gives_the_problems_that_an_unbroken_one_gives(st
     await stream.stop()
     second = FakeRollout()
     resumed = scheduler(second, staleness=staleness, groups=4)
-    resumed.restore(state, problems(50))
+    resumed.restore(state)
     await train(resumed, 17)
     await resumed.stop()
 
@@ -217,7 +217,7 @@ async def test_a_state_that_lists_groups_without_serials_gives_them_the_last_one
     }
     rollout = FakeRollout()
     resumed = scheduler(rollout)
-    resumed.restore(state, problems(50))
+    resumed.restore(state)
     await train(resumed, 2)
     await resumed.stop()
     again = [(ticket.serial, ticket.epoch, ticket.problem.id) for ticket in rollout.started[:3]]
@@ -245,7 +245,7 @@ async def test_a_batch_that_forms_when_the_run_ends_is_the_same_after_a_resume()
     assert stream.ledger.count("filtered") > state["ledger"]["filtered"], "a group without signal was consumed"
     second = FakeRollout(silent)
     resumed = scheduler(second, groups=4, max_refills=1)
-    resumed.restore(state, problems(50))
+    resumed.restore(state)
     assert [[g.group.serial for g in batch.seen] for batch in await train(resumed, 2)] == expected[1:]
     await resumed.stop()
     known = {ticket.serial: ticket.problem.id for ticket in unbroken.started}
