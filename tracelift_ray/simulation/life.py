@@ -31,7 +31,7 @@ class SimulatedLife:
         world.lives += 1
         world.training = loop = self._loop()
         if checkpoint is not None:
-            loop.restore(checkpoint.state(), world.problems)
+            loop.restore(checkpoint.state())
         return loop
 
     async def restart(self, checkpoint: Checkpoint | None) -> None:

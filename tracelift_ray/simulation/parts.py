@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tracelift_ray.data.sampler import ProblemSampler, SampledProblem
 from tracelift_ray.pools.pool import Pool
 from tracelift_ray.rl.ledger import Ledger
 from tracelift_ray.rl.rollout import Rollout
@@ -69,6 +70,17 @@ class WatchedLedger(Ledger):
     def failed(self, serial: int) -> None:
         super().failed(serial)
         self._watch.consumed(serial, "failed")
+
+
+class WatchedSampler(ProblemSampler):
+    """A sampler whose draws are checked."""
+
+    watch: Watch
+
+    def next(self) -> SampledProblem:
+        sampled = super().next()
+        self.watch.drawn(sampled.epoch, sampled.problem.id)
+        return sampled
 
 
 class WatchedRollout(Rollout):

@@ -57,6 +57,7 @@ class Scenario:
     shared_gpus: bool
     shuffled: bool
     order: Literal["arrival", "submission"]
+    curriculum: bool = False
 
     @property
     def by_index(self) -> bool:
@@ -105,7 +106,11 @@ def draw_scenario(seed: int) -> Scenario:
         shuffled=rng.random() < 0.75,
         order="submission" if staleness and rng.random() < 0.4 else "arrival",
     )
-    return replace(scenario, baseline="pooled") if rng.random() < 0.2 else scenario
+    if rng.random() < 0.2:
+        scenario = replace(scenario, baseline="pooled")
+    if arm == "tracelift" and rng.random() < 0.3:
+        scenario = replace(scenario, curriculum=True, problems=3)  # few, so that they come again
+    return scenario
 
 
 def draw_faults(seed: int, calls: Mapping[str, int]) -> tuple[Fault, ...]:

@@ -73,9 +73,6 @@ class Watch:
         serial, drawn = ticket.serial, (ticket.epoch, ticket.problem.id)
         if serial not in self.draws:
             self.check(drawn not in self.draws.values(), "each problem is drawn once an epoch", serial, drawn)
-            self.check(
-                ticket.epoch == serial // self.scenario.problems, "an epoch ends before the next begins", serial, drawn
-            )
             self.draws[serial] = drawn
         self.check(self.draws[serial] == drawn, "a resume keeps serial and problem together", serial, drawn)
         self.check(serial not in self.account.ended, "no group is run after it ended", serial)
@@ -84,6 +81,11 @@ class Watch:
         self.tickets[serial] = ticket
         if ticket.known is not None:
             self._given(ticket)
+
+    def drawn(self, epoch: int, problem: str) -> None:
+        """The sampler gives a problem."""
+        broken = self.account.epochs.draw(epoch, problem, [f"p{i}" for i in range(self.scenario.problems)])
+        self.check(not broken, broken, epoch, problem)
 
     def _given(self, ticket: Ticket) -> None:
         """A group is submitted, for the first time or again, with what is pooled of its problem's baseline."""
@@ -171,6 +173,8 @@ class Watch:
                 drawn = self._drawn(group.serial, group.baseline)
                 successes, samples = account.pooled.get(group.problem.id, (0, 0))
                 account.pooled[group.problem.id] = (successes + drawn[0], samples + drawn[1])
+            if self.scenario.curriculum and group.baseline is not None:
+                account.epochs.measured(group.problem.id, group.baseline, self.scenario.baseline != "per_group")
         account.step += 1
         account.consumed.append((account.step, version, content))
         self.check(version >= account.version, "versions only grow", account.version, version)
@@ -301,7 +305,7 @@ class Watch:
     def saved_stream(self, state: dict[str, Any]) -> None:
         """Every problem that was drawn is in the saved stream once: ended, or in flight."""
         serials = sorted(serial for serial, _, _ in state["in_flight"])
-        drawn = state["sampler"]["epoch"] * self.scenario.problems + state["sampler"]["position"]
+        drawn = self.account.epochs.drawn
         whole = sorted([*serials, *self.account.ended])
         self.check(whole == list(range(drawn)), "a save accounts for every problem once", whole, drawn)
         counts = Counter(self.account.ended.values())
@@ -320,6 +324,8 @@ class Watch:
         outdated = {**self.outdated, **self.sent} if engines_stay else {}
         self.account = Account() if number is None else copy.deepcopy(self.saved[number])
         self.evaluated = [step for step in self.evaluated if step <= self.account.step and number is not None]
+        if self.scenario.curriculum:  # what is drawn from there on follows from what is measured
+            self.draws = {serial: drawn for serial, drawn in self.draws.items() if serial < self.account.epochs.drawn}
         self.live = True
         self.restart()
         self.outdated = outdated

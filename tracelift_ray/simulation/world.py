@@ -11,8 +11,8 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.data.sampler import ProblemSampler
+from tracelift_ray.config.schema import CurriculumConfig, RunConfig
+from tracelift_ray.data.curriculum import Curriculum
 from tracelift_ray.engines.seeds import request_seed
 from tracelift_ray.pools.pool import Member, Pool, PoolLimits
 from tracelift_ray.rl import lives
@@ -25,6 +25,7 @@ from tracelift_ray.rl.planner_pool import PlannerPool
 from tracelift_ray.rl.requests import Requests
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.rl.weights import broadcast_weights
+from tracelift_ray.simulation.account import ENOUGH, RESTS
 from tracelift_ray.simulation.clock import Killed, SimulatedLoop
 from tracelift_ray.simulation.disk import SimulatedDisk
 from tracelift_ray.simulation.learner import TRANSFER_S, SimulatedLearner
@@ -36,6 +37,7 @@ from tracelift_ray.simulation.parts import (
     PooledVerifier,
     WatchedLedger,
     WatchedRollout,
+    WatchedSampler,
     WatchedScheduler,
     WatchedTracker,
     prompt_renderer,
@@ -121,6 +123,7 @@ def run_config(base: RunConfig, scenario: Scenario) -> RunConfig:
         learner=replace(
             base.learner, save_every=scenario.save_every, export_every=0, keep_checkpoints=1, upload_command=""
         ),
+        data=replace(base.data, curriculum=CurriculumConfig(scenario.curriculum, 1.0, 0.0, ENOUGH, RESTS)),
         evaluation=replace(base.evaluation, at_start=True, every=scenario.evaluate_every),
     )
 
@@ -261,7 +264,7 @@ class World:
             self.watch.check(self.released == len(self.learner.channels), "what a transfer held is freed")
 
     def _loop(self, pools: Mapping[str, Pool], planner: PlannerPool, shared: SharedGpus) -> TrainingLoop:
-        config = self.config
+        config, scenario = self.config, self.scenario
         system = self._system(pools, planner)
         cache = None
         if config.reward.baseline == "cached":
@@ -279,7 +282,10 @@ class World:
             min_traces=config.stream.min_traces,
             deadline_s=config.stream.group_deadline_s,
         )
-        sampler = ProblemSampler(self.problems, config.seed)
+        settings = config.data.curriculum
+        curriculum = Curriculum(settings, grows=scenario.baseline == "per_group") if settings.enabled else None
+        sampler = WatchedSampler(self.problems, config.seed, curriculum=curriculum)
+        sampler.watch = self.watch
         pooled = config.reward.baseline == "pooled" and config.reward.arm == "tracelift"
         baselines = BaselinePool(config.reward.baseline_strength) if pooled else None
         ledger = WatchedLedger(self.watch)
