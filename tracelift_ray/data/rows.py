@@ -42,7 +42,8 @@ def read_rows(source: str) -> Rows:
         try:
             yield from _READERS[kind](stream)
         except _DAMAGED as error:
-            raise DataError(f"{source} cannot be read as {kind}: {first_line(error)}") from error
+            remedy = "fetch or write it again, whole and, if it is text, in UTF-8"
+            raise DataError(f"{source} cannot be read as {kind}: {first_line(error)}; {remedy}") from error
 
 
 def _json_list(stream: BinaryIO) -> Rows:

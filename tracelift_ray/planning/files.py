@@ -181,6 +181,9 @@ def check_data(data: DataConfig) -> None:
                 continue
             if is_data_set(source):
                 continue
+            if not Path(source).exists():
+                right = "is not there; relative paths start where the command is run, a data set of the hub is hub:NAME"
+                raise ConfigError(key, source, right)
             check_file(key, source)
             try:
                 file_kind(source)

@@ -12,6 +12,7 @@ from pyarrow import Table, parquet
 from tracelift_ray.data.fields import with_fields
 from tracelift_ray.data.formats import FORMATS, detect_format
 from tracelift_ray.data.problems import load_problems
+from tracelift_ray.errors import DataError
 from tracelift_ray.records import RecordError
 from tracelift_ray.types import CodeTests
 
@@ -70,6 +71,18 @@ def test_any_file_is_read_whose_fields_are_named(tmp_path: Path) -> None:
     first, second = load_problems(tmp_path / "mine.jsonl", fields=fields)
     assert (first.statement, first.answer, first.task) == ("3?", "3", "math") and first.id != second.id
     assert load_problems(tmp_path / "mine.jsonl", fields=fields).records == (first, second)
+
+
+def test_fields_are_named_in_tables_too(tmp_path: Path) -> None:
+    rows = [{"conversation": [{"role": "user", "content": f"{n}?"}], "label": {"gold": n}} for n in (3, 4)]
+    parquet.write_table(Table.from_pylist(rows), tmp_path / "mine.parquet")
+    (tmp_path / "mine.csv").write_text("conversation,label\n3?,3\n4?,4\n")
+    nested = {"statement": "conversation.0.content", "answer": "label.gold", "task": "=math"}
+    flat = {"statement": "conversation", "answer": "label", "task": "=math"}
+    tables, cells = (load_problems(tmp_path / f"mine.{k}", fields=f) for k, f in (("parquet", nested), ("csv", flat)))
+    assert tables.records == cells.records and [problem.answer for problem in cells] == ["3", "4"]
+    with pytest.raises(DataError, match=r"mine\.csv:2: label\.gold: data\.fields names it, and it is not there"):
+        load_problems(tmp_path / "mine.csv", fields=flat | {"answer": "label.gold"})
 
 
 def test_a_field_that_is_not_there_is_named_with_those_that_are() -> None:

@@ -100,6 +100,17 @@ def test_problems_are_read_from_directories_of_data_sets(tmp_path: Path) -> None
     assert "\n" not in str(refused.value)
 
 
+def test_a_directory_is_streamed_so_that_a_limit_reads_no_further(tmp_path: Path) -> None:
+    for name, kind in (("tables", "parquet"), ("lines", "jsonl")):
+        folder = tmp_path / name
+        folder.mkdir()
+        KINDS["Parquet" if kind == "parquet" else "JSON lines"](folder / f"train-00000-of-00002.{kind}")
+        (folder / f"train-00001-of-00002.{kind}").write_bytes(b"PAR1 and no table")
+        assert len(load_problems(folder, limit=4)) == 4
+        with pytest.raises(DataError, match=rf"{name}: the split train cannot be read .*check what is in the"):
+            load_problems(folder)
+
+
 def test_a_name_of_the_hub_says_configuration_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
@@ -135,6 +146,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes, told: str) -
     with pytest.raises(DataError) as refused:
         load_problems(tmp_path / "data", on_error="skip")
     assert f"{tmp_path / 'data'} {told}" in str(refused.value) and "\n" not in str(refused.value)
+    assert str(refused.value).endswith("in UTF-8") == ("read as" in str(refused.value))
 
 
 def test_rows_at_fault_are_counted_by_their_number(tmp_path: Path) -> None:
