@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tracelift_ray.config.paths import DEMO
 from tracelift_ray.config.schema import RewardConfig, RunConfig
+from tracelift_ray.data.gym import GYM_COUNT, is_endless
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.planning.memory.changes import smallest_change
 from tracelift_ray.planning.memory.holdings import MemoryPlan, memory_plan
@@ -249,14 +250,16 @@ def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, st
 
 
 def _path_lines(config: RunConfig) -> list[str]:
-    rm = config.reasoning_rm
+    rm, data = config.reasoning_rm, config.data
+    endless = any(is_endless(source, data.limit) for source in data.train)
+    own = f"{data.heldout_fraction:g} of train" + f", {GYM_COUNT['heldout']} of each generator" * endless
     paths = {
         "run_dir": config.run_dir,
         "planner": config.planner.model,
         "executor": config.executor.model,
         "reasoning_rm": scorer_kind(rm).label(rm) if requirements(config.reward).rubric else "(none)",
-        "train": " ".join(config.data.train),
-        "heldout": " ".join(config.data.heldout) or f"{config.data.heldout_fraction:g} of train",
+        "train": " ".join(data.train),
+        "heldout": " ".join(data.heldout) or own,
     }
     if is_remote(config.executor.engine):
         paths["server"] = f"{config.executor.remote.model} at {config.executor.remote.base_url}"
