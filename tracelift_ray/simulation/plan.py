@@ -108,7 +108,7 @@ def draw_scenario(seed: int) -> Scenario:
     )
     if rng.random() < 0.2:
         scenario = replace(scenario, baseline="pooled")
-    if arm == "tracelift" and rng.random() < 0.3:
+    if arm == "tracelift" and Random(f"scenario/curriculum/{seed}").random() < 0.25:
         scenario = replace(scenario, curriculum=True, problems=3)  # few, so that they come again
     return scenario
 
