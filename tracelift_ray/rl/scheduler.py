@@ -89,6 +89,8 @@ class Scheduler:
         self._builder: BatchBuilder | None = None  # of the batch that is gathered now
         self._zero_signal = 0  # groups without signal in the batch that is built or trained
         self._tasks: dict[int, asyncio.Task[Group]] = {}
+        self._ended: set[int] = set()  # of the tasks; to wait for all of them would cost their number for each group
+        self._one_ended = asyncio.Event()
         self._tickets: dict[int, Ticket] = {}
         self._passed_over: dict[int, Ticket] = {}  # without signal, in the batch that is built or trained
         self._again: deque[Ticket] = deque()
@@ -174,13 +176,18 @@ class Scheduler:
         return Ticket(self.ledger.submit(), epoch, problem, self.version, known)
 
     async def _run(self, ticket: Ticket) -> Group:
-        group = await self.rollout.run(ticket)
+        try:
+            group = await self.rollout.run(ticket)
+        finally:
+            self._ended.add(ticket.serial)
+            self._one_ended.set()
         self.ledger.ready(ticket.serial)
         return group
 
     async def _consume_one(self, builder: BatchBuilder) -> None:
         serial = await self._next_serial()
         task = self._tasks.pop(serial)
+        self._ended.discard(serial)
         try:
             group = task.result()
         except GroupFailed as failure:
@@ -217,8 +224,10 @@ class Scheduler:
             serial = min(self._tasks)
             await asyncio.wait([self._tasks[serial]])
             return serial
-        await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        return min(serial for serial, task in self._tasks.items() if task.done())
+        while not self._ended:
+            self._one_ended.clear()
+            await self._one_ended.wait()
+        return min(self._ended)
 
     async def _traces_written(self) -> None:
         """Wait until the planner owes no trace to any group that was submitted.
