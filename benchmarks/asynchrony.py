@@ -31,7 +31,10 @@ WORK = Workload(
     planner=ENGINE,
     executor=ENGINE,
     score_s=0.05,
+    verify_s=0.0,
+    verifiers=1,
     train_token_s=1 / 1300,
+    update_s=0.0,
     prompt=200,
     broadcast_s=5.0,
 )

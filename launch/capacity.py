@@ -1,12 +1,14 @@
-"""Which split of GPUs is fastest: ``python -m launch.capacity gpus=64 max_staleness=1``.
+"""Which split of GPUs is fastest: ``python -m launch.capacity gpus=64 max_staleness=1 picture=splits.png``.
 
-Every split in eighths between planner, executor, reasoning RM and learner is simulated with the latencies of
-``conf/capacity.yaml``, which are yours to measure: what is printed is as good as they are.
+Splits between planner, executor, reasoning RM and learner are simulated with the latencies of ``conf/capacity.yaml``,
+or with those that a run measured (``run=runs/NAME``): what is printed is as good as they are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from time import process_time
 from typing import Annotated
 
 from hydra.core.global_hydra import GlobalHydra
@@ -18,9 +20,7 @@ from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.rules import AtLeast, Count, PositiveCount
 from tracelift_ray.planning.run_config import to_run_config
 from tracelift_ray.simulation.capacity import Forecast, Split, Workload
-
-#: A pool that works for less of the time than this bounds nothing.
-HALF = 0.5
+from tracelift_ray.simulation.splits import Bound, Run, bounds, ranked
 
 
 @dataclass(frozen=True)
@@ -32,41 +32,56 @@ class CapacityConfig:
     group_size: PositiveCount
     max_staleness: Count
     steps: Annotated[int, AtLeast(2)]
+    run: str | None
+    picture: str | None
     shown: PositiveCount
     workload: Workload
 
 
 @entry_point("capacity")
 def main(cfg: DictConfig) -> int:
-    """Print the fastest splits."""
-    from tracelift_ray.simulation.splits import ranked
+    """Print the fastest splits and what bounds the first."""
+    from tracelift_ray.simulation.measured import measured
 
     command = to_dataclass(CapacityConfig, cfg)
     GlobalHydra.instance().clear()  # the command line is read; now for the run that is simulated
-    run = to_run_config(composed("config", ["experiment=quickstart"]))
-    algorithm = replace(run.algorithm, groups_per_step=command.groups_per_step, group_size=command.group_size)
-    stream = replace(run.stream, max_staleness=command.max_staleness)
-    found = ranked(command.workload, command.gpus, algorithm, stream, command.steps)
+    work = command.workload if command.run is None else measured(command.run).work
+    composition = to_run_config(composed("config", ["experiment=quickstart"]))
+    algorithm = replace(composition.algorithm, groups_per_step=command.groups_per_step, group_size=command.group_size)
+    stream = replace(composition.stream, max_staleness=command.max_staleness)
+    run, began = Run(work, algorithm, stream, command.steps), process_time()
+    if command.run is not None:
+        print(f"measured in {command.run}: {work}")
+    found = ranked(run, command.gpus)
     for split, forecast in found[: command.shown]:
         print(_line(split, forecast))
-    print(f"of {len(found)} splits: {_bound(found[0][1])}")
+    limits = bounds(run, found[0][0])
+    simulated, took = sum(each.simulated_s for _, each in found), process_time() - began
+    print(f"{len(found)} splits, {simulated:,.0f} s of training in {took:.1f} s of one core")
+    print(_bound(limits))
+    if command.picture is not None:
+        from tracelift_ray.simulation.picture import draw
+
+        draw(found, limits, Path(command.picture))
+        print(f"wrote {command.picture}")
     return 0
 
 
-def _bound(best: Forecast) -> str:
+def _bound(limits: list[Bound]) -> str:
     """What the fastest split waits for."""
-    first, second, *_ = sorted(best.busy, key=lambda name: -best.busy[name])
-    if best.busy[first] < HALF:
+    if not limits:
         return "the longest traces bound the fastest; larger batches or more staleness would use the GPUs"
-    return f"the {first} bounds the fastest, and after it the {second}"
+    first, *others = (f"{each.name} (twice as much saves {each.gain:.0%} of a step)" for each in limits)
+    after = f"then {others[0]}" if others else "then the longest traces"
+    return f"bound by {first}, {after}"
 
 
 def _line(split: Split, forecast: Forecast) -> str:
-    gpus = f"planner {split.planner} executor {split.executor} RM {split.reasoning_rm} learner {split.learner}"
     busy = " ".join(f"{name} {share:.0%}" for name, share in forecast.busy.items())
+    waiting = " ".join(f"{name} {number:.1f}" for name, number in forecast.waiting.items())
     return (
-        f"{gpus}: step {forecast.step_s:.1f} s, {forecast.traces_per_s:.1f} traces/s, staleness "
-        f"{forecast.staleness:.1f}, {forecast.dropped} groups too stale; busy: {busy}"
+        f"{split}: step {forecast.step_s:.1f} s, {forecast.traces_per_s:.1f} traces/s, staleness "
+        f"{forecast.staleness:.1f}, {forecast.dropped} groups too stale; busy: {busy}; waiting: {waiting}"
     )
 
 

@@ -2,7 +2,7 @@
 
 What is modelled is time alone: engines that share their speed among the requests that they hold, a learner that takes
 its time for each token, weights that pause generation. What is real is the order of things: admission, staleness,
-batches and their account are the scheduler's. One random stream per cause makes equal pools see equal traces.
+batches and their account are the scheduler's. Each group has a random stream, so all splits see equal traces.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import exp, inf, log
 from random import Random
 
@@ -18,12 +19,13 @@ from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.rl.scheduler import GroupBatch, Scheduler
 from tracelift_ray.rl.tickets import Ticket
-from tracelift_ray.simulation.clock import SimulatedLoop
-from tracelift_ray.simulation.engines import Engines, Speed
+from tracelift_ray.simulation.engines import EngineLoop, Engines, Speed
 from tracelift_ray.tasks.math import MATH
 from tracelift_ray.types import Completion, Group, Problem, Trace, Trajectory
 
 PROBLEMS = 4096
+#: A member that takes one request at a time; what it is given are seconds.
+IN_TURN = Speed(1.0, 0.0, 1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class Workload:
         baseline: executor samples of a group without a trace.
         planner, executor: speed of one engine.
         score_s: the reasoning RM's seconds for one trace, of a member that takes them in turn.
+        verify_s: seconds of a core for one artifact; 0 leaves verification out.
+        verifiers: cores that verify.
         train_token_s: GPU seconds of the learner for one token, prompts included; it divides evenly over its GPUs.
+        update_s: seconds of each update that more GPUs do not shorten.
         prompt: tokens of a prompt.
         broadcast_s: seconds of a weight broadcast, in which the planner pauses.
     """
@@ -62,21 +67,25 @@ class Workload:
     planner: Speed
     executor: Speed
     score_s: NotNegative
+    verify_s: NotNegative
+    verifiers: PositiveCount
     train_token_s: Positive
+    update_s: NotNegative
     prompt: Count
     broadcast_s: NotNegative
 
 
 @dataclass(frozen=True)
 class Split:
-    """Engines of each pool, and GPUs of the learner. ``shared``: the pools sleep on the learner's GPUs while it works,
-    so that the same GPUs count for both."""
+    """Engines of each pool, and GPUs of the learner."""
 
     planner: int
     executor: int
     reasoning_rm: int
     learner: int
-    shared: bool = False
+
+    def __str__(self) -> str:
+        return f"planner {self.planner} executor {self.executor} RM {self.reasoning_rm} learner {self.learner}"
 
 
 @dataclass(frozen=True)
@@ -86,10 +95,11 @@ class Forecast:
     Attributes:
         step_s: mean seconds of a step, the first left out.
         traces_per_s: trained on.
-        busy: by pool, the share of its slots' time that it worked; of the learner, of the time.
+        busy: by pool, the share of what it could make with full slots; of the learner, of the time.
         staleness: mean versions that trained groups were behind.
         dropped: groups that were too stale.
-        waiting: by pool, mean requests in its queue.
+        waiting: by pool, mean requests in its queue; of the learner, mean groups that are ready.
+        simulated_s: seconds of the run, the first step with them.
     """
 
     step_s: float
@@ -98,71 +108,102 @@ class Forecast:
     staleness: float
     dropped: int
     waiting: dict[str, float]
-
-    @property
-    def bottleneck(self) -> str:
-        """What works most of the time."""
-        return max(self.busy, key=lambda name: self.busy[name])
+    simulated_s: float
 
 
 class _Groups:
     """Runs groups over modelled pools; implements ``rl.scheduler.RunsGroups``."""
 
-    def __init__(self, work: Workload, split: Split, group_size: int, version: Callable[[], int]) -> None:
+    def __init__(self, loop: EngineLoop, work: Workload, split: Split, group_size: int) -> None:
         self.work = work
-        self.planner = Engines(split.planner, work.planner)
-        self.executor = Engines(split.executor, work.executor)
-        self.scorer = Engines(split.reasoning_rm, Speed(1.0, 1.0, 1))
+        self.planner = Engines(loop, split.planner, work.planner)
+        self.executor = Engines(loop, split.executor, work.executor)
+        self.scorer = Engines(loop, split.reasoning_rm, IN_TURN)
+        self.verifier = Engines(loop, work.verifiers, IN_TURN)
+        self.pools = {"planner": self.planner, "executor": self.executor, "reasoning_rm": self.scorer}
+        if work.verify_s > 0:
+            self.pools["verifier"] = self.verifier
         self.tokens: dict[int, int] = {}
+        self.ready_at: dict[int, float] = {}
+        self._loop = loop
         self._group_size = group_size
-        self._version = version
-        self._random = Random("capacity")
 
     async def run(self, ticket: Ticket) -> Group:
-        lengths = [self.work.traces.draw(self._random) for _ in range(self._group_size)]
-        self.tokens[ticket.serial] = sum(lengths) + self.work.prompt * self._group_size
-        parts = [self._trace(ticket, index, length) for index, length in enumerate(lengths)]
-        *trajectories, _ = await asyncio.gather(*parts, self._execute(self.work.baseline))
-        return Group(ticket.serial, ticket.problem, ticket.submitted_version, tuple(trajectories))  # type: ignore[arg-type]
+        work, random = self.work, Random(ticket.serial)
+        lengths = [work.traces.draw(random) for _ in range(self._group_size)]
+        self.tokens[ticket.serial] = sum(lengths) + work.prompt * self._group_size
+        group = _Parts(self._loop)
+        for length in lengths:
+            after = partial(self._reward, group, work.artifacts.draw(random))
+            self.planner.generate(length, 1, group.part(after))
+        self._execute(group, work.artifacts.draw(random), work.baseline)
+        await group.done
+        self.ready_at[ticket.serial] = self._loop.time()
+        return Group(ticket.serial, ticket.problem, ticket.submitted_version, _with_signal(ticket))
 
-    async def _trace(self, ticket: Ticket, index: int, length: int) -> Trajectory:
-        await self.planner.generate(length)
-        version = ticket.submitted_version
-        await asyncio.gather(self._execute(self.work.samples), self._score())
-        completion = Completion((), "", "stop", (), version, self._version())
-        trace = Trace(ticket.problem.id, index, (), completion, "")
-        return Trajectory(trace, reward=float(index % 2))  # every group has signal
-
-    async def _execute(self, samples: int) -> None:
-        if samples:
-            await self.executor.generate(self.work.artifacts.draw(self._random), samples)
-
-    async def _score(self) -> None:
+    def _reward(self, group: _Parts, artifact: int) -> None:
+        self._execute(group, artifact, self.work.samples)
         if self.work.score_s > 0:
-            await self.scorer.generate(self.work.score_s)  # type: ignore[arg-type]
+            self.scorer.generate(self.work.score_s, 1, group.part())
+
+    def _execute(self, group: _Parts, artifact: int, samples: int) -> None:
+        if samples:
+            self.executor.generate(artifact, samples, group.part(partial(self._verify, group, samples)))
+
+    def _verify(self, group: _Parts, samples: int) -> None:
+        if self.work.verify_s > 0:
+            self.verifier.generate(self.work.verify_s * samples, 1, group.part())
+
+
+class _Parts:
+    """Requests of a group that have not ended; ``done`` when there is none."""
+
+    def __init__(self, loop: EngineLoop) -> None:
+        self.done: asyncio.Future[None] = loop.create_future()
+        self._open = 0
+
+    def part(self, after: Callable[[], None] | None = None) -> Callable[[], None]:
+        """One more; to be called when it has ended. ``after`` may begin others."""
+        self._open += 1
+        return partial(self._end, after)
+
+    def _end(self, after: Callable[[], None] | None) -> None:
+        if after is not None:
+            after()
+        self._open -= 1
+        if not self._open and not self.done.done():
+            self.done.set_result(None)
+
+
+def _with_signal(ticket: Ticket) -> tuple[Trajectory, ...]:
+    """Two traces for all of a group: what the scheduler reads is their version, and that rewards differ."""
+    completion = Completion((), "", "stop", (), ticket.submitted_version, ticket.submitted_version)
+    traces = (Trace(ticket.problem.id, index, (), completion, "") for index in range(2))
+    return tuple(Trajectory(trace, reward=float(trace.index)) for trace in traces)
 
 
 def forecast(work: Workload, split: Split, algorithm: AlgorithmConfig, stream: StreamConfig, steps: int) -> Forecast:
     """What a run of ``steps`` steps, two or more, would do; the first fills the pools and is left out of the means."""
-    loop = SimulatedLoop("capacity", shuffled=False)
+    loop = EngineLoop()
     try:
-        return loop.run_until_complete(_run(work, split, algorithm, stream, steps))
+        return loop.run_until_complete(_run(loop, work, split, algorithm, stream, steps))
     finally:
         loop.abandon()
 
 
-async def _run(work: Workload, split: Split, algorithm: AlgorithmConfig, stream: StreamConfig, steps: int) -> Forecast:
-    clock = asyncio.get_running_loop().time
+async def _run(
+    loop: EngineLoop, work: Workload, split: Split, algorithm: AlgorithmConfig, stream: StreamConfig, steps: int
+) -> Forecast:
     version = 0
-    groups = _Groups(work, split, algorithm.group_size, lambda: version)
+    groups = _Groups(loop, work, split, algorithm.group_size)
     problems = [Problem(f"p{i}", MATH, "", answer="") for i in range(PROBLEMS)]
     scheduler = Scheduler(groups, ProblemSampler(problems, 0), stream, algorithm)
-    pools = {"planner": groups.planner, "executor": groups.executor, "reasoning_rm": groups.scorer}
-    learner_s, stale, dropped, began = 0.0, list[int](), 0, inf
-    worked, queued = dict.fromkeys(pools, 0.0), dict.fromkeys(pools, 0.0)
+    learner_s, ready_s, stale, dropped, began = 0.0, 0.0, list[int](), 0, inf
+    before = dict[str, tuple[float, float]]()
     for step in range(steps):
         batch = await scheduler.next_batch(version)
-        seconds = work.train_token_s * _tokens(groups, batch) / split.learner
+        ready = sum(loop.time() - groups.ready_at.pop(each.group.serial) for each in batch.groups)
+        seconds = work.update_s + work.train_token_s * _tokens(groups, batch) / split.learner
         await asyncio.sleep(seconds)
         version += algorithm.updates_per_batch
         groups.planner.pause(True)
@@ -170,33 +211,29 @@ async def _run(work: Workload, split: Split, algorithm: AlgorithmConfig, stream:
         groups.planner.pause(False)
         if step:
             learner_s += seconds
+            ready_s += ready
             dropped += batch.dropped
             stale += [version - algorithm.updates_per_batch - each.group.oldest_version for each in batch.groups]
         scheduler.finished(batch, version)
         if not step:
-            began = clock()
-            worked = {name: pool.worked_s for name, pool in pools.items()}
-            queued = {name: pool.queued_s for name, pool in pools.items()}
-    took = clock() - began
+            began = loop.time()
+            before = {name: (pool.made, pool.queued_s) for name, pool in groups.pools.items()}
+    took = loop.time() - began
     await scheduler.stop()
     traces = (steps - 1) * algorithm.groups_per_step * algorithm.group_size
-    members = {"planner": split.planner, "executor": split.executor, "reasoning_rm": split.reasoning_rm}
-    busy = {
-        name: (pool.worked_s - worked[name]) / (took * members[name] * pool.speed.slots) for name, pool in pools.items()
-    }
+    busy = {name: (pool.made - before[name][0]) / (took * pool.most_per_s) for name, pool in groups.pools.items()}
+    waiting = {name: (pool.queued_s - before[name][1]) / took for name, pool in groups.pools.items()}
     return Forecast(
         step_s=took / (steps - 1),
         traces_per_s=traces / took,
         busy=busy | {"learner": learner_s / took},
         staleness=sum(stale) / len(stale) if stale else 0.0,
         dropped=dropped,
-        waiting={name: (pool.queued_s - queued[name]) / took for name, pool in pools.items()},
+        waiting=waiting | {"learner": ready_s / took},
+        simulated_s=loop.time(),
     )
 
 
 def _tokens(groups: _Groups, batch: GroupBatch) -> int:
-    """Tokens that the learner trains on; they are then forgotten, those of replaced groups with them."""
-    trained = sum(groups.tokens.pop(each.group.serial) for each in batch.groups)
-    for each in (*batch.zero_signal, *batch.replaced):
-        groups.tokens.pop(each.group.serial, None)
-    return trained
+    """Tokens that the learner trains on."""
+    return sum(groups.tokens.pop(each.group.serial) for each in batch.groups)

@@ -1,31 +1,91 @@
-"""Which split of GPUs between the pools and the learner is fastest, by forecasts of all splits in eighths."""
+"""Which split of GPUs between the pools and the learner is fastest, and what bounds it.
+
+Every split in eighths is forecast; from the fastest of them GPUs move in smaller parts, one part from one to another
+at a time, as long as that makes it faster. What bounds a split is found by giving it more: the pool, or the learner,
+whose doubling shortens the step most.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from dataclasses import dataclass, fields, replace
+from itertools import combinations, permutations
 
 from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.simulation.capacity import Forecast, Split, Workload, forecast
 
-#: Parts that the GPUs are divided in, at most; a pool and the learner get at least one.
+#: Parts that the GPUs are divided in at first, at most; a pool and the learner get at least one.
 PARTS = 8
-SHARERS = 4
+SHARERS = tuple(field.name for field in fields(Split))
+#: A share of the step by which it must get shorter to count.
+GAIN = 0.01
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is forecast of every split."""
+
+    work: Workload
+    algorithm: AlgorithmConfig
+    stream: StreamConfig
+    steps: int
+
+    def __call__(self, split: Split) -> Forecast:
+        return forecast(self.work, split, self.algorithm, self.stream, self.steps)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a split waits for.
+
+    Attributes:
+        name: the pool, or ``learner``.
+        gain: the share of the step that its doubling saves.
+    """
+
+    name: str
+    gain: float
 
 
 def splits(gpus: int) -> Iterator[Split]:
     """Every split in eighths of four GPUs or more; what is left over by the division goes to the learner."""
     parts = min(PARTS, gpus)
     each = gpus // parts
-    for cuts in combinations(range(1, parts), SHARERS - 1):
+    for cuts in combinations(range(1, parts), len(SHARERS) - 1):
         planner, executor, reasoning_rm, _ = (b - a for a, b in zip((0, *cuts), (*cuts, parts), strict=True))
         pools = planner * each, executor * each, reasoning_rm * each
         yield Split(*pools, learner=gpus - sum(pools))
 
 
-def ranked(
-    work: Workload, gpus: int, algorithm: AlgorithmConfig, stream: StreamConfig, steps: int
-) -> list[tuple[Split, Forecast]]:
-    """All splits, the fastest first."""
-    found = [(split, forecast(work, split, algorithm, stream, steps)) for split in splits(gpus)]
-    return sorted(found, key=lambda each: each[1].step_s)
+def ranked(run: Run, gpus: int) -> list[tuple[Split, Forecast]]:
+    """All splits that were tried, the fastest first."""
+    found = {split: run(split) for split in splits(gpus)}
+    part = gpus // min(PARTS, gpus) // 2
+    while part:
+        best = min(found, key=lambda split: found[split].step_s)
+        found |= {split: run(split) for split in _moved(best, part) if split not in found}
+        if min(each.step_s for each in found.values()) > found[best].step_s * (1 - GAIN):
+            part //= 2
+    return sorted(found.items(), key=lambda each: each[1].step_s)
+
+
+def bounds(run: Run, split: Split, count: int = 2) -> list[Bound]:
+    """What bounds ``split``, then what bounds it once that has doubled; fewer where no doubling helps any more."""
+    found, step_s = list[Bound](), run(split).step_s
+    while len(found) < count:
+        more = {name: replace(split, **{name: 2 * getattr(split, name)}) for name in SHARERS}
+        steps = {name: run(each).step_s for name, each in more.items()}
+        name = min(steps, key=lambda each: steps[each])
+        if steps[name] > step_s * (1 - GAIN):
+            break
+        found.append(Bound(name, 1 - steps[name] / step_s))
+        split, step_s = more[name], steps[name]
+    return found
+
+
+def _moved(split: Split, part: int) -> Iterator[Split]:
+    """``split`` with ``part`` GPUs moved from one to another, in every way that leaves each at least one."""
+    for giver, taker in permutations(SHARERS, 2):
+        left = getattr(split, giver) - part
+        if left > 0:
+            yield replace(split, **{giver: left, taker: getattr(split, taker) + part})
