@@ -94,6 +94,8 @@ class ProblemSampler:
     def metrics(self) -> dict[str, float]:
         """The epoch, the problems that it has, and what it leaves out."""
         found = {"data/epoch": float(self._epoch), "data/problems": float(len(self._order))}
+        if self._streams:
+            found["data/generated"] = float(sum(self._next.values()))
         return found if self._curriculum is None else found | self._curriculum.metrics()
 
     def note(self) -> str:

@@ -117,12 +117,13 @@ def test_a_generator_to_train_on_has_no_end_and_gives_no_problem_twice() -> None
         f"{ENDLESS} (reasoning-gym): 200 of 200 records loaded",
         f"0 train and 200 held-out problems; without an end, to train on: {ENDLESS}",
     )
-    found = drawn(sampled(config), 2_300)
+    found = drawn(sampler := sampled(config), 2_300)
     assert len({id for _, id, _ in found}) == 2_300 and found[1_999][0] == 0 and found[2_000][0] == 1
     assert found == drawn(sampled(config), 2_300) and found[0] != drawn(sampled(config, 4), 1)[0]
     assert not {text for _, _, text in found} & {problem.statement for problem in sources.heldout}
     numbers = [int(id.rpartition("#")[2]) for _, id, _ in found]
     assert numbers == sorted(numbers) and numbers[-1] >= 2_300, "held-out ones are passed over"
+    assert sampler.metrics() == {"data/epoch": 1, "data/problems": 2_000, "data/generated": numbers[-1] + 1}
 
 
 @pytest.mark.usefixtures("stand_in")
