@@ -168,7 +168,7 @@ def train(arm: str, seed: int, total_steps: int, overrides: Sequence[str]) -> Pa
 
 
 def _reward(arm: str) -> tuple[str, ...]:
-    return ("reward.num_samples=2", "reward.e2e=leave_one_out") if arm == "tracelift" else ()
+    return ("reward.num_samples=2",) if arm == "tracelift" else ()
 
 
 def evaluate(arm: str, seed: int, planner: Path, problems: int) -> Planner:

@@ -8,7 +8,7 @@ Each writes its part of ``docs/results/executor_tokens.md``, which says how it i
 from the verdicts of runs that drew many, such as those of
 
     python -m launch.train experiment=quickstart total_steps=20 seed=0 reward.num_samples=8 \\
-        reward.e2e=leave_one_out evaluation=off name=logged_0
+        evaluation=off name=logged_0
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ RESAMPLES = 8
 METRICS = ("accuracy", "trace_validity")
 #: What the learning curves compare, by name: overrides of a run.
 CURVES = {
-    "fixed": (),
-    "leave_one_out_2": ("reward.e2e=leave_one_out", "reward.num_samples=2"),
-    "leave_one_out_1": ("reward.e2e=leave_one_out", "reward.num_samples=1"),
-    "pooled_1": ("reward.e2e=leave_one_out", "reward.num_samples=1", "reward.baseline=pooled"),
+    "fixed": ("reward.e2e=fresh", "reward.num_samples=3"),
+    "leave_one_out_2": ("reward.num_samples=2",),
+    "leave_one_out_1": ("reward.num_samples=1",),
+    "pooled_1": ("reward.num_samples=1", "reward.baseline=pooled"),
 }
 
 

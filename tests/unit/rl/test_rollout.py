@@ -82,9 +82,10 @@ def rollout(
     )
 
 
-async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group_for_the_executor() -> None:
+@pytest.mark.parametrize("e2e", ["fresh", "leave_one_out"])
+async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group_for_the_executor(e2e: str) -> None:
     planner, executor = plans("4 + 1 </reasoning>", "5 </reasoning>"), answers()
-    group = await rollout(planner, executor).run(ticket())
+    group = await rollout(planner, executor, reward=replace(RUN.reward, e2e=e2e)).run(ticket())
     assert [params.n for _, params in planner.requests] == [1, 1]
     assert all(params.logprobs for _, params in planner.requests)
     k = RUN.reward.num_samples
@@ -93,7 +94,9 @@ async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group
     # math: 0.5 * 1 + 0.5 * 0.5 * (1 - 0)
     assert [t.reward for t in group.trajectories] == [0.75, 0.75]
     assert [t.uplift for t in group.trajectories] == [1.0, 1.0]
-    assert all(len(t.executions) == k and t.fresh is not None for t in group.trajectories)
+    apart = int(e2e == "fresh")
+    assert all(len(t.executions) == k + 1 - apart for t in group.trajectories)
+    assert all((t.fresh is not None) == bool(apart) for t in group.trajectories)
 
 
 async def test_what_goes_through_the_system_is_counted() -> None:
