@@ -80,8 +80,8 @@ MUTANTS = (
     Mutant(
         "the newest finished group is consumed first, and old ones spoil",
         SCHEDULER,
-        "return min(serial for serial, task in self._tasks.items() if task.done())",
-        "return max(serial for serial, task in self._tasks.items() if task.done())",
+        "return min(self._ended)",
+        "return max(self._ended)",
         STREAM,
     ),
     Mutant(

@@ -57,6 +57,7 @@ class Scenario:
     shared_gpus: bool
     shuffled: bool
     order: Literal["arrival", "submission"]
+    e2e: Literal["leave_one_out", "fresh"]
     curriculum: bool = False
 
     @property
@@ -105,6 +106,7 @@ def draw_scenario(seed: int) -> Scenario:
         shared_gpus=staleness == 0 and rng.random() < 0.3,
         shuffled=rng.random() < 0.75,
         order="submission" if staleness and rng.random() < 0.4 else "arrival",
+        e2e="fresh" if seed % 2 else "leave_one_out",  # as many samples either way
     )
     if rng.random() < 0.2:
         scenario = replace(scenario, baseline="pooled")

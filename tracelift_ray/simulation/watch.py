@@ -206,7 +206,8 @@ class Watch:
         for each in samples:
             known = self.verdicts.get(sample_number(each.artifact.completion_text))
             self.check(known == (number, each.verdict.success), "a verdict is the verifier's, on this trace", serial)
-        value = float(got.fresh.verdict.success) if got.fresh else 0.0
+        mean = sum(each.verdict.success for each in got.executions) / max(1, len(got.executions))
+        value = float(got.fresh.verdict.success) if got.fresh else mean  # every sample in turn, which is their mean
         if tracelift:
             base = (-1, 0) if baseline is None else self._drawn(serial, baseline)
             measured = self.baselines.get((problem.id, -1 if self.scenario.baseline == "cached" else epoch), ())
@@ -216,7 +217,6 @@ class Watch:
             self.check(
                 got.rubric is not None and got.rubric.score == score, "a score is the RM's, on this trace", serial
             )
-            mean = sum(e.verdict.success for e in got.executions) / max(1, len(got.executions))
             value = 0.5 * value + 0.5 * score * (mean - self._rate(serial, base))
         self.check(got.reward is not None and abs(got.reward - value) < 1e-9, "a reward follows from its parts", serial)
 

@@ -100,6 +100,8 @@ def run_config(base: RunConfig, scenario: Scenario) -> RunConfig:
         reward=replace(
             base.reward,
             arm=scenario.arm,
+            e2e=scenario.e2e,
+            num_samples=3,
             baseline=scenario.baseline,
             cached_samples=MOST_POOLED if scenario.baseline == "pooled" else CACHED_SAMPLES,
             baseline_samples=POOLED_SAMPLES,
