@@ -11,7 +11,7 @@ MIB = 2**20
 class GpuMeter:
     """Reads the devices in ``CUDA_VISIBLE_DEVICES``; a process without any, or a machine without the driver, has none.
 
-    A figure is of the whole device, whoever works on it, and the mean over the devices of this process.
+    A figure counts all processes on a device, and is the mean over the devices of this process.
     """
 
     def __init__(self) -> None:
