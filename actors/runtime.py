@@ -8,7 +8,9 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,11 +54,22 @@ def connected(config: ClusterConfig, cpus_needed: float) -> Iterator[None]:
     Raises:
         InfrastructureError: Ray does not come up, with what to check.
     """
-    with own_session() if config.address == "local" else contextlib.nullcontext():
+    with connecting(config, cpus_needed) as connect:
+        connect()
+        yield
+
+
+@contextlib.contextmanager
+def connecting(config: ClusterConfig, cpus_needed: float) -> Iterator[Callable[[], None]]:
+    """As ``connected``, once the function that this gives was called; a local Ray starts before, in a thread."""
+    local = config.address == "local"
+    with own_session() if local else contextlib.nullcontext(), ThreadPoolExecutor(1, "ray-start") as threads:
+        starting = threads.submit(_connect, config, cpus_needed) if local else None
         try:
-            _connect(config, cpus_needed)
-            yield
+            yield partial(_connect, config, cpus_needed) if starting is None else starting.result
         finally:
+            if starting is not None:
+                wait([starting])  # what is half up could not be taken down
             ray.shutdown()
 
 

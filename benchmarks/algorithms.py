@@ -33,6 +33,8 @@ PRESETS = tuple(
 TASKS = ("math", "code")
 #: The demo's batches: a preset that a command names comes with its own.
 BATCHES = ("algorithm.groups_per_step=24", "algorithm.group_size=8")
+#: The same at every step, so that runs of any length compare.
+RATE = ("learner.lr=3.0e-4", "learner.schedule=constant")
 #: Steps between evaluations, which is how finely "steps to" is measured.
 EVERY = 10
 GOAL = 0.9
@@ -82,7 +84,7 @@ def command(preset: str, seed: int, steps: int, runs: Path, overrides: Sequence[
     """The command line of one run."""
     return [
         *(sys.executable, "-m", "launch.train", "experiment=quickstart", f"algorithm={preset}", *BATCHES),
-        *(f"evaluation.every={EVERY}", *overrides),
+        *(*RATE, f"evaluation.every={EVERY}", *overrides),
         *(f"name={preset}_{seed}", f"seed={seed}", f"total_steps={steps}", f"runs_root={runs}"),
     ]
 
@@ -153,7 +155,7 @@ Written by `python -m benchmarks.algorithms`. The presets of [algorithms.md](../
 `make demo`, which was chosen to show the effect of the reward ([demo.md](../demo.md)) and says little about algorithms
 elsewhere.
 
-{steps} steps of 24 groups of 8, seeds {seeds}, learning rate and all else as in `experiment=quickstart`, with
+{steps} steps of 24 groups of 8, seeds {seeds}, learning rate 3e-4, all else as in `experiment=quickstart`, with
 {changed}.
 Figures are those of the held-out problems after the last step: the mean over seeds, and [lowest, highest].
 

@@ -92,7 +92,7 @@ async def measure(run: RunConfig, prepared: Preparation, llm: Any, rounds: int) 
 
 def figures(model: str, rounds: int) -> list[Figure]:
     """The ratio of the rates, and ours."""
-    with configured(model) as configuration:
+    with configured(model, ["planner.engine.kind=vllm"]) as configuration:
         # One thread for either engine: the pool's actor has one CPU.
         set_environment(configuration.planner.engine)
         from vllm import LLM

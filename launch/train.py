@@ -64,27 +64,33 @@ def _show_plan(run: RunConfig) -> int:
 
 async def _train(run: RunConfig) -> int:
     """Prepare, open the system, run."""
+    from actors.runtime import connecting
     from launch.stopping import heeding_signals
     from tracelift_ray.data.solution_check import sound_problems
-    from tracelift_ray.rl.preparation import prepare
+    from tracelift_ray.planning.resources import total_cpus
+    from tracelift_ray.rl.preparation import find, with_prompts
     from tracelift_ray.tracking.run_lock import only_run
     from tracelift_ray.tracking.tracker import Tracker
 
     say: Callable[[str], None] = partial(print, flush=True) if run.tracking.console else _say_nothing
     with only_run(Path(run.run_dir), say), heeding_signals() as signals:
-        prepared = prepare(run)
-        for line in prepared.notes:
-            say(line)
-        train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
-        prepared.accept(train)
-        sinks = _sinks(run, say)
-        tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks)
-        exit_code = FAILED
-        try:
-            exit_code = await _run(run, prepared, train, heldout, tracker, signals)
-        finally:
-            tracker.close(exit_code)
-        return exit_code
+        found = find(run)
+        with connecting(run.cluster, total_cpus(run)) as connect:  # a Ray of its own starts beside the checks
+            prepared = with_prompts(found)
+            for line in prepared.notes:
+                say(line)
+            train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
+            prepared.accept(train)
+            sinks = _sinks(run, say)
+            tracker = Tracker(
+                run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks
+            )
+            exit_code = FAILED
+            try:
+                exit_code = await _run(run, prepared, train, heldout, tracker, signals, connect)
+            finally:
+                tracker.close(exit_code)
+            return exit_code
 
 
 def _sinks(run: RunConfig, say: Callable[[str], None]) -> Sequence[MetricSink]:
@@ -103,6 +109,7 @@ async def _run(
     heldout: tuple[Problem, ...],
     tracker: Tracker,
     signals: Signals,
+    connect: Callable[[], None],
 ) -> int:
     from actors.lives import SystemLives
     from launch.stopping import short_grace
@@ -118,7 +125,7 @@ async def _run(
         return 0
     if warning := short_grace(os.environ):
         tracker.message(warning)
-    async with _system(run, prepared, (*train, *heldout), tracker, signals) as (system, head):
+    async with _system(run, prepared, (*train, *heldout), tracker, signals, connect) as (system, head):
         warnings = note_sandboxes(await system.verifier.describe(), tracker)
         lives = SystemLives(run, prepared, system, train, heldout, tracker)
         signals.serve(lives.requests)
@@ -157,24 +164,28 @@ def _is_over(run: RunConfig, step: int, tracker: Tracker) -> bool:
 
 @contextlib.asynccontextmanager
 async def _system(
-    run: RunConfig, prepared: Preparation, problems: Sequence[Problem], tracker: Tracker, signals: Signals
+    run: RunConfig,
+    prepared: Preparation,
+    problems: Sequence[Problem],
+    tracker: Tracker,
+    signals: Signals,
+    connect: Callable[[], None],
 ) -> AsyncIterator[tuple[RaySystem, HeadWatch]]:
-    """Ray and all actors, up inside the ``async with``; the learner goes on from the checkpoint."""
+    """All actors, up inside the ``async with``, once Ray is; the learner goes on from the checkpoint."""
     from actors.head import watched_head
-    from actors.runtime import connected, log_directory, probe_run_dir
+    from actors.runtime import log_directory, probe_run_dir
     from actors.system import running_system
-    from tracelift_ray.planning.resources import total_cpus
 
     checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
     tracker.message("starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}")
     signals.hear()
-    with connected(run.cluster, total_cpus(run)):
-        signals.hear()
-        await probe_run_dir(prepared.directory)
-        tracker.message(f"starting actors; their logs are in {log_directory()}")
-        with watched_head(signals.stop_soon, partial(_leave, tracker)) as head:
-            async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
-                yield system, head
+    connect()
+    signals.hear()
+    await probe_run_dir(prepared.directory)
+    tracker.message(f"starting actors; their logs are in {log_directory()}")
+    with watched_head(signals.stop_soon, partial(_leave, tracker)) as head:
+        async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
+            yield system, head
 
 
 def note_sandboxes(reports: Sequence[RunnerReport], tracker: Tracker) -> list[str]:

@@ -6,6 +6,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+import ray
+
+from actors.runtime import connecting
+from tests.configs import run_config
 from tests.hang import HANG_S
 
 SESSION = """
@@ -35,3 +40,13 @@ def test_a_ray_that_cannot_start_here_is_one_clear_line() -> None:
     assert done.returncode == 1, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: cluster: Ray could not be started here (")
     assert "Traceback" not in done.stderr
+
+
+def test_a_ray_starts_beside_checks_and_ends_where_they_fail() -> None:
+    with pytest.raises(ValueError, match="no problem is left"), connecting(run_config().cluster, 1.0):
+        raise ValueError("no problem is left")
+    assert not ray.is_initialized()
+    with connecting(run_config().cluster, 1.0) as connect:
+        connect()
+        assert ray.is_initialized() and ray.get(ray.remote(lambda: 7).remote()) == 7
+    assert not ray.is_initialized()

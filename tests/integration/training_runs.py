@@ -18,6 +18,7 @@ from tests.processes import marked
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "experiment=quickstart",
+    "planner.engine.kind=vllm",
     "tracking.wandb=disabled",
     "algorithm.groups_per_step=4",
     "algorithm.group_size=4",

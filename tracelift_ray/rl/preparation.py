@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.mixture import Mixture
-from tracelift_ray.data.sources import first_problem, resolve_sources
+from tracelift_ray.data.sources import Sources, first_problem, resolve_sources
 from tracelift_ray.demo.source import demo_problems
 from tracelift_ray.rl.assembly import build_sampler, fit_problems, fits, system_settings
 from tracelift_ray.rl.continuing import notes_on_resume
@@ -23,8 +23,23 @@ from tracelift_ray.types import Problem
 
 
 @dataclass(frozen=True)
+class Found:
+    """What ``find`` found: the run directory, the checkpoint to go on from, if any, and the data as they are.
+
+    Attributes:
+        notes: what was loaded, and what has changed since the checkpoint, in lines for people.
+    """
+
+    run: RunConfig
+    directory: RunDirectory
+    checkpoint: Checkpoint | None
+    sources: Sources
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Preparation:
-    """What ``prepare`` found.
+    """What ``prepare`` gives.
 
     Attributes:
         checkpoint: what the run goes on from; None: it starts from the beginning.
@@ -70,25 +85,41 @@ class Preparation:
         self.directory.keep_prompts({role: renderer.file.source for role, renderer in prompts.items()})
 
 
-def prepare(run: RunConfig) -> Preparation:
-    """Open the run directory, and load the data, the prompt files and the tokenizers; ``accept`` comes next.
+def find(run: RunConfig) -> Found:
+    """Open the run directory and load the data; ``with_prompts`` comes next.
 
     Raises:
         ConfigError: a setting would make another run of the one that the checkpoint is of.
-        DataError: a data file, a prompt file, a tokenizer or the checkpoint is unusable, a task of the data has no
-            prompt, or no problem is left.
+        DataError: a data file or the checkpoint is unusable.
     """
     directory = RunDirectory.create(run.run_dir)
     checkpoint = checkpoint_to_resume(run.resume, directory.checkpoints_path)
     changed = () if checkpoint is None else notes_on_resume(run, checkpoint.path)
     sources = resolve_sources(run.data, run.seed, demo_problems)
+    return Found(run, directory, checkpoint, sources, changed + sources.report.lines())
+
+
+def with_prompts(found: Found) -> Preparation:
+    """Load the prompt files and the tokenizers, and keep the problems whose prompts fit; ``accept`` comes next.
+
+    Raises:
+        DataError: a prompt file or a tokenizer is unusable, a task of the data has no prompt, or no problem is left.
+    """
+    run, sources = found.run, found.sources
     settings = system_settings(run)
     train, heldout = fit_problems(sources.train, settings, run), fit_problems(sources.heldout, settings, run)
     mixture = sources.mixture and sources.mixture.where(lambda problem: fits(problem, settings, run))
-    notes = changed + sources.report.lines()
+    notes = found.notes
     if train.too_long or heldout.too_long:
         notes += (f"left out, prompt too long: {train.too_long} train, {heldout.too_long} held-out problems",)
-    return Preparation(run, directory, checkpoint, settings, train.problems, heldout.problems, mixture, notes)
+    return Preparation(
+        run, found.directory, found.checkpoint, settings, train.problems, heldout.problems, mixture, notes
+    )
+
+
+def prepare(run: RunConfig) -> Preparation:
+    """``find`` and ``with_prompts`` in one."""
+    return with_prompts(find(run))
 
 
 def prompt_lines(run: RunConfig) -> list[str]:
