@@ -15,14 +15,16 @@ from tracelift_ray.verification.code_runner import RunnerReport
 from tracelift_ray.verification.verifier import Verifier
 
 STARTUP_S = 120.0
+#: Threads for each program that runs: others compare answers, or wait for a verdict that is under way.
+THREADS = 4
 
 
 class VerifierActor(PoolActor):
-    """Owns a verifier and as many threads as it may run checks at a time."""
+    """Owns a verifier, which runs as many programs at a time as it has slots, and threads for its checks."""
 
     def __init__(self, config: VerifierConfig, sandbox: SandboxConfig, code: bool, stop_early: bool) -> None:
         self.verifier = Verifier(config, sandbox, stop_early=stop_early)
-        self.threads = ThreadPoolExecutor(self.verifier.slots)
+        self.threads = ThreadPoolExecutor(THREADS * self.verifier.slots)
         self.code = code
         self.report: RunnerReport | None = None
 

@@ -51,7 +51,7 @@ class Verifier:
             if self._closed:
                 raise InfrastructureError("verifier", "used after it was closed")
             if self._code is None:
-                self._code = RememberingRunner(build_runner(self._sandbox_config, self.slots), MEMORY)
+                self._code = RememberingRunner(build_runner(self._sandbox_config, self.slots), MEMORY, self.slots)
             return self._code.report
 
     def verify(self, problem: Problem, artifact: Artifact) -> Verdict:
@@ -90,15 +90,17 @@ class Verifier:
 class RememberingRunner:
     """A code runner that remembers the last ``size`` verdicts of another, all under that runner's limits.
 
-    A program that is being run is not run a second time at once: who asks waits for the verdict on the first.
+    A program that is being run is not run a second time at once: who asks waits for the verdict on the first, and
+    takes none of the ``slots`` that run programs.
     """
 
-    def __init__(self, runner: CodeRunner, size: int) -> None:
+    def __init__(self, runner: CodeRunner, size: int, slots: int) -> None:
         self._runner = runner
         self.report = runner.report
         self._size = size
         self._verdicts: OrderedDict[bytes, Future[Verdict]] = OrderedDict()
         self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(slots)
 
     def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
         """As ``CodeRunner.run``. What raises is not remembered, and raises for all who wait for it."""
@@ -114,7 +116,8 @@ class RememberingRunner:
         if known is not None:
             return known.result()  # Bounded: the run is, by the limits of its tests.
         try:
-            verdict = self._runner.run(program, tests, stop_early)
+            with self._slots:
+                verdict = self._runner.run(program, tests, stop_early)
         except BaseException as error:
             with self._lock:
                 if self._verdicts.get(key) is mine:

@@ -101,7 +101,7 @@ def test_stopping_early_is_handed_on() -> None:
 
 def test_a_program_is_run_once_for_the_same_tests() -> None:
     inner = CountingRunner({"a": Verdict("passed", 2, 2), "b": Verdict("time_limit", 1, 2)})
-    runner = RememberingRunner(inner, size=10)
+    runner = RememberingRunner(inner, size=10, slots=2)
     for _ in range(3):
         assert runner.run("a", TESTS) == Verdict("passed", 2, 2)
         assert runner.run("b", TESTS).outcome == "time_limit"
@@ -121,7 +121,7 @@ def test_a_program_that_is_being_run_is_waited_for() -> None:
 
     started, go_on = threading.Event(), threading.Event()
     inner = SlowRunner({"a": Verdict("passed", 2, 2)})
-    runner = RememberingRunner(inner, size=10)
+    runner = RememberingRunner(inner, size=10, slots=2)
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(runner.run, "a", TESTS)
         assert started.wait(HANG_S)
@@ -131,9 +131,30 @@ def test_a_program_that_is_being_run_is_waited_for() -> None:
     assert inner.ran == ["a"]
 
 
+def test_who_waits_for_a_verdict_takes_no_slot_and_no_more_run_than_there_are_slots() -> None:
+    class SlowRunner(CountingRunner):
+        def run(self, program: str, tests: CodeTests, stop_early: bool = False) -> Verdict:
+            super().run(program, tests, stop_early)
+            begun.release()
+            assert go_on.wait(HANG_S)
+            return Verdict("passed", 2, 2)
+
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    inner = SlowRunner(dict.fromkeys("abc", Verdict("passed", 2, 2)))
+    runner = RememberingRunner(inner, size=10, slots=2)
+    with ThreadPoolExecutor(6) as threads:
+        asked = [threads.submit(runner.run, program, TESTS) for program in "aaabbc"]
+        for _ in range(2):
+            assert begun.acquire(timeout=HANG_S)
+        assert not begun.acquire(timeout=0.2)
+        go_on.set()
+        assert all(each.result(HANG_S).outcome == "passed" for each in asked)
+    assert sorted(inner.ran) == ["a", "b", "c"]
+
+
 def test_what_has_no_verdict_is_run_again() -> None:
     inner = CountingRunner({})
-    runner = RememberingRunner(inner, size=10)
+    runner = RememberingRunner(inner, size=10, slots=2)
     for _ in range(2):
         with pytest.raises(InfrastructureError, match="no verdict"):
             runner.run("a", TESTS)
@@ -142,7 +163,7 @@ def test_what_has_no_verdict_is_run_again() -> None:
 
 def test_the_verdicts_used_longest_ago_are_forgotten() -> None:
     inner = CountingRunner({name: Verdict("passed", 2, 2) for name in "abc"})
-    runner = RememberingRunner(inner, size=2)
+    runner = RememberingRunner(inner, size=2, slots=1)
     for name in "abaca":
         runner.run(name, TESTS)
     assert inner.ran == ["a", "b", "c"]
