@@ -2,7 +2,8 @@
 # A run under Slurm: one Ray node on each Slurm node, the command on the first of them.
 #
 #   ray get-auth-token --generate        once; the token is in ~/.ray, which all nodes share
-#   sbatch launch/specs/slurm.sh experiment=paper_math planner.model=/shared/models/planner ...
+#   sbatch launch/specs/slurm.sh experiment=gpu_1x8 planner.model=/shared/models/planner ...              one machine
+#   sbatch --nodes=2 launch/specs/slurm.sh experiment=gpu_2x8 planner.model=/shared/models/planner ...    two
 #
 # Submit from the repository, on storage that all nodes share and with .venv made by `make setup DEVICE=gpu`.
 # Two minutes before the time limit the planner is saved and the job goes back into the queue; so does a run that
@@ -10,10 +11,10 @@
 # scancel --batch --signal=USR1 JOBID; a notice of preemption may send that, too. Of the processes on its nodes a job
 # ends its own alone. Tried with stand-ins for Slurm's commands and a real Ray, not on a Slurm cluster.
 #SBATCH --job-name=tracelift
-#SBATCH --nodes=2
+#SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
-#SBATCH --cpus-per-task=32
-#SBATCH --gpus-per-task=4
+#SBATCH --cpus-per-task=64
+#SBATCH --gpus-per-task=8
 #SBATCH --exclusive
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:TERM@120

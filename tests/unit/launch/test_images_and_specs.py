@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
 from launch.stopping import short_grace
+from tests.unit.config.composed import compose_config
 
 ROOT = Path(__file__).resolve().parents[3]
+RAY_JOB = ROOT / "launch/specs/kuberay_rayjob.yaml"
+#: A file that holds KubeRay's definition of a RayJob (docs/on_a_cluster.md says how to print it).
+CRD = os.environ.get("KUBERAY_CRD", "")
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
@@ -47,19 +54,94 @@ def test_make_in_an_image_finds_the_installation_done(tmp_path: Path, kind: str)
     assert "docker/install.sh" in make("-n", "test-gpu"), "another lock is installed"
 
 
-def test_specs_hold_no_key_and_kubernetes_runs_the_user_of_the_image() -> None:
+def ray_job(machines: int) -> dict[str, Any]:
+    """The spec for one machine as it stands, for two as its first lines say."""
+    text = RAY_JOB.read_text()
+    (two,) = re.findall(r"^#   sed '(.+?)' launch/specs/kuberay_rayjob.yaml \| kubectl apply -f - ", text, re.MULTILINE)
+    changed = subprocess.run(["sed", two], input=text, check=True, capture_output=True, text=True).stdout
+    spec: dict[str, Any] = yaml.safe_load({1: text, 2: changed}[machines])["spec"]
+    return spec
+
+
+def pods(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster = spec["rayClusterSpec"]
+    groups = (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+    return [*(each["template"]["spec"] for each in groups), spec["submitterPodTemplate"]["spec"]]
+
+
+def closed(schema: Any) -> Any:
+    """``schema``, where what it does not name is wrong: Kubernetes would drop that without a word."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: closed(each) for name, each in schema.items()}
+    named = "properties" in schema and "type" in schema and "x-kubernetes-preserve-unknown-fields" not in schema
+    return {"additionalProperties": False, **inner} if named else inner
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+@pytest.mark.skipif(not CRD, reason="KUBERAY_CRD does not name KubeRay's definition of a RayJob")
+def test_kuberay_knows_all_that_the_spec_says(machines: int) -> None:
+    versions = yaml.load(Path(CRD).read_text(), yaml.CSafeLoader)["spec"]["versions"]
+    (schema,) = (each["schema"]["openAPIV3Schema"] for each in versions if each["name"] == "v1")
+    spec = ray_job(machines)
+    check = jsonschema.Draft202012Validator(closed(schema))
+    assert [f"{list(each.absolute_path)}: {each.message}" for each in check.iter_errors({"spec": spec})] == []
+    spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["tolerations"][0]["kee"] = "nvidia.com/gpu"
+    assert not check.is_valid({"spec": spec})
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_kubernetes_gives_a_run_its_machines_and_waits_for_no_others(machines: int) -> None:
+    spec = ray_job(machines)
+    (workers,) = spec["rayClusterSpec"]["workerGroupSpecs"]
+    assert workers["minReplicas"] <= workers["replicas"] == machines <= workers["maxReplicas"]
+    assert f" experiment=gpu_{machines}x8 cluster=ray" in spec["entrypoint"] and spec["preRunningDeadlineSeconds"] > 0
+    head, worker, submitter = pods(spec)
+    assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert spec["rayClusterSpec"]["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    for pod in (head, worker, submitter):
+        assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]
+        resources = pod["containers"][0]["resources"]
+        assert resources["requests"].keys() == resources["limits"].keys()
+        assert pod["containers"][0]["image"] == "tracelift-ray:gpu"
+
+
+def test_kubernetes_starts_a_run_that_failed_again_and_it_resumes() -> None:
+    spec = ray_job(1)
+    assert spec["backoffLimit"] > 0 and spec["shutdownAfterJobFinishes"]
+    (runs,) = (each["value"] for each in pods(spec)[0]["containers"][0]["env"] if each["name"] == "TRACELIFT_RUNS")
+    assert runs.startswith("/shared/"), "a later cluster finds the checkpoints"
+    assert " resume=" not in spec["entrypoint"] and compose_config("experiment=gpu_1x8").resume == "auto"
+
+
+def test_specs_hold_no_key_and_kubernetes_runs_the_user_of_the_image_without_rights() -> None:
     job = yaml.safe_load((ROOT / "launch/specs/ray_job.yaml").read_text())
     assert not [name for name in job["env_vars"] if re.search("KEY|TOKEN|SECRET|PASSWORD", name)]
-    cluster = yaml.safe_load((ROOT / "launch/specs/kuberay_rayjob.yaml").read_text())["spec"]["rayClusterSpec"]
-    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
-        pod = group["template"]["spec"]
-        assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001}
+    head, worker, submitter = pods(ray_job(1))
+    for pod in (head, worker, submitter):
+        user = {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "fsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        assert pod["securityContext"] == user and pod["automountServiceAccountToken"] is False
+        rights = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert [each["securityContext"] for each in pod["containers"]] == [rights]
+    for pod in (head, worker):
         keys = [each for each in pod["containers"][0]["env"] if "KEY" in each["name"]]
         assert keys and all(each["valueFrom"]["secretKeyRef"] and "value" not in each for each in keys)
 
 
 def test_specs_leave_a_job_that_is_stopped_the_time_for_a_checkpoint() -> None:
     job = yaml.safe_load((ROOT / "launch/specs/ray_job.yaml").read_text())["env_vars"]
-    cluster = yaml.safe_load((ROOT / "launch/specs/kuberay_rayjob.yaml").read_text())["spec"]["runtimeEnvYAML"]
-    for variables in (job, yaml.safe_load(cluster)["env_vars"]):
+    spec = ray_job(1)
+    cluster = yaml.safe_load(spec["runtimeEnvYAML"])["env_vars"]
+    for variables in (job, cluster):
         assert short_grace({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}", **variables}) is None
+    for pod in pods(spec)[:2]:
+        assert pod["terminationGracePeriodSeconds"] > int(cluster["RAY_JOB_STOP_WAIT_TIME_S"])
+        hook = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert hook == ["python", "-m", "launch.pod_stop"]

@@ -19,7 +19,7 @@ STAND_INS = {
     "srun": 'echo "srun $*" >> calls; echo "$RAY_ADDRESS" > address; trap "echo ended >> calls; exit" TERM; '
     "while :; do sleep 0.05; done",
     "ray": 'echo "ray $*" >> calls',
-    "python": '[ "$1" != -c ] || { echo asked >> calls; [ "$(grep -c asked calls)" -ge 2 ]; exit; }; '
+    "python": '[ "$1" != -c ] || { echo "asked for $3" >> calls; [ "$(grep -c asked calls)" -ge 2 ]; exit; }; '
     'echo "python $*" >> calls; trap "echo saved >> calls; exit 130" TERM; '
     'trap "echo early >> calls" USR1; '
     'while [ "$CODE" = run ]; do sleep 0.05; done; exit "$CODE"',
@@ -49,6 +49,17 @@ def test_the_script_is_sound() -> None:
     if shutil.which("shellcheck"):
         subprocess.run(["shellcheck", str(SCRIPT)], check=True)
     assert "#SBATCH --signal=B:TERM@120\n" in text and "#SBATCH --requeue\n" in text and "ray stop" not in text
+    assert "#SBATCH --nodes=1\n" in text and "#SBATCH --gpus-per-task=8\n" in text
+    assert "#   sbatch --nodes=2 launch/specs/slurm.sh experiment=gpu_2x8 " in text
+
+
+@pytest.mark.parametrize("machines", ["1", "2"])
+def test_ray_starts_once_on_each_machine_and_the_run_when_all_are_there(tmp_path: Path, machines: str) -> None:
+    assert start(tmp_path, "0", SLURM_NNODES=machines).wait(HANG_S) == 0
+    made = calls(tmp_path)
+    (nodes,) = (call for call in made if call.startswith("srun"))
+    assert f" --nodes={machines} --ntasks={machines} --ntasks-per-node=1 " in f" {nodes}"
+    assert f"asked for {machines}" in made[: made.index("python -m launch.train cluster=ray name=a b")]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +70,9 @@ def test_a_run_that_failed_is_started_again_a_few_times(tmp_path: Path, code: st
     made = calls(tmp_path)
     (nodes,) = (call for call in made if call.startswith("srun"))
     assert "--cpus-per-task=32 " in nodes and "--nodes=2 " in nodes
-    assert made.count("asked") == 2 and made.count("ended") == 1, "it waits for Ray's word, and ends what it started"
+    assert made.count("asked for 2") == 2 and made.count("ended") == 1, (
+        "it waits for Ray's word, and ends what it started"
+    )
     resumed = " resume=auto" if restarts != "0" else ""
     assert f"python -m launch.train cluster=ray name=a b{resumed}" in made
     assert ("scontrol requeue 12345" in made) is again

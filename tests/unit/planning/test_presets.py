@@ -74,6 +74,24 @@ def test_a_preset_says_with_numbers_why_it_does_not_fit_smaller_machines(
     assert re.search(said, ending), ending
 
 
+@pytest.mark.parametrize(("name", "machines"), [("gpu_1x8", 1), ("gpu_2x8", 2)])
+def test_a_preset_fits_what_the_specs_ask_of_kubernetes_and_slurm(
+    name: str, machines: int, checkpoints: dict[models.Shape, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = CONFIG_DIR.parent / "launch" / "specs"
+    pod = re.search(
+        r'limits: {cpu: "(\d+)", memory: (\d+)Gi, nvidia.com/gpu: "(\d+)"}', (specs / "kuberay_rayjob.yaml").read_text()
+    )
+    slurm = (specs / "slurm.sh").read_text()
+    asked = re.search(r"^#SBATCH --cpus-per-task=(\d+)\n#SBATCH --gpus-per-task=(\d+)$", slurm, re.MULTILINE)
+    assert pod and asked and (asked[1], asked[2]) == (pod[1], pod[3])
+    node = {"name": "node", "count": machines, "cpus": int(pod[1]), "memory_gib": int(pod[2]), "gpus": int(pod[3])}
+    described = tmp_path / "cluster.yaml"
+    described.write_text(json.dumps({"nodes": [{**node, "gpu_memory_gib": 79.6}]}))
+    assert _show_plan(preset(name, str(described.with_suffix("")), checkpoints, tmp_path)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "The resources suffice."
+
+
 def test_the_change_that_a_plan_names_makes_a_preset_fit(
     checkpoints: dict[models.Shape, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
