@@ -1,5 +1,6 @@
 """The learner on real DeepSpeed ranks: the update against plain torch, and its independence of how a batch is cut."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -236,6 +237,27 @@ def test_the_saved_planner_is_an_ordinary_directory(one_rank, two_ranks, folder,
     text = "one <reasoning> two </reasoning>"
     tokenizers = [AutoTokenizer.from_pretrained(path) for path in (folder / saved, model)]
     assert tokenizers[0](text).input_ids == tokenizers[1](text).input_ids
+
+
+PLAIN_VLLM = """
+import sys
+from vllm import LLM, SamplingParams
+llm = LLM(sys.argv[1], max_model_len=64, max_num_seqs=4, enforce_eager=True, kv_cache_memory_bytes=2**26)
+(written,) = llm.generate("one two", SamplingParams(max_tokens=4, ignore_eos=True))[0].outputs
+print("tokens", len(written.token_ids))
+"""
+
+
+def test_the_saved_planner_is_served_by_plain_vllm(one_rank, folder):
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN_VLLM, str(folder / "planner-1")],
+        env=environment | {"VLLM_CPU_OMP_THREADS_BIND": "nobind"},
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+    )
+    assert "tokens 4\n" in done.stdout, done.stderr[-3000:]
 
 
 def test_specs_name_every_tensor_once_with_its_full_shape(two_ranks):

@@ -20,7 +20,7 @@ def test_a_chosen_group_is_as_its_file_says_whatever_the_experiment_sets_there(g
     config = composed("config", ["experiment=quickstart", f"{group}={choice}"])
     assert config[group] == composed("config", [f"{group}={choice}"])[group]
     assert config[group] != composed("config", ["experiment=quickstart"])[group]
-    assert config.total_steps == 80
+    assert config.total_steps == 40
 
 
 def test_what_is_not_chosen_stays_as_the_experiment_sets_it() -> None:

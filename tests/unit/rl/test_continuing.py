@@ -39,7 +39,7 @@ def test_what_may_change_is_said_in_one_line(base: RunConfig, tmp_path: Path) ->
     planner = replace(run.planner, pool=replace(run.planner.pool, workers=2))
     now = replace(run, total_steps=200, planner=planner, learner=replace(run.learner, lr=1e-4))
     assert notes_on_resume(now, checkpoint) == (
-        "going on with changed settings: total_steps=200 (was 80), planner.pool.workers=2 (was 1), "
+        "going on with changed settings: total_steps=200 (was 40), planner.pool.workers=2 (was 1), "
         "learner.lr=0.0001 (was 0.0003)",
     )
 
