@@ -10,6 +10,8 @@ PYTHON ?=
 # options of `make bench`.
 NAME ?= quickstart
 ARGS ?=
+# dev: an image with what its tests need.
+EXTRAS ?=
 
 SHELL := /bin/bash
 VENV := .venv
@@ -17,6 +19,7 @@ RUN := $(VENV)/bin/python -m
 # The installation is due again when what it depends on has changed, not when files are touched.
 INSTALLED_BY := setup.cfg pyproject.toml docker/install.sh
 STAMP := $(VENV)/.installed-$(shell (cat $(INSTALLED_BY) docker/locks/$(DEVICE)-*.txt; echo $(DEVICE)) | sha256sum | cut -c1-16)
+DEV_STAMP := $(VENV)/.dev-$(shell cat docker/install.sh docker/locks/dev-*.txt | sha256sum | cut -c1-16)
 DOCS_STAMP := $(VENV)/.docs-$(shell cat docker/install.sh docker/locks/docs-*.txt | sha256sum | cut -c1-16)
 
 export PYTHON TORCH_INDEX_URL
@@ -24,7 +27,7 @@ export PYTHON TORCH_INDEX_URL
 .DEFAULT_GOAL := help
 .PHONY: setup stamp demo bench test test-unit test-integration test-gpu lint reference docs lock smollm2 clean help
 
-setup: $(STAMP)  ## make .venv and install (DEVICE=cpu|gpu, TORCH_INDEX_URL=..., PYTHON=...)
+setup: $(DEV_STAMP)  ## make .venv and install (DEVICE=cpu|gpu, TORCH_INDEX_URL=..., PYTHON=...)
 
 $(STAMP):
 	@rm -f $(VENV)/.installed-*
@@ -34,9 +37,16 @@ $(STAMP):
 lock:  ## write docker/locks/ after a change of setup.cfg (ARGS=--upgrade for the newest versions)
 	@docker/lock.sh $(ARGS)
 
+# What tests and lint need is installed when they are called first, beside the rest.
+$(DEV_STAMP): $(STAMP)
+	@rm -f $(VENV)/.dev-*
+	@docker/install.sh $(VENV) dev
+	@touch $@
+
 # For images, whose build has installed already.
 stamp:
 	@touch $(STAMP)
+	@[ "$(EXTRAS)" != dev ] || touch $(DEV_STAMP)
 
 demo: $(STAMP)  ## train in the built-in world, then a table and a picture (NAME=..., ARGS="key=value ...")
 	@$(RUN) launch.train experiment=quickstart name=$(NAME) resume=never $(ARGS)
@@ -47,18 +57,18 @@ bench: $(STAMP)  ## measure speed, at most 25 minutes, into docs/results/bench.m
 
 test: test-unit test-integration  ## every test that needs no GPU
 
-test-unit: $(STAMP)  ## the tests that start no cluster
+test-unit: $(DEV_STAMP)  ## the tests that start no cluster
 	@$(RUN) pytest -q -n 2 tests/unit
 
-test-integration: $(STAMP)  ## the tests on the real stack
+test-integration: $(DEV_STAMP)  ## the tests on the real stack
 	@$(RUN) pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration
 
-test-gpu: $(STAMP)  ## the tests that need one to three GPUs (docs/gpu.md)
+test-gpu: $(DEV_STAMP)  ## the tests that need one to three GPUs (docs/gpu.md)
 	@if $(VENV)/bin/python -c 'import sys, torch; sys.exit(torch.cuda.device_count() == 0)'; \
 	then $(RUN) pytest -v -rs tests/gpu; \
 	else echo "skipped: this machine has no GPU that torch can use"; fi
 
-lint: $(STAMP)  ## ruff and mypy
+lint: $(DEV_STAMP)  ## ruff and mypy
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy

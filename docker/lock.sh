@@ -43,13 +43,20 @@ index=()
 [ -z "${TORCH_INDEX_URL:-}" ] || index=(--extra-index-url "$TORCH_INDEX_URL")
 torch=(torch torchaudio torchcodec torchvision)
 
-lock cpu 3.11 "$@" "${index[@]}" "${torch[@]/#/--no-emit-package=}" --extra cpu --extra dev setup.cfg
+lock cpu 3.11 "$@" "${index[@]}" "${torch[@]/#/--no-emit-package=}" --extra cpu setup.cfg
 for python in 3.11 3.12; do
     # Not from where the CPU build of torch lies: it would count as the newer one.
-    (unset UV_FIND_LINKS && lock gpu "$python" "$@" --extra gpu --extra dev setup.cfg)
+    (unset UV_FIND_LINKS && lock gpu "$python" "$@" --extra gpu setup.cfg)
 done
-extra docs >"$work/docs.in"
-sed '/==/!d; s/ *\\$//' docker/locks/cpu-3.11.txt >"$work/constraints.txt"
-for python in 3.11 3.12; do
-    lock docs "$python" "$@" --constraint "$work/constraints.txt" "$work/docs.in"
+# Beside the locks above: what these hold already stays in their version.
+constrain() {
+    sed '/==/!d; s/ *\\$//' "$@" >"$work/constraints.txt"
+}
+for kind in dev docs; do
+    extra "$kind" >"$work/$kind.in"
+    for python in 3.11 3.12; do
+        constrain docker/locks/cpu-3.11.txt "docker/locks/gpu-$python.txt"
+        [ "$kind" = dev ] || constrain docker/locks/cpu-3.11.txt "docker/locks/dev-$python.txt"
+        lock "$kind" "$python" "$@" --constraint "$work/constraints.txt" "$work/$kind.in"
+    done
 done

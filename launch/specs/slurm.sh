@@ -37,6 +37,7 @@ port=$((20000 + SLURM_JOB_ID % 600 * 20))
 export RAY_ADDRESS=$head:$port
 
 # Ray on every node; --cpus-per-task is said again because srun does not take it over from sbatch (Slurm 22.05 on).
+# shellcheck disable=SC2016 # the variables are those of the node on which it runs
 start_node='
     common=(--block --disable-usage-stats --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_PER_TASK:-0}"
         --min-worker-port=0 --max-worker-port=0 --metrics-export-port=$(($0 + 1))

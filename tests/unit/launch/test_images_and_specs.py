@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ RAY_JOB = ROOT / "launch/specs/kuberay_rayjob.yaml"
 CRD = os.environ.get("KUBERAY_CRD", "")
 
 
+def lint(program: str, text: str, *files: str) -> str:
+    """What a linter of the extra `dev` says of files, and of ``text``, which it must find fault with."""
+    tool = Path(sys.executable).parent / program
+    assert subprocess.run([tool, "-"], input=text, capture_output=True, text=True, check=False).returncode == 1
+    return subprocess.run([tool, *files], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.parametrize("script", ["launch/specs/slurm.sh", "docker/install.sh", "docker/lock.sh", ".ci/run"])
+def test_shellcheck_finds_nothing_in_a_script(script: str) -> None:
+    assert lint("shellcheck", "#!/bin/sh\nrm $1\n", script) == ""
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_hadolint_finds_nothing_in_an_image(kind: str) -> None:
+    assert lint("hadolint", "FROM debian\n", f"docker/Dockerfile.{kind}") == ""
+
+
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_an_image_runs_without_root_and_names_its_commit_and_base(kind: str) -> None:
     text = (ROOT / "docker" / f"Dockerfile.{kind}").read_text()
@@ -32,6 +50,8 @@ def test_an_image_runs_without_root_and_names_its_commit_and_base(kind: str) -> 
     assert code < text.index("\nENV TRACELIFT_COMMIT=$COMMIT\n"), "another commit alone does not install again"
     installed = text.index(f"docker/install.sh .venv {kind}\n")
     assert text.index("docker/locks docker/locks") < installed < code and f"\nENV DEVICE={kind}\n" in text
+    extras = text.index('\nARG EXTRAS=""\nRUN if [ -n "$EXTRAS" ]; ')
+    assert installed < extras < code < text.index('\nRUN make stamp EXTRAS="$EXTRAS"\n'), "no tests unless asked for"
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
@@ -46,8 +66,12 @@ def test_make_in_an_image_finds_the_installation_done(tmp_path: Path, kind: str)
         command = ["env", f"DEVICE={kind}", "make", "-C", str(tmp_path), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    assert "docker/install.sh" in make("-n", "test-gpu")
+    both = [f"docker/install.sh .venv {each}" for each in (kind, "dev")]
+    assert re.findall(r"docker/install\S+ .*", make("-n", "test-gpu")) == both
     make("stamp")
+    assert "docker/install.sh" not in make("-n", "demo")
+    assert re.findall(r"docker/install\S+ .*", make("-n", "test-gpu")) == both[1:], "the stack stays as it is"
+    make("stamp", "EXTRAS=dev")
     assert "docker/install.sh" not in make("-n", "test-gpu")
     with (tmp_path / f"docker/locks/{kind}-3.11.txt").open("a") as lock:
         lock.write("more==1\n")

