@@ -198,12 +198,17 @@ class Execution:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The executor without a trace: ``successes`` of ``samples``, and those that a prior stands for."""
+    """The executor without a trace: ``successes`` of ``samples``, and those that a prior stands for.
+
+    ``executions`` are the samples that were drawn for the group that has the baseline, for people. No reward and no
+    comparison reads them, and neither a cache, a pool nor a checkpoint keeps them: from there they are empty.
+    """
 
     successes: int
     samples: int
     prior_successes: float = 0.0
     prior_samples: float = 0.0
+    executions: tuple[Execution, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def rate(self) -> float:

@@ -16,7 +16,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class BaselineCache:
         return found
 
     def put(self, problem: Problem, baseline: Baseline) -> None:
-        """Keep a baseline of exactly ``identity.samples`` samples.
+        """Keep the counts of a baseline of exactly ``identity.samples`` samples, without its executions.
 
         The first one known for a problem stays. A disk that refuses it is logged once and counted in
         ``write_failures``; the run goes on with what it has in memory.
@@ -126,7 +126,7 @@ class BaselineCache:
         key = self._key(problem)
         if key in self._known:
             return
-        self._known[key] = baseline
+        self._known[key] = replace(baseline, executions=())
         self._append(_line(key, baseline))
 
     def metrics(self) -> dict[str, float]:

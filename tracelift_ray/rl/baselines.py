@@ -40,16 +40,17 @@ class Baselines:
         if known is not None:
             drawn = await self._execute(problem, (problem.id, epoch, "baseline"), count) if count else Baseline(0, 0)
             successes, samples = known.successes + drawn.successes, known.samples + drawn.samples
-            return replace(known, successes=successes, samples=samples)
+            return replace(known, successes=successes, samples=samples, executions=drawn.executions)
         if self.cache is None:
             return await self._execute(problem, (problem.id, epoch, "baseline"), count)
         async with self._sampling[problem.id]:
             stored = self.cache.get(problem)
-            if stored is None:
-                stored = await self._execute(problem, (problem.id, "baseline"), count)
-                self.cache.put(problem, stored)
-        return stored
+            if stored is not None:
+                return stored
+            drawn = await self._execute(problem, (problem.id, "baseline"), count)
+            self.cache.put(problem, drawn)
+            return drawn
 
     async def _execute(self, problem: Problem, key: tuple[int | str, ...], count: int) -> Baseline:
         executions = await self.system.execute(problem, None, count, key)
-        return Baseline(sum(e.verdict.success for e in executions), len(executions))
+        return Baseline(sum(e.verdict.success for e in executions), len(executions), executions=executions)

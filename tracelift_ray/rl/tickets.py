@@ -51,7 +51,13 @@ def saved_traces(tickets: Iterable[Ticket]) -> dict[str, Any]:
 
 def saved_baselines(tickets: Iterable[Ticket]) -> dict[str, Any]:
     """By serial what the groups know of their baselines, as JSON values."""
-    return {str(ticket.serial): asdict(ticket.known) for ticket in tickets if ticket.known is not None}
+    return {str(ticket.serial): _counts(ticket.known) for ticket in tickets if ticket.known is not None}
+
+
+def _counts(known: Baseline) -> dict[str, Any]:
+    """The numbers of a baseline, without the executions that they count."""
+    names = ("successes", "samples", "prior_successes", "prior_samples")
+    return {name: getattr(known, name) for name in names}
 
 
 def saved_tickets(state: Mapping[str, Any], problem: Callable[[str], Problem]) -> list[Ticket]:

@@ -30,6 +30,13 @@ def _verdict(execution: Execution) -> dict[str, Any]:
     }
 
 
+def _without_trace(group: Group, trajectory: Trajectory) -> list[dict[str, Any]]:
+    """The samples of the baseline, with the first trace of a group alone: all of its traces share them."""
+    if group.baseline is None or trajectory.trace.index != group.trajectories[0].trace.index:
+        return []
+    return [_verdict(execution) for execution in group.baseline.executions]
+
+
 def _rubric(group: Group, rubric: RubricScore | None) -> dict[str, Any] | None:
     if rubric is None:
         return None
@@ -47,7 +54,8 @@ def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage
 
     Returns:
         A mapping with ``step`` first. ``verdicts`` are those of the samples with the trace and ``successes`` their
-        0 and 1; ``fresh`` is the extra sample of ``e2e: fresh``; what the arm does not need is None or empty.
+        0 and 1; ``fresh`` is the extra sample of ``e2e: fresh``; ``baseline_verdicts`` are those of the samples without
+        a trace that were drawn for the group. What the arm does not need is None or empty.
     """
     trace, problem, baseline = trajectory.trace, group.problem, group.baseline
     completion = trace.completion
@@ -74,6 +82,7 @@ def trajectory_record(step: int, group: Group, trajectory: Trajectory, advantage
         "baseline": None if baseline is None else baseline.rate,
         "baseline_successes": None if baseline is None else baseline.successes,
         "baseline_samples": None if baseline is None else baseline.samples,
+        "baseline_verdicts": _without_trace(group, trajectory),
         "uplift": trajectory.uplift,
         "rubric": _rubric(group, trajectory.rubric),
         "reward": trajectory.reward,

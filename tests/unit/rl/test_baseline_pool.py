@@ -20,7 +20,7 @@ from tracelift_ray.rl.assembly import build_rollout
 from tracelift_ray.rl.baseline_pool import BaselinePool
 from tracelift_ray.rl.scheduler import Scheduler
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools
-from tracelift_ray.rl.tickets import Ticket
+from tracelift_ray.rl.tickets import Ticket, saved_baselines
 from tracelift_ray.types import Artifact, Baseline, Execution, Group, Problem, Verdict
 
 RUN = run_config("reward.baseline=pooled", "reward.baseline_samples=2", "algorithm.group_size=2")
@@ -143,4 +143,12 @@ async def test_a_group_adds_its_samples_until_the_pool_is_full():
         count = sum(params.n for _, params in executor.requests)
         asked.append(count)
         assert found == replace(known, successes=known.successes + count, samples=known.samples + count)
+        assert len(found.executions) == count
     assert asked == [2, 1, 0]
+
+
+def test_a_checkpoint_keeps_the_counts_of_a_baseline_and_no_answers():
+    drawn = (Execution(Artifact("4", "4"), Verdict("wrong_answer")),)
+    known = Baseline(3, 15, 1.0, 2.0, executions=drawn)
+    saved = saved_baselines([Ticket(7, 0, PROBLEMS[0], 0, known)])
+    assert saved == {"7": {"successes": 3, "samples": 15, "prior_successes": 1.0, "prior_samples": 2.0}}

@@ -91,6 +91,8 @@ async def test_one_request_per_trace_for_the_planner_and_one_per_trace_and_group
     k = RUN.reward.num_samples
     assert sorted(params.n for _, params in executor.requests) == [k, k + 1, k + 1]  # baseline; K and the fresh one
     assert group.baseline is not None and (group.baseline.successes, group.baseline.samples) == (0, k)
+    answered = [(each.artifact.content, each.verdict.outcome) for each in group.baseline.executions]
+    assert answered == [("4", "wrong_answer")] * k
     # math: 0.5 * 1 + 0.5 * 0.5 * (1 - 0)
     assert [t.reward for t in group.trajectories] == [0.75, 0.75]
     assert [t.uplift for t in group.trajectories] == [1.0, 1.0]
@@ -223,6 +225,7 @@ async def test_a_cached_baseline_is_sampled_once_for_groups_that_ask_together(tm
     found = await asyncio.gather(*(baselines.sample(PROBLEM, epoch, 16) for epoch in range(3)))
     assert [params.n for _, params in executor.requests] == [16]
     assert found == [Baseline(0, 16)] * 3
+    assert [len(each.executions) for each in found] == [16, 0, 0], "drawn for one of them; the cache keeps counts alone"
     again = build_rollout(run, system).baselines
     assert await again.sample(PROBLEM, 7, 16) == Baseline(0, 16) and len(executor.requests) == 1
 

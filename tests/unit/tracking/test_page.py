@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit.tracking.test_report import make_run
-from tests.unit.tracking.worlds import group, trajectory
+from tests.unit.tracking.worlds import executed, group, trajectory
 from tracelift_ray.tracking.history import load_history
 from tracelift_ray.tracking.page.curves import chart_svg
 from tracelift_ray.tracking.page.page import page, table_html
@@ -60,7 +60,17 @@ class Parsed(HTMLParser):
         return json.loads(self.scripts[0])  # the data; behind it the reader
 
 
-def with_traces(run: Path, steps: int = 2, text: str = "3 + 4 is the sum", statement: str = "What is 3 + 4?") -> Path:
+#: Two of four samples, all of them drawn for the group.
+BASELINE = Baseline(2, 4, executions=executed("passed", "wrong_answer", "passed", "wrong_answer"))
+
+
+def with_traces(
+    run: Path,
+    steps: int = 2,
+    text: str = "3 + 4 is the sum",
+    statement: str = "What is 3 + 4?",
+    baseline: Baseline = BASELINE,
+) -> Path:
     """The run with a group of three traces in each step."""
     lines = []
     for step in range(1, steps + 1):
@@ -71,7 +81,7 @@ def with_traces(run: Path, steps: int = 2, text: str = "3 + 4 is the sum", state
             trajectory(1, outcomes=("wrong_answer", "passed"), rubric=0.3, uplift=0.0, reward=0.2, leaked=True),
             trajectory(2, malformed="unclosed", reward=-0.5),
         ]
-        one = group(*traces, serial=step, baseline=Baseline(2, 4), statement=statement)
+        one = group(*traces, serial=step, baseline=baseline, statement=statement)
         lines += [json.dumps(trajectory_record(step, one, each, 0.25)) for each in traces]
     (run / "trajectories.jsonl").write_text("\n".join(lines) + "\n")
     return run
@@ -146,6 +156,23 @@ def test_the_traces_are_those_of_the_run(tmp_path: Path) -> None:
     assert [texts[verdict[0]] for verdict in leaky[10]] == ["wrong_answer", "passed"] and leaky[8] == 1
     assert (texts[open_tag[6]], open_tag[9], open_tag[10], open_tag[11]) == ("unclosed", None, [], None)
     assert good[9] == [[4.0, 3.0, 2.0, 1.0, 0.0], 0.4, 0.8] and texts[good[11][0]] == "passed"
+
+
+def test_the_answers_without_a_trace_are_the_group_s(tmp_path: Path) -> None:
+    run = with_traces(make_run(tmp_path / "a", "tracelift", 3, 0.75))
+    data = traces_data([load_history(run)])
+    shown = [[data["texts"][outcome], data["texts"][artifact]] for outcome, artifact, _, _ in data["groups"][0][10]]
+    assert shown == [["passed", "7"], ["wrong_answer", "7"]] * 2
+
+
+def test_a_group_without_answers_and_a_record_of_an_older_version_have_none(tmp_path: Path) -> None:
+    run = with_traces(make_run(tmp_path / "a", "tracelift", 3, 0.75), steps=1, baseline=Baseline(2, 4))
+    lines = (run / "trajectories.jsonl").read_text().splitlines()
+    older = [json.loads(line) | {"step": 2, "group": 2} for line in lines]
+    for record in older:
+        del record["baseline_verdicts"]
+    (run / "trajectories.jsonl").write_text("\n".join([*lines, *map(json.dumps, older)]) + "\n")
+    assert [each[6:9] + each[10:] for each in traces_data([load_history(run)])["groups"]] == [[0.5, 2, 4, []]] * 2
 
 
 def test_staleness_counts_from_the_version_that_took_the_batch(tmp_path: Path) -> None:

@@ -1,65 +1,38 @@
-"""The page of a report in headless Chromium, clicked and typed through as its reader would.
-
-Takes the package playwright, which comes with ``make docs``, and a Chromium or Chrome of the system
-(``apt-get install chromium``); without them these tests are skipped.
-"""
+"""The page of a report in headless Chromium, clicked and typed through as its reader would."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.tracking.test_page import HOSTILE, with_traces
+from tests.unit.tracking.browser import opened_page, shown
+from tests.unit.tracking.test_page import BASELINE, HOSTILE, with_traces
 from tests.unit.tracking.test_report import make_run
 from tracelift_ray.tracking.report import write_report
+from tracelift_ray.types import Artifact
 
 STEPS = 200
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright comes with `make docs`")
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if binary is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = started.chromium.launch(executable_path=binary, args=[*arguments, "--disable-background-networking"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_run(tmp_path_factory.mktemp("run"), "tracelift", 3, 0.75)
-    return write_report([with_traces(run, steps=STEPS, text=HOSTILE, statement=f"What is 3 + 4? {HOSTILE}")]).page
+    answer = replace(BASELINE.executions[1], artifact=Artifact(f"12 {HOSTILE}", HOSTILE))
+    baseline = replace(BASELINE, executions=(*BASELINE.executions[:3], answer))
+    statement = f"What is 3 + 4? {HOSTILE}"
+    return write_report([with_traces(run, steps=STEPS, text=HOSTILE, statement=statement, baseline=baseline)]).page
 
 
 @pytest.fixture(params=[("light", 1400), ("dark", 1400), ("light", 420), ("dark", 420)], ids=lambda each: f"{each}")
 def opened(chromium: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The page, light or dark, wide or narrow; whatever it says on the console is an error."""
+    """The page, light or dark, wide or narrow."""
     scheme, width = request.param
-    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}, offline=True)
-    page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: (said.append("a dialog"), dialog.dismiss()))
-    page.on("request", lambda asking: asked.append(asking.url))
-    page.goto(report.as_uri())
-    yield page
-    context.close()
-    assert said == [] and asked == [report.as_uri()]
-
-
-def shown(page: Any) -> str:
-    return str(page.inner_text("#count"))
+    with opened_page(chromium, report, scheme, width) as page:
+        yield page
 
 
 def test_filters_and_sorting_choose_the_groups_that_they_say(opened: Any) -> None:
@@ -94,6 +67,14 @@ def test_what_a_model_wrote_is_text(opened: Any) -> None:
     written = opened.inner_text("#group")
     assert "<script>alert(1)</script>" in written and "<img src=x" in written
     assert opened.locator("img").count() == 0 and opened.locator("script").count() == 2
+
+
+def test_the_answers_without_a_trace_stand_before_the_traces_as_text(opened: Any) -> None:
+    first = opened.locator(".traces > section").first.inner_text()
+    assert first.startswith("Without a trace: baseline 0.50") and "2 of 4 samples passed" in first
+    assert "2 \u00d7 passed" in first and f"12 {HOSTILE[:30]}" in first
+    opened.fill("#search", "12 </script>")
+    assert shown(opened).startswith(f"{STEPS} of"), "they are searched, too"
 
 
 def test_nothing_is_wider_than_the_window_and_text_stands_out(opened: Any) -> None:

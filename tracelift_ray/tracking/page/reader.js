@@ -35,12 +35,13 @@ function readTrace(row, dimensions) {
 }
 
 function readGroup(row) {
-  const [run, step, serial, problem, task, statement, baseline, successes, samples, traces] = row;
+  const [run, step, serial, problem, task, statement, baseline, successes, samples, traces, without] = row;
   const read = traces.map((trace) => readTrace(trace, data.dimensions[task] || []));
   const rewards = known(read.map((trace) => trace.reward));
   return {
     run, step, serial, problem: text(problem), task, statement: text(statement), baseline, successes, samples,
     traces: read,
+    without: without.map(readVerdict), // the executor's answers without a trace; none where they were not kept
     reward: mean(rewards),
     spread: rewards.length ? Math.max(...rewards) - Math.min(...rewards) : null,
     uplift: mean(known(read.map((trace) => trace.uplift))),
@@ -71,9 +72,9 @@ const KINDS = {
 
 function matches(group, words) {
   if (group.statement.toLowerCase().includes(words) || group.problem.toLowerCase().includes(words)) return true;
-  return group.traces.some((trace) =>
-    (trace.content || "").toLowerCase().includes(words) ||
-    trace.verdicts.some((verdict) => (verdict.artifact || "").toLowerCase().includes(words)));
+  const found = (verdict) => (verdict.artifact || "").toLowerCase().includes(words);
+  return group.without.some(found) || group.traces.some((trace) =>
+    (trace.content || "").toLowerCase().includes(words) || trace.verdicts.some(found));
 }
 
 function bounds(field, least, most) {
@@ -165,6 +166,18 @@ function drawVerdicts(verdicts) { // equal ones once
   return [...counted.values()].map(([verdict, count]) => drawVerdict("", verdict, count));
 }
 
+function drawBaseline(group) {
+  if (group.baseline === null) return null; // the arm asks for none
+  const drawn = group.without.length;
+  const counts = `${group.successes} of ${group.samples} samples passed`;
+  return element("section", { class: "trace without" },
+    element("h3", {}, `Without a trace: baseline ${figure(group.baseline)}`),
+    element("div", { class: "quiet" }, drawn === 0 ?
+      "The answers were not kept: the baseline's samples were drawn for another group, or the run is of an older version." :
+      drawn === group.samples ? counts : `${counts}; those drawn for this group:`),
+    ...drawVerdicts(group.without));
+}
+
 function drawTrace(trace, number) {
   const notes = [
     trace.malformed === null ? null : `malformed: ${trace.malformed}`,
@@ -206,7 +219,7 @@ function drawGroup(group) {
     element("pre", {}, group.statement),
     element("div", { class: "quiet" }, `${baseline}; mean uplift ${signed(group.uplift)}`),
     others,
-    element("div", { class: "traces" }, ...group.traces.map(drawTrace))));
+    element("div", { class: "traces" }, drawBaseline(group), ...group.traces.map(drawTrace))));
 }
 
 function show(group) {

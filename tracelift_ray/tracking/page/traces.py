@@ -90,7 +90,10 @@ def as_json(data: Any) -> str:
 
 
 def _group(number: int, run: RunHistory, records: list[dict[str, Any]], texts: Texts) -> list[Any]:
-    """Run, step, serial, problem id, task, statement, baseline, its successes and samples, traces."""
+    """Run, step, serial, problem id, task, statement, baseline, its successes and samples, traces, its verdicts.
+
+    The last are of the samples without a trace; empty where they were not kept, as in records of older versions.
+    """
     first = records[0]
     version = _version_before(run, first["step"])
     return [
@@ -104,6 +107,7 @@ def _group(number: int, run: RunHistory, records: list[dict[str, Any]], texts: T
         first.get("baseline_successes"),
         first.get("baseline_samples"),
         [_trace(record, version, texts) for record in records],
+        [_verdict(each, texts) for each in first.get("baseline_verdicts", ())],
     ]
 
 
