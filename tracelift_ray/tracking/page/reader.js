@@ -7,6 +7,7 @@ const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const text = (number) => (number < 0 ? null : data.texts[number]);
 const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : null);
+const largest = (values) => (values.length ? Math.max(...values) : null);
 const known = (values) => values.filter((value) => value !== null);
 const figure = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const signed = (value) => (value === null ? "–" : (value > 0 ? "+" : "") + value.toFixed(2));
@@ -24,13 +25,14 @@ function readVerdict([outcome, artifact, passed, total]) {
 
 function readTrace(row, dimensions) {
   const [content, reward, advantage, uplift, stale, tokens, malformed, masked, leaked, rubric, verdicts, fresh] = row;
-  const checked = verdicts.map(readVerdict);
+  const [checked, apart] = [verdicts.map(readVerdict), fresh ? readVerdict(fresh) : null];
+  const all = apart ? [...checked, apart] : checked; // exec_only may have the fresh sample alone
   return {
     content: text(content), reward, advantage, uplift, stale, tokens, malformed: text(malformed), masked: text(masked),
-    leaked: Boolean(leaked), verdicts: checked, fresh: fresh ? readVerdict(fresh) : null,
+    leaked: Boolean(leaked), verdicts: checked, fresh: apart, all,
     score: rubric ? rubric[2] : null,
     labels: rubric ? rubric[0].map((label, i) => [dimensions[i] || "", label]) : [],
-    success: checked.length ? mean(checked.map((each) => (each.outcome === "passed" ? 1 : 0))) : null,
+    success: mean(all.map((each) => (each.outcome === "passed" ? 1 : 0))),
   };
 }
 
@@ -40,6 +42,7 @@ function readGroup(row) {
   const rewards = known(read.map((trace) => trace.reward));
   return {
     run, step, serial, problem: text(problem), task, statement: text(statement), baseline, successes, samples,
+    key: `${problem} ${statement}`, // each text has one number in all runs
     traces: read,
     without: without.map(readVerdict), // the executor's answers without a trace; none where they were not kept
     reward: mean(rewards),
@@ -47,16 +50,15 @@ function readGroup(row) {
     uplift: mean(known(read.map((trace) => trace.uplift))),
     success: mean(known(read.map((trace) => trace.success))),
     rubric: null, // of the dimension that is chosen; see filter
-    stale: read.reduce((most, trace) => (trace.stale === null ? most : Math.max(most, trace.stale)), 0),
+    stale: largest(known(read.map((trace) => trace.stale))),
   };
 }
 
 const groups = data.groups.map(readGroup);
 const ofProblem = new Map();
 for (const group of groups) {
-  const key = group.run + " " + group.problem;
-  if (!ofProblem.has(key)) ofProblem.set(key, []);
-  ofProblem.get(key).push(group);
+  if (!ofProblem.has(group.key)) ofProblem.set(group.key, []);
+  ofProblem.get(group.key).push(group);
 }
 let shown = groups;
 let chosen = 0;
@@ -74,7 +76,7 @@ function matches(group, words) {
   if (group.statement.toLowerCase().includes(words) || group.problem.toLowerCase().includes(words)) return true;
   const found = (verdict) => (verdict.artifact || "").toLowerCase().includes(words);
   return group.without.some(found) || group.traces.some((trace) =>
-    (trace.content || "").toLowerCase().includes(words) || trace.verdicts.some(found));
+    (trace.content || "").toLowerCase().includes(words) || trace.all.some(found));
 }
 
 function bounds(field, least, most) {
@@ -103,7 +105,7 @@ function filter() {
   if (task !== "") tests.push((group) => group.task === task);
   if (kind !== "") tests.push(KINDS[kind]);
   if (verdict !== "")
-    tests.push((group) => group.traces.some((trace) => trace.verdicts.some((each) => each.outcome === verdict)));
+    tests.push((group) => group.traces.some((trace) => trace.all.some((each) => each.outcome === verdict)));
   if (words !== "") tests.push((group) => matches(group, words));
   const field = byId("sort").value;
   const order = Number(byId("order").value);
@@ -196,6 +198,19 @@ function drawTrace(trace, number) {
     trace.fresh ? drawVerdict("fresh sample: ", trace.fresh, 1) : null);
 }
 
+function drawOthers(group) { // buttons to the groups of the same problem, a line for each run that has it
+  const same = ofProblem.get(group.key);
+  if (same.length < 2) return [];
+  return [...new Set(same.map((other) => other.run))].map((run) => element("div", { class: "others" },
+    data.runs.length > 1 ? `The same problem in run ${run + 1} at step ` : "The same problem at step ",
+    ...same.filter((other) => other.run === run).map((other) => {
+      const button = element("button", { type: "button" }, `${other.step}: ${signed(other.reward)}`);
+      if (other === group) button.disabled = true;
+      button.addEventListener("click", () => show(other));
+      return button;
+    })));
+}
+
 function drawGroup(group) {
   const article = byId("group");
   article.scrollTop = 0;
@@ -205,20 +220,12 @@ function drawGroup(group) {
   }
   const baseline = group.baseline === null ? "no baseline" :
     `baseline ${figure(group.baseline)}${group.samples ? ` (${group.successes} of ${group.samples} without a trace)` : ""}`;
-  const same = ofProblem.get(group.run + " " + group.problem);
-  const others = same.length < 2 ? null : element("div", { class: "others" }, "The same problem at step ",
-    ...same.map((other) => {
-      const button = element("button", { type: "button" }, `${other.step}: ${signed(other.reward)}`);
-      if (other === group) button.disabled = true;
-      button.addEventListener("click", () => show(other));
-      return button;
-    }));
   article.replaceChildren(element("div", {},
     element("h3", {}, `${group.task}, step ${group.step}, problem ${group.problem}`),
     data.runs.length > 1 ? element("div", { class: "quiet" }, `run ${group.run + 1}: ${data.runs[group.run]}`) : null,
     element("pre", {}, group.statement),
     element("div", { class: "quiet" }, `${baseline}; mean uplift ${signed(group.uplift)}`),
-    others,
+    ...drawOthers(group),
     element("div", { class: "traces" }, drawBaseline(group), ...group.traces.map(drawTrace))));
 }
 
@@ -226,6 +233,7 @@ function show(group) {
   const index = shown.indexOf(group);
   if (index >= 0) choose(index);
   else drawGroup(group); // the filters hide it from the list
+  byId("group").focus(); // the button that was pressed is gone
 }
 
 function fill(id, names, values, first = "all") {
@@ -241,7 +249,7 @@ fill("task", tasks, tasks);
 const dimensions = [...new Set(tasks.flatMap((task) => data.dimensions[task] || []))];
 fill("dimension", dimensions.map((name) => name.replaceAll("_", " ")), dimensions, "score");
 const outcomes = new Set();
-for (const group of groups) for (const trace of group.traces) for (const each of trace.verdicts) outcomes.add(each.outcome);
+for (const group of groups) for (const trace of group.traces) for (const each of trace.all) outcomes.add(each.outcome);
 const sorted = [...outcomes].sort();
 fill("verdict", sorted, sorted);
 
