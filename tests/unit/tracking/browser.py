@@ -54,4 +54,5 @@ def shown(page: Any) -> str:
 
 def shown_steps(page: Any) -> list[int]:
     """The steps of the groups that are listed, from the top."""
-    return [int(text.split()[1]) for text in page.locator("#rows .row > div:first-child").all_inner_texts()]
+    rows = page.locator("#rows .row > div:first-child").all_inner_texts()
+    return [int(text.split("step ")[1].split()[0]) for text in rows]

@@ -213,9 +213,8 @@ def test_two_runs_are_read_in_one_page(chromium: Any, tmp_path: Path, width: int
         choose(page, run="0", reward_least="0.9")
         assert shown_steps(page) == [5]
         choose(page, run="", reward_least="", search="The sum?")
-        assert [text.split("run ")[1][0] for text in page.locator(".row > div:first-child").all_inner_texts()] == [
-            *("1", "2", "1", "1")
-        ]
+        heads = [text[:5] for text in page.locator(".row > div:first-child").all_inner_texts()]
+        assert heads == ["run 1", "run 2", "run 1", "run 1"], "in front, where a narrow list does not cut it off"
         page.click(".row >> nth=0")
         lines = page.locator(".others").all_inner_texts()
         assert [line.split(" at step")[0] for line in lines] == [f"The same problem in run {run}" for run in (1, 2)]

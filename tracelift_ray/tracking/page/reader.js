@@ -131,8 +131,8 @@ function drawRows() {
     const group = shown[index];
     const row = element("div",
       { class: "row", role: "option", id: `row-${index}`, "aria-selected": String(index === chosen) },
-      element("div", {}, `step ${group.step}  reward ${signed(group.reward)}  uplift ${signed(group.uplift)}` +
-        `  success ${figure(group.success)}${data.runs.length > 1 ? `  run ${group.run + 1}` : ""}`),
+      element("div", {}, `${data.runs.length > 1 ? `run ${group.run + 1}  ` : ""}step ${group.step}` + // the end may be cut
+        `  reward ${signed(group.reward)}  uplift ${signed(group.uplift)}  success ${figure(group.success)}`),
       element("div", { class: "quiet" }, group.statement));
     row.style.top = `${index * ROW}px`;
     row.addEventListener("click", () => choose(index));
