@@ -1,4 +1,4 @@
-"""Talks to a planner: ``tracelift chat checkpoint=runs/quickstart/checkpoints/step-000100``.
+"""Talks to a planner: ``tracelift chat checkpoint=runs/quickstart/checkpoints/step-000040``.
 
 Type a problem, or ``problem ||| reference``: the trace streams, then come the executor's answers with and without it,
 the verdicts where there is a reference, and the rubric where there is a reasoning RM. Lines of a pipe do as well. All

@@ -81,7 +81,7 @@ _ALL = (
         "chat",
         "type a problem, see the trace, and what the executor makes of it",
         (
-            "checkpoint=runs/quickstart/checkpoints/step-000100",
+            "checkpoint=runs/quickstart/checkpoints/step-000040",
             "checkpoint=DIR task=code answers=5 planner.sampling.temperature=0.7",
         ),
         "checkpoint task answers greedy planner.sampling.temperature executor.model executor.prompt",

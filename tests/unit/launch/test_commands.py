@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from launch.__main__ import main
 from launch.commands import COMMANDS
 from launch.completion import candidates
+from launch.composition import composed
 from launch.conf_files import CONFIG_DIR, offer
 from launch.help import EXIT_CODES
 from tests.commands import run_command
@@ -75,6 +77,19 @@ def test_every_command_of_the_table_is_a_module_with_a_main_and_every_module_is_
     # What people do not call by name: make reference, make smollm2, make docs, the hook of a pod.
     others = {"launch.config_reference", "launch.fetch_smollm2", "launch.wandb_workspace", "launch.pod_stop"}
     assert mains - others == {each.module for each in COMMANDS.values()}
+
+
+def test_the_page_of_commands_has_each_of_them_once() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    (table,) = re.findall(r"^\| command \| what it does \|.*?\n\n", page, re.MULTILINE | re.DOTALL)
+    firsts = "".join(row.split("|")[1] for row in table.splitlines()[2:] if row)
+    assert sorted(re.findall(r"`([\w-]+)`", firsts)) == sorted(COMMANDS)
+
+
+def test_examples_name_a_checkpoint_that_the_demo_leaves() -> None:
+    texts = (path.read_text("utf-8") for path in (*ROOT.glob("launch/*.py"), *ROOT.glob("docs/*.md")))
+    named = set(re.findall(r"runs/quickstart/checkpoints/step-(\d+)", "\n".join(texts)))
+    assert named == {f"{composed('config', ['experiment=quickstart']).total_steps:06d}"}
 
 
 def test_a_command_that_does_not_exist_is_one_line_and_exit_code_2() -> None:
