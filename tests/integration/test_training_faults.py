@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -31,6 +32,10 @@ def test_a_run_outlives_its_only_engine_and_an_interrupt_saves_the_planner_and_l
         output, _ = run.process.communicate(timeout=HANG_S)
         assert run.process.returncode == 130, output
         assert "Traceback" not in output, output
+        # The engine that was killed above, and no member by the interrupt.
+        assert re.findall(r"(\w+\[\d+\]) is lost", output) == ["planner[0]"], output
+        end, _, faults = output.partition("interrupted after step")[2].partition("faults since this start: ")
+        assert end and "died" not in end and faults.strip() == "planner/died 1", output
         ends = time.monotonic() + HANG_S
         while run.processes() and time.monotonic() < ends:
             time.sleep(0.2)
