@@ -1,19 +1,20 @@
 """Weights & Biases: one row for each step, in named groups over one step axis, and tables of traces.
 
-It promises three things. Nothing about W&B stops a run or holds it up: where a server is not reached, or refuses, the
-same run is written offline, with a line; a service that does not start or dies is left alone. No step is ever written
-twice, however often the run is killed and resumed: the last row's step is kept in ``wandb_run.json`` before the row is
-sent (a kill may cost the rows of the last second). Offline, nothing touches the network.
+It promises three things. Nothing about W&B stops a run or holds it up, whatever it raises: where a server is not
+reached, or refuses, the same run is written offline, with a line; a service that does not start or dies is left alone,
+with a line. No step is ever written twice, however often the run is killed and resumed: the last row's step is kept in
+``wandb_run.json`` before the row is sent (a kill may cost the rows of the last second). Offline, nothing touches the
+network.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import netrc
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,10 @@ _INIT_TIMEOUT_S = 30.0
 FINISH_S = 120.0
 #: W&B's own process dies with ours and buffers for 15 s unless asked not to.
 _FLUSH_INTERVAL_S = 1.0
+#: The name of the process that W&B starts.
+_SERVICE = "wandb-core"
+#: Characters of an error in a line.
+_ERROR_LENGTH = 300
 _TABLE_COLUMNS = (
     *("step", "group", "problem", "task", "statement", "trace", "malformed", "verdicts"),
     *("baseline", "uplift", "rubric", "rm_score", "reward", "advantage", "leaked"),
@@ -96,7 +101,6 @@ class WandbSink:
         self._say = say
         self._step = -1
         self._row: dict[str, Any] = {}
-        self._store_position(sent_before)
 
     @classmethod
     def start(
@@ -117,16 +121,18 @@ class WandbSink:
         stored = _stored_position(directory.wandb_state_path) if resumed else None
         run_id, sent_before = stored or (os.urandom(4).hex(), -1)
         try:
+            _store_position(directory.wandb_state_path, run_id, sent_before)
             try:
                 run = _init(config, mode, directory.path, run_config, name, run_id)
-            except _failures() as error:
+            except Exception as error:  # the server, the network or the key: files need none of them
                 if mode != "online":
                     raise
-                _forget()
+                _end_service()  # which holds on to a run that it could not start
                 mode, reason = "offline", f"{reason}, but online it did not start: {_one_line(error)}"
                 run = _init(config, mode, directory.path, run_config, name, run_id)
-        except _failures() as error:
+        except Exception as error:  # a sink that does not start, for whatever reason, is left alone
             say(f"W&B: did not start ({_one_line(error)}); the run goes on, metrics are in {directory.metrics_path}")
+            _end_service()
             return None
         where = run.url if mode == "online" else f"{directory.path / 'wandb'}, upload with `wandb sync`"
         say(f"W&B: {mode} ({reason}), run {run_id}: {where}")
@@ -150,18 +156,20 @@ class WandbSink:
         """Add a table of traces to the row of ``step``."""
         if self._run is None or step <= self._sent_before or not records:
             return
-        import wandb
+        with self._stopped_by_failure():
+            import wandb
 
-        table = wandb.Table(columns=list(_TABLE_COLUMNS), data=[table_row(record) for record in records])
-        self.log(step, {"traces": table})
+            table = wandb.Table(columns=list(_TABLE_COLUMNS), data=[table_row(record) for record in records])
+            self.log(step, {"traces": table})
 
     def log_distributions(self, step: int, values: Mapping[str, Sequence[float]]) -> None:
         """Add histograms to the row of ``step``."""
         if self._run is None or step <= self._sent_before:
             return
-        import wandb
+        with self._stopped_by_failure():
+            import wandb
 
-        self.log(step, {name: wandb.Histogram(list(some)) for name, some in values.items()})
+            self.log(step, {name: wandb.Histogram(list(some)) for name, some in values.items()})
 
     def note(self, name: str, text: str) -> None:
         """Put a text into the run's summary."""
@@ -172,38 +180,40 @@ class WandbSink:
     def close(self, exit_code: int = 0) -> None:
         """Send the last row and finish; closing twice is harmless."""
         self._send()
-        if self._run is not None:
-            run, self._run = self._run, None
-            finishing = threading.Thread(target=self._finish, args=(run, exit_code), daemon=True)
-            finishing.start()
-            finishing.join(FINISH_S)
-            if finishing.is_alive():
-                self._say(f"W&B: not all was sent in {FINISH_S:g} s; `wandb sync` on the run in wandb/ sends the rest")
-
-    def _finish(self, run: Any, exit_code: int) -> None:
-        try:
-            run.finish(exit_code=exit_code)
-        except _failures() as error:
-            self._say(f"W&B: did not finish ({_one_line(error)}); metrics.jsonl is whole")
+        if self._run is None:
+            return
+        run, self._run = self._run, None
+        failed = list[str]()
+        finishing = threading.Thread(target=_finish, args=(run, exit_code, failed), daemon=True)
+        finishing.start()
+        finishing.join(FINISH_S)
+        if finishing.is_alive():
+            failed.append(f"W&B: not all was sent in {FINISH_S:g} s; `wandb sync` on the run in wandb/ sends the rest")
+        if failed:
+            self._say(failed[0])
+            _end_service()
 
     def _send(self) -> None:
         if self._run is None or not self._row:
             return
         row, self._row = self._row, {}
         with self._stopped_by_failure():
-            self._store_position(self._step)
+            _store_position(self._state_path, self.run_id, self._step)
             self._run.log({"step": self._step, **row}, step=self._step, commit=True)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _stopped_by_failure(self) -> Iterator[None]:
         try:
             yield
-        except _failures() as error:
+        except Exception as error:  # a sink that fails, in whatever way, is left alone
             self._run = None
             self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
+            _end_service()
 
-    def _store_position(self, last_step: int) -> None:
-        write_whole(self._state_path, json.dumps({"id": self.run_id, "last_step": last_step}) + "\n")
+
+def _store_position(path: Path, run_id: str, last_step: int) -> None:
+    """Keep what ``_stored_position`` reads."""
+    write_whole(path, json.dumps({"id": run_id, "last_step": last_step}) + "\n")
 
 
 def _stored_position(path: Path) -> tuple[str, int] | None:
@@ -246,21 +256,29 @@ def _init(
     return run
 
 
-def _forget() -> None:
-    """End W&B's service, which holds on to a run that it could not start."""
-    import wandb
-
-    wandb.teardown()
-
-
-def _failures() -> tuple[type[BaseException], ...]:
-    """What W&B raises when it is missing, refuses, or its service is gone."""
+def _finish(run: Any, exit_code: int, failed: list[str]) -> None:
+    """Finish a run; what went wrong is added to ``failed``."""
     try:
-        import wandb.errors
-    except ImportError:
-        return (ImportError, OSError)
-    return (ImportError, OSError, EOFError, wandb.errors.Error)
+        run.finish(exit_code=exit_code)
+    except Exception as error:  # as while the run was going on
+        failed.append(f"W&B: did not finish ({_one_line(error)}); metrics.jsonl is whole")
+
+
+def _end_service() -> None:
+    """End W&B's service by force: as it exits, this process would wait for it without end, or say that it is gone."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children():
+            if child.name() == _SERVICE:
+                child.kill()
+    with contextlib.suppress(Exception, SystemExit):  # of whatever kind, as the service is gone
+        import wandb
+
+        wandb.teardown()
 
 
 def _one_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error says, shortened, or its type where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _ERROR_LENGTH else f"{text[: _ERROR_LENGTH - 3]}..."

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import struct
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.layout_pb2 import Layout
 
 from tests.hang import HANG_S
+from tests.sinks import tensorboard_events, tensorboard_histograms, tensorboard_scalars
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.rl.metrics import UpdateMetrics
@@ -28,38 +27,6 @@ from tracelift_ray.types import ScoredGroup
 
 ROOT = Path(__file__).resolve().parents[3]
 ON = TrackingConfig("disabled", "p", None, 0, 0, True, False, 0.0, False, False, 5)
-
-
-def events(directory: Path) -> list[Any]:
-    """What the files hold: records of a length, its checksum, an event and its checksum."""
-    found = []
-    for path in sorted(directory.glob("events.*")):
-        content = path.read_bytes()
-        while content:
-            (length,) = struct.unpack("<Q", content[:8])
-            found.append(Event.FromString(content[12 : 12 + length]))
-            content = content[16 + length :]
-    return found
-
-
-def scalars(directory: Path) -> list[tuple[int, str, float]]:
-    """As TensorBoard shows them: a session's start drops what an earlier one wrote of its step and of later ones."""
-    shown: list[tuple[int, str, float]] = []
-    for event in events(directory):
-        if event.WhichOneof("what") == "session_log" and event.step:
-            shown = [each for each in shown if each[0] < event.step]
-        shown += [
-            (event.step, value.tag, value.simple_value)
-            for value in event.summary.value
-            if value.WhichOneof("value") == "simple_value"
-        ]
-    return shown
-
-
-def histograms(directory: Path) -> dict[str, float]:
-    """Number of values by tag."""
-    values = [value for event in events(directory) for value in event.summary.value]
-    return {value.tag: value.histo.num for value in values if value.WhichOneof("value") == "histo"}
 
 
 def step(tracker: Tracker, number: int) -> None:
@@ -79,19 +46,21 @@ def test_a_run_writes_its_metrics_and_histograms_and_a_resume_drops_later_steps(
     for number in (3, 4):
         step(second, number)
     second.close()
-    assert scalars(run.tensorboard_path) == [
+    assert tensorboard_scalars(run.tensorboard_path) == [
         (0, "evaluation/math/accuracy", 0.5),
         *((number, "reward/mean", number / 4) for number in (1, 2, 3, 4)),
     ]
-    found = histograms(run.tensorboard_path)
+    found = tensorboard_histograms(run.tensorboard_path)
     assert found["distribution/reward"] == 2 and found["distribution/advantage"] == 2
     Tracker(ON, run, 9, {"name": "t"}).close()
-    assert scalars(run.tensorboard_path) == [] and scalars(tmp_path / "tensorboard.1")
+    assert tensorboard_scalars(run.tensorboard_path) == [] and tensorboard_scalars(tmp_path / "tensorboard.1")
 
 
 def test_curves_lie_under_the_questions(tmp_path: Path) -> None:
     TensorBoardSink(tmp_path, None, print).close()
-    (value,) = (value for event in events(tmp_path) for value in event.summary.value if "custom" in value.tag)
+    (value,) = (
+        value for event in tensorboard_events(tmp_path) for value in event.summary.value if "custom" in value.tag
+    )
     layout = Layout.FromString(value.tensor.string_val[0])
     assert [category.title for category in layout.category] == [
         f"{i} {each.title}" for i, each in enumerate(QUESTIONS, 1)
@@ -159,4 +128,4 @@ def test_opening_the_files_imports_no_torch_and_keeps_nobody_from_it(tmp_path: P
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=HANG_S)
     assert done.stdout == "False\n", done.stderr
-    assert any(event.summary.value for event in events(tmp_path))
+    assert any(event.summary.value for event in tensorboard_events(tmp_path))

@@ -1,15 +1,15 @@
+import dataclasses
 import json
-import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.hang import HANG_S
+from tests.sinks import wandb_records, wandb_rows
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking import wandb_sink
@@ -19,6 +19,7 @@ from tracelift_ray.tracking.wandb_sink import WandbSink, has_credentials, resolv
 from tracelift_ray.types import Baseline
 
 OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, False, False, 0.0, False, False, 5)
+ONLINE = dataclasses.replace(OFFLINE, wandb="auto")
 ROOT = Path(__file__).resolve().parents[3]
 KEY = {"WANDB_API_KEY": "k"}
 
@@ -34,42 +35,6 @@ def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     import wandb
 
     wandb.teardown()
-
-
-def log_records(data: bytes) -> Iterator[bytes]:
-    """The records of a W&B file: after 7 bytes, blocks of 32 KiB with chunks of checksum, length, kind and content."""
-    offset, whole = 7, b""
-    while offset + 7 <= len(data):
-        left = 32768 - offset % 32768
-        if left < 7:
-            offset += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, offset)
-        whole += data[offset + 7 : offset + 7 + length]
-        offset += 7 + length
-        if kind in (1, 4):  # a full record, or the last chunk of one
-            yield whole
-            whole = b""
-
-
-def records(run: RunDirectory) -> Iterator[Any]:
-    """Everything in every offline segment of a run, read back from W&B's own files, oldest segment first."""
-    import wandb
-    from wandb.proto import wandb_internal_pb2
-
-    wandb.teardown()  # W&B's process ends, and with it the last write
-    record_type: Any = wandb_internal_pb2
-    for file in sorted((run.path / "wandb").glob("offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime):
-        yield from (record_type.Record.FromString(content) for content in log_records(file.read_bytes()))
-
-
-def rows(run: RunDirectory) -> list[dict[str, Any]]:
-    """Every history row of a run."""
-    return [
-        {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
-        for record in records(run)
-        if record.HasField("history")
-    ]
 
 
 def start(run: RunDirectory, said: list[str], *, resumed: bool, config: TrackingConfig = OFFLINE) -> WandbSink:
@@ -115,7 +80,7 @@ def test_rows_are_whole_and_carry_their_step(tmp_path: Path, wandb_home: None) -
     sink.log(2, {"reward/mean": 0.75})
     sink.close()
     sink.close()
-    first, second = rows(run)
+    first, second = wandb_rows(run.path)
     assert (first["step"], first["reward/mean"], first["evaluation/math/accuracy"]) == (1, 0.25, 0.5)
     assert (second["step"], second["reward/mean"]) == (2, 0.75)
     assert first["traces/nrows"] == 1
@@ -129,7 +94,7 @@ def test_a_note_is_in_the_summary(tmp_path: Path, wandb_home: None) -> None:
     sink = start(run, [], resumed=False)
     sink.note("sandbox_tier", "landlock")
     sink.close()
-    notes = [item for record in records(run) if record.HasField("summary") for item in record.summary.update]
+    notes = [item for record in wandb_records(run.path) if record.HasField("summary") for item in record.summary.update]
     assert ("sandbox_tier", "landlock") in [(item.key, json.loads(item.value_json)) for item in notes]
     sink.note("sandbox_tier", "namespaces")
 
@@ -153,7 +118,7 @@ def test_a_killed_and_resumed_run_goes_on_as_the_same_run_without_a_step_twice(
     for step in (3, 4, 5):
         resumed.log(step, {"reward/mean": float(step)})
     resumed.close()
-    assert [row["step"] for row in rows(run)] == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in wandb_rows(run.path)] == [1, 2, 3, 4, 5]
 
 
 def test_a_fresh_start_in_an_old_directory_is_another_run(tmp_path: Path, wandb_home: None) -> None:
@@ -168,12 +133,10 @@ def test_a_fresh_start_in_an_old_directory_is_another_run(tmp_path: Path, wandb_
 def offline_instead(tmp_path: Path) -> str:
     """What is said of a run that should be online; it has one row, which is in the files."""
     run, said = RunDirectory.create(tmp_path / "run"), list[str]()
-    sink = start(
-        run, said, resumed=False, config=TrackingConfig("auto", "p", None, 1, 4, False, False, 0.0, False, False, 5)
-    )
+    sink = start(run, said, resumed=False, config=ONLINE)
     sink.log(1, {"reward/mean": 0.25})
     sink.close()
-    assert [row["reward/mean"] for row in rows(run)] == [0.25]
+    assert [row["reward/mean"] for row in wandb_rows(run.path)] == [0.25]
     (line,) = said
     assert line.startswith("W&B: offline (credentials found, but online it did not start: ") and "\n" not in line
     return line
@@ -193,6 +156,67 @@ def test_a_server_that_is_not_reached_makes_an_offline_copy_of_the_run(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(wandb_sink, "_INIT_TIMEOUT_S", 2.0)
     offline_instead(tmp_path)
+
+
+@pytest.mark.parametrize("config", [OFFLINE, ONLINE], ids=["offline", "online, and its server refuses"])
+@pytest.mark.parametrize("in_the_way", ["wandb", "wandb_run.json"])
+def test_a_directory_that_cannot_be_written_is_one_line_and_no_error(
+    tmp_path: Path, wandb_home: None, monkeypatch: pytest.MonkeyPatch, config: TrackingConfig, in_the_way: str
+) -> None:
+    """A file where W&B's directory should be, a directory where the sink's own file should: root is kept out, too."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(wandb_sink, "_INIT_TIMEOUT_S", 2.0)
+    run, said = RunDirectory.create(tmp_path / "run"), list[str]()
+    (run.path / in_the_way).write_text("") if in_the_way == "wandb" else (run.path / in_the_way).mkdir()
+    assert WandbSink.start(config, run, {}, "test", resumed=False, say=said.append) is None
+    (line,) = said
+    assert line.startswith("W&B: did not start (") and str(run.metrics_path) in line and "\n" not in line
+
+
+@pytest.mark.parametrize("variable", ["WANDB_SERVICE", "WANDB_BASE_URL"])
+def test_a_variable_that_means_nothing_to_w_and_b_is_one_line_and_no_error(
+    tmp_path: Path, wandb_home: None, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "nonsense")
+    run, said = RunDirectory.create(tmp_path / "run"), list[str]()
+    assert WandbSink.start(OFFLINE, run, {}, "test", resumed=False, say=said.append) is None
+    (line,) = said
+    assert line.startswith("W&B: did not start (") and "nonsense" in line and "\n" not in line
+
+
+def test_what_w_and_b_does_not_take_is_one_line_and_no_error(tmp_path: Path, wandb_home: None) -> None:
+    run, said = RunDirectory.create(tmp_path / "run"), list[str]()
+    sink = start(run, said, resumed=False)
+    sink.log(1, {"reward/mean": 0.25})
+    sink.log_distributions(2, {"distribution/reward": [float("nan")]})
+    sink.log(3, {"reward/mean": 0.5})
+    sink.close()
+    assert len(said) == 2 and said[1].startswith("W&B: stopped (")
+
+
+@pytest.mark.parametrize(("ends", "says"), [("SIGKILL", "stopped ("), ("SIGSTOP", "not all was sent in ")])
+def test_a_service_that_dies_or_hangs_is_one_line_and_the_process_comes_to_its_end(
+    tmp_path: Path, wandb_home: None, ends: str, says: str
+) -> None:
+    program = (
+        "import os, signal, sys; from psutil import Process\n"
+        "from tests.unit.tracking.test_wandb_sink import RunDirectory, start, wandb_sink\n"
+        "sink = start(RunDirectory.create(sys.argv[1]), said := [], resumed=False)\n"
+        "sink.log(1, {'reward/mean': 0.25})\n"
+        "(service,) = (child for child in Process().children() if child.name() == 'wandb-core')\n"
+        "service.send_signal(getattr(signal, sys.argv[2]))\n"
+        "for step in range(2, 9): sink.log(step, {'reward/mean': 0.5})\n"
+        "wandb_sink.FINISH_S = 0.5\n"
+        "sink.close()\n"
+        "print(*said, sep='\\n')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), ends], cwd=ROOT, timeout=HANG_S, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    _, line = done.stdout.splitlines()
+    assert line.startswith(f"W&B: {says}")
 
 
 def test_a_server_that_takes_no_more_holds_up_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
