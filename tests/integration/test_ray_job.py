@@ -1,41 +1,97 @@
-"""A submitted training run: a head with token authentication, a copied working directory, a secret, absolute paths."""
+"""A training run as jobs of a head with token authentication: stopped, and submitted again.
+
+The working directory is copied, a secret travels, paths are absolute.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
 
+from actors.sealed import SEALED
 from tests.hang import HANG_S
+from tests.integration.training_runs import records
+from tests.processes import marked
+from tracelift_ray.training.checkpoint import newest_complete
 from tracelift_ray.training.ranks import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
+RUN = (
+    "experiment=quickstart",
+    "planner.engine.kind=transformers",
+    "cluster=ray",
+    "algorithm.groups_per_step=4",
+    "algorithm.group_size=4",
+    "evaluation.problems=0",
+    "data.limit=100",
+    "name=${oc.env:TRACELIFT_A_SECRET}",
+)
+ACTORS = ("PlannerActor", "GeneratorActor", "VerifierActor", "ReasoningRmActor", "LearnerActor")
 
 
-@pytest.fixture
-def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The job server's address of a head of the test's own, and the environment of its clients."""
+@dataclass(frozen=True)
+class Head:
+    """The job server's address, and the environment of its clients."""
+
+    server: str
+    environment: dict[str, str]
+
+    def jobs(self) -> dict[str, Any]:
+        """What the job server says of each job, by its id."""
+        token = {"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
+        with urlopen(Request(f"{self.server}/api/jobs/", headers=token), timeout=HANG_S) as answer:
+            return {job["submission_id"]: job for job in json.load(answer)}
+
+    def ray(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command of ``ray job``."""
+        return self._run([RAY, "job", arguments[0], "--address", self.server, *arguments[1:]], environment)
+
+    def submit(self, run_dir: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A small run, once the head takes jobs."""
+        own = (f"address={self.server}", f"run_dir={os.path.relpath(run_dir, ROOT)}")
+        ends = time.monotonic() + HANG_S
+        while True:
+            done = self._run([sys.executable, "-m", "launch", "submit", *own, *RUN, *overrides], environment)
+            starting = any(words in done.stderr for words in ("nothing answers", "No available agent"))
+            if not starting or time.monotonic() > ends:
+                assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+                return done
+            time.sleep(1)
+
+    def _run(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        variables = self.environment | environment
+        return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=HANG_S)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A head of the tests' own."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an activated environment: jobs say `python`
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "PATH": path}
     environment |= {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(int(HANG_S)), "PYTHONUNBUFFERED": "1"}
     for last in [False] * 3 + [True]:
-        dashboard, log = free_port(), tmp_path / "head.log"
+        dashboard, log = free_port(), tmp_path_factory.mktemp("head") / "head.log"
         process = _start(dashboard, environment, log)
         try:
             if not _is_up(process, log) and not last:
                 continue
             assert process.poll() is None, log.read_text()
-            yield f"http://127.0.0.1:{dashboard}", environment
+            yield Head(f"http://127.0.0.1:{dashboard}", environment)
             return
         finally:
             _end(process)
@@ -80,45 +136,79 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_a_job_trains_on_a_running_cluster_and_refuses_clients_without_the_token(
-    head: tuple[str, dict[str, str]], tmp_path: Path
-) -> None:
-    server, environment = head
-    run_dir, secret = tmp_path / "run", secrets.token_hex(16)
-    environment = environment | {"TRACELIFT_A_SECRET": secret}
-    overrides = (
-        "experiment=quickstart",
-        "planner.engine.kind=transformers",
-        "cluster=ray",
-        "total_steps=1",
-        "tracking.wandb=disabled",
-        "algorithm.groups_per_step=4",
-        "algorithm.group_size=4",
-        "evaluation.problems=0",
-        "data.limit=100",
-        "name=${oc.env:TRACELIFT_A_SECRET}",
-        f"run_dir={os.path.relpath(run_dir, ROOT)}",
-    )
-    submit = [sys.executable, "-m", "launch", "submit", f"address={server}", "secrets=[TRACELIFT_A_SECRET]"]
-    ends = time.monotonic() + HANG_S
-    while True:
-        done = subprocess.run(
-            [*submit, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG_S
-        )
-        starting = any(words in done.stderr for words in ("nothing answers", "No available agent"))
-        if not starting or time.monotonic() > ends:
-            break
-        time.sleep(1)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    kinds = [json.loads(line)["kind"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    assert kinds.count("training") == 1
-    assert (run_dir / "checkpoints" / "step-000001" / "planner" / "model.safetensors").is_file()
-    assert "1/1  reward" in done.stdout and done.stdout.rstrip().endswith(": succeeded")
+@dataclass(frozen=True)
+class StoppedJob:
+    """A run whose job was stopped after its first step.
 
-    listed = [RAY, "job", "list", "--address", server]
-    shown = subprocess.run(listed, env=environment, capture_output=True, text=True, timeout=HANG_S)
-    assert "TRACELIFT_SEALED" in shown.stdout and secret not in shown.stdout
-    assert yaml.safe_load((run_dir / "config.yaml").read_text())["name"] == secret, "the job could open it"
-    stranger = environment | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    refused = subprocess.run(listed, env=stranger, capture_output=True, text=True, timeout=HANG_S)
-    assert refused.returncode != 0
+    Attributes:
+        secret: what it was given to open; no other job has it.
+        processes: those of the job before it was stopped, and a moment after.
+    """
+
+    run_dir: Path
+    secret: str
+    status: str
+    processes: tuple[dict[int, str], dict[int, str]]
+
+    @property
+    def steps(self) -> int:
+        return len(records(self.run_dir, "training"))
+
+
+@pytest.fixture(scope="module")
+def stopped(head: Head, tmp_path_factory: pytest.TempPathFactory) -> StoppedJob:
+    run_dir, secret = tmp_path_factory.mktemp("stopped"), secrets.token_hex(16)
+    done = head.submit(
+        run_dir,
+        "secrets=[TRACELIFT_A_SECRET]",
+        *("follow=false", "total_steps=1000", "learner.save_every=1000", "tracking.wandb=disabled"),
+        TRACELIFT_A_SECRET=secret,
+    )
+    (job,) = re.findall(r"^job (\w+) submitted", done.stdout, re.MULTILINE)
+    sealed = head.jobs()[job]["runtime_env"]["env_vars"][SEALED]
+    ends = time.monotonic() + HANG_S
+    while not (run_dir / "metrics.jsonl").exists() or not records(run_dir, "training"):
+        assert head.jobs()[job]["status"] in ("PENDING", "RUNNING") and time.monotonic() < ends, head.ray("logs", job)
+        time.sleep(0.5)
+    before = marked(sealed)
+    done = head.ray("stop", job)
+    assert done.returncode == 0, done.stdout + done.stderr
+    while marked(sealed) and time.monotonic() < ends:
+        time.sleep(0.5)
+    return StoppedJob(run_dir, secret, head.jobs()[job]["status"], (before, marked(sealed)))
+
+
+def test_a_job_that_is_stopped_saves_the_planner_and_leaves_no_process(stopped: StoppedJob) -> None:
+    before, after = stopped.processes
+    assert all(any(name in line for line in before.values()) for name in ("launch.train", *ACTORS)), before
+    assert (stopped.status, after) == ("STOPPED", {})
+    saved = newest_complete(stopped.run_dir / "checkpoints")
+    assert saved is not None and saved.step == stopped.steps
+    assert (saved.planner_dir / "model.safetensors").is_file() and (saved.planner_dir / "README.md").is_file()
+
+
+def test_the_same_job_again_goes_on_to_its_end_without_w_and_b_and_clients_without_the_token_are_refused(
+    head: Head, stopped: StoppedJob
+) -> None:
+    """W&B's directory cannot be made, and its server refuses."""
+    run_dir, step = stopped.run_dir, stopped.steps
+    (run_dir / "wandb").write_text("in the way")
+    done = head.submit(
+        run_dir,
+        "secrets=[TRACELIFT_A_SECRET,WANDB_API_KEY,WANDB_BASE_URL]",
+        *(f"total_steps={step + 1}", "tracking.wandb=online"),
+        TRACELIFT_A_SECRET=stopped.secret,
+        WANDB_API_KEY="0" * 40,
+        WANDB_BASE_URL="http://127.0.0.1:9",
+    )
+    assert f"going on from {run_dir}/checkpoints/step-{step:06d}" in done.stdout
+    assert [record["step"] for record in records(run_dir, "training")] == list(range(1, step + 2))
+    assert (run_dir / "checkpoints" / f"step-{step + 1:06d}" / "planner" / "model.safetensors").is_file()
+    assert f"{step + 1}/{step + 1}  reward" in done.stdout and done.stdout.rstrip().endswith(": succeeded")
+    (line,) = (line for line in done.stdout.splitlines() if "W&B" in line)
+    assert "W&B: did not start (" in line
+
+    shown = head.ray("list")
+    assert SEALED in shown.stdout and stopped.secret not in shown.stdout
+    assert yaml.safe_load((run_dir / "config.yaml").read_text())["name"] == stopped.secret, "the job could open it"
+    assert head.ray("list", RAY_AUTH_TOKEN=secrets.token_hex(32)).returncode != 0
