@@ -71,6 +71,17 @@ check_index() {
     rm -rf "$venv/probe"
 }
 
+# Until the end, a line every 10 seconds: for how long, how many packages, and which one.
+show_life() {
+    local total=0
+    [ ! -e "$lock" ] || total=$(grep -c '==' "$lock")
+    while sleep 10 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+        printf '  %d:%02d  %s of %s packages  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) \
+            "$(grep -cE '^(Collecting|Requirement already)' "$log" || true)" "${total/#0/about 200}" \
+            "$(grep -E '^(Collecting|Building|Installing|Obtaining|Loading) ' "$log" | tail -n 1 | cut -c 1-60)"
+    done
+}
+
 pip() {
     "$venv/bin/python" -m pip "$@" >>"$log" 2>&1 ||
         fail "the installation failed: $(grep -m 1 -E '^ *(ERROR|error):' "$log" || tail -n 1 "$log") (details: $log)"
@@ -93,6 +104,7 @@ install_unlocked() {
 }
 
 check_imports() {
+    echo "Loading the packages once" >>"$log"
     # DeepSpeed and vLLM take seconds to compile at their first import otherwise.
     "$venv/bin/python" -c 'import deepspeed, ray, torch, transformers, vllm' >>"$log" 2>&1 ||
         fail "the installed packages do not load together: $(tail -n 1 "$log") (details: $log)"
@@ -112,6 +124,9 @@ if [ "$kind" = cpu ] || [ "$kind" = gpu ]; then
 fi
 : >"$log"
 lock=docker/locks/$kind-$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+show_life &
+life=$!
+trap 'kill "$life" 2>/dev/null || true' EXIT
 if [ "$kind" = dev ] || [ "$kind" = docs ]; then
     echo "installing $lock into $venv (details: $log)"
     pip install --progress-bar off --no-deps --require-hashes --requirement "$lock"

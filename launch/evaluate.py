@@ -57,9 +57,11 @@ async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:
     from tracelift_ray.evaluation.benchmarks import evaluation_tasks, named_problems, setup_of, with_other_executor
     from tracelift_ray.evaluation.results import comparable_results
     from tracelift_ray.rl.assembly import system_settings
+    from tracelift_ray.tracking.alive import heartbeat
 
-    named = named_problems(run, config, _say)
-    tasks = evaluation_tasks(named, run, system_settings(run), _say)
+    with heartbeat(_say, "reading problems") as beat:
+        named = named_problems(run, config, beat.say)
+        tasks = evaluation_tasks(named, run, system_settings(run), beat.say)
     setup = setup_of(run, config)
     against = None if config.against is None else comparable_results(Path(config.against), setup)
     other_run = None if config.other_executor.model is None else with_other_executor(run, config)
@@ -84,6 +86,7 @@ async def _passes(
     from tracelift_ray.evaluation.benchmarks import OTHER, run_pass, setup_of
     from tracelift_ray.evaluation.results import ResultStore
     from tracelift_ray.planning.resources import total_cpus
+    from tracelift_ray.tracking.alive import heartbeat
 
     pools = partial(running_pools, say=_say)
     with contextlib.ExitStack() as opened:
@@ -94,7 +97,8 @@ async def _passes(
             stores.append(opened.enter_context(contextlib.closing(kept)))
         wanted = {(name, problem.id) for name, problem in tasks}
         if any(wanted - each.done.keys() for each in stores):
-            opened.enter_context(connected(run.cluster, total_cpus(run)))
+            with heartbeat(_say, "starting Ray" if run.cluster.address == "local" else "joining Ray"):
+                opened.enter_context(connected(run.cluster, total_cpus(run)))
         opened.callback(lambda: _say(f"{len(store.done):,} results are in {out}; the same command goes on from them"))
         own = await run_pass(run, config, tasks, store, pools, _say)
         if other_run is None:

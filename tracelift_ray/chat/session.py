@@ -21,8 +21,9 @@ from tracelift_ray.planning.files import check_scorer
 from tracelift_ray.reasoning_rm.scoring.kinds import TraceScorer, build_scorer, scorer_kind
 from tracelift_ray.rl.assembly import system_settings
 from tracelift_ray.rl.local_pools import LocalGenerator, LocalVerifier
-from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools
+from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.table import read_artifact, task_of
+from tracelift_ray.tracking.alive import Heartbeat, heartbeat
 from tracelift_ray.types import Artifact, Completion, Problem, Prompt, RubricScore, SamplingParams, Trace, Verdict
 from tracelift_ray.verification.verifier import Verifier
 
@@ -106,26 +107,39 @@ async def opened(run: RunConfig, answers: int, greedy: bool, say: Watch) -> Asyn
     """A session with all models loaded; ``say`` learns what is loaded. Everything ends with the ``async with``."""
     settings = system_settings(run)
     async with contextlib.AsyncExitStack() as stack:
-        say(f"loading the planner {run.planner.model}")
-        engine = TransformersEngine(in_process(run.planner.engine), run.planner.model, transfer=None, seed=run.seed)
-        stack.push_async_callback(engine.close)
-        await engine.start()
-        say(f"loading the executor {run.executor.model}")
-        executor = build_engine(
-            in_process(run.executor.engine), run.executor.model, remote=run.executor.remote, seed=run.seed + 1
-        )
-        stack.push_async_callback(executor.close)
-        await executor.start()
-        scorer = scorer_at_hand(run.reasoning_rm)
-        if scorer is not None:
-            say(f"loading the reasoning RM {scorer_kind(run.reasoning_rm).label(run.reasoning_rm)}")
-            stack.push_async_callback(scorer.close)
-            await scorer.start()
-        verifier = LocalVerifier(Verifier(run.verifier, run.sandbox), threads=answers)
-        stack.callback(verifier.close)
-        planner = StreamingPlanner(engine, settings.planner_prompts.tokenizer)
-        pools = SystemPools(planner, LocalGenerator("executor", executor, run.executor.pool), verifier, None)
-        yield ChatSession(PlannerExecutorSystem(pools, settings), planner, scorer, answers, greedy)
+        with heartbeat(say, "starting") as beat:
+            session = await _loaded(run, settings, answers, greedy, stack, beat)
+        yield session
+
+
+async def _loaded(
+    run: RunConfig,
+    settings: SystemSettings,
+    answers: int,
+    greedy: bool,
+    stack: contextlib.AsyncExitStack,
+    beat: Heartbeat,
+) -> ChatSession:
+    beat.begin(f"loading the planner {run.planner.model}")
+    engine = TransformersEngine(in_process(run.planner.engine), run.planner.model, transfer=None, seed=run.seed)
+    stack.push_async_callback(engine.close)
+    await engine.start()
+    beat.begin(f"loading the executor {run.executor.model}")
+    executor = build_engine(
+        in_process(run.executor.engine), run.executor.model, remote=run.executor.remote, seed=run.seed + 1
+    )
+    stack.push_async_callback(executor.close)
+    await executor.start()
+    scorer = scorer_at_hand(run.reasoning_rm)
+    if scorer is not None:
+        beat.begin(f"loading the reasoning RM {scorer_kind(run.reasoning_rm).label(run.reasoning_rm)}")
+        stack.push_async_callback(scorer.close)
+        await scorer.start()
+    verifier = LocalVerifier(Verifier(run.verifier, run.sandbox), threads=answers)
+    stack.callback(verifier.close)
+    planner = StreamingPlanner(engine, settings.planner_prompts.tokenizer)
+    pools = SystemPools(planner, LocalGenerator("executor", executor, run.executor.pool), verifier, None)
+    return ChatSession(PlannerExecutorSystem(pools, settings), planner, scorer, answers, greedy)
 
 
 def in_process(config: EngineConfig) -> EngineConfig:

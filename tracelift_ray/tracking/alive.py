@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from time import monotonic
 
 #: Nobody who watches waits longer than this for a line.
 SILENT_S = 10.0
@@ -29,6 +32,86 @@ async def alive(
         yield
     finally:
         beating.cancel()
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """A part of some work: when it began, at what count, and how far it is."""
+
+    what: str
+    began: float
+    first: int
+    done: int
+    total: int
+
+    def line(self) -> str:
+        elapsed_s = monotonic() - self.began
+        if not self.total:
+            return f"{self.what}, {clock_time(elapsed_s)} so far"
+        left = time_left(self.done - self.first, self.total - self.first, elapsed_s)
+        return f"{self.what}: {self.done:,} of {self.total:,}, ETA {left}"
+
+
+class Heartbeat:
+    """What work that holds its thread does now, and when something was said of it. Made by ``heartbeat``."""
+
+    def __init__(self, say: Callable[[str], None], what: str) -> None:
+        self._say = say
+        self._said = monotonic()
+        self._phases: dict[str, _Phase] = {}
+        self.doing(what)
+
+    def doing(self, what: str, done: int = 0, total: int = 0) -> None:
+        """The work is at ``what``, with ``done`` of ``total`` where they can be counted; fewer than before: again."""
+        known = self._phases.get(what)
+        if known is None or done < known.done:
+            self._phase = _Phase(what, monotonic(), done, done, total)
+        else:
+            self._phase = _Phase(what, known.began, known.first, done, total)
+        self._phases[what] = self._phase
+
+    def begin(self, what: str) -> None:
+        """Say that ``what`` begins."""
+        self.doing(what)
+        self.say(what)
+
+    def say(self, line: str) -> None:
+        """A line of the work itself, after which it may be silent again."""
+        self._said = monotonic()
+        self._say(line)
+
+    def quiet_for(self) -> float:
+        """Seconds that may still pass without a line; 0 or less: one is due."""
+        return self._said + SILENT_S - monotonic()
+
+    def beat(self) -> None:
+        """Say what goes on, where nothing else was said."""
+        if self.quiet_for() <= 0:
+            self.say(self._phase.line())
+
+
+@contextlib.contextmanager
+def heartbeat(say: Callable[[str], None], what: str) -> Iterator[Heartbeat]:
+    """``alive`` for work that holds its thread: another thread says what goes on wherever ``SILENT_S`` pass in silence.
+
+    Args:
+        say: gets one line; it is called from either thread.
+        what: the work begins with.
+    """
+    beat, ended = Heartbeat(say, what), threading.Event()
+
+    def run() -> None:
+        with contextlib.suppress(OSError):  # a log that takes no more ends no work
+            while not ended.wait(max(0.0, beat.quiet_for())):
+                beat.beat()
+
+    beating = threading.Thread(target=run, name="heartbeat", daemon=True)
+    beating.start()
+    try:
+        yield beat
+    finally:
+        ended.set()
+        beating.join(SILENT_S)
 
 
 def time_left(done: int, total: int, elapsed_s: float) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tracelift_ray.config.schema import TrackingConfig
+from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
 GROUPS = (
@@ -122,14 +123,15 @@ class WandbSink:
         run_id, sent_before = stored or (os.urandom(4).hex(), -1)
         try:
             _store_position(directory.wandb_state_path, run_id, sent_before)
-            try:
-                run = _init(config, mode, directory.path, run_config, name, run_id)
-            except Exception as error:  # the server, the network or the key: files need none of them
-                if mode != "online":
-                    raise
-                _end_service()  # which holds on to a run that it could not start
-                mode, reason = "offline", f"{reason}, but online it did not start: {_one_line(error)}"
-                run = _init(config, mode, directory.path, run_config, name, run_id)
+            with heartbeat(say, f"W&B: starting, {_INIT_TIMEOUT_S:g} s at most"):
+                try:
+                    run = _init(config, mode, directory.path, run_config, name, run_id)
+                except Exception as error:  # the server, the network or the key: files need none of them
+                    if mode != "online":
+                        raise
+                    _end_service()  # which holds on to a run that it could not start
+                    mode, reason = "offline", f"{reason}, but online it did not start: {_one_line(error)}"
+                    run = _init(config, mode, directory.path, run_config, name, run_id)
         except Exception as error:  # a sink that does not start, for whatever reason, is left alone
             say(f"W&B: did not start ({_one_line(error)}); the run goes on, metrics are in {directory.metrics_path}")
             _end_service()
@@ -186,7 +188,8 @@ class WandbSink:
         failed = list[str]()
         finishing = threading.Thread(target=_finish, args=(run, exit_code, failed), daemon=True)
         finishing.start()
-        finishing.join(FINISH_S)
+        with heartbeat(self._say, f"W&B: sending what is left, {FINISH_S:g} s at most"):
+            finishing.join(FINISH_S)
         if finishing.is_alive():
             failed.append(f"W&B: not all was sent in {FINISH_S:g} s; `wandb sync` on the run in wandb/ sends the rest")
         if failed:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig
 
 from tracelift_ray.errors import DataError
+from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.training.export import copy_tokenizer, whole_directory, write_model
 from tracelift_ray.training.merge_settings import MergeConfig
 from tracelift_ray.training.models import load_causal_lm
 
 
-def merge(config: MergeConfig) -> None:
+def merge(config: MergeConfig, say: Callable[[str], None]) -> None:
     """Write ``config.out``. The sum is taken in float32, whatever the dtype of the weights.
+
+    Args:
+        say: gets a line wherever it takes long.
 
     Raises:
         DataError: base or adapters cannot be loaded.
         CheckpointError: the disk is full.
     """
+    with heartbeat(say, f"merging {config.adapter} into {config.base}"):
+        _merge(config)
+
+
+def _merge(config: MergeConfig) -> None:
     from peft import PeftModel
 
     base = load_causal_lm(config.base, "float32")

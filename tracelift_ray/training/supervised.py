@@ -18,6 +18,7 @@ import torch
 from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.traces import CLOSING_TAG
+from tracelift_ray.tracking.alive import Heartbeat, heartbeat
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, alone, collective_of
 from tracelift_ray.training.export import copy_tokenizer, whole_directory, write_model
 from tracelift_ray.training.logprobs import Distribution
@@ -33,8 +34,6 @@ from tracelift_ray.types import TrainSample
 Say = Callable[[str], None]
 _EVAL_ROWS = 8
 _DEADLINE_S = 600.0  # one process has nobody to wait for
-#: Nothing takes longer without a line.
-SAY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,11 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
         DataError: model or data cannot be used.
         CheckpointError: the disk is full.
     """
+    with heartbeat(say, f"reading {config.examples}") as beat:
+        return _warm_start(config, beat)
+
+
+def _warm_start(config: WarmStartConfig, beat: Heartbeat) -> WarmStartResult:
     started = time.monotonic()
     torch.manual_seed(config.seed)
     check_model_directory(config.model)
@@ -77,12 +81,14 @@ def warm_start(config: WarmStartConfig, say: Say) -> WarmStartResult:
     training, heldout = _split(encoded, config.eval_problems)
     with alone(_engine_settings(config)) as engine:
         device = engine.device.type
-        say(f"{len(training)} examples ({left_out} longer than {config.max_length} tokens left out), on {device}")
+        beat.say(f"{len(training)} examples ({left_out} longer than {config.max_length} tokens left out), on {device}")
+        beat.doing(f"loading {config.model}")
         model = load_causal_lm(config.model, "float32", gradient_checkpointing=config.gradient_checkpointing)
         engine.begin(model, torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay))
-        before = _closed_share(model, renderer.tokenizer, heldout, config, say, "before")
-        losses, tokens_per_s = _train(engine, training, config, say)
-        after = _closed_share(model, renderer.tokenizer, heldout, config, say, "after")
+        before = _closed_share(model, renderer.tokenizer, heldout, config, beat, "before")
+        losses, tokens_per_s = _train(engine, training, config, beat)
+        after = _closed_share(model, renderer.tokenizer, heldout, config, beat, "after")
+        beat.doing(f"writing {config.output}")
         with whole_directory(Path(config.output)) as draft:
             write_model(model.to(getattr(torch, config.dtype)), draft)
             copy_tokenizer(Path(config.model), draft)
@@ -116,28 +122,27 @@ def _split(encoded: list[EncodedExample], eval_problems: int) -> tuple[list[Enco
 
 
 def _train(
-    engine: TrainingEngine, examples: Sequence[EncodedExample], config: WarmStartConfig, say: Say
+    engine: TrainingEngine, examples: Sequence[EncodedExample], config: WarmStartConfig, beat: Heartbeat
 ) -> tuple[list[float], float]:
     """All optimizer steps; the loss of each, and completion and prompt tokens per second."""
     engine.model.train()
     scorer = CompletionScorer(engine.model, engine.device)
     batches = _batches(examples, config.batch_size, config.seed)
     losses: list[float] = []
-    started = said = time.monotonic()
+    started = time.monotonic()
     tokens = 0
     for step in range(config.steps):
+        beat.doing("training, steps", step, config.steps)
         rate = _rate(config, step)
         batch = next(batches)
         losses.append(_accumulate(engine, scorer, batch, config.micro_batch_tokens))
         engine.step(rate)
         tokens += sum(map(len, batch))
-        now = time.monotonic()
-        elapsed = now - started
-        if (step + 1) % config.log_every == 0 or step + 1 == config.steps or now - said >= SAY_S:
-            said = now
+        elapsed = time.monotonic() - started
+        if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
             recent = losses[-config.log_every :]
             left = elapsed / (step + 1) * (config.steps - step - 1)
-            say(
+            beat.say(
                 f"step {step + 1}/{config.steps}  loss {sum(recent) / len(recent):.3f}  lr {rate(config.lr):.1e}  "
                 f"{tokens / elapsed:.0f} tokens/s  {_clock(left)} left"
             )
@@ -183,7 +188,7 @@ def _batches(examples: Sequence[EncodedExample], size: int, seed: int) -> Iterat
 
 
 def _closed_share(
-    model: Any, tokenizer: Any, heldout: dict[str, EncodedExample], config: WarmStartConfig, say: Say, when: str
+    model: Any, tokenizer: Any, heldout: dict[str, EncodedExample], config: WarmStartConfig, beat: Heartbeat, when: str
 ) -> float | None:
     """Share of held-out problems whose greedy trace closes its tag within ``eval_tokens``; None without any."""
     if not heldout:
@@ -193,24 +198,24 @@ def _closed_share(
     closed = 0
     for start in range(0, len(items), _EVAL_ROWS):
         rows = [item.prompt_ids for item in items[start : start + _EVAL_ROWS]]
-        closed += sum(CLOSING_TAG in text for text in _greedy(model, tokenizer, rows, config.eval_tokens, say))
+        closed += sum(CLOSING_TAG in text for text in _greedy(model, tokenizer, rows, config.eval_tokens, beat))
     share = closed / len(items)
-    say(f"{when}: {closed} of {len(items)} held-out traces close their tag ({share:.2f})")
+    beat.say(f"{when}: {closed} of {len(items)} held-out traces close their tag ({share:.2f})")
     return share
 
 
 @torch.no_grad()
-def _greedy(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, say: Say) -> list[str]:
+def _greedy(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, beat: Heartbeat
+) -> list[str]:
     """Greedy completions, each ending with the closing tag where it comes."""
-    said, made = time.monotonic(), 0
+    made = 0
 
     def announce(rows: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Called for each token; stops nothing."""
-        nonlocal said, made
+        nonlocal made
         made += 1
-        if time.monotonic() - said >= SAY_S:
-            said = time.monotonic()
-            say(f"held-out traces: {made} of at most {max_new_tokens} tokens")
+        beat.doing("held-out traces, tokens at most", made, max_new_tokens)
         return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
 
     width = max(map(len, prompts))

@@ -21,6 +21,7 @@ from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
 from tracelift_ray.reasoning_rm.training.trainer import RmTrainer
 from tracelift_ray.reasoning_rm.training.work import WorkDirectory, best_weights, progress_of
 from tracelift_ray.tasks.math import MathTask
+from tracelift_ray.tracking.alive import Heartbeat
 
 
 class ScriptedRank:
@@ -36,7 +37,7 @@ class ScriptedRank:
         self.steps += 1
         return {"loss": 1.0 / self.steps, "ranking": 0.5, "rate": rate_share}
 
-    def score(self, groups):
+    def score(self, groups, watch):
         right = self.right.pop(0)
         return [
             [
@@ -81,7 +82,8 @@ def config(words, tmp_path):
 def run(config, rank, lines=None):
     encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
     groups, held = (encode_groups(adding_groups(4, seed=seed), encoder, 0) for seed in (0, 1))
-    loop = RmTrainer(config, rank, groups, held, MathTask.dimensions, [].append if lines is None else lines.append)
+    beat = Heartbeat([].append if lines is None else lines.append, "loading")
+    loop = RmTrainer(config, rank, groups, held, MathTask.dimensions, beat)
     loop.resume()
     loop.finish_steps()
     loop.close(0)

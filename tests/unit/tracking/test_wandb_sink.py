@@ -12,7 +12,7 @@ from tests.hang import HANG_S
 from tests.sinks import wandb_records, wandb_rows
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
-from tracelift_ray.tracking import wandb_sink
+from tracelift_ray.tracking import alive, wandb_sink
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.wandb_sink import WandbSink, has_credentials, resolve_mode
@@ -26,7 +26,8 @@ KEY = {"WANDB_API_KEY": "k"}
 
 @pytest.fixture
 def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """W&B's own caches inside the test's directory, and its background service ended afterwards."""
+    """W&B's own caches inside the test's directory, and its background service ended afterwards; it may take long."""
+    monkeypatch.setattr(alive, "SILENT_S", HANG_S)
     for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):

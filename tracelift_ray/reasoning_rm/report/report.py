@@ -12,6 +12,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from tracelift_ray.reasoning_rm.scoring.kinds import build_scorer
 from tracelift_ray.reasoning_rm.training.data import encode_groups, split_groups
 from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, ScoredGroup, measure
 from tracelift_ray.reasoning_rm.training.passes import score_groups
+from tracelift_ray.tracking.alive import Heartbeat, heartbeat
 from tracelift_ray.tracking.run_dir import write_whole
 
 Say = Callable[[str], None]
@@ -69,14 +71,19 @@ def make_report(config: RmReportConfig, say: Say) -> RmReport:
         ConfigError: ``share_prefixes`` does not suit a backbone.
         InfrastructureError: the judge failed.
     """
+    with heartbeat(say, "reading") as beat:
+        return _report(config, beat)
+
+
+def _report(config: RmReportConfig, beat: Heartbeat) -> RmReport:
     drift = None
     if config.run is not None:
         traces = read_run(config.run)
-        say(f"{len(traces)} scored traces in {config.run}")
+        beat.say(f"{len(traces)} scored traces in {config.run}")
         if config.judge is not None:
-            traces = asyncio.run(judge_traces(traces, config.judge, config.judge_traces))
+            traces = asyncio.run(judge_traces(traces, config.judge, config.judge_traces, beat))
         drift = measure_drift(traces, config.windows)
-    heldout = None if config.groups is None else _held_out(config, _groups(config, config.groups, say), say)
+    heldout = None if config.groups is None else _held_out(config, _groups(config, config.groups, beat), beat)
     return RmReport(config.model, heldout, drift)
 
 
@@ -95,7 +102,9 @@ def write_report(report: RmReport, config: RmReportConfig, table: str) -> Path:
     return out
 
 
-async def judge_traces(traces: Sequence[RunTrace], config: ReasoningRmConfig, count: int) -> list[RunTrace]:
+async def judge_traces(
+    traces: Sequence[RunTrace], config: ReasoningRmConfig, count: int, beat: Heartbeat
+) -> list[RunTrace]:
     """The traces, ``count`` of them, evenly over the run, with the judge's score.
 
     Raises:
@@ -106,8 +115,10 @@ async def judge_traces(traces: Sequence[RunTrace], config: ReasoningRmConfig, co
     scorer = build_scorer(config)
     judged = list(traces)
     try:
+        beat.doing("loading the judge")
         await scorer.start()
         for start in range(0, len(chosen), _JUDGED_AT_ONCE):
+            beat.doing("asking the judge, traces", start, count)
             places = chosen[start : start + _JUDGED_AT_ONCE]
             scores = await asyncio.gather(*(scorer.score(traces[at].problem, traces[at].reasoning) for at in places))
             for at, score in zip(places, scores, strict=True):
@@ -117,9 +128,9 @@ async def judge_traces(traces: Sequence[RunTrace], config: ReasoningRmConfig, co
     return judged
 
 
-def _groups(config: RmReportConfig, path: str, say: Say) -> list[RubricRecord]:
+def _groups(config: RmReportConfig, path: str, beat: Heartbeat) -> list[RubricRecord]:
     loaded = load_rubric_records(path)
-    say(loaded.report.summary())
+    beat.say(loaded.report.summary())
     groups = list(loaded.records)
     if config.heldout_fraction < 1:
         groups = split_groups(groups, config.heldout_fraction)[1]
@@ -129,17 +140,18 @@ def _groups(config: RmReportConfig, path: str, say: Say) -> list[RubricRecord]:
     return groups
 
 
-def _held_out(config: RmReportConfig, groups: Sequence[RubricRecord], say: Say) -> HeldOutReport:
-    say(f"scoring {len(groups)} held-out groups with {config.model}")
-    scored, names = _scored(config, config.model, groups)
+def _held_out(config: RmReportConfig, groups: Sequence[RubricRecord], beat: Heartbeat) -> HeldOutReport:
+    beat.begin(f"scoring {len(groups)} held-out groups with {config.model}")
+    scored, names = _scored(config, config.model, groups, beat)
     rankings = [rank_by(REWARD_MODEL, scored, lambda trace: trace.score)]
     if config.trace_only is not None:
-        say(f"scoring them with {config.trace_only}")
-        blind, _ = _scored(config, config.trace_only, groups, trace_only=True)
+        beat.begin(f"scoring them with {config.trace_only}")
+        blind, _ = _scored(config, config.trace_only, groups, beat, trace_only=True)
         rankings.append(rank_by(TRACE_ONLY, blind, lambda trace: trace.score))
     if config.backbone is not None:
-        say(f"asking {config.backbone} how likely they are")
-        rankings.append(rank_by(LIKELIHOOD, _likelihoods(config, config.backbone, groups, scored), lambda t: t.score))
+        beat.begin(f"asking {config.backbone} how likely they are")
+        likely = _likelihoods(config, config.backbone, groups, scored, beat)
+        rankings.append(rank_by(LIKELIHOOD, likely, lambda trace: trace.score))
     longer = rank_by(LENGTH, scored, lambda trace: trace.length)
     shorter = rank_by(LENGTH, scored, lambda trace: -trace.length)
     rankings.append(max(longer, shorter, key=lambda ranking: ranking.pairs.value))
@@ -149,7 +161,7 @@ def _held_out(config: RmReportConfig, groups: Sequence[RubricRecord], say: Say) 
 
 
 def _scored(
-    config: RmReportConfig, path: str, groups: Sequence[RubricRecord], trace_only: bool = False
+    config: RmReportConfig, path: str, groups: Sequence[RubricRecord], beat: Heartbeat, trace_only: bool = False
 ) -> tuple[list[ScoredGroup], tuple[str, ...]]:
     """What the reward model in ``path`` says of the groups, and its dimensions."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -167,17 +179,23 @@ def _scored(
         batch_tokens=config.batch_tokens,
         share_prefixes=config.share_prefixes,
         dtype=config.dtype,
+        watch=partial(beat.doing, f"scoring with {path}, groups"),
     )
     return scored, tuple(model.config.rm_dimension_names)
 
 
 def _likelihoods(
-    config: RmReportConfig, path: str, groups: Sequence[RubricRecord], scored: Sequence[ScoredGroup]
+    config: RmReportConfig,
+    path: str,
+    groups: Sequence[RubricRecord],
+    scored: Sequence[ScoredGroup],
+    beat: Heartbeat,
 ) -> list[ScoredGroup]:
     """The scored groups with the likelihood of each trace in the place of its score."""
     model = TraceLikelihood(path, config.dtype, config.max_length)
-    result = []
+    result: list[ScoredGroup] = []
     for group, known in zip(groups, scored, strict=True):
+        beat.doing(f"asking {path}, groups", len(result), len(groups))
         values = model.of(group.problem.statement, [trace.reasoning for trace in group.traces])
         traces = [replace(trace, score=value) for trace, value in zip(known.traces, values, strict=True)]
         result.append(known.with_traces(traces))

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tracelift_ray.reasoning_rm.training.metrics import RmMetrics, measure
 from tracelift_ray.reasoning_rm.training.passes import score_groups
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import WorkDirectory, best_weights, progress_of
+from tracelift_ray.tracking.alive import Heartbeat, heartbeat
 from tracelift_ray.training.engine import device_of
 from tracelift_ray.training.export import copy_tokenizer, whole_directory, write_model
 
@@ -59,13 +61,18 @@ class TrainingResult:
 
 def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Callable[[str], None]) -> TrainingResult:
     """Measures and saves the best weights of a run whose last step is in its newest checkpoint."""
+    with heartbeat(say, "loading the best weights") as beat:
+        return _finish(config, data, work, beat)
+
+
+def _finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, beat: Heartbeat) -> TrainingResult:
     newest = work.newest()
     assert newest is not None  # the last step of every run is saved
     progress = progress_of(newest)
     model = whole_model(config, data.names, best_weights(newest))
     encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
     heldout = encode_groups(data.heldout, encoder, config.max_tests)
-    say(f"measuring step {progress.best_step} on {len(heldout)} held-out groups")
+    beat.say(f"measuring step {progress.best_step} on {len(heldout)} held-out groups")
     torch.nn.Module.to(model, device_of(config.device))
     scored = score_groups(
         model,
@@ -74,7 +81,9 @@ def finish(config: TrainRmConfig, data: GroupData, work: WorkDirectory, say: Cal
         batch_tokens=config.eval_batch_tokens,
         share_prefixes=config.share_prefixes,
         dtype=config.dtype,
+        watch=partial(beat.doing, "measuring, held-out groups"),
     )
+    beat.doing(f"writing {config.output}")
     records = list(work.records())
     result = TrainingResult(
         steps=progress.step,

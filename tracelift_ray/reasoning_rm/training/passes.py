@@ -5,7 +5,7 @@ Rows of an output lie group by group, each group's traces in their order, howeve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,13 @@ from tracelift_ray.reasoning_rm.model.prefixes import PrefixTree, build_tree, co
 from tracelift_ray.reasoning_rm.model.reward_model import RubricOutput
 from tracelift_ray.reasoning_rm.training.data import EncodedGroup, EncodedTrace
 from tracelift_ray.reasoning_rm.training.metrics import ScoredGroup, ScoredTrace
+
+#: Learns how many groups are scored, of how many.
+Watch = Callable[[int, int], None]
+
+
+def watch_nothing(done: int, total: int) -> None:
+    """Where nobody looks."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ def score_groups(
     batch_tokens: int,
     share_prefixes: bool,
     dtype: str,
+    watch: Watch = watch_nothing,
 ) -> list[ScoredGroup]:
     """What a model in ``eval`` mode says of every trace of every group.
 
@@ -72,6 +80,7 @@ def score_groups(
     with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         for positions in budget_batches([group.tokens for group in prepared], batch_tokens):
             scored |= score_pass(model, prepared, positions, pad_id, model.device)
+            watch(len(scored), len(prepared))
     return [group.with_traces(scored[position]) for position, group in enumerate(groups)]
 
 

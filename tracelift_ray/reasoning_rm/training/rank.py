@@ -24,7 +24,14 @@ from tracelift_ray.reasoning_rm.training.adapters import add_adapters, make_opti
 from tracelift_ray.reasoning_rm.training.data import EncodedTrace
 from tracelift_ray.reasoning_rm.training.losses import LossTerms, RubricTargets, count_pairs, prefix_loss, rubric_loss
 from tracelift_ray.reasoning_rm.training.metrics import ScoredTrace
-from tracelift_ray.reasoning_rm.training.passes import PreparedGroup, forward, prepare, score_pass
+from tracelift_ray.reasoning_rm.training.passes import (
+    PreparedGroup,
+    Watch,
+    forward,
+    prepare,
+    score_pass,
+    watch_nothing,
+)
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.training.engine import EngineSettings, TrainingEngine, collective_of
 from tracelift_ray.training.export import gathered, parameters_of
@@ -133,7 +140,7 @@ class RmRank:
             raise ConfigError("lr", self._config.lr, "gives a gradient that is not a number; lower lr or head_lr")
         return {**dict(zip(LOSS_TERMS, sums.tolist(), strict=True)), "grad_norm": norm}
 
-    def score(self, groups: Sequence[Sequence[EncodedTrace]]) -> list[list[ScoredTrace]]:
+    def score(self, groups: Sequence[Sequence[EncodedTrace]], watch: Watch = watch_nothing) -> list[list[ScoredTrace]]:
         """What the model says of every trace of every group, without dropout; the ranks share the work."""
         self._engine.model.eval()
         prepared = [prepare(traces, self._config.share_prefixes) for traces in groups]
@@ -144,6 +151,7 @@ class RmRank:
             # All ranks run as many passes, for ZeRO-3's sake: those that have none left repeat the last one.
             positions = batches[min(start + rank, len(batches) - 1)]
             own |= score_pass(self._engine.model, prepared, positions, self._pad_id, self._device)
+            watch(min(len(own) * world, len(groups)), len(groups))
         shares: list[dict[int, list[ScoredTrace]]] = [{} for _ in range(world)]
         dist.all_gather_object(shares, own)
         scored = {position: traces for share in shares for position, traces in share.items()}

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch.distributed as dist
@@ -30,11 +31,13 @@ from tracelift_ray.reasoning_rm.training.metrics import measure
 from tracelift_ray.reasoning_rm.training.rank import RmRank
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
 from tracelift_ray.reasoning_rm.training.work import Progress, TrainingLog, WorkDirectory, best_weights, progress_of
+from tracelift_ray.tracking.alive import Heartbeat, heartbeat
 from tracelift_ray.training.checkpoint import Checkpoint
 from tracelift_ray.training.ranks import RankPlace, run_ranks
 from tracelift_ray.training.schedule import learning_rate
 
 Say = Callable[[str], None]
+EVALUATING = "evaluating, held-out groups"
 #: What of the metrics an evaluation writes, beside labels and kinds of flaws.
 EVALUATED = ("pair_accuracy", "group_accuracy", "mean_margin", "total_mae", "total_rmse")
 
@@ -59,7 +62,8 @@ def train(config: TrainRmConfig, say: Say = say_line) -> TrainingResult:
     output = Path(config.output)
     if output.exists():
         raise DataError(f"output={output} exists already; name another directory or remove it")
-    data = load_data(config, say)
+    with heartbeat(say, f"reading {config.groups}") as beat:
+        data = load_data(config, beat.say)
     work = WorkDirectory(config)
     run_ranks(config.ranks.workers, train_rank, config, data, say)
     return finish(config, data, work, say)
@@ -67,11 +71,16 @@ def train(config: TrainRmConfig, say: Say = say_line) -> TrainingResult:
 
 def train_rank(place: RankPlace, config: TrainRmConfig, data: GroupData, say: Say) -> None:
     """One rank's part of a run, up to its last checkpoint."""
+    with heartbeat(say if place.rank == 0 else _say_nothing, f"loading {config.model} and the groups") as beat:
+        _train_rank(place, config, data, beat)
+
+
+def _train_rank(place: RankPlace, config: TrainRmConfig, data: GroupData, beat: Heartbeat) -> None:
     encoder = InputEncoder.load(config.model, config.max_length, show_problem=config.show_problem)
     train_groups = encode_groups(data.train, encoder, config.max_tests)
     heldout = encode_groups(data.heldout[: config.eval_groups or None], encoder, config.max_tests)
     rank = RmRank(config, data.names, encoder.pad_id, place)
-    run = RmTrainer(config, rank, train_groups, heldout, data.names, say if place.rank == 0 else _say_nothing)
+    run = RmTrainer(config, rank, train_groups, heldout, data.names, beat)
     exit_code = 1
     try:
         rank.start()
@@ -93,13 +102,14 @@ class RmTrainer:
         groups: Sequence[EncodedGroup],
         heldout: Sequence[EncodedGroup],
         names: tuple[str, ...],
-        say: Say,
+        beat: Heartbeat,
     ) -> None:
         self._config = config
         self._rank = rank
         self._heldout = heldout
         self._names = names
-        self._say = say
+        self._beat = beat
+        self._say = beat.say
         self._first = rank.place.rank == 0
         self._work = WorkDirectory(config)
         self._schedule = EpochSchedule(groups, config)
@@ -129,6 +139,7 @@ class RmTrainer:
         started, before = time.monotonic(), self._progress
         while self._progress.step < self._schedule.steps and not self._progress.stopped:
             step = self._progress.step + 1
+            self._beat.doing("training, steps", step - 1, self._schedule.steps)
             terms = self._rank.step(self._schedule.batch(step), self._rate_share(step))
             elapsed = before.seconds + time.monotonic() - started
             self._progress = replace(self._progress, step=step, seconds=elapsed)
@@ -163,7 +174,8 @@ class RmTrainer:
 
     def _evaluate(self, step: int) -> None:
         """Measure on held-out groups, and keep the weights where they are the best yet."""
-        scored = self._rank.score([group.traces for group in self._heldout])
+        self._beat.doing(EVALUATING, 0, len(self._heldout))
+        scored = self._rank.score([group.traces for group in self._heldout], partial(self._beat.doing, EVALUATING))
         groups = [group.with_traces(traces) for group, traces in zip(self._heldout, scored, strict=True)]
         metrics = measure(groups, self._names)
         key = (metrics.group_accuracy, metrics.pair_accuracy, metrics.mean_margin)
@@ -189,6 +201,7 @@ class RmTrainer:
 
     def _save(self) -> None:
         """A checkpoint, by all ranks together."""
+        self._beat.doing(f"saving the checkpoint of step {self._progress.step}")
         box: list[Checkpoint | None] = [self._work.draft(self._progress.step) if self._first else None]
         dist.broadcast_object_list(box, src=0)
         draft = box[0]

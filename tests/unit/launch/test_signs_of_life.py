@@ -1,0 +1,196 @@
+"""No command is silent while it installs, loads, evaluates or waits: a slow part of each is seen by what is said of it.
+
+Each slow part here goes on until its sign of life was seen, and not longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from launch import serve_rm
+from launch.conf_files import CONFIG_DIR
+from tests.configs import run_config
+from tests.hang import HANG_S
+from tests.rm_groups import adding_groups, training_config
+from tests.tiny import make_tiny_llama
+from tracelift_ray.chat import session
+from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.data.rubric_records import write_rubric_records
+from tracelift_ray.reasoning_rm.training import finish, rank, trainer
+from tracelift_ray.tracking import alive, wandb_sink
+from tracelift_ray.tracking.run_dir import RunDirectory
+from tracelift_ray.tracking.wandb_sink import WandbSink
+from tracelift_ray.training import merge, supervised
+from tracelift_ray.training.merge_settings import MergeConfig
+from tracelift_ray.training.supervised_settings import WarmStartConfig
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Seen(Exception):
+    """The sign of life came."""
+
+
+class Watched:
+    """What was said, and work that lasts until something of it is a sign of life."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def work_until(self, sign: str, again: bool = False) -> Callable[..., Any]:
+        """``again``: the sign is also said once at the beginning."""
+
+        def work(*_: object, **__: object) -> None:
+            deadline = time.monotonic() + HANG_S
+            while sum(sign in line for line in list(self.said)) < 1 + again:
+                assert time.monotonic() < deadline, f"{sign!r} was not said: {self.said}"
+                time.sleep(0.001)
+            raise Seen
+
+        return work
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    monkeypatch.setattr(alive, "SILENT_S", 0.01)
+    return Watched()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "sign"),
+    [
+        (trainer, "load_data", "reading "),
+        (trainer, "encode_groups", "loading "),
+        (rank.RmRank, "step", "training, steps: 0 of 1, ETA ?"),
+        (rank, "score_pass", "evaluating, held-out groups: 0 of "),
+        (trainer, "measure", ", ETA 0:00:00"),
+        (finish, "whole_model", "loading the best weights, 0:00:0"),
+        (finish, "measure", "writing "),
+    ],
+)
+def test_the_training_of_a_reward_model(
+    module: Any, name: str, sign: str, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = make_tiny_llama(tmp_path / "words", tokenizer="word", hidden=8, layers=1)
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(10))
+    config = training_config(backbone, str(tmp_path / "groups.jsonl"), str(tmp_path / "rm"), max_steps=1)
+    monkeypatch.setattr(module, name, watched.work_until(sign))
+    with pytest.raises(Seen):
+        trainer.train(config, watched.say)
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [
+        ("load_examples", "reading "),
+        ("load_causal_lm", "loading "),
+        ("_accumulate", "training, steps: 0 of 1, ETA ?"),
+        ("write_model", "writing "),
+    ],
+)
+def test_a_warm_start(name: str, sign: str, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [{"question": f"Add {n} and 1.", "answer": f"Take {n}, then add 1.\n#### {n + 1}"} for n in range(4)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    overrides = (f"model={make_tiny_llama(tmp_path / 'model', seed=0)}", f"examples={tmp_path}/train.jsonl")
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        short = ("steps=1", "eval_problems=0", "prompt=demo", f"output={tmp_path}/planner", "device=cpu")
+        config = to_dataclass(WarmStartConfig, compose("warm_start", [*overrides, *short]))
+    monkeypatch.setattr(supervised, name, watched.work_until(sign))
+    with pytest.raises(Seen):
+        supervised.warm_start(config, watched.say)
+
+
+def test_a_merge(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "load_causal_lm", watched.work_until("merging adapters into base, 0:00:0"))
+    with pytest.raises(Seen):
+        merge.merge(MergeConfig(base="base", adapter="adapters", out="out", dtype="auto"), watched.say)
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [
+        ("TransformersEngine", "loading the planner "),
+        ("build_engine", "loading the executor "),
+        ("scorer_at_hand", "loading the executor "),
+    ],
+)
+async def test_a_chat(name: str, sign: str, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, name, watched.work_until(sign, again=True))
+    with pytest.raises(Seen):
+        async with session.opened(run_config(), 1, greedy=True, say=watched.say):
+            pass
+
+
+def test_the_scoring_service(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_rm, "_say", watched.say)
+    monkeypatch.setattr(
+        serve_rm, "build_scorer", lambda config: SimpleNamespace(start=watched.work_until("loading "), close=nothing)
+    )
+    model = run_config().reasoning_rm.model
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        config = to_dataclass(serve_rm.ServeRmConfig, compose("serve_rm", [f"reasoning_rm.model={model}"]))
+    with pytest.raises(Seen):
+        asyncio.run(serve_rm._serve(config))
+
+
+async def nothing() -> None:
+    """Nothing to close."""
+
+
+def test_the_start_and_the_end_of_wandb(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    monkeypatch.setattr(wandb_sink, "_end_service", lambda: None)
+    monkeypatch.setattr(wandb_sink, "_init", watched.work_until("W&B: starting, 30 s at most, 0:00:0"))
+    assert WandbSink.start(run_config().tracking, run, {}, "test", resumed=False, say=watched.say) is None
+    assert "did not start (Seen)" in watched.said[-1]
+    finish = watched.work_until("W&B: sending what is left, 120 s at most, 0:00:0")
+    WandbSink(SimpleNamespace(finish=finish), "id", -1, tmp_path / "state.json", watched.say).close()
+    assert "did not finish (Seen)" in watched.said[-1]
+
+
+def test_the_installation(tmp_path: Path) -> None:
+    """Stand-ins for Python, for ``sleep``, and for ``df`` on a full machine; pip ends when the line was read."""
+    venv, seen = tmp_path / "venv", tmp_path / "seen"
+    programs = {
+        venv / "bin" / "python": f"""
+            case "$*" in
+                *"pip install"*require-hashes*)
+                    echo "Collecting slow==1.0 (from -r a lock)"
+                    while [ ! -e {seen} ]; do /bin/sleep 0.01; done ;;
+                *%d.%d*) echo 3.11 ;;
+            esac""",
+        tmp_path / "bin" / "sleep": "exec /bin/sleep 0.01",
+        tmp_path / "bin" / "df": "printf 'a\nb 0 0 99999999\n'",
+    }
+    for path, text in programs.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{dedent(text)}\n")
+        path.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PYTHON": sys.executable}
+    command = [ROOT / "docker" / "install.sh", venv, "cpu"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as installing:
+        try:
+            assert installing.stdout is not None
+            lines = (line for line in installing.stdout if " 1 of " in line)
+            assert re.fullmatch(r"  0:\d\d  1 of \d{3} packages  Collecting slow==1.0 .*\n", next(lines))
+            seen.touch()
+            assert installing.wait(HANG_S) == 0
+        finally:
+            installing.kill()
