@@ -104,6 +104,17 @@ QUESTIONS = (
     ),
 )
 
+#: Which value of a run its summary is about, where it is not the last: the highest, or the lowest.
+BEST = {
+    r"evaluation/.*/(accuracy|uplift|trace_validity)": "max",
+    r"(evaluation|system)/(.*/)?(leak|malformed|length_cut)": "min",
+}
+
+
+def best_of(metric: str) -> str | None:
+    """``max`` or ``min`` for a metric of ``BEST``; None: its last value says how a run ended."""
+    return next((best for pattern, best in BEST.items() if re.fullmatch(pattern, metric)), None)
+
 
 def measured(metrics: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     """The metrics of a chart that are among ``names``: labels that tell them apart, and their full names."""

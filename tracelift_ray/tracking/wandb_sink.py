@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.alive import heartbeat
+from tracelift_ray.tracking.questions import best_of
 from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
 GROUPS = (
@@ -102,6 +103,7 @@ class WandbSink:
         self._say = say
         self._step = -1
         self._row: dict[str, Any] = {}
+        self._known: set[str] = set()  # metrics whose summary is defined
 
     @classmethod
     def start(
@@ -201,8 +203,18 @@ class WandbSink:
             return
         row, self._row = self._row, {}
         with self._stopped_by_failure():
+            self._summarise(row)
             _store_position(self._state_path, self.run_id, self._step)
             self._run.log({"step": self._step, **row}, step=self._step, commit=True)
+
+    def _summarise(self, row: Mapping[str, Any]) -> None:
+        """Have the summary hold the best and the last value of new metrics that have a best one; W&B's default is the
+        last. By name: a pattern of W&B's may only end with a star."""
+        assert self._run is not None
+        for name in row.keys() - self._known:
+            if best := best_of(name):
+                self._run.define_metric(name, step_metric="step", summary=f"{best},last")
+        self._known |= row.keys()
 
     @contextlib.contextmanager
     def _stopped_by_failure(self) -> Iterator[None]:

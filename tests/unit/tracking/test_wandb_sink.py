@@ -13,6 +13,7 @@ from tests.sinks import wandb_records, wandb_rows
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking import alive, wandb_sink
+from tracelift_ray.tracking.questions import best_of
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.wandb_sink import WandbSink, has_credentials, resolve_mode
@@ -88,6 +89,27 @@ def test_rows_are_whole_and_carry_their_step(tmp_path: Path, wandb_home: None) -
     assert len(said) == 1 and said[0].startswith("W&B: offline (tracking.wandb=offline)")
     tables = list(run.path.glob("wandb/offline-run-*/files/media/table/*.json"))
     assert json.loads(tables[0].read_text())["data"][0][7] == "passed"
+
+
+def test_the_summary_has_the_best_value_where_there_is_one(tmp_path: Path, wandb_home: None) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    sink = start(run, [], resumed=False)
+    for step, accuracy in ((1, 0.5), (2, 0.75), (3, 0.25)):
+        shares = {"evaluation/math/leak": 1 - accuracy, "system/malformed": 1 - accuracy, "reward/mean": accuracy}
+        sink.log(step, {"evaluation/math/accuracy": accuracy, "evaluation/code/uplift": accuracy, **shares})
+    sink.close()
+    defined = {
+        record.metric.name: [f for f in ("max", "min", "last") if getattr(record.metric.summary, f)]
+        for record in wandb_records(run.path)
+        if record.HasField("metric") and record.metric.name.count("/")
+    }
+    assert defined == {
+        "evaluation/math/accuracy": ["max", "last"],
+        "evaluation/code/uplift": ["max", "last"],
+        "evaluation/math/leak": ["min", "last"],
+        "system/malformed": ["min", "last"],
+    }
+    assert best_of("reward/mean") is None and best_of("evaluation/math/rm_score") is None
 
 
 def test_a_note_is_in_the_summary(tmp_path: Path, wandb_home: None) -> None:
