@@ -216,6 +216,11 @@ async def probe_run_dir(directory: RunDirectory) -> None:
                 raise InfrastructureError("cluster", f"{cause}; check its load and that file system") from None
 
 
-def log_directory() -> str:
-    """Where this node's actors write their logs."""
-    return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs")  # type: ignore[attr-defined]
+def log_places() -> str:
+    """Where actors write their logs, in words: each on its own node, under the same path."""
+    here = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"  # type: ignore[attr-defined]
+    others = sum(node["Alive"] for node in ray.nodes()) - 1
+    if not others:
+        return f"their logs are in {here}"
+    elsewhere = "the other node has" if others == 1 else f"the {others} other nodes have"
+    return f"on this node their logs are in {here}; {elsewhere} theirs in the same folder (`ray logs` shows all)"

@@ -176,7 +176,7 @@ async def _system(
 ) -> AsyncIterator[tuple[RaySystem, HeadWatch]]:
     """All actors, up inside the ``async with``, once Ray is; the learner goes on from the checkpoint."""
     from actors.head import watched_head
-    from actors.runtime import log_directory, probe_run_dir
+    from actors.runtime import log_places, probe_run_dir
     from actors.system import running_system
     from tracelift_ray.tracking.alive import heartbeat
 
@@ -188,7 +188,7 @@ async def _system(
         connect()
     signals.hear()
     await probe_run_dir(prepared.directory)
-    tracker.message(f"starting actors; their logs are in {log_directory()}")
+    tracker.message(f"starting actors; {log_places()}")
     with watched_head(signals.stop_soon, partial(_leave, tracker)) as head:
         async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
             yield system, head
