@@ -11,6 +11,7 @@ import contextlib
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -73,7 +74,8 @@ class PoolActor:
 
     async def usage(self) -> Usage:
         """What this actor and the processes that it started use."""
-        return await asyncio.to_thread(self._usage.read, self.figures())
+        usage = await asyncio.to_thread(self._usage.read, self.figures())
+        return replace(usage, node_id=whereabouts()[0])
 
     def figures(self) -> dict[str, float]:
         """What this actor says of its own work since it was asked last."""

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import ray
@@ -42,7 +42,7 @@ class RankProcess:
     def here(usage: Usage) -> RankProcess:
         """That of the actor that asks."""
         node_id = ray.get_runtime_context().get_node_id()
-        return RankProcess(ray.util.get_node_ip_address(), node_id, os.getpid(), usage)
+        return RankProcess(ray.util.get_node_ip_address(), node_id, os.getpid(), replace(usage, node_id=node_id))
 
 
 class Ranks:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from actors import executor, learner, planner, reasoning_rm, verifier
 from actors.placement import Placement
+from actors.processes import whereabouts
 from actors.runtime import live_nodes
 from actors.usage import UsageWatch
 from tracelift_ray.config.schema import RunConfig
@@ -102,6 +103,7 @@ class RaySystem:
             await self.close()
             raise
         self.planner.pool.prepare = self._bring_up_to_date
+        self._usage.node_id, _ = whereabouts()
         watched = self.placement.watch(lambda: [node.name for node in live_nodes()])
         self._watching = [asyncio.ensure_future(each) for each in (watched, self._usage.run())]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from actors.learner import RayLearnerGroup
 from tracelift_ray.errors import InfrastructureError
@@ -20,12 +21,17 @@ EVERY_S, ANSWER_S = 10.0, 10.0
 
 
 class UsageWatch:
-    """Asks the members of ``pools()``; the ranks of ``learner`` tell it when they are asked whether they live."""
+    """Asks the members of ``pools()``; the ranks of ``learner`` tell it when they are asked whether they live.
+
+    Attributes:
+        node_id: that of the driver's node, set where Ray is up.
+    """
 
     def __init__(self, pools: Callable[[], Sequence[Pool]], learner: RayLearnerGroup | None) -> None:
         self._pools = pools
         self._learner = learner
         self._driver = UsageMeter(children=False)  # its children are Ray and all that Ray starts
+        self.node_id = ""
         self._answers: dict[str, Usage] = {}
 
     async def run(self) -> None:
@@ -39,7 +45,7 @@ class UsageWatch:
     def metrics(self) -> dict[str, float]:
         """Usage of driver, members and ranks, and of their nodes."""
         ranks = {} if self._learner is None else self._learner.usages()
-        return usage_metrics({"driver": self._driver.read(), **ranks, **self._answers})
+        return usage_metrics({"driver": replace(self._driver.read(), node_id=self.node_id), **ranks, **self._answers})
 
     async def _ask(self, pool: Pool, member: Member) -> tuple[str, Usage | None]:
         name = f"{pool.name}/{member.index}"

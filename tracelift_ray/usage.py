@@ -12,6 +12,8 @@ import psutil
 from tracelift_ray.gpu_usage import GpuMeter
 
 MIB = 2**20
+#: Of a node's id, as the plan of a run shows them.
+ID_CHARACTERS = 6
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Usage:
         node_cpu_percent: of all cores, 0 to 100.
         node_memory_percent: 0 to 100, of what cannot be given to others.
         figures: use of its GPUs, and what the process says of its own work, by name.
+        node_id: tells machines of the same name apart, such as containers; empty: nobody knows.
     """
 
     node: str
@@ -33,6 +36,7 @@ class Usage:
     node_cpu_percent: float
     node_memory_percent: float
     figures: Mapping[str, float] = field(default_factory=dict)
+    node_id: str = ""
 
 
 class UsageMeter:
@@ -75,10 +79,18 @@ class UsageMeter:
 
 
 def usage_metrics(found: Mapping[str, Usage]) -> dict[str, float]:
-    """Flat metrics of processes by their names: ``processes/NAME/…``, and ``nodes/NAME/…`` of their machines."""
+    """Flat metrics of processes by their names: ``processes/NAME/…``, and ``nodes/NAME/…`` of their machines.
+
+    A machine's name is followed by the beginning of its id, ``NAME_abcdef``, where others have the same name.
+    """
     metrics: dict[str, float] = {}
+    ids: dict[str, set[str]] = {}
+    for usage in found.values():
+        ids.setdefault(usage.node, set()).add(usage.node_id)
     for name, usage in found.items():
         node = usage.node.replace(".", "_")
+        if len(ids[usage.node]) > 1:
+            node += f"_{usage.node_id[:ID_CHARACTERS]}"
         metrics |= {
             f"processes/{name}/cpu_cores": usage.cpu_cores,
             f"processes/{name}/rss_mib": usage.rss_mib,

@@ -43,3 +43,18 @@ def test_metrics_name_the_process_and_its_node() -> None:
         "nodes/node_local/cpu_percent": 20.0,
         "nodes/node_local/memory_percent": 40.0,
     }
+
+
+def test_machines_of_one_name_are_told_apart_by_their_ids() -> None:
+    first, second = "ab" * 14, "cd" * 14
+    found = {
+        "driver": Usage("vm", 1.0, 1.0, 10.0, 20.0, node_id=first),
+        "planner/0": Usage("vm", 1.0, 1.0, 30.0, 40.0, node_id=second),
+        "executor/0": Usage("other", 1.0, 1.0, 50.0, 60.0, node_id="ef" * 14),
+    }
+    nodes = {name: value for name, value in usage_metrics(found).items() if name.endswith("cpu_percent")}
+    assert nodes == {
+        "nodes/vm_ababab/cpu_percent": 10.0,
+        "nodes/vm_cdcdcd/cpu_percent": 30.0,
+        "nodes/other/cpu_percent": 50.0,
+    }
