@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -86,7 +85,7 @@ class LearnerActor:
         self._leave_room()
         if metrics is None and self.learner.abandoned:
             return None
-        return {} if metrics is None else {f"learner/{name}": float(value) for name, value in asdict(metrics).items()}
+        return {} if metrics is None else {f"learner/{name}": value for name, value in metrics.known().items()}
 
     @ray.method(concurrency_group="control")
     def abandon_update(self) -> None:

@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ class OneRank:
 
     async def update(self, batch: TrainBatch) -> dict[str, float]:
         metrics = self.rank.update(batch)
-        return {} if metrics is None else asdict(metrics)
+        return {} if metrics is None else metrics.known()
 
     async def abandon_update(self) -> None:
         self.rank.abandon_update()

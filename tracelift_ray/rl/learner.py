@@ -31,6 +31,7 @@ from tracelift_ray.training.layout import check_layout, state_layout, write_layo
 from tracelift_ray.training.logprobs import Distribution
 from tracelift_ray.training.microbatches import MicroBatch, check_batch, collate
 from tracelift_ray.training.packing import plan_micro_batches
+from tracelift_ray.training.peak import peak_flops, token_flops
 from tracelift_ray.training.policy import Policy
 from tracelift_ray.training.ranks import RankPlace
 from tracelift_ray.training.schedule import learning_rate
@@ -159,12 +160,21 @@ class Learner:
         except _Abandoned:
             restore_generators(generators)
             return None
+        seconds = time.monotonic() - started
         return UpdateMetrics.of_steps(
             steps,
             samples=len(batch.samples),
             micro_batches=len(micro_batches),
-            seconds=time.monotonic() - started,
+            seconds=seconds,
+            peak_share=self._peak_share(len(steps) * sum(map(len, batch.samples)), seconds),
         )
+
+    def _peak_share(self, tokens: int, seconds: float) -> float | None:
+        """What share of the operations that the GPUs of all ranks do at most trained on so many tokens."""
+        peak = peak_flops(self._engine.device)
+        if peak is None:
+            return None
+        return tokens * token_flops(self._engine.module.parameters()) / (seconds * self._place.world_size * peak)
 
     def abandon_update(self) -> None:
         """End an update that has made no optimizer step yet, between two micro-batches. From any thread; no collective.

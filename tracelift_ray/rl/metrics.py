@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -34,6 +34,8 @@ class UpdateMetrics:
         steps: optimizer steps taken.
         seconds: wall time.
         tokens_per_s: completion tokens of all optimizer steps over the wall time.
+        peak_percent: operations of all optimizer steps over the wall time, of what the GPUs do at most (see
+            ``training.peak``); None where that is not known.
     """
 
     loss: float
@@ -57,10 +59,21 @@ class UpdateMetrics:
     steps: int
     seconds: float
     tokens_per_s: float
+    peak_percent: float | None
+
+    def known(self) -> dict[str, float]:
+        """All metrics that there are, by name."""
+        return {name: float(value) for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def of_steps(
-        cls, steps: Sequence[Mapping[str, float]], *, samples: int, micro_batches: int, seconds: float
+        cls,
+        steps: Sequence[Mapping[str, float]],
+        *,
+        samples: int,
+        micro_batches: int,
+        seconds: float,
+        peak_share: float | None = None,
     ) -> UpdateMetrics:
         """From what ``MetricSums.reduce``, ``grad_norm`` and ``lr`` gave for each optimizer step of the update."""
 
@@ -89,6 +102,7 @@ class UpdateMetrics:
             steps=len(steps),
             seconds=seconds,
             tokens_per_s=sum(step["tokens"] for step in steps) / seconds,
+            peak_percent=None if peak_share is None else 100.0 * peak_share,
         )
 
 

@@ -69,6 +69,7 @@ QUESTIONS = (
                 *("engine/tokens_per_s", "rates/planner_tokens_per_s", "rates/executor_tokens_per_s"),
                 "learner/tokens_per_s",
             ),
+            "learner, percent of the GPUs' peak": ("learner/peak_percent",),
             "prompts, verifier runs and scored traces a second": (
                 *("rates/planner_prompts_per_s", "rates/executor_prompts_per_s"),
                 *("rates/verifier_runs_per_s", "rates/scored_traces_per_s"),

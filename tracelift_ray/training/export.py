@@ -31,6 +31,7 @@ from tracelift_ray.lora.layers import (
     peft_fields,
 )
 from tracelift_ray.training.checkpoint import disk_errors
+from tracelift_ray.training.peak import full_numel
 
 #: Files of a model directory that belong to its tokenizer.
 _TOKENIZER_FILES = (
@@ -122,12 +123,8 @@ def largest_last(parameters: Iterable[tuple[str, nn.Parameter]]) -> list[tuple[s
     comes last it does not, since by then the sender is ahead.
     """
     named = list(parameters)
-    largest = max((_full_numel(parameter) for _, parameter in named), default=0)
-    return sorted(named, key=lambda each: _full_numel(each[1]) == largest)
-
-
-def _full_numel(parameter: nn.Parameter) -> int:
-    return getattr(parameter, "ds_numel", parameter.numel())
+    largest = max((full_numel(parameter) for _, parameter in named), default=0)
+    return sorted(named, key=lambda each: full_numel(each[1]) == largest)
 
 
 def _buckets(weights: Sequence[Weight], limit: int) -> Iterator[list[Weight]]:
@@ -135,7 +132,7 @@ def _buckets(weights: Sequence[Weight], limit: int) -> Iterator[list[Weight]]:
     bucket: list[Weight] = []
     size = 0
     for weight in weights:
-        full = sum(_full_numel(source) * source.element_size() for source in weight.sources)
+        full = sum(full_numel(source) * source.element_size() for source in weight.sources)
         if bucket and size + full > limit:
             yield bucket
             bucket, size = [], 0
