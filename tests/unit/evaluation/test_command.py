@@ -1,5 +1,6 @@
 """What the evaluation command refuses, before anything is started."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def test_wrong_values_get_one_line(overrides: tuple[str, ...], message: str) -> 
     done = run_command(main, "experiment=quickstart", *overrides)
     assert done.code == 2 and message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_problems_in_words_that_the_planner_does_not_know_are_refused(tmp_path: Path) -> None:
+    question = "Natalia sold clips to 48 of her friends in April. How many clips did Natalia sell altogether?"
+    (tmp_path / "gsm8k.jsonl").write_text(json.dumps({"question": question, "answer": "She did.\n#### 48"}) + "\n")
+    done = run_command(main, "experiment=quickstart", f"checkpoint={PLANNER}", f"benchmarks=[{tmp_path}/gsm8k.jsonl]")
+    assert done.code == 2 and done.stderr.count("\n") == 1
+    assert "of the tokens of its prompts are unknown to the planner's tokenizer" in done.stderr
 
 
 def test_a_file_of_problems_is_enough_and_one_without_is_refused(tmp_path: Path) -> None:
