@@ -18,6 +18,8 @@ BOUNDED_ELSEWHERE = {
     "actors/pool.py:result_of": _CALLER,
     "actors/ranks.py:Ranks.call_all": _CLOSED,
     "actors/ranks.py:Ranks.end": "each part has CLOSE_S or END_S",
+    "actors/runtime.py:connecting": "Ray gives its processes STARTS times half a minute, and ends them by force",
+    "actors/runtime.py:start_here": "ends by force what an attempt before left",
     "actors/system.py:RaySystem.start": "each part has its startup_s",
     "actors/system.py:RaySystem.close": "each pool and the learner close within CLOSE_S",
     "actors/usage.py:UsageWatch.run": "each part is a control call with ANSWER_S",
