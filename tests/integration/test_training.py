@@ -27,7 +27,7 @@ ONE_GPU = (
 #: Curves of calls and caches that are read every ten seconds, and of GPUs.
 NOT_IN_A_SHORT_RUN_WITHOUT_GPUS = {
     *(r"processes/reasoning_rm/.*/batch_traces_mean", r"processes/.*/prefix_cache_hit_percent"),
-    *(r"processes/.*/gpu_percent", r"processes/.*/gpu_memory_percent"),
+    *(r"processes/.*/gpu_percent", r"processes/.*/gpu_memory_percent", "learner/peak_percent"),
 }
 
 
