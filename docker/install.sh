@@ -73,11 +73,13 @@ check_index() {
 
 # Until the end, a line every 10 seconds: for how long, how many packages, and which one.
 show_life() {
-    local total=0
+    local total=0 seen
     [ ! -e "$lock" ] || total=$(grep -c '==' "$lock")
     while sleep 10 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+        seen=$(grep -cE '^(Collecting|Requirement already)' "$log" || true) # torch, which has no hash, is among them
+        [ "$total" = 0 ] || [ "$seen" -le "$total" ] || seen=$total
         printf '  %d:%02d  %s of %s packages  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) \
-            "$(grep -cE '^(Collecting|Requirement already)' "$log" || true)" "${total/#0/about 200}" \
+            "$seen" "${total/#0/about 200}" \
             "$(grep -E '^(Collecting|Building|Installing|Obtaining|Loading) ' "$log" | tail -n 1 | cut -c 1-60)"
     done
 }
