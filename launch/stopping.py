@@ -1,7 +1,8 @@
 """What signals ask of a run, and whether what started it leaves it time to answer.
 
 SIGINT (Ctrl-C) and SIGTERM end it in order, and the next one ends the process as usual. SIGUSR1 asks for a checkpoint
-now; the run goes on. A run that prepares ends at once, and one whose actors start takes them down.
+now; the run goes on. A run that prepares ends once a Ray that is starting can be taken down, and one whose actors start
+takes them down.
 """
 
 from __future__ import annotations

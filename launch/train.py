@@ -1,8 +1,8 @@
 """Train a planner: ``python -m launch.train experiment=NAME key=value …``.
 
-Everything that can be wrong is looked at first (configuration, data, run directory, resources), then Ray and the
-actors come up, and the loop runs. Ctrl-C ends the run in order: the planner is saved and no process is left; a second
-Ctrl-C ends it at once (``stopping`` has all signals).
+Configuration, run directory and data are looked at first. A Ray of the run's own starts beside the rendering of prompts
+and the check of solutions; then the actors come up, and the loop runs. Ctrl-C ends the run in order: the planner is
+saved and no process is left; a second Ctrl-C ends it at once (``stopping`` has all signals).
 """
 
 from __future__ import annotations

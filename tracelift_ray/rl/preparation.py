@@ -1,4 +1,4 @@
-"""All that a run has before anything is started: its directory, the checkpoint that it goes on from, and its data.
+"""All that a run has before its actors are started: its directory, the checkpoint that it goes on from, and its data.
 
 What is wrong with any of them is known here, in the driver, before a single actor exists; and a run that is refused
 has changed nothing in its directory.

@@ -1,4 +1,4 @@
-"""A person is told where actors write their logs, on other nodes too."""
+"""The line about the logs of actors says when other nodes have their own."""
 
 from __future__ import annotations
 
