@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "experiment=quickstart",
     "planner.engine.kind=vllm",
+    "learner.cpus_per_worker=1",
     "tracking.wandb=disabled",
     "algorithm.groups_per_step=4",
     "algorithm.group_size=4",
