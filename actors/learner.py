@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import ray
 
 from actors.placement import Placement
-from actors.pool import remote_class
+from actors.pool import remote_class, worker_options
 from actors.ranks import RankProcess, Ranks
-from actors.runtime import worker_environment
 from actors.telling import told_in_one_line
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.garbage import loading
@@ -152,9 +150,11 @@ class RayLearnerGroup:
         """Start all ranks together. Raises ``InfrastructureError``."""
         actor, startup_s = remote_class(LearnerActor), self.config.startup_s
         self._started = False
-        self.ranks.actors = [
-            actor.options(**self._options(rank)).remote(self.run, rank) for rank in range(self.config.num_workers)
+        places = [
+            worker_options(self.config.cpus_per_worker, self.placement, "learner", rank)
+            for rank in range(self.config.num_workers)
         ]
+        self.ranks.actors = [actor.options(**place).remote(self.run, rank) for rank, place in enumerate(places)]
         await self.ranks.locate(startup_s)
         (master,) = await self.ranks.call_all(startup_s, "address", first=True)
         await self.ranks.call(startup_s, "start", master, checkpoint)
@@ -176,11 +176,6 @@ class RayLearnerGroup:
         """What each rank used when it was asked last, by its name."""
         known = {f"learner/{rank}": process.usage for rank, process in enumerate(self.ranks.processes)}
         return {name: usage for name, usage in known.items() if usage is not None}
-
-    def _options(self, rank: int) -> dict[str, Any]:
-        variables = self.placement.variables("learner", rank)
-        environment = worker_environment(self.config.cpus_per_worker, variables)
-        return self.placement.options("learner", rank) | environment
 
     async def update(self, batch: TrainBatch) -> dict[str, float] | None:
         """Train on ``batch``; its metrics, or None where it was abandoned."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,6 +32,8 @@ from tracelift_ray.usage import Usage, UsageMeter
 CONTROL_CALLS = 8
 #: Up to this size an object costs less in each call than in the object store.
 BY_VALUE_BYTES = 8 * 2**10
+#: Actors that this process started, by pool and index.
+_STARTS: Counter[tuple[str, int]] = Counter()
 
 
 class PoolActor:
@@ -125,9 +127,24 @@ def remote_class(actor: type) -> Any:
 
 
 def member_options(config: PoolConfig, placement: Placement, name: str, index: int) -> dict[str, Any]:
-    """Ray options of one of a pool's actors: its place and its threads."""
-    environment = worker_environment(config.cpus_per_worker, placement.variables(name, index))
-    return placement.options(name, index) | environment
+    """Ray options of one of a pool's actors: its name, its place and its threads."""
+    return worker_options(config.cpus_per_worker, placement, name, index)
+
+
+def worker_options(cpus: float, placement: Placement, name: str, index: int) -> dict[str, Any]:
+    """Ray options of worker ``index`` of a pool, or of a rank of the learner."""
+    environment = worker_environment(cpus, placement.variables(name, index))
+    return {"name": actor_name(name, index)} | placement.options(name, index) | environment
+
+
+def actor_name(pool: str, index: int) -> str:
+    """What Ray shows an actor as: ``planner[0]`` as in messages, then ``planner[0], start 2``.
+
+    Counted over all that this process starts, since Ray gives a name away again only some time after its actor's end.
+    """
+    _STARTS[pool, index] += 1
+    start = _STARTS[pool, index]
+    return f"{pool}[{index}]" + (f", start {start}" if start > 1 else "")
 
 
 def actor_pool(name: str, config: PoolConfig, startup_s: float, spawn: Callable[[int, int], Any]) -> Pool:

@@ -47,6 +47,18 @@ def pool_of(workers: int, *, retries: int = 1, deadline_s: float = 600.0, actor:
     )
 
 
+async def test_ray_shows_a_member_by_pool_and_place_and_its_successor_by_its_number_too() -> None:
+    pool = pool_of(1)
+    await pool.start()
+    before = set(ray.util.list_named_actors())
+    assert any(name.startswith("worker[0]") for name in before)
+    os.kill(await pool.call("pid"), signal.SIGKILL)
+    assert await pool.call("who") == 0
+    (after,) = set(ray.util.list_named_actors()) - before
+    assert after.startswith("worker[0], start ")
+    await pool.close()
+
+
 async def test_work_goes_to_the_least_busy_member() -> None:
     pool = pool_of(2)
     await pool.start()

@@ -212,3 +212,13 @@ def test_the_same_job_again_goes_on_to_its_end_without_w_and_b_and_clients_witho
     assert SEALED in shown.stdout and stopped.secret not in shown.stdout
     assert yaml.safe_load((run_dir / "config.yaml").read_text())["name"] == stopped.secret, "the job could open it"
     assert head.ray("list", RAY_AUTH_TOKEN=secrets.token_hex(32)).returncode != 0
+
+
+def test_plain_submission_with_the_spec_works_too(head: Head, tmp_path: Path) -> None:
+    """The job composes, looks at the cluster that it is on, and prints the plan."""
+    spec = ("--runtime-env", "launch/specs/ray_job.yaml", "--working-dir", ".")
+    run = ("python", "-m", "launch.train", *RUN[:-1], f"run_dir={tmp_path / 'run'}", "dry_run=true")
+    done = head.ray("submit", *spec, "--", *run)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "The resources suffice" in done.stdout and "succeeded" in done.stdout
+    assert not (tmp_path / "run").exists()
