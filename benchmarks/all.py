@@ -55,6 +55,7 @@ PARTS: dict[str, Part] = {
     "generation": Part("generation", ("--rounds", "5"), 180),
     "learner": Part("learner", ("--rounds", "5"), 120),
     "asynchrony": Part("asynchrony", ("--steps", "4"), 180),
+    "overlap": Part("overlap", ("--rounds", "2", "--steps", "3"), 200),
     "broadcast": Part("weight_broadcast", ("--rounds", "8"), 120),
     "broadcast_collective": Part("weight_broadcast", ("--rounds", "8", "--transfer", "collective"), 120),
     "sandbox": Part("sandbox", ("--rounds", "2", "--seconds", "4"), 180),
@@ -62,7 +63,7 @@ PARTS: dict[str, Part] = {
     "controller_ray": Part("controller", ("--traces", "4096", "--ray"), 90),
     "learner_real": Part("learner", ("--rounds", "2"), 180, real=True),
     "generation_real": Part("generation", ("--rounds", "2"), 240, real=True),
-    "arms_real": Part("arms", ("--rounds", "3"), 420, real=True),
+    "arms_real": Part("arms", ("--rounds", "2"), 420, real=True),
 }
 
 

@@ -27,7 +27,7 @@ class Figure:
         goal: the bound that it should keep; None: it has none.
         spread: lowest and highest of the rounds, and how many there were.
         note: what is needed to read it.
-        peer: what the best peer publishes for the same thing, with its source; empty: nothing known.
+        peer: what the best peer publishes for the same thing, with its source; empty: see ``benchmarks.peers``.
     """
 
     name: str

@@ -4,9 +4,9 @@
 
 Ours is one rank of the learner, with DeepSpeed, the clipped loss, its correction and all metrics. The other side is
 what one writes by hand: a transformers model, AdamW, rows sorted by length and padded to the longest, -A times the
-mean log-prob, clipped gradients. Both run in this process on one thread and take turns, and with them a learner with
-``learner.layout=packed``, which has no padding. The share of padding in the rows of the configured layout is counted
-from its plan.
+mean log-prob, clipped gradients. Both run in this process on one thread and take turns, and with them, in the demo, a
+learner with ``learner.layout=packed``, which has no padding. The share of padding in the rows of the configured layout
+is counted from the plan of a batch of the demo's size.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tracelift_ray.training.ranks import RankPlace, free_port
 from tracelift_ray.types import TrainBatch, TrainSample
 
 GOAL, GOAL_PADDING = 0.9, 0.05
-#: Traces of the batch: of the demo's step, and of a model that trains a hundred tokens a second.
-DEMO_TRACES, REAL_TRACES = 192, 6
+#: Traces of the batch: of the demo's step, and of a model that trains fifty tokens a second.
+DEMO_TRACES, REAL_TRACES = 192, 3
 
 
 def make_batch(run: RunConfig, traces: int) -> TrainBatch:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.figures import Figure, amount, bound, of
+from benchmarks.peers import published
 
 HEAD = """# The bench
 
@@ -15,7 +16,8 @@ make bench
 
 Written by `python -m benchmarks.all`; what it measures is said at the top of each script in `benchmarks/`. Ratios are
 of two sides that take turns in one run. A goal that is not kept says so. Where a peer publishes a figure for the same
-thing, it stands beside ours, on the machine that it names.
+thing, it stands beside ours, on the machine that it names. Why a goal is missed is said in
+[performance](performance.md).
 
 """
 
@@ -34,7 +36,14 @@ def row(figure: Figure) -> str:
     """A line of the table."""
     missed = "" if figure.kept in (None, True) else " missed"
     value = f"{amount(figure.value)} {figure.unit}"
-    cells = (figure.name, value, f"{bound(figure)}{missed}", figure.spread, figure.peer, figure.note)
+    cells = (
+        figure.name,
+        value,
+        f"{bound(figure)}{missed}",
+        figure.spread,
+        figure.peer or published(figure.name),
+        figure.note,
+    )
     return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
 
 

@@ -61,6 +61,18 @@ def test_a_cell_breaks_no_table():
     assert row(Figure("a|b", 1.0, "s", "lower")).count("|") == 7
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("weight broadcast, 30 layers of SmolLM2-135M, float32, collective, idle", "checkpoint-engine"),
+        ("demo, learner tokens/s", "NeMo-RL"),
+        ("demo, command to first trace", "nothing published"),
+    ],
+)
+def test_each_figure_stands_beside_what_a_peer_publishes(name, source):
+    assert source in row(Figure(name, 1.0, "s", "lower"))
+
+
 def test_a_part_that_takes_too_long_or_fails_is_no_figure(monkeypatch):
     part = bench.Part("x", (), 1.0)
     sleeps = "import time; time.sleep(600)"
