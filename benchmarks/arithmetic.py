@@ -105,7 +105,15 @@ def make_models() -> None:
     command(
         *("launch.train_rm", f"model={BASE}", f"groups={whole['train']}", f"heldout_groups={whole['heldout']}"),
         *(f"output={MADE / 'reasoning_rm'}", "max_steps=80", "groups_per_step=4", "micro_batch_tokens=1300"),
-        *("lora.rank=16", "lr=5e-4", "head_lr=1e-3", "warmup_steps=8", "max_length=256", "eval_every=80", "wandb=off"),
+        *(
+            "lora.rank=16",
+            "lr=5e-4",
+            "head_lr=1e-3",
+            "warmup_steps=8",
+            "max_length=256",
+            "eval_every=80",
+            "wandb=disabled",
+        ),
         done=MADE / "reasoning_rm",
     )
 

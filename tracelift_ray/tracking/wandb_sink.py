@@ -1,10 +1,10 @@
 """Weights & Biases: one row for each step, in named groups over one step axis, and tables of traces.
 
-It promises three things. Nothing about W&B stops a run or holds it up, whatever it raises: where a server is not
-reached, or refuses, the same run is written offline, with a line; a service that does not start or dies is left alone,
-with a line. No step is ever written twice, however often the run is killed and resumed: the last row's step is kept in
-``wandb_run.json`` before the row is sent (a kill may cost the rows of the last second). Offline, nothing touches the
-network.
+It promises three things. Nothing about W&B stops a run or holds it up, whatever it raises: what is sent to it goes
+through a thread; where a server is not reached, or refuses, the same run is written offline, with a line; a service
+that does not start, dies or hangs is left alone, with a line. No step is ever written twice, however often the run is
+killed and resumed: the last row's step is kept in ``wandb_run.json`` before the row is sent (a kill may cost the rows
+of the last second). Offline, nothing touches the network.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import contextlib
 import json
 import netrc
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.alive import heartbeat
+from tracelift_ray.tracking.background import Background
 from tracelift_ray.tracking.questions import best_of
 from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
 
@@ -32,6 +33,8 @@ _DEFAULT_SERVER = "https://api.wandb.ai"
 _INIT_TIMEOUT_S = 30.0
 #: Seconds in which what waits for the server must be sent at the end of a run.
 FINISH_S = 120.0
+#: Seconds after which a service that takes nothing is left alone.
+PATIENCE_S = 60.0
 #: W&B's own process dies with ours and buffers for 15 s unless asked not to.
 _FLUSH_INTERVAL_S = 1.0
 #: The name of the process that W&B starts.
@@ -104,6 +107,7 @@ class WandbSink:
         self._step = -1
         self._row: dict[str, Any] = {}
         self._known: set[str] = set()  # metrics whose summary is defined
+        self._background = Background("wandb")  # W&B's own calls wait where its service does not read
 
     @classmethod
     def start(
@@ -177,22 +181,25 @@ class WandbSink:
 
     def note(self, name: str, text: str) -> None:
         """Put a text into the run's summary."""
-        if self._run is not None:
-            with self._stopped_by_failure():
-                self._run.summary[name] = text
+
+        def write(run: Any) -> None:
+            run.summary[name] = text
+
+        self._in_turn(write)
 
     def close(self, exit_code: int = 0) -> None:
         """Send the last row and finish; closing twice is harmless."""
         self._send()
         if self._run is None:
             return
-        run, self._run = self._run, None
         failed = list[str]()
-        finishing = threading.Thread(target=_finish, args=(run, exit_code, failed), daemon=True)
-        finishing.start()
+        self._in_turn(partial(_finish, exit_code=exit_code, failed=failed))
         with heartbeat(self._say, f"W&B: sending what is left, {FINISH_S:g} s at most"):
-            finishing.join(FINISH_S)
-        if finishing.is_alive():
+            in_time = self._background.finish(FINISH_S)
+        run, self._run = self._run, None
+        if run is None:  # it failed meanwhile, which was said
+            return
+        if not in_time:
             failed.append(f"W&B: not all was sent in {FINISH_S:g} s; `wandb sync` on the run in wandb/ sends the rest")
         if failed:
             self._say(failed[0])
@@ -202,27 +209,46 @@ class WandbSink:
         if self._run is None or not self._row:
             return
         row, self._row = self._row, {}
-        with self._stopped_by_failure():
-            self._summarise(row)
-            _store_position(self._state_path, self.run_id, self._step)
-            self._run.log({"step": self._step, **row}, step=self._step, commit=True)
+        self._in_turn(partial(self._write, self._step, row))
 
-    def _summarise(self, row: Mapping[str, Any]) -> None:
+    def _write(self, step: int, row: Mapping[str, Any], run: Any) -> None:
+        self._summarise(row, run)
+        _store_position(self._state_path, self.run_id, step)
+        run.log({"step": step, **row}, step=step, commit=True)
+
+    def _summarise(self, row: Mapping[str, Any], run: Any) -> None:
         """Have the summary hold the best and the last value of new metrics that have a best one; W&B's default is the
         last. By name: a pattern of W&B's may only end with a star."""
-        assert self._run is not None
         for name in row.keys() - self._known:
             if best := best_of(name):
-                self._run.define_metric(name, step_metric="step", summary=f"{best},last")
+                run.define_metric(name, step_metric="step", summary=f"{best},last")
         self._known |= row.keys()
+
+    def _in_turn(self, call: Callable[[Any], None]) -> None:
+        """Have ``call`` made with the run after the calls before it, unless W&B takes nothing any more."""
+        if (stuck_s := self._background.stuck_s()) > PATIENCE_S:
+            self._leave(f"its service has taken nothing for {stuck_s:.0f} s")
+
+        def guarded() -> None:
+            if (run := self._run) is not None:
+                with self._stopped_by_failure():
+                    call(run)
+
+        if self._run is not None:
+            self._background.add(guarded)
 
     @contextlib.contextmanager
     def _stopped_by_failure(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # a sink that fails, in whatever way, is left alone
-            self._run = None
-            self._say(f"W&B: stopped ({_one_line(error)}); the run goes on without it, metrics.jsonl is whole")
+            self._leave(_one_line(error))
+
+    def _leave(self, why: str) -> None:
+        """Go on without W&B; it is said once."""
+        run, self._run = self._run, None
+        if run is not None:
+            self._say(f"W&B: stopped ({why}); the run goes on without it, metrics.jsonl is whole")
             _end_service()
 
 
@@ -271,7 +297,7 @@ def _init(
     return run
 
 
-def _finish(run: Any, exit_code: int, failed: list[str]) -> None:
+def _finish(run: Any, *, exit_code: int, failed: list[str]) -> None:
     """Finish a run; what went wrong is added to ``failed``."""
     try:
         run.finish(exit_code=exit_code)

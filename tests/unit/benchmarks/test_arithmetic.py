@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks import arithmetic
 from benchmarks.arithmetic import Planner, completed, steps, table, validity
 from benchmarks.pages import with_part
+from launch.composition import composed
+from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.dataset.settings import BuildGroupsConfig
+from tracelift_ray.planning.run_config import to_run_config
+from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig
+from tracelift_ray.training.supervised_settings import WarmStartConfig
 
 ASKED = "State the final answer to the following arithmetic problem: 4 - 1 - 17 + 3 ="
 
@@ -31,6 +40,34 @@ def test_a_trace_is_valid_only_with_exactly_the_right_steps(trace: str | None, v
 
 def test_traces_of_groups_are_completed_with_what_follows_from_them() -> None:
     assert completed(r'"63 - 10 = 54\n54 - 46 = ?", "-3 + 5 = ?"') == r'"63 - 10 = 54\n54 - 46 = 8", "-3 + 5 = 2"'
+
+
+def test_every_command_of_the_study_is_one_that_its_program_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[str, ...]] = {}
+
+    def noted(module: str, *arguments: str, done: Path) -> None:
+        asked[module] = arguments
+
+    monkeypatch.setattr(arithmetic, "MADE", tmp_path)
+    monkeypatch.setattr(arithmetic, "command", noted)
+    (tmp_path / "groups").mkdir()
+    for name in ("train", "heldout"):
+        (tmp_path / f"{name}.jsonl").touch()
+    for name in ("train", "heldout"):
+        (tmp_path / "groups" / f"{name}.jsonl").write_text("")
+    arithmetic.make_models()
+    arithmetic.train("tracelift", 0, 12, ())
+    read = {
+        "launch.warm_start": lambda given: to_dataclass(WarmStartConfig, composed("warm_start", given)),
+        "launch.build_groups": lambda given: to_dataclass(BuildGroupsConfig, composed("build_groups", given)),
+        "launch.train_rm": lambda given: to_dataclass(TrainRmConfig, composed("train_rm", given)),
+        "launch.train": lambda given: to_run_config(composed("config", given), files=False),
+    }
+    assert asked.keys() == read.keys()
+    for module, arguments in asked.items():
+        read[module](arguments)
 
 
 def test_the_table_has_a_row_for_each_planner_with_intervals() -> None:

@@ -5,6 +5,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 
@@ -240,6 +242,30 @@ def test_a_service_that_dies_or_hangs_is_one_line_and_the_process_comes_to_its_e
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     _, line = done.stdout.splitlines()
     assert line.startswith(f"W&B: {says}")
+
+
+def test_a_service_that_hangs_holds_up_no_step_and_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls to W&B wait for a service that does not read, once their buffer is full."""
+    taken, waiting, said = list[int](), threading.Event(), list[str]()
+
+    def log(row: dict[str, float], step: int, commit: bool) -> None:
+        taken.append(step)
+        waiting.wait(HANG_S)
+
+    sink = WandbSink(SimpleNamespace(log=log), "id", -1, tmp_path / "state.json", said.append)
+    for step in range(5):
+        sink.log(step, {"reward/mean": 0.5})
+    assert not said
+    monkeypatch.setattr(wandb_sink, "PATIENCE_S", 0.0)
+    ends = monotonic() + HANG_S
+    while not said and monotonic() < ends:
+        sink.log(step := step + 1, {"reward/mean": 0.5})
+    sink.close()
+    waiting.set()
+    (line,) = said
+    assert line.startswith("W&B: stopped (its service has taken nothing for ") and taken == [0]
 
 
 def test_a_server_that_takes_no_more_holds_up_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
