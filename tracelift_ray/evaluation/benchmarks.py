@@ -28,14 +28,12 @@ from tracelift_ray.evaluation.settings import EvaluateConfig, benchmark_name
 from tracelift_ray.planning.checks import check_run
 from tracelift_ray.planning.run_config import absolute_prompt
 from tracelift_ray.reward.arms import requirements
-from tracelift_ray.rl.assembly import fit_problems, system_settings
+from tracelift_ray.rl.assembly import check_readable, fit_problems, system_settings
 from tracelift_ray.rl.system import PlannerExecutorSystem, SystemPools, SystemSettings
 from tracelift_ray.tasks.presets import prompt_identity
 from tracelift_ray.tasks.table import TASKS, extraction_versions
 from tracelift_ray.types import Problem
 
-#: Problems of a benchmark whose words are looked at, and the share of unknown tokens that no model can do with.
-LOOKED_AT, UNKNOWN_SHARE = 100, 0.5
 #: Where the results under another executor are, in the directory of the evaluation.
 OTHER = "other_executor"
 
@@ -83,30 +81,11 @@ def evaluation_tasks(
         fit = fit_problems(problems, settings, run)
         if fit.too_long:
             say(f"{name}: {fit.too_long:,} of {len(problems):,} problems left out, their prompts are too long")
-        _check_readable(name, fit.problems, settings)
+        check_readable(name, fit.problems, settings)
         tasks += [(name, problem) for problem in fit.problems]
     if not tasks:
         raise DataError("there is no problem: give benchmarks=[FILE], or data.heldout or data.heldout_fraction")
     return tasks
-
-
-def _check_readable(name: str, problems: Sequence[Problem], settings: SystemSettings) -> None:
-    """Raises DataError where a tokenizer does not know most of the words of a benchmark, such as the demo world's."""
-    planner, executor = settings.planner_prompts, settings.executor_prompts
-    looked_at = problems[:LOOKED_AT]
-    prompts = {
-        "planner": (planner, [planner.planner(problem) for problem in looked_at]),
-        "executor": (executor, [executor.executor(problem, None) for problem in looked_at]),
-    }
-    for role, (renderer, made) in prompts.items():
-        unknown = renderer.tokenizer.unk_token_id
-        tokens = [token for prompt in made for token in prompt.token_ids]
-        if tokens and (share := tokens.count(unknown) / len(tokens)) > UNKNOWN_SHARE:
-            raise DataError(
-                f"{name}: {share:.0%} of the tokens of its prompts are unknown to the {role}'s tokenizer "
-                f"({renderer.tokenizer.name_or_path}), whose model was made for other problems; evaluate it on those, "
-                f"or give another model"
-            )
 
 
 def _load(path: str, limit: int, run: RunConfig, say: Say) -> tuple[Problem, ...]:

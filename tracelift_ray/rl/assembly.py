@@ -26,6 +26,9 @@ from tracelift_ray.tasks.prompts import PromptRenderer, load_tokenizer
 from tracelift_ray.tasks.table import task_of
 from tracelift_ray.types import Problem
 
+#: Problems whose words are looked at, and the share of unknown tokens that no model can do with.
+LOOKED_AT, UNKNOWN_SHARE = 30, 0.5
+
 
 def system_settings(run: RunConfig) -> SystemSettings:
     """Prompts and sampling of a run. Raises ``DataError`` for a tokenizer that does not fit the preset."""
@@ -71,6 +74,25 @@ def fit_problems(problems: Sequence[Problem], settings: SystemSettings, run: Run
             f"{run.planner.max_prompt_tokens} or executor.max_prompt_tokens={run.executor.max_prompt_tokens}: raise one"
         )
     return Fit(fitting, len(problems) - len(fitting))
+
+
+def check_readable(name: str, problems: Sequence[Problem], settings: SystemSettings) -> None:
+    """Raises DataError where a tokenizer does not know most words of ``name``'s problems, such as the demo world's."""
+    planner, executor = settings.planner_prompts, settings.executor_prompts
+    looked_at = problems[:LOOKED_AT]
+    prompts = {
+        "planner": (planner, [planner.planner(problem) for problem in looked_at]),
+        "executor": (executor, [executor.executor(problem, None) for problem in looked_at]),
+    }
+    for role, (renderer, made) in prompts.items():
+        unknown = renderer.tokenizer.unk_token_id
+        tokens = [token for prompt in made for token in prompt.token_ids]
+        if tokens and (share := tokens.count(unknown) / len(tokens)) > UNKNOWN_SHARE:
+            raise DataError(
+                f"{name}: {share:.0%} of the tokens of its prompts are unknown to the {role}'s tokenizer "
+                f"({renderer.tokenizer.name_or_path}), whose model was made for other problems; give problems of that "
+                f"kind, or another model"
+            )
 
 
 def runs_programs(*problems: Sequence[Problem]) -> bool:

@@ -14,7 +14,7 @@ from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.mixture import Mixture
 from tracelift_ray.data.sources import Sources, first_problem, resolve_sources
 from tracelift_ray.demo.source import demo_problems
-from tracelift_ray.rl.assembly import build_sampler, fit_problems, fits, system_settings
+from tracelift_ray.rl.assembly import build_sampler, check_readable, fit_problems, fits, system_settings
 from tracelift_ray.rl.continuing import notes_on_resume
 from tracelift_ray.rl.system import SystemSettings
 from tracelift_ray.tracking.run_dir import RunDirectory, set_aside
@@ -103,11 +103,14 @@ def with_prompts(found: Found) -> Preparation:
     """Load the prompt files and the tokenizers, and keep the problems whose prompts fit; ``accept`` comes next.
 
     Raises:
-        DataError: a prompt file or a tokenizer is unusable, a task of the data has no prompt, or no problem is left.
+        DataError: a prompt file or a tokenizer is unusable or does not know the words of the problems, a task of the
+            data has no prompt, or no problem is left.
     """
     run, sources = found.run, found.sources
     settings = system_settings(run)
     train, heldout = fit_problems(sources.train, settings, run), fit_problems(sources.heldout, settings, run)
+    for key, some in (("data.train", train), ("data.heldout", heldout)):
+        check_readable(key, some.problems, settings)
     mixture = sources.mixture and sources.mixture.where(lambda problem: fits(problem, settings, run))
     notes = found.notes
     if train.too_long or heldout.too_long:
@@ -129,6 +132,7 @@ def prompt_lines(run: RunConfig) -> list[str]:
         DataError: the data, a prompt file or a tokenizer is unusable.
     """
     problem, settings = first_problem(run.data, run.seed, demo_problems), system_settings(run)
+    check_readable("data.train", (problem,), settings)
     shown = {
         "planner": settings.planner_prompts.planner(problem),
         "executor": settings.executor_prompts.executor(problem, "(the trace)"),

@@ -1,5 +1,7 @@
 """Prompts are rendered, and what they lack is said, before anything starts."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from tests.configs import run_config
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import plain_config
+from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.data.sampler import ProblemSampler
 from tracelift_ray.errors import DataError
 from tracelift_ray.rl.preparation import prepare, prompt_lines
@@ -34,6 +37,17 @@ def test_a_run_keeps_its_prompt_files_and_refuses_data_without_a_prompt(tmp_path
     prepared.accept(prepared.train)
     kept = {role: (tmp_path / "run" / "prompts" / f"{role}.yaml").read_text() for role in ("planner", "executor")}
     assert kept["planner"] == demo and kept["executor"] == (tmp_path / "mine.yaml").read_text()
+
+
+@pytest.mark.parametrize("begin", [prompt_lines, prepare], ids=["a dry run", "a run"])
+def test_problems_in_words_that_the_planner_does_not_know_are_refused(
+    tmp_path: Path, begin: Callable[[RunConfig], object]
+) -> None:
+    question = "Natalia sold clips to 48 of her friends in April. How many clips did Natalia sell altogether?"
+    (tmp_path / "gsm8k.jsonl").write_text(json.dumps({"question": question, "answer": "She did.\n#### 48"}) + "\n")
+    run = run_config(f"run_dir={tmp_path}/run", f"data.train=[{tmp_path}/gsm8k.jsonl]", "evaluation.problems=0")
+    with pytest.raises(DataError, match=r"^data.train: .* are unknown to the planner's tokenizer"):
+        begin(run)
 
 
 def files(folder: Path) -> dict[str, bytes]:
