@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
@@ -35,7 +36,9 @@ NOT_IN_A_SHORT_RUN_WITHOUT_GPUS = {
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three steps of the quickstart, math and code together."""
     run_dir = tmp_path_factory.mktemp("trained")
-    train(run_dir, "total_steps=3", "learner.save_every=2", "tracking.wandb=offline", *ONE_GPU)
+    train(
+        run_dir, "total_steps=3", "learner.save_every=2", "tracking.wandb=offline", "tracking.timeline=true", *ONE_GPU
+    )
     return run_dir
 
 
@@ -101,6 +104,16 @@ def test_w_and_b_and_tensorboard_hold_the_answers_too_with_the_same_values(train
     for found, histograms in ((rows, drawn), (events, tensorboard_histograms(trained / "tensorboard"))):
         assert unanswered({name for _, name in found}.union(histograms)) <= NOT_IN_A_SHORT_RUN_WITHOUT_GPUS
         assert {key: found.get(key) for key in recorded} == pytest.approx(recorded, rel=1e-6)
+
+
+def test_the_timeline_shows_the_loop_the_groups_and_every_pool_at_work(trained: Path) -> None:
+    with gzip.open(trained / "timeline.json.gz", "rt") as file:
+        events = json.load(file)["traceEvents"]
+    processes = {event["args"]["name"] for event in events if event["name"] == "process_name"}
+    pools = {f"pool {name}" for name in ("planner", "executor", "verifier", "reasoning_rm")}
+    assert processes == {"loop", "groups", *pools}
+    spans = {event["name"] for event in events if event["ph"] == "X"}
+    assert {"rollout", "update", "broadcast", "generate", "verify", "score"} <= spans
 
 
 def test_the_saved_planner_is_changed_and_loads_as_an_ordinary_model(trained: Path) -> None:
