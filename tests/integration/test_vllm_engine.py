@@ -57,6 +57,12 @@ async def test_it_says_how_full_its_cache_was_and_what_it_found_there(engine):
     assert engine.figures() == {"kv_cache_percent": 0.0, "preemptions": 0.0}
 
 
+async def test_the_samples_of_a_short_prompt_share_its_blocks(engine):
+    engine.figures()
+    await engine.generate(prompt(70, 9), SamplingParams(max_new_tokens=4, n=4))
+    assert engine.figures()["prefix_cache_hit_percent"] > 50
+
+
 async def test_values_are_held_to_the_types_that_vllm_declares():
     assert wrong_value({"block_size": 32, "compilation_config": {"cudagraph_capture_sizes": [1, 2]}}) is None
     given = converted({"attention_backend": "FLASH_ATTN", "offload_params": ["gate"], "block_size": "32"})

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Tokens that one scheduler step may prefill, where the context does not ask for more.
 STEP_TOKENS = 8192
+#: Tokens of a block of an engine's cache on CPUs: the smallest that its kernels take.
+CPU_BLOCK = 32
 #: Bytes of freed memory that an engine's processes keep for their next allocation.
 KEPT = 4 * 2**30
 #: Ranks for which vLLM can have room.
@@ -79,6 +81,9 @@ def engine_arguments(
         arguments["distributed_executor_backend"] = "mp"
     if current_platform.is_cpu():
         arguments["kv_cache_memory_bytes"] = int(config.kv_cache_gib * 2**30)
+        # Only whole blocks are shared by the samples of a prompt, and 128 tokens, the build's own choice, are more than
+        # most prompts have.
+        arguments["block_size"] = CPU_BLOCK
         # With chunked prefill a large batch of seeded requests kills the CPU engine core.
         arguments["enable_chunked_prefill"] = False
         if config.tensor_parallel_size == 1:
