@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -21,7 +22,8 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from launch import serve_rm
+from actors import runtime
+from launch import evaluate, serve_rm, train
 from launch.conf_files import CONFIG_DIR
 from tests.configs import run_config
 from tests.hang import HANG_S
@@ -30,7 +32,9 @@ from tests.tiny import make_tiny_llama
 from tracelift_ray.chat import session
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.data.rubric_records import write_rubric_records
+from tracelift_ray.evaluation import benchmarks
 from tracelift_ray.reasoning_rm.training import finish, rank, trainer
+from tracelift_ray.rl import preparation
 from tracelift_ray.tracking import alive, wandb_sink
 from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.wandb_sink import WandbSink
@@ -71,6 +75,30 @@ class Watched:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     monkeypatch.setattr(alive, "SILENT_S", 0.01)
     return Watched()
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"), [("find", "reading problems, 0:00:0"), ("with_prompts", "rendering prompts, 0:00:0")]
+)
+async def test_the_beginning_of_a_training(
+    name: str, sign: str, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, name, watched.work_until(sign))
+    monkeypatch.setattr(runtime, "connecting", lambda *_: nullcontext(lambda: None))
+    monkeypatch.setattr(train, "print", lambda text, flush: watched.say(text), raising=False)
+    run = run_config(f"run_dir={tmp_path}/run", "data.limit=4", "tracking.console=true")
+    with pytest.raises(Seen):
+        await train._train(run)
+
+
+async def test_the_beginning_of_an_evaluation(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmarks, "named_problems", watched.work_until("reading problems, 0:00:0"))
+    monkeypatch.setattr(evaluate, "_say", watched.say)
+    unused: Any = None
+    with pytest.raises(Seen):
+        await evaluate._evaluate(run_config(), unused, tmp_path)
 
 
 @pytest.mark.parametrize(
