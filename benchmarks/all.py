@@ -51,18 +51,18 @@ class Part:
 PARTS: dict[str, Part] = {
     "startup": Part("startup", ("--rounds", "2"), 240),
     "arms": Part("arms", ("--rounds", "6"), 240),
-    "schedule": Part("schedule", ("--rounds", "4"), 240),
+    "schedule": Part("schedule", ("--rounds", "3"), 240),
     "generation": Part("generation", ("--rounds", "5"), 180),
     "learner": Part("learner", ("--rounds", "5"), 120),
     "asynchrony": Part("asynchrony", ("--steps", "4"), 180),
-    "overlap": Part("overlap", ("--rounds", "2", "--steps", "3"), 200),
-    "broadcast": Part("weight_broadcast", ("--rounds", "8"), 120),
-    "broadcast_collective": Part("weight_broadcast", ("--rounds", "8", "--transfer", "collective"), 120),
+    "overlap": Part("overlap", ("--rounds", "1", "--steps", "4"), 150),
+    "broadcast": Part("weight_broadcast", ("--rounds", "6"), 120),
+    "broadcast_collective": Part("weight_broadcast", ("--rounds", "6", "--transfer", "collective"), 120),
     "sandbox": Part("sandbox", ("--rounds", "2", "--seconds", "4"), 180),
     "controller": Part("controller", ("--traces", "4096"), 60),
     "controller_ray": Part("controller", ("--traces", "4096", "--ray"), 90),
     "learner_real": Part("learner", ("--rounds", "2"), 180, real=True),
-    "generation_real": Part("generation", ("--rounds", "2"), 240, real=True),
+    "generation_real": Part("generation", ("--rounds", "2"), 300, real=True),
     "arms_real": Part("arms", ("--rounds", "2"), 420, real=True),
 }
 

@@ -99,7 +99,7 @@ def figures(model: str, rounds: int) -> list[Figure]:
 
         run = replace(configuration, algorithm=replace(configuration.algorithm, groups_per_step=24, group_size=8))
         if model:
-            run = replace(run, algorithm=replace(run.algorithm, groups_per_step=4))
+            run = replace(run, algorithm=replace(run.algorithm, groups_per_step=2))
         arguments = engine_arguments(run.planner.engine, run.planner.model, transfer=None, seed=run.seed, sleeps=False)
         prepared, llm = prepare(run), LLM(**arguments)
         with connected(run.cluster, total_cpus(run)):

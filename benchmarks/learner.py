@@ -4,9 +4,9 @@
 
 Ours is one rank of the learner, with DeepSpeed, the clipped loss, its correction and all metrics. The other side is
 what one writes by hand: a transformers model, AdamW, rows sorted by length and padded to the longest, -A times the
-mean log-prob, clipped gradients. Both run in this process on one thread and take turns, and with them, in the demo, a
-learner with ``learner.layout=packed``, which has no padding. The share of padding in the rows of the configured layout
-is counted from the plan of a batch of the demo's size.
+mean log-prob, clipped gradients. Both run in this process on one thread and take turns, and with them a learner with
+``learner.layout=packed``, which has no padding. The share of padding in the rows of the configured layout is counted
+from its plan.
 """
 
 from __future__ import annotations
