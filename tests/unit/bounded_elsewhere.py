@@ -67,6 +67,7 @@ BOUNDED_ELSEWHERE = {
     "tracelift_ray/rl/uploads.py:Uploads.finish": "learner.upload_deadline_s of each",
     "tracelift_ray/rl/weights.py:_meet": "stream.broadcast_deadline_s on both sides",
     "tracelift_ray/rl/weights.py:broadcast_weights": "all who hold the lock have deadlines",
+    "tracelift_ray/tracking/background.py:Background._run": "a daemon thread; who waits for it does so in finish",
     "tracelift_ray/tracking/timeline.py:Timeline.of_group": _GROUP,
     "tracelift_ray/training/engine.py:alone": "joins a process group within startup_s",
     "tracelift_ray/training/ranks.py:run_ranks": "the queue is not empty",

@@ -183,6 +183,7 @@ async def test_a_run_prepares_and_resumes_endless_problems(tmp_path: Path, monke
 
     monkeypatch.setattr("tracelift_ray.rl.assembly.fits", short)
     monkeypatch.setattr("tracelift_ray.rl.preparation.fits", short)
+    monkeypatch.setattr("tracelift_ray.rl.preparation.check_readable", lambda *_: None)  # the demo's words
     run = composed_run(f"run_dir={tmp_path}", "data=jsonl", f"data.train=['{ENDLESS}']", "planner.prompt=plain")
     prepared = prepare(run)
     assert prepared.train == () and [problem.task for problem in prepared.generated] == ["gym"]
