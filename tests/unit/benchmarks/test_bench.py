@@ -66,6 +66,8 @@ def test_a_cell_breaks_no_table():
     [
         ("weight broadcast, 30 layers of SmolLM2-135M, float32, collective, idle", "checkpoint-engine"),
         ("demo, learner tokens/s", "NeMo-RL"),
+        ("demo, learner tokens/s / bare PyTorch", "nothing published"),
+        ("sandbox, stdin tests/s / a process each, 2 at a time", "ScaleBox"),
         ("demo, command to first trace", "nothing published"),
     ],
 )
