@@ -1,7 +1,7 @@
 """A real model that learns on two cores: chain sums of reasoning-gym, SmolLM2-135M-Instruct with adapters::
 
     python -m benchmarks.arithmetic                               # everything, hours on two cores
-    python -m benchmarks.arithmetic --steps 10 --seeds 0 --problems 64
+    python -m benchmarks.arithmetic --steps 10 --seeds 0 --problems 100
 
 Makes the problems, a planner warm-started on the generator's own worked steps, and a reasoning RM from groups built of
 them by rules; trains ``experiment=arithmetic_smollm2_cpu`` under each arm and seed; evaluates every planner on held-out
@@ -247,7 +247,7 @@ one greedy trace and three executor samples each; means over problems with 95 % 
 def main() -> None:
     """Make what is missing, and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--problems", type=int, default=HELDOUT, help="held-out problems of the last evaluation")
     parser.add_argument("--out", type=Path, default=OUT)
