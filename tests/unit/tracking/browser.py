@@ -7,6 +7,7 @@ Takes the package playwright, which comes with ``make docs``, and a Chromium or 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,15 @@ def opened_page(browser: Any, report: Path, scheme: str = "light", width: int = 
 def shown(page: Any) -> str:
     """How many groups the page says that it shows."""
     return str(page.inner_text("#count"))
+
+
+def wait_for_count(page: Any, groups: int) -> None:
+    """Until the page says that it shows so many groups.
+
+    By a locator: ``wait_for_function`` evaluates a string in the page each time it looks again, which the page's
+    content security policy forbids.
+    """
+    page.locator("#count").filter(has_text=re.compile(rf"^{groups} of ")).wait_for()
 
 
 def shown_steps(page: Any) -> list[int]:

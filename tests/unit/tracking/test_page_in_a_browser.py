@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tracking.browser import opened_page, shown
+from tests.unit.tracking.browser import opened_page, shown, wait_for_count
 from tests.unit.tracking.test_page import BASELINE, HOSTILE, with_traces
 from tests.unit.tracking.test_report import make_run
 from tracelift_ray.tracking.report import write_report
@@ -44,7 +44,7 @@ def test_filters_and_sorting_choose_the_groups_that_they_say(opened: Any) -> Non
     opened.fill("#search", "no such text")
     assert shown(opened).startswith("0 of")
     opened.click("button[type=reset]")
-    opened.wait_for_function("document.getElementById('count').textContent.startsWith('200')")
+    wait_for_count(opened, STEPS)
     opened.select_option("#order", "-1")
     assert f"step {STEPS}," in opened.inner_text("#group")
 

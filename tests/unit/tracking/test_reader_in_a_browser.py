@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tracking.browser import opened_page, shown, shown_steps
+from tests.unit.tracking.browser import opened_page, shown, shown_steps, wait_for_count
 from tests.unit.tracking.test_page import BASELINE, with_traces
 from tests.unit.tracking.test_report import make_run
 from tests.unit.tracking.worlds import group, trajectory
@@ -134,7 +134,8 @@ def test_a_filter_leaves_the_groups_that_it_says(page: Any, values: dict[str, st
     assert shown_steps(page) == steps
     assert shown(page).startswith(f"{len(steps)} of {len(SHAPES)} groups, {2 * len(steps)} traces")
     page.click("button[type=reset]")
-    page.wait_for_function(f"document.querySelectorAll('.row').length == {len(SHAPES)}")
+    wait_for_count(page, len(SHAPES))
+    assert len(shown_steps(page)) == len(SHAPES)
 
 
 @pytest.mark.parametrize(
