@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -61,15 +61,15 @@ def connected(config: ClusterConfig, cpus_needed: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def connecting(config: ClusterConfig, cpus_needed: float) -> Iterator[Callable[[], None]]:
-    """As ``connected``, once the function that this gives was called; a local Ray starts before, in a thread."""
+    """As ``connected``, once the function that this gives was called, from any thread; a local Ray starts before."""
     local = config.address == "local"
     with own_session() if local else contextlib.nullcontext(), ThreadPoolExecutor(1, "ray-start") as threads:
-        starting = threads.submit(_connect, config, cpus_needed) if local else None
+        start = partial(threads.submit, _connect, config, cpus_needed)
+        starting = start() if local else None
         try:
-            yield partial(_connect, config, cpus_needed) if starting is None else starting.result
+            yield lambda: (starting or start()).result()
         finally:
-            if starting is not None:
-                wait([starting])  # what is half up could not be taken down
+            threads.shutdown()  # what is half up could not be taken down
             ray.shutdown()
 
 

@@ -1,8 +1,8 @@
 """Train a planner: ``python -m launch.train experiment=NAME key=value …``.
 
-Configuration, run directory and data are looked at first. A Ray of the run's own starts beside the rendering of prompts
-and the check of solutions; then the actors come up, and the loop runs. Ctrl-C ends the run in order: the planner is
-saved and no process is left; a second Ctrl-C ends it at once (``stopping`` has all signals).
+Configuration, run directory and data are looked at first. Then Ray and the actors start beside the rendering of prompts
+and the check of solutions, and once both are through the loop runs. Ctrl-C ends the run in order: the planner is saved
+and no process is left; a second Ctrl-C ends it at once (``stopping`` has all signals).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from tracelift_ray.planning.run_config import to_run_config
 if TYPE_CHECKING:
     from actors.head import HeadWatch
     from actors.system import RaySystem
+    from launch.starting import EnteredBeside, Voice
     from launch.stopping import Signals
-    from tracelift_ray.rl.preparation import Preparation
+    from tracelift_ray.rl.preparation import Found, Preparation
     from tracelift_ray.tracking.tracker import MetricSink, Tracker
     from tracelift_ray.types import Problem
     from tracelift_ray.verification.code_runner import RunnerReport
@@ -63,8 +64,9 @@ def _show_plan(run: RunConfig) -> int:
 
 
 async def _train(run: RunConfig) -> int:
-    """Prepare, open the system, run."""
+    """Prepare, with the system starting beside it; run."""
     from actors.runtime import connecting
+    from launch.starting import Voice, entered_beside
     from launch.stopping import heeding_signals
     from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.planning.resources import total_cpus
@@ -77,23 +79,28 @@ async def _train(run: RunConfig) -> int:
     with only_run(Path(run.run_dir), say), heeding_signals() as signals:
         with heartbeat(say, "reading problems"):
             found = find(run)
-        with connecting(run.cluster, total_cpus(run)) as connect:  # a Ray of its own starts beside the checks
-            with heartbeat(say, "rendering prompts"):
-                prepared = with_prompts(found)
-            for line in prepared.notes:
-                say(line)
-            train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
-            prepared.accept(train)
-            sinks = _sinks(run, say)
-            tracker = Tracker(
-                run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks
-            )
-            exit_code = FAILED
-            try:
-                exit_code = await _run(run, prepared, train, heldout, tracker, signals, connect)
-            finally:
-                tracker.close(exit_code)
-            return exit_code
+        voice = Voice(say)
+        with connecting(run.cluster, total_cpus(run)) as connect:
+            async with entered_beside(_system(run, found, signals, connect, voice)) as starting:
+                if not found.is_over:
+                    starting.begin()
+                with heartbeat(say, "rendering prompts"):
+                    prepared = await asyncio.to_thread(with_prompts, found)
+                for line in prepared.notes:
+                    say(line)
+                train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
+                prepared.accept(train)
+                sinks = _sinks(run, say)
+                tracker = Tracker(
+                    run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks
+                )
+                voice.tracker = tracker
+                exit_code = FAILED
+                try:
+                    exit_code = await _run(run, prepared, train, heldout, tracker, signals, starting)
+                finally:
+                    tracker.close(exit_code)
+                return exit_code
 
 
 def _sinks(run: RunConfig, say: Callable[[str], None]) -> Sequence[MetricSink]:
@@ -112,7 +119,7 @@ async def _run(
     heldout: tuple[Problem, ...],
     tracker: Tracker,
     signals: Signals,
-    connect: Callable[[], None],
+    starting: EnteredBeside[tuple[RaySystem, HeadWatch]],
 ) -> int:
     from actors.lives import SystemLives
     from launch.stopping import short_grace
@@ -128,31 +135,32 @@ async def _run(
         return 0
     if warning := short_grace(os.environ):
         tracker.message(warning)
-    async with _system(run, prepared, (*train, *heldout), tracker, signals, connect) as (system, head):
-        warnings = note_sandboxes(await system.verifier.describe(), tracker)
-        lives = SystemLives(run, prepared, system, train, heldout, tracker)
-        signals.serve(lives.requests)
-        settle()
-        try:
-            watchdog = Watchdog(lives.snapshot, run.tracking.quiet_s, asyncio.get_running_loop().time)
-            async with alive(tracker.progress, lives.standing), alive(tracker.message, watchdog.line):
-                await lives_of_learner(lives, prepared.checkpoint, run.learner.restarts)
-        except Interrupted:
-            return INTERRUPTED
-        finally:
-            head.saved()
-            note_faults(system.metrics(), lives.rollout.faults, tracker)
-        for line in warnings:
-            tracker.message(line)
-        return 0
+    system, head = await starting.entered()
+    warnings = note_sandboxes(await system.verifier.describe(), tracker)
+    lives = SystemLives(run, prepared, system, train, heldout, tracker)
+    signals.serve(lives.requests)
+    settle()
+    try:
+        watchdog = Watchdog(lives.snapshot, run.tracking.quiet_s, asyncio.get_running_loop().time)
+        async with alive(tracker.progress, lives.standing), alive(tracker.message, watchdog.line):
+            await lives_of_learner(lives, prepared.checkpoint, run.learner.restarts)
+    except Interrupted:
+        return INTERRUPTED
+    finally:
+        head.saved()
+        note_faults(system.metrics(), lives.rollout.faults, tracker)
+    for line in warnings:
+        tracker.message(line)
+    return 0
 
 
-def _leave(tracker: Tracker, cause: str) -> NoReturn:
+def _leave(voice: Voice, cause: str) -> NoReturn:
     """End the process without Ray, which would not come to an end."""
     print(f"error: {cause}", file=sys.stderr, flush=True)
-    closing = threading.Thread(target=tracker.close, args=(FAILED,), daemon=True)
-    closing.start()
-    closing.join(LEAVE_S)
+    if voice.tracker is not None:
+        closing = threading.Thread(target=voice.tracker.close, args=(FAILED,), daemon=True)
+        closing.start()
+        closing.join(LEAVE_S)
     os._exit(FAILED)
 
 
@@ -167,30 +175,25 @@ def _is_over(run: RunConfig, step: int, tracker: Tracker) -> bool:
 
 @contextlib.asynccontextmanager
 async def _system(
-    run: RunConfig,
-    prepared: Preparation,
-    problems: Sequence[Problem],
-    tracker: Tracker,
-    signals: Signals,
-    connect: Callable[[], None],
+    run: RunConfig, found: Found, signals: Signals, connect: Callable[[], None], voice: Voice
 ) -> AsyncIterator[tuple[RaySystem, HeadWatch]]:
     """All actors, up inside the ``async with``, once Ray is; the learner goes on from the checkpoint."""
     from actors.head import watched_head
     from actors.runtime import log_places, probe_run_dir
     from actors.system import running_system
-    from tracelift_ray.tracking.alive import heartbeat
+    from tracelift_ray.tracking.alive import alive
 
-    checkpoint = None if prepared.checkpoint is None else str(prepared.checkpoint.learner_dir)
+    checkpoint = None if found.checkpoint is None else str(found.checkpoint.learner_dir)
     joining = "starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}"
-    tracker.message(joining)
+    voice.message(joining)
+    async with alive(voice.progress, lambda: joining):
+        await asyncio.to_thread(connect)
     signals.hear()
-    with heartbeat(tracker.message, joining):
-        connect()
-    signals.hear()
-    await probe_run_dir(prepared.directory)
-    tracker.message(f"starting actors; {log_places()}")
-    with watched_head(signals.stop_soon, partial(_leave, tracker)) as head:
-        async with running_system(run, problems, checkpoint=checkpoint, say=tracker.progress) as system:
+    await probe_run_dir(found.directory)
+    voice.message(f"starting actors; {log_places()}")
+    problems = (*found.sources.train, *found.sources.heldout)
+    with watched_head(signals.stop_soon, partial(_leave, voice)) as head:
+        async with running_system(run, problems, checkpoint=checkpoint, say=voice.progress) as system:
             yield system, head
 
 

@@ -26,6 +26,8 @@ BOUNDED_ELSEWHERE = {
     "actors/verifier.py:RayVerifierPool.describe": "each part is a control call with STARTUP_S",
     "launch/serve_rm.py:_serve": "idle: a service runs until a signal ends it",
     "launch/simulate.py:_results": "simulated runs end: more than MOST_EVENTS breaks a rule",
+    "launch/starting.py:EnteredBeside.entered": "the system's own start-up, each part of which has its startup_s",
+    "launch/starting.py:EnteredBeside.give_up": _CLOSED,
     "launch/submit.py:_follow": "the job itself; Ctrl-C leaves it",
     "tracelift_ray/data/solution_check.py:check_solutions": _LIMITS,
     "tracelift_ray/dataset/pipeline/drafts.py:make_drafts.made": "a draft holds its place for bounded calls only",

@@ -1,7 +1,7 @@
 """All that a run has before its actors are started: its directory, the checkpoint that it goes on from, and its data.
 
-What is wrong with any of them is known here, in the driver, before a single actor exists; and a run that is refused
-has changed nothing in its directory.
+What is wrong with directory, checkpoint or data files is known here, in the driver, before a single actor exists; and a
+run that is refused has changed nothing in its directory.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class Found:
     checkpoint: Checkpoint | None
     sources: Sources
     notes: tuple[str, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left to do from the checkpoint."""
+        return self.checkpoint is not None and self.checkpoint.step >= self.run.total_steps
 
 
 @dataclass(frozen=True)
