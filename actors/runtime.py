@@ -9,8 +9,8 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,12 +64,14 @@ def connecting(config: ClusterConfig, cpus_needed: float) -> Iterator[Callable[[
     """As ``connected``, once the function that this gives was called, from any thread; a local Ray starts before."""
     local = config.address == "local"
     with own_session() if local else contextlib.nullcontext(), ThreadPoolExecutor(1, "ray-start") as threads:
-        start = partial(threads.submit, _connect, config, cpus_needed)
-        starting = start() if local else None
+        # In a thread that outlives the session: Ray's processes end with the thread that started them.
+        start = cache(partial(threads.submit, _connect, config, cpus_needed))
+        if local:
+            start()
         try:
-            yield lambda: (starting or start()).result()
+            yield lambda: start().result()
         finally:
-            threads.shutdown()  # what is half up could not be taken down
+            wait([threads.submit(int)])  # what is half up could not be taken down
             ray.shutdown()
 
 

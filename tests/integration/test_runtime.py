@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import ray
@@ -40,6 +41,21 @@ def test_a_ray_that_cannot_start_here_is_one_clear_line() -> None:
     assert done.returncode == 1, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: cluster: Ray could not be started here (")
     assert "Traceback" not in done.stderr
+
+
+def test_the_thread_that_started_a_ray_outlives_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's processes end with it, and a session without them takes a quarter of a minute to end."""
+    alive = []
+    shutdown = ray.shutdown
+
+    def recording() -> None:
+        alive.append(any(thread.name.startswith("ray-start") for thread in threading.enumerate()))
+        shutdown()
+
+    with connecting(run_config().cluster, 1.0) as connect:
+        connect()
+        monkeypatch.setattr(ray, "shutdown", recording)
+    assert alive == [True]
 
 
 def test_a_ray_starts_beside_checks_and_ends_where_they_fail() -> None:
