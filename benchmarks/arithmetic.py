@@ -16,7 +16,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from benchmarks.pages import write_part
 from tracelift_ray.data.gym import gym_problems
 from tracelift_ray.errors import DataError
 from tracelift_ray.evaluation.results import RECORDS
-from tracelift_ray.evaluation.statistics import Interval, bootstrap
+from tracelift_ray.evaluation.statistics import bootstrap
 from tracelift_ray.tracking.history import RunHistory, load_history
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,8 +144,9 @@ class Planner:
     records: tuple[dict[str, Any], ...]
 
     def values(self, measure: str) -> list[float]:
-        """One value for each held-out problem."""
-        return [MEASURES[measure](record) for record in self.records]
+        """One value for each held-out problem that has it; an evaluation without the RM has no scores."""
+        values = (MEASURES[measure](record) for record in self.records)
+        return [value for value in values if value is not None]
 
 
 def _success(outcomes: Sequence[str]) -> float:
@@ -153,11 +154,11 @@ def _success(outcomes: Sequence[str]) -> float:
 
 
 #: By record of ``launch.evaluate``; ``statement`` is added to it.
-MEASURES = {
+MEASURES: dict[str, Callable[[dict[str, Any]], float | None]] = {
     "accuracy with trace": lambda record: _success(record["with_trace"]),
     "accuracy without": lambda record: _success(record["without_trace"]),
     "uplift": lambda record: _success(record["with_trace"]) - _success(record["without_trace"]),
-    "RM score": lambda record: record["traces"][0].get("rm_score") or 0.0,
+    "RM score": lambda record: record["traces"][0].get("rm_score"),
     "all steps right": lambda record: float(validity(record["statement"], record["traces"][0]["text"])[0]),
     "steps right": lambda record: validity(record["statement"], record["traces"][0]["text"])[1],
 }
@@ -201,12 +202,15 @@ def table(planners: Sequence[Planner]) -> str:
     head = ["planner", "seed", *MEASURES]
     rows = [head, ["---", *["--:"] * (len(head) - 1)]]
     for each in planners:
-        cells = [_cell(bootstrap(each.values(name), confidence=0.95, resamples=2_000)) for name in MEASURES]
+        cells = [_cell(each.values(name)) for name in MEASURES]
         rows.append([each.arm, "" if each.seed < 0 else str(each.seed), *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(interval: Interval) -> str:
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    interval = bootstrap(values, confidence=0.95, resamples=2_000)
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 

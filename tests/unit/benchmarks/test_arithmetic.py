@@ -80,6 +80,7 @@ def test_the_table_has_a_row_for_each_planner_with_intervals() -> None:
     rows = table([Planner("warm start", -1, (record,)), Planner("tracelift", 1, (record,))]).splitlines()
     assert rows[2].startswith("| warm start |  | 0.500 [0.500, 0.500] | 0.000")
     assert rows[3].startswith("| tracelift | 1 |") and "1.000" in rows[3]
+    assert rows[2].split(" | ")[5] == "-", "a planner that the RM did not score has no score, not 0"
 
 
 def test_a_part_of_a_page_is_replaced_and_nothing_else() -> None:
