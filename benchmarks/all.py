@@ -49,11 +49,11 @@ class Part:
 
 #: In this order, the quick and the important ones first. Together they stay below 25 minutes on two quiet cores.
 PARTS: dict[str, Part] = {
-    "startup": Part("startup", ("--rounds", "2"), 240),
+    "startup": Part("startup", ("--rounds", "1"), 240),
     "arms": Part("arms", ("--rounds", "6"), 240),
-    "schedule": Part("schedule", ("--rounds", "3"), 240),
-    "generation": Part("generation", ("--rounds", "5"), 180),
-    "learner": Part("learner", ("--rounds", "5"), 120),
+    "schedule": Part("schedule", ("--rounds", "2"), 240),
+    "generation": Part("generation", ("--rounds", "4"), 180),
+    "learner": Part("learner", ("--rounds", "4"), 120),
     "asynchrony": Part("asynchrony", ("--steps", "4"), 180),
     "overlap": Part("overlap", ("--rounds", "1", "--steps", "4"), 150),
     "broadcast": Part("weight_broadcast", ("--rounds", "6"), 120),
@@ -63,7 +63,7 @@ PARTS: dict[str, Part] = {
     "controller_ray": Part("controller", ("--traces", "4096", "--ray"), 90),
     "learner_real": Part("learner", ("--rounds", "2"), 180, real=True),
     "generation_real": Part("generation", ("--rounds", "2"), 300, real=True),
-    "arms_real": Part("arms", ("--rounds", "2"), 420, real=True),
+    "arms_real": Part("arms", ("--rounds", "1"), 420, real=True),
 }
 
 
