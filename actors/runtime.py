@@ -71,7 +71,7 @@ def connecting(config: ClusterConfig, cpus_needed: float) -> Iterator[Callable[[
         try:
             yield lambda: start().result()
         finally:
-            wait([threads.submit(int)])  # what is half up could not be taken down
+            wait([threads.submit(int)])  # comes after a start under way: what is half up could not be taken down
             ray.shutdown()
 
 
