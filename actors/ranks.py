@@ -123,7 +123,8 @@ class Ranks:
         while True:
             await asyncio.sleep(EVERY_S)
             try:
-                self.processes[rank] = await asyncio.wait_for(result_of(self.actors[rank].process.remote()), ANSWER_S)
+                async with asyncio.timeout(ANSWER_S):  # wait_for of Python 3.11 can lose a cancellation to an answer
+                    self.processes[rank] = await result_of(self.actors[rank].process.remote())
                 answered = clock()
             except TimeoutError:
                 silent = clock() - answered

@@ -91,6 +91,17 @@ async def test_the_newest_answer_of_a_rank_says_what_it_uses(monkeypatch: pytest
     ranks._watching[0].cancel()
 
 
+async def test_a_watch_that_is_cancelled_as_an_answer_comes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answering_into_the_end() -> RankProcess:
+        asyncio.get_running_loop().call_soon(ranks._watching[0].cancel)
+        return await here()
+
+    ranks = group(monkeypatch, done, alive=answering_into_the_end)
+    ranks.watch()
+    (watching,), _ = await asyncio.wait(ranks._watching, timeout=HANG_S)
+    assert watching.cancelled()
+
+
 async def test_a_rank_that_does_not_answer_for_long_is_lost_and_one_that_is_slow_once_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
