@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.config.paths import check_file
+from tracelift_ray.data.readings import check_source_file
 from tracelift_ray.dataset.settings import BuildGroupsConfig, check_build
 
 
@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     """The command: configuration first, so that a wrong value answers before anything is read."""
     config = to_dataclass(BuildGroupsConfig, cfg)
     check_build(config)
-    check_file("source", config.source)
+    check_source_file("source", config.source)
 
     from tracelift_ray.dataset.build import build
 

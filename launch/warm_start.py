@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.config.paths import check_file
+from tracelift_ray.data.readings import check_source_file
 from tracelift_ray.planning.checkpoints import check_checkpoint, check_generates
 from tracelift_ray.training.supervised_settings import WarmStartConfig, check_warm_start
 
@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
     config = to_dataclass(WarmStartConfig, cfg)
     check_checkpoint("model", config.model)
     check_generates("model", config.model)
-    check_file("examples", config.examples)
+    check_source_file("examples", config.examples)
     check_warm_start(config)
 
     from transformers.utils import logging

@@ -8,6 +8,8 @@ from tracelift_ray.config.errors import ConfigError
 
 #: What begins a source of problems that is no path: a built-in world, a data set of the hub, a generator.
 DEMO, HUB, GYM = "demo:", "hub:", "gym:"
+#: What stands between a source and settings of its own.
+SETTINGS = "?"
 
 
 def is_path(source: str) -> bool:

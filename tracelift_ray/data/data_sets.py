@@ -16,7 +16,8 @@ from tracelift_ray.config.paths import HUB
 from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record
 
-_SAVED = ("dataset_dict.json", "state.json")
+#: A directory is one that ``save_to_disk`` wrote where it has all files of a row.
+_SAVED = (("dataset_dict.json",), ("state.json",), ("dataset_info.json", "data-*-of-*.arrow"))
 
 
 class DataSet(NamedTuple):
@@ -62,11 +63,16 @@ def _named(source: str) -> DataSet:
     return DataSet(name, configuration or None, split or "train")
 
 
+def _is_saved(directory: Path) -> bool:
+    """Whether ``save_to_disk`` wrote a directory, all of it or in part."""
+    return any(all(any(directory.glob(file)) for file in files) for files in _SAVED)
+
+
 def _open(wanted: DataSet) -> Any:
     import datasets
 
     datasets.disable_progress_bars()
-    if not any((Path(wanted.name) / file).is_file() for file in _SAVED):
+    if not _is_saved(Path(wanted.name)):
         return datasets.load_dataset(wanted.name, wanted.configuration, split=wanted.split, streaming=True)
     saved = datasets.load_from_disk(wanted.name)
     if isinstance(saved, datasets.Dataset):

@@ -10,10 +10,12 @@ import gzip
 import io
 import lzma
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
+from tracelift_ray.config.errors import first_line
 from tracelift_ray.errors import DataError
 
 Kind = Literal["JSON lines", "JSON list", "CSV", "Parquet", "Arrow"]
@@ -23,11 +25,11 @@ _TABLES: tuple[tuple[bytes, Kind], ...] = (
     (b"ARROW1", "Arrow"),
     (b"\xff\xff\xff\xff", "Arrow"),  # the stream form, of data sets saved by the `datasets` library
 )
-#: What a compressed file begins with, and what reads it.
-_COMPRESSED: tuple[tuple[bytes, Callable[[str | Path], object]], ...] = (
-    (b"\x1f\x8b", gzip.open),
-    (b"BZh", bz2.open),
-    (b"\xfd7zXZ", lzma.open),
+#: What a compressed file begins with, what it is, and what reads it.
+_COMPRESSED: tuple[tuple[bytes, str, Callable[[str | Path], object]], ...] = (
+    (b"\x1f\x8b", "gzip", gzip.open),
+    (b"BZh", "bzip2", bz2.open),
+    (b"\xfd7zXZ", "xz", lzma.open),
 )
 _READABLE = "JSON lines, a JSON list, CSV, Parquet or Arrow is needed"
 #: What a file begins with that cannot be read, what it is, and what to do.
@@ -59,25 +61,32 @@ def open_data(path: str | Path) -> tuple[Kind, BinaryIO]:
     if Path(path).is_dir():
         raise DataError(f"{path} is a directory: name a file")
     try:
-        stream = _opened(path)
-        head = stream.read(_HEAD_BYTES)
-        stream.seek(0)
+        packing, stream = _opened(path)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check the path") from None
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise DataError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror or error}") from error
     try:
+        head = stream.read(_HEAD_BYTES)
+        stream.seek(0)
         return _kind(path, head), stream
     except DataError:
         stream.close()
         raise
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        stream.close()
+        done = f"unpacked as {packing}" if packing else "read"
+        raise DataError(f"{path} cannot be {done}: {first_line(error)}; fetch or write it again, whole") from error
 
 
-def _opened(path: str | Path) -> BinaryIO:
+def _opened(path: str | Path) -> tuple[str, BinaryIO]:
+    """How a file is packed, empty where it is not, and its bytes, unpacked."""
     with open(path, "rb") as raw:
         head = raw.read(8)
-    unpack = next((unpack for magic, unpack in _COMPRESSED if head.startswith(magic)), None)
-    return open(path, "rb") if unpack is None else io.BufferedReader(cast(io.RawIOBase, unpack(path)))
+    for magic, packing, unpack in _COMPRESSED:
+        if head.startswith(magic):
+            return packing, io.BufferedReader(cast(io.RawIOBase, unpack(path)))
+    return "", open(path, "rb")
 
 
 def _kind(path: str | Path, head: bytes) -> Kind:

@@ -2,16 +2,13 @@
 
 To train on, a generator goes on without an end (``GymStream``), unless ``?size=N`` or ``data.limit`` says how many
 problems there are; held-out problems are always so many, drawn by another seed. Question and scorer are the generator's
-own. A problem follows from the run's seed and its number, so that a run that resumes has the same ones. A generator
-whose scorer evaluates an answer as an expression is not offered: an answer is untrusted text, and Python evaluated
-outside the sandbox is untrusted code.
+own; not every one is offered (``tasks.gym``). A problem follows from the run's seed and its number, so that a run that
+resumes has the same ones.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,12 +22,11 @@ from tracelift_ray.config.paths import GYM
 from tracelift_ray.data.loading import FaultLog, LoadReport
 from tracelift_ray.errors import DataError
 from tracelift_ray.records import RecordError
-from tracelift_ray.tasks.gym import gym_problem
+from tracelift_ray.tasks.gym import gym_problem, obstacle
 from tracelift_ray.types import Problem
 
 #: Problems drawn where nothing says how many.
 GYM_COUNT = {"train": 2_000, "heldout": 200}
-INSTALL = "pip install reasoning-gym==0.1.25"
 #: The library's problem i of seed s is mostly problem 0 of seed s + i: seeds that share none lie this far apart.
 _APART = 1_000_000
 #: Problems of an endless source that the library is asked for at a time, those that the load report looks at, and how
@@ -41,7 +37,6 @@ _NO_PROBLEM = (
     *(RecordError, LookupError, TypeError, ValueError, AttributeError),
     *(AssertionError, ArithmeticError, RuntimeError),
 )
-_EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify|parse_latex)\s*\(")
 
 
 def is_endless(source: str, limit: int) -> bool:
@@ -137,11 +132,13 @@ class GymStream:
 
     def _at(self, number: int) -> Problem:
         block, place = divmod(number, _BLOCK)
-        if block not in self._block:
-            self._block.clear()
+        generator = self._block.get(block)  # Another thread may ask for another block meanwhile.
+        if generator is None:
             seed = _first_seed(self.seed, "train") + block * _BLOCK
-            self._block[block] = _generator(self.source, _BLOCK, seed)
-        return replace(_problem(self.source, self._block[block], place), id=f"{self.source}#{number}")
+            generator = _generator(self.source, _BLOCK, seed)
+            self._block.clear()
+            self._block[block] = generator
+        return replace(_problem(self.source, generator, place), id=f"{self.source}#{number}")
 
 
 def _problem(source: str, generator: Any, place: int) -> Problem:
@@ -174,14 +171,13 @@ def _settings(source: str) -> dict[str, Any]:
 def _generator(source: str, size: int, seed: int) -> Any:
     name = _name(source)
     try:
-        import reasoning_gym
-        from reasoning_gym.factory import DATASETS
-    except ImportError:
-        raise DataError(f"{source}: reasoning-gym is not installed; {INSTALL}") from None
-    if name not in DATASETS:
-        raise DataError(f"{source}: reasoning-gym has no generator {name}; it has {', '.join(sorted(DATASETS))}")
-    if _EVALUATES.search(inspect.getsource(inspect.getmodule(DATASETS[name][0]) or DATASETS[name][0])):
-        raise DataError(f"{source}: its scorer evaluates answers as code, which is not done outside the sandbox")
+        reason = obstacle(name)
+    except DataError as error:
+        reason = str(error)
+    if reason:
+        raise DataError(f"{source}: {reason}")
+    import reasoning_gym
+
     given = {key: value for key, value in _settings(source).items() if key != "size"}
     try:  # seeds below 2**31, since numpy, which some generators use, takes none above 2**32
         return reasoning_gym.create_dataset(name, size=size, seed=seed % 2**31, **given)

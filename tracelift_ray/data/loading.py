@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
 from tracelift_ray.config.schema import OnError
+from tracelift_ray.data.fields import described
 from tracelift_ray.data.rows import read_rows
 from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record, RecordError
@@ -60,6 +61,7 @@ class LoadReport:
         fault_counts: number of faults by kind, most frequent first.
         cut: statements that were cut to the allowed length.
         same_text: loaded problems whose statement another loaded problem of the file has too.
+        fields: those that were read from other places of the records, or are the same for all.
     """
 
     path: str
@@ -70,6 +72,7 @@ class LoadReport:
     fault_counts: tuple[tuple[str, int], ...] = ()
     cut: int = 0
     same_text: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total_faults(self) -> int:
@@ -77,7 +80,8 @@ class LoadReport:
 
     def summary(self) -> str:
         """One line for people: counts, and the first fault where there is one."""
-        parts = [f"{self.path} ({self.format}): {self.loaded:,} of {self.records:,} records loaded"]
+        form = f"{self.format}; {described(self.fields)}" if self.fields else self.format
+        parts = [f"{self.path} ({form}): {self.loaded:,} of {self.records:,} records loaded"]
         if self.fault_counts:
             parts.append(f"{self.total_faults:,} refused ({_by_kind(self.fault_counts)}), first: {self.faults[0]}")
         if self.cut:
@@ -129,9 +133,12 @@ class FaultLog:
         return LoadReport(self.path, format, self.records, loaded, faults, self.counts, cut, same_text)
 
     def fail(self, headline: str) -> NoReturn:
-        """Raise a DataError: ``headline``, the counts, and the listed faults one a line."""
-        if self.total == 1:
-            raise DataError(f"{self.listed[0]} ({headline.removeprefix(f'{self.path} ')})")
+        """Raise a DataError: ``headline``, the counts, and the listed faults one a line; a single line where there is
+        one fault, or every record has the same."""
+        alike = {(fault.field, fault.rule) for fault in self.listed}
+        if self.total == 1 or (self.total == self.records and len(alike) == len(self.by_kind) == 1):
+            count = "" if self.total == 1 else f": {self.total:,} faults, one in each record"
+            raise DataError(f"{self.listed[0]} ({headline.removeprefix(f'{self.path} ')}{count})")
         shown = "" if self.total <= len(self.listed) else f", the first {len(self.listed)}"
         lines = [f"{headline}: {self.total:,} faults ({_by_kind(self.counts)}){shown}:"]
         raise DataError("\n  ".join([*lines, *(str(fault) for fault in self.listed)]))

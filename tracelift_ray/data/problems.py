@@ -18,6 +18,7 @@ from tracelift_ray.data.fields import with_fields
 from tracelift_ray.data.formats import FORMATS, detect_format, problem_record
 from tracelift_ray.data.jsonl import write_lines
 from tracelift_ray.data.loading import Loaded, load_records
+from tracelift_ray.data.readings import Reading, reading_of
 from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record, RecordError
 from tracelift_ray.tasks.table import task_of
@@ -37,8 +38,9 @@ def load_problems(
     """Read a file or data set of problems (``data.rows``).
 
     Args:
-        fields: further fields of each record, by paths in it (``data.fields``).
+        path: may say behind a ``?`` what ``format`` and ``fields`` say, and is read by that alone (``readings``).
         format: a name in ``formats.FORMATS``, or ``auto``: by the first record's keys.
+        fields: further fields of each record, by paths in it (``data.fields``).
         on_error: ``strict`` raises on any fault; ``skip`` leaves faulty records out and reports them.
         max_problem_chars: longer statements are cut to this many characters, and counted; 0 cuts none.
         max_tests: only the first so many tests of a problem are kept; 0 keeps all.
@@ -47,9 +49,11 @@ def load_problems(
     Raises:
         DataError: the file is missing, faulty (``strict``), without a usable problem, or of no known format.
     """
-    reader = _Reader(str(path), format, fields or {}, max_problem_chars, max_tests)
-    problems, log = load_records(path, reader.read, what="problems", on_error=on_error, limit=limit)
-    return Loaded(problems, log.report(reader.format, len(problems), cut=reader.cut, same_text=reader.same_text))
+    reading = reading_of(str(path), format, fields)
+    reader = _Reader(reading, max_problem_chars, max_tests)
+    problems, log = load_records(reading.location, reader.read, what="problems", on_error=on_error, limit=limit)
+    report = log.report(reader.format, len(problems), cut=reader.cut, same_text=reader.same_text)
+    return Loaded(problems, replace(report, fields=reader.fields))
 
 
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> int:
@@ -66,12 +70,11 @@ def text_key(statement: str) -> bytes:
 class _Reader:
     """Parses the records of one file in order, and remembers what earlier ones were."""
 
-    def __init__(
-        self, path: str, format: str, fields: Mapping[str, str], max_problem_chars: int, max_tests: int
-    ) -> None:
-        self.path = path
-        self.format = format
-        self.fields = fields
+    def __init__(self, reading: Reading, max_problem_chars: int, max_tests: int) -> None:
+        self.path = reading.location
+        self.format = reading.format
+        self.fields = reading.fields
+        self.own = reading.own
         self.max_problem_chars = max_problem_chars
         self.max_tests = max_tests
         self.cut = 0
@@ -80,10 +83,13 @@ class _Reader:
         self._texts: set[bytes] = set()
 
     def read(self, line: int, record: Record) -> Problem:
-        record = with_fields(record, self.fields)
+        record = with_fields(record, self.fields, "what follows the ?" if self.own else "data.fields")
         if self.format == "auto":
             self.format = self._detect(line, record)
-        problem = FORMATS[self.format].parse(record)
+        try:
+            problem = FORMATS[self.format].parse(record)
+        except DataError as error:  # The format needs something that is not installed.
+            raise DataError(f"{self.path}: {error}") from None
         first = self._lines.setdefault(problem.id, line)
         if first != line:
             raise RecordError("duplicate_id", "id", f"must be unique, but line {first} has the same", problem.id)
@@ -96,9 +102,12 @@ class _Reader:
         found = detect_format(record)
         if found is None:
             keys = ", ".join(sorted(record)[:12]) or "none"
+            known = ", ".join(FORMATS)
+            remedy = f"set data.format to one of {known}, or name its fields in data.fields"
+            if self.own:
+                remedy = f"behind the ? give format= and one of {known}, or name its fields"
             raise DataError(
-                f"{self.path}:{line}: no known problem format has the keys {keys}; "
-                f"set data.format to one of {', '.join(FORMATS)}, or name its fields in data.fields "
+                f"{self.path}:{line}: no known problem format has the keys {keys}; {remedy} "
                 "(id, task, statement, answer or tests)"
             )
         return found

@@ -15,6 +15,7 @@ import xxhash
 
 from tracelift_ray.data.curriculum import Curriculum
 from tracelift_ray.data.mixture import Mixture
+from tracelift_ray.data.read_ahead import ReadAhead
 from tracelift_ray.errors import DataError
 from tracelift_ray.types import Baseline, Problem
 
@@ -64,6 +65,7 @@ class ProblemSampler:
         self._epoch = 0
         self._position = 0
         self._next = dict.fromkeys(self._streams, 0)
+        self._ahead = {source: ReadAhead(stream.take) for source, stream in self._streams.items()}
         self._note = ""
         self._order = self._permutation(0)
 
@@ -171,7 +173,7 @@ class ProblemSampler:
 
     def _generated(self, place: str) -> Problem:
         source = place.rpartition("#")[0]
-        problem, self._next[source] = self._streams[source].take(self._next[source])
+        problem, self._next[source] = self._ahead[source].take(self._next[source])
         return problem
 
     def _shuffled(self, number: int, ids: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ The directory ``out`` gets ``train.jsonl``, ``heldout.jsonl`` (where some are he
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,7 @@ from tracelift_ray.data.jsonl import write_lines
 from tracelift_ray.data.problems import load_problems
 from tracelift_ray.data.rubric_records import load_rubric_records, write_rubric_records
 from tracelift_ray.dataset.pipeline.card import data_card
-from tracelift_ray.dataset.pipeline.drafts import Say, Stages, make_drafts
+from tracelift_ray.dataset.pipeline.drafts import Stages, make_drafts
 from tracelift_ray.dataset.pipeline.outcome import Outcome, outcome_of
 from tracelift_ray.dataset.pipeline.rule_stages import ByRule
 from tracelift_ray.dataset.pipeline.stages import JudgeStage, PerturbStage, ReferenceStage
@@ -28,6 +28,7 @@ from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.dataset.settings import BuildGroupsConfig
 from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.table import task_of
+from tracelift_ray.tracking.alive import Heartbeat, heartbeat
 from tracelift_ray.tracking.run_dir import write_whole
 from tracelift_ray.types import Problem
 
@@ -37,32 +38,40 @@ REQUESTS_VERSION = 1
 _RULES = ("math_rules/*.py", "code_rules/*.py", "pipeline/rule_stages.py", "pipeline/stages.py")
 
 
-async def build(config: BuildGroupsConfig, say: Say) -> Outcome:
-    """Build what the configuration says; ``say`` takes lines for people.
+async def build(config: BuildGroupsConfig, say: Callable[[str], None]) -> Outcome:
+    """Build what the configuration says; ``say`` takes lines for people, and is never left without one for long.
 
     Raises:
         DataError: the problems are unusable, or none makes a record.
         InfrastructureError: a model or the verifier failed; the same build goes on from where it was.
     """
+    with heartbeat(say, f"reading {config.source}") as beat:
+        return await _build(config, beat)
+
+
+async def _build(config: BuildGroupsConfig, beat: Heartbeat) -> Outcome:
     loaded = load_problems(
         config.source, config.format, on_error=config.on_error, max_problem_chars=config.max_problem_chars,
         limit=config.limit,
     )  # fmt: skip
-    say(loaded.report.summary())
+    beat.say(loaded.report.summary())
     check_same_problems(config, loaded.records)
     by_rule = config.perturb.kind == "rule" and config.traces.kind != "data"
     if by_rule and any(task_of(problem.task).runs_programs for problem in loaded.records):
         right = "must be llm: the rules change the programs that traces.kind=data narrates, and no other plans"
         raise ConfigError("perturb.kind", config.perturb.kind, right)
     async with AsyncExitStack() as opened:
+        beat.doing("starting what the stages need")
         stages = await _stages(config, opened)
         drafts = await make_drafts(
-            loaded.records, stages, concurrency=config.concurrency, progress_s=config.progress_s, say=say
+            loaded.records, stages, concurrency=config.concurrency, progress_s=config.progress_s, beat=beat
         )
+    beat.doing("cleaning the groups")
     outcome = outcome_of(drafts, config, loaded.report.format)
     if not outcome.records:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.left_out_by_reason())
         raise DataError(f"{config.source}: no problem makes a group ({reasons})")
+    beat.doing(f"writing {config.out}")
     _write(outcome, config, loaded.report.format, len(loaded))
     return outcome
 

@@ -67,14 +67,15 @@ def evaluation_metrics(problems: Sequence[Problem], results: Sequence[ProblemRes
 
     - problems: asked for, those without a result included;
     - accuracy, baseline, uplift: means over problems of the success rate with the trace, without, and their difference;
-    - accuracy_stderr: standard error of the first over problems; absent for fewer than two;
     - chance: mean success rate of a guess; absent where a guess has none;
     - rm_score: mean reasoning-RM score of the traces that were scored;
     - leak: share of traces that state the reference answer;
     - malformed, length_cut: shares of traces;
     - trace_tokens: mean length of the planner's completion;
     - masked: share of problems without a result, because of infrastructure errors;
-    - the rate of each further trace check; a malformed trace fails all of them.
+    - the rate of each further trace check; a malformed trace fails all of them;
+    - accuracy_stderr, and the same of baseline, uplift, rm_score and each check: the standard error over problems of
+      each problem's mean (traces of one problem are not independent); absent for fewer than two.
     """
     metrics: dict[str, float] = {}
     for task in TASKS:
@@ -88,16 +89,22 @@ def evaluation_metrics(problems: Sequence[Problem], results: Sequence[ProblemRes
 def _task_figures(problems: Sequence[Problem], results: Sequence[ProblemResult]) -> dict[str, float | None]:
     """The figures of one task by name; None where nothing could be averaged."""
     traces = [trace for result in results for trace in result.traces]
-    accuracies = [result.accuracy for result in results]
-    spread = statistics.stdev(accuracies) if len(results) > 1 else None
     checks = sorted({name for trace in traces for name in trace.checks})
+    by_problem: dict[str, list[float | None]] = {
+        "accuracy": [result.accuracy for result in results],
+        "baseline": [result.baseline for result in results],
+        "uplift": [result.uplift for result in results],
+        "rm_score": [_mean(trace.rm_score for trace in result.traces) for result in results],
+        **{
+            name: [_mean(trace.checks.get(name, False) for trace in each.traces) for each in results] for name in checks
+        },
+    }
     return {
         "problems": len(problems),
-        "accuracy": _mean(accuracies),
-        "accuracy_stderr": None if spread is None else spread / math.sqrt(len(results)),
-        "baseline": _mean(result.baseline for result in results),
+        "accuracy": _mean(by_problem["accuracy"]),
+        "baseline": _mean(by_problem["baseline"]),
         "chance": chance_level(problems),
-        "uplift": _mean(result.uplift for result in results),
+        "uplift": _mean(by_problem["uplift"]),
         "rm_score": _mean(trace.rm_score for trace in traces),
         "leak": _mean(trace.leaked for trace in traces),
         "malformed": _mean(trace.malformed is not None for trace in traces),
@@ -105,7 +112,13 @@ def _task_figures(problems: Sequence[Problem], results: Sequence[ProblemResult])
         "trace_tokens": _mean(trace.tokens for trace in traces),
         "masked": 1 - len(results) / len(problems),
         **{name: _mean(trace.checks.get(name, False) for trace in traces) for name in checks},
+        **{f"{name}_stderr": _standard_error(values) for name, values in by_problem.items()},
     }
+
+
+def _standard_error(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import PromptFile
-from tracelift_ray.config.paths import check_directory, check_file
+from tracelift_ray.config.paths import SETTINGS, check_directory
 from tracelift_ray.config.rules import AtLeast, Count, Fraction, OneOf, PositiveCount
+from tracelift_ray.data.readings import check_source_file
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def check_attempts(config: EvaluateConfig, attempts: int) -> None:
 def check_files(config: EvaluateConfig) -> None:
     """Raises ConfigError for the first value that names nothing that exists, or that lacks what it goes with."""
     for path in config.benchmarks:
-        check_file("benchmarks", path)
+        check_source_file("benchmarks", path)
     names = [benchmark_name(path) for path in config.benchmarks]
     repeated = next((name for name in names if names.count(name) > 1), None)
     _require(repeated is None, "benchmarks", list(config.benchmarks), f"two files are called {repeated}; rename one")
@@ -68,7 +69,7 @@ def check_files(config: EvaluateConfig) -> None:
 def benchmark_name(path: str) -> str:
     """What the results of a file are called: its name without the ending, behind its folder's where that says little
     (``gsm8k/test``)."""
-    file = Path(path).absolute()
+    file = Path(path.partition(SETTINGS)[0]).absolute()
     return f"{file.parent.name}/{file.stem}" if file.stem in _SPLITS else file.stem
 
 

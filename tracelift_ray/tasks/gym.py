@@ -3,14 +3,20 @@
 A problem keeps the generator's record (``Problem.entry``), since there may be many right answers to one question. The
 executor is asked for its answer between ``<answer>`` and ``</answer>``, as the library's own models are; it may have
 several lines.
+
+A generator whose scorer evaluates an answer as an expression is not offered: an answer is untrusted text, and Python
+evaluated outside the sandbox is untrusted code.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import re
 from typing import Any, ClassVar
 
+from tracelift_ray.errors import DataError
 from tracelift_ray.records import Record, RecordError, mapping, required_text
 from tracelift_ray.reward.forms import AnswerForm
 from tracelift_ray.tasks.answers import read_answer
@@ -20,7 +26,31 @@ from tracelift_ray.tasks.math import MathTask
 from tracelift_ray.types import Artifact, Problem, Verdict
 
 GYM = "gym"
+INSTALL = "pip install reasoning-gym==0.1.25"
 _TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL)
+_EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify|parse_latex)\s*\(")
+
+
+def obstacle(generator: str) -> str:
+    """Why answers to the problems of a generator are not scored; empty where they are.
+
+    Raises:
+        DataError: reasoning-gym is not installed.
+    """
+    try:
+        from reasoning_gym.factory import DATASETS
+    except ImportError:
+        raise DataError(f"reasoning-gym is not installed; {INSTALL}") from None
+    if generator not in DATASETS:
+        return f"reasoning-gym has no generator {generator}; it has {', '.join(sorted(DATASETS))}"
+    if _evaluates(DATASETS[generator][0]):
+        return "its scorer evaluates answers as code, which is not done outside the sandbox"
+    return ""
+
+
+@functools.cache
+def _evaluates(generator: type) -> bool:
+    return bool(_EVALUATES.search(inspect.getsource(inspect.getmodule(generator) or generator)))
 
 
 def gym_entry(problem: Problem) -> dict[str, Any]:
@@ -32,9 +62,16 @@ def gym_entry(problem: Problem) -> dict[str, Any]:
 
 
 def gym_problem(record: Record) -> Problem:
-    """A record of reasoning-gym: ``question``, ``answer`` and ``metadata`` with ``source_dataset``, the generator."""
+    """A record of reasoning-gym: ``question``, ``answer`` and ``metadata`` with ``source_dataset``, the generator.
+
+    Raises:
+        RecordError: a field is missing, or answers to it are not scored.
+        DataError: reasoning-gym is not installed.
+    """
     question, answer = required_text(record, "question"), required_text(record, "answer")
     generator = required_text(mapping(record.get("metadata"), "metadata"), "source_dataset", where="metadata.")
+    if reason := obstacle(generator):
+        raise RecordError("not_scored", "metadata.source_dataset", reason, generator)
     try:
         entry = json.dumps({name: record[name] for name in ("question", "answer", "metadata")}, sort_keys=True)
     except TypeError as error:

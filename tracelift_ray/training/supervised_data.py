@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tracelift_ray.config.schema import OnError
 from tracelift_ray.data.problems import load_problems
+from tracelift_ray.data.readings import reading_of
 from tracelift_ray.data.rubric_records import load_rubric_records
 from tracelift_ray.errors import DataError
 from tracelift_ray.tasks.prompts import PromptRenderer
@@ -57,9 +58,10 @@ def load_examples(path: str, format: str, *, on_error: OnError = "strict", limit
     Raises:
         DataError: the file is faulty, or holds no example.
     """
-    problems = () if format == "groups" else load_problems(path, format, on_error=on_error, limit=limit)
-    if format == "groups" or (format == "auto" and problems and problems.report.format == "groups"):
-        groups = load_rubric_records(path, on_error=on_error, limit=limit)
+    reading = reading_of(path, format)
+    problems = () if reading.format == "groups" else load_problems(path, format, on_error=on_error, limit=limit)
+    if reading.format == "groups" or (problems and problems.report.format == "groups"):
+        groups = load_rubric_records(reading.location, on_error=on_error, limit=limit)
         candidates = [(group.problem, trace.reasoning) for group in groups for trace in group.positives]
     else:
         reasoned = [problem for problem in problems if task_of(problem.task).solution_is_reasoning]

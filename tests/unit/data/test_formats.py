@@ -57,6 +57,36 @@ def test_what_a_record_of_verl_lacks_is_named(change: dict[str, Any], told: str)
     assert f"{refused.value.field}: {refused.value.rule}".startswith(told) or "tests" in refused.value.field
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"reward_model": {"style": "rule", "ground_truth": None}}, "reward_model.ground_truth: is required"),
+        ({"prompt": []}, "prompt.content: is required"),
+        ({"data_source": None}, "data_source: is required"),
+        ({"ability": "code"}, "reward_model.ground_truth: must be tests as JSON, found '2 of 3'"),
+    ],
+)
+def test_a_file_of_verl_with_a_broken_record_is_one_line(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    good = VERL | {"reward_model": {"style": "rule", "ground_truth": "2 of 3"}}
+    parquet.write_table(Table.from_pylist([good, good | change]), tmp_path / "train.parquet")
+    with pytest.raises(DataError) as refused:
+        load_problems(tmp_path / "train.parquet")
+    remedy = "is refused; on_error=skip leaves faulty records out"
+    assert str(refused.value) == f"{tmp_path}/train.parquet:2: {told} ({remedy})"
+    assert len(load_problems(tmp_path / "train.parquet", on_error="skip")) == 1
+
+
+def test_a_file_of_verl_that_is_cut_off_is_one_line(tmp_path: Path) -> None:
+    parquet.write_table(Table.from_pylist([VERL] * 9), tmp_path / "train.parquet")
+    whole = (tmp_path / "train.parquet").read_bytes()
+    (tmp_path / "train.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError) as refused:
+        load_problems(tmp_path / "train.parquet", on_error="skip")
+    line = str(refused.value)
+    assert line.startswith(f"{tmp_path}/train.parquet cannot be read as Parquet: ") and "\n" not in line
+    assert line.endswith("; fetch or write it again, whole and, if it is text, in UTF-8")
+
+
 def test_every_format_is_told_by_its_own_keys() -> None:
     assert detect_format(VERL) == "verl"
     for name, form in FORMATS.items():

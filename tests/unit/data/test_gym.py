@@ -9,8 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import datasets
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from tests import gym_stand_in
 from tests.configs import run_config as composed_run
@@ -93,6 +97,69 @@ def test_a_problem_whose_own_answer_does_not_pass_is_left_out_and_counted() -> N
         "gym:ordered (reasoning-gym): 4 of 5 records loaded; 1 refused (no_reference 1), first: gym:ordered:4: answer: "
         "its own scorer does not accept it"
     )
+
+
+def written_records(generators: tuple[str, ...] = ("sums", "ordered")) -> list[dict[str, Any]]:
+    """Records as reasoning-gym gives and publishes them: metadata names the generator and the place in it."""
+    import reasoning_gym
+
+    made = {name: reasoning_gym.create_dataset(name, size=3, seed=7) for name in generators}
+    return [
+        {**record, "metadata": {"source_dataset": name, "source_index": place, **record["metadata"]}}
+        for name, generator in made.items()
+        for place, record in ((place, generator[place]) for place in range(3))
+    ]
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "saved"])
+def test_records_that_the_library_wrote_are_problems_with_their_scorer(tmp_path: Path, kind: str) -> None:
+    records, source = written_records(), str(tmp_path / f"mine.{kind}")
+    if kind == "jsonl":
+        Path(source).write_text("\n".join(map(json.dumps, records)))
+    elif kind == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(records), source)
+    else:
+        datasets.Dataset.from_list(records).save_to_disk(source)
+    sources = resolve_sources(replace(CONFIG, train=(source,), heldout_fraction=0.0), 0, demo_problems)
+    assert sources.report.lines()[0] == f"{source} (gym): 6 of 6 records loaded"
+    found = {problem.statement: problem for problem in sources.train}
+    assert found.keys() == {record["question"] for record in records}
+    assert {problem.task for problem in sources.train} == {"gym"}
+    assert [found[record["question"]].task_type for record in records] == ["sums"] * 3 + ["ordered"] * 3
+    scorer = MathAnswers(1.0)
+    try:
+        for record in records:
+            entry = json.loads(found[record["question"]].entry)
+            assert {key: entry["metadata"][key] for key in record["metadata"]} == record["metadata"]
+            assert scorer.score(record["answer"], entry).success == 1
+            assert scorer.score(record["metadata"].get("refused", "no number"), entry).success == 0
+    finally:
+        scorer.close()
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"source_dataset": "formulas"}, "metadata.source_dataset: its scorer evaluates answers as code, which is not"),
+        ({"source_dataset": "sudoku"}, "metadata.source_dataset: reasoning-gym has no generator sudoku; it has"),
+        ({}, "metadata.source_dataset: is required"),
+        ("sums", "metadata: must be an object"),
+    ],
+)
+def test_a_record_whose_answers_are_not_scored_is_refused(tmp_path: Path, metadata: object, told: str) -> None:
+    good = written_records(("sums",))[0]
+    bad = {**good, "metadata": metadata}
+    own = {"id": "p", "task": "gym", "statement": good["question"], "entry": bad}
+    (tmp_path / "mine.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n")
+    (tmp_path / "own.jsonl").write_text(json.dumps(own))
+    for name, line in (("mine", 2), ("own", 1)):
+        with pytest.raises(DataError) as refused:
+            load_problems(tmp_path / f"{name}.jsonl")
+        assert str(refused.value).startswith(f"{tmp_path}/{name}.jsonl:{line}: {told}")
+        assert "\n" not in str(refused.value)
+    assert len(load_problems(tmp_path / "mine.jsonl", on_error="skip")) == 1
 
 
 ENDLESS = "gym:sums?largest=500"
@@ -220,6 +287,16 @@ def test_without_the_library_a_run_is_refused_at_once(run_config: Callable[..., 
         run_config("data.train=[gym:sums]")
     with pytest.raises(DataError, match=r"^gym:sums: reasoning-gym is not installed; pip install"):
         gym_problems("gym:sums", 3, 0, "train")
+
+
+@pytest.mark.skipif(REAL, reason="reasoning-gym is installed here")
+def test_without_the_library_records_that_it_wrote_are_one_line(tmp_path: Path) -> None:
+    record = {"question": "1 + 1?", "answer": "2", "metadata": {"source_dataset": "sums"}}
+    (tmp_path / "mine.jsonl").write_text(f"{json.dumps(record)}\n" * 3)
+    with pytest.raises(DataError) as refused:
+        load_problems(tmp_path / "mine.jsonl", on_error="skip")
+    told = "reasoning-gym is not installed; pip install reasoning-gym==0.1.25"
+    assert str(refused.value) == f"{tmp_path}/mine.jsonl: {told}"
 
 
 def test_sources_that_are_no_paths_stay_as_they_are(run_config: Callable[..., RunConfig], tmp_path: Path) -> None:

@@ -319,8 +319,9 @@ def test_many_faults_are_counted_and_the_first_are_listed(tmp_path: Path) -> Non
 
 def test_strict_stops_reading_a_file_that_is_all_faults(tmp_path: Path) -> None:
     path = write(tmp_path / "f", *["{"] * (MAX_STRICT_FAULTS + 500))
-    with pytest.raises(DataError, match="reading stopped at record 1,000: 1,000 faults"):
+    with pytest.raises(DataError, match="reading stopped at record 1,000: 1,000 faults, one in each record") as raised:
         load_problems(path, "gsm8k")
+    assert str(raised.value).startswith(f"{path}:1: record: must be one") and "\n" not in str(raised.value)
     with pytest.raises(DataError, match="holds no usable problems: 1,500 faults"):
         load_problems(path, "gsm8k", on_error="skip")
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,42 @@ def test_problems_are_read_from_directories_of_data_sets(tmp_path: Path) -> None
     assert "\n" not in str(refused.value)
 
 
+def cut(file: Path, share: float) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "an Arrow file is cut off": lambda saved: cut(next(saved.glob("*.arrow")), 0.5),
+    "an Arrow file is empty": lambda saved: cut(next(saved.glob("*.arrow")), 0.0),
+    "an Arrow file is gone": lambda saved: next(saved.glob("*.arrow")).unlink(),
+    "the state is cut off": lambda saved: cut(saved / "state.json", 0.5),
+    "the state is gone": lambda saved: (saved / "state.json").unlink(),
+    "the description is gone": lambda saved: (saved / "dataset_info.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_directory_of_a_saved_data_set_is_one_line(tmp_path: Path, damage: str) -> None:
+    datasets.Dataset.from_list(RECORDS * 500).save_to_disk(tmp_path / "saved")
+    DAMAGES[damage](tmp_path / "saved")
+    with pytest.raises(DataError) as refused:
+        load_problems(tmp_path / "saved", on_error="skip")
+    line = str(refused.value)
+    assert line.startswith(f"{tmp_path}/saved: the split train cannot be read (") and "\n" not in line
+    assert line.endswith("); check what is in the directory, and the form DIRECTORY@SPLIT")
+
+
+def test_a_split_that_a_saved_data_set_names_and_has_not_is_one_line(tmp_path: Path) -> None:
+    whole = datasets.Dataset.from_list(RECORDS)
+    datasets.DatasetDict({"train": whole, "test": whole}).save_to_disk(tmp_path / "saved")
+    shutil.rmtree(tmp_path / "saved" / "test")
+    for source in ("saved", "saved@test"):
+        with pytest.raises(DataError, match=r"cannot be read .*test.*; check what is in the directory") as refused:
+            load_problems(tmp_path / source)
+        assert "\n" not in str(refused.value)
+
+
 def test_a_directory_is_streamed_so_that_a_limit_reads_no_further(tmp_path: Path) -> None:
     for name, kind in (("tables", "parquet"), ("lines", "jsonl")):
         folder = tmp_path / name
@@ -147,6 +184,28 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes, told: str) -
         load_problems(tmp_path / "data", on_error="skip")
     assert f"{tmp_path / 'data'} {told}" in str(refused.value) and "\n" not in str(refused.value)
     assert str(refused.value).endswith("in UTF-8") == ("read as" in str(refused.value))
+
+
+PACKED = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("packing", PACKED)
+@pytest.mark.parametrize("share", [0.01, 0.99], ids=["at its beginning", "at its end"])
+@pytest.mark.parametrize("fault", ["cut off", "overwritten"])
+def test_a_damaged_packed_file_is_one_line(tmp_path: Path, packing: str, share: float, fault: str) -> None:
+    noise = "".join(chr(97 + n * n % 23) for n in range(200))
+    packed = PACKED[packing](json_lines([record | {"id": f"{noise}{n}"} for n in range(2000) for record in RECORDS]))
+    place = int(share * len(packed))
+    rest = b"" if fault == "cut off" else b"\xff" * 400 + packed[place + 400 :]
+    (tmp_path / "data").write_bytes(packed[:place] + rest)
+    with pytest.raises(DataError) as refused:
+        load_problems(tmp_path / "data", on_error="skip")
+    line = str(refused.value)
+    done, remedy = f"unpacked as {packing}", "fetch or write it again, whole"
+    if line.startswith(f"{tmp_path}/data cannot be read"):
+        done, remedy = "read as JSON lines", f"{remedy} and, if it is text, in UTF-8"
+    assert line.startswith(f"{tmp_path}/data cannot be {done}: ") and line.endswith(f"; {remedy}")
+    assert "\n" not in line and len(line) > len(f"{tmp_path}/data cannot be {done}: ; {remedy}")
 
 
 def test_rows_at_fault_are_counted_by_their_number(tmp_path: Path) -> None:

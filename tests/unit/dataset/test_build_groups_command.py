@@ -46,15 +46,29 @@ def test_a_data_set_is_made_with_its_card(tmp_path: Path) -> None:
         assert 3 <= len(group.negatives) <= 8 and all(trace.total < 1 for trace in group.negatives)
 
 
+def test_problems_of_another_form_make_groups_where_the_source_says_how_they_are_read(tmp_path: Path) -> None:
+    source = write_problems(tmp_path / "in.jsonl", 12)
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    other = [{"asked": row["question"], "worked": row["answer"]} for row in rows]
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+    done = build(f"source='{tmp_path}/other.jsonl?format=gsm8k&question=asked&answer=worked'", f"out={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    assert "question from asked, answer from worked): 12 of 12 records loaded" in done.stdout
+    refused = build(f"source='{tmp_path}/other.jsonl?asked'", f"out={tmp_path}/none")
+    assert refused.returncode == 2 and "asked is no setting behind the ?" in refused.stderr
+
+
 def test_seed_and_problem_alone_decide_what_is_made(tmp_path: Path) -> None:
     source = write_problems(tmp_path / "in.jsonl", 30)
     rows = source.read_text().splitlines(keepends=True)
     (tmp_path / "turned.jsonl").write_text("".join(rows[::-1][:20]))
-    for name, overrides in (("a", ()), ("b", ("seed=1",)), ("c", (f"source={tmp_path}/turned.jsonl", "format=gsm8k"))):
+    turned = (f"source={tmp_path}/turned.jsonl", "format=gsm8k")
+    for name, overrides in (("a", ()), ("b", ("seed=1",)), ("c", turned), ("d", ("limit=10",))):
         done = build(f"source={source}", f"out={tmp_path}/{name}", "heldout_fraction=0", "concurrency=3", *overrides)
         assert done.returncode == 0, done.stderr
-    a, b, c = ({g.problem.id: g for g in load_rubric_records(tmp_path / name / "train.jsonl")} for name in "abc")
+    a, b, c, d = ({g.problem.id: g for g in load_rubric_records(tmp_path / name / "train.jsonl")} for name in "abcd")
     assert c and all(c[id] == a[id] for id in c)
+    assert 0 < len(d) <= 10 and all(d[id] == a[id] for id in d)
     assert a.keys() == b.keys() and all(a[id].negatives != b[id].negatives for id in a)
 
 

@@ -33,6 +33,10 @@ def test_problems_in_words_that_the_planner_does_not_know_are_refused(tmp_path: 
     done = run_command(main, "experiment=quickstart", f"checkpoint={PLANNER}", f"benchmarks=[{tmp_path}/gsm8k.jsonl]")
     assert done.code == 2 and done.stderr.count("\n") == 1
     assert "of the tokens of its prompts are unknown to the planner's tokenizer" in done.stderr
+    models = (f"checkpoint={PLANNER}", f"executor.model={PLANNER.parent}/executor", "reward=exec_only")
+    how = ("planner.prompt=demo", "executor.prompt=demo", "traces=sampled", "evaluation.num_samples=8", "pass_at=[1,8]")
+    same = run_command(main, "experiment=quickstart", *models, *how, f"benchmarks=[{tmp_path}/gsm8k.jsonl]", "limit=50")
+    assert (same.code, same.stderr) == (2, done.stderr)
 
 
 def test_a_file_of_problems_is_enough_and_one_without_is_refused(tmp_path: Path) -> None:

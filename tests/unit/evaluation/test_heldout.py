@@ -36,6 +36,29 @@ def test_accuracy_baseline_and_uplift_are_means_over_problems() -> None:
     assert metrics["evaluation/math/ok"] == 1.0
 
 
+def test_a_standard_error_is_over_problems_of_what_each_came_to() -> None:
+    results = [result("a", "11", "00"), result("b", "10", "11"), result("c", "00", "00", malformed=True)]
+    results[2] = replace(results[2], traces=(replace(results[2].traces[0], checks={}),))
+    metrics = evaluation_metrics(PROBLEMS, results)
+    # Standard deviations over the root of 3: of 1, 0.5, 0; of 0, 1, 0; of 1, -0.5, 0; of 1, 1, 0.
+    expected = {"accuracy": 0.28868, "baseline": 0.33333, "uplift": 0.44096, "ok": 0.33333}
+    assert {name: metrics[f"evaluation/math/{name}_stderr"] for name in expected} == pytest.approx(expected, abs=1e-5)
+
+
+def test_traces_of_one_problem_are_no_separate_draws() -> None:
+    checked = [replace(result("a", "11", "00").traces[0], rm_score=score) for score in (0.2, 0.4)]
+    other = replace(checked[0], rm_score=0.9)
+    results = [
+        replace(result("a", "11", "00"), traces=tuple(checked)),
+        replace(result("b", "11", "00"), traces=(other,)),
+    ]
+    metrics = evaluation_metrics(PROBLEMS[:2], results)
+    # Of 0.3 and 0.9: standard deviation 0.42426, over the root of 2.
+    assert metrics["evaluation/math/rm_score_stderr"] == pytest.approx(0.3)
+    unscored = [replace(each, traces=(replace(other, rm_score=None),)) for each in results]
+    assert "evaluation/math/rm_score_stderr" not in evaluation_metrics(PROBLEMS[:2], unscored)
+
+
 def test_a_malformed_trace_solves_nothing_even_where_the_baseline_would() -> None:
     metrics = evaluation_metrics(PROBLEMS[:1], [result("a", "00", "11", malformed=True)])
     assert [metrics[f"evaluation/math/{name}"] for name in ("accuracy", "uplift", "malformed")] == [0.0, -1.0, 1.0]

@@ -26,6 +26,8 @@ def check(config: EvaluateConfig) -> None:
         ({"resamples": 10}, "resamples=10: must be 100 or more"),
         ({"limit": -1}, "limit=-1: must be 0 or more"),
         ({"benchmarks": ("/no/such.jsonl",)}, "benchmarks=/no/such.jsonl: is no file"),
+        ({"benchmarks": ("/no/such.csv?format=gsm8k",)}, "benchmarks=/no/such.csv: is no file"),
+        ({"benchmarks": ("/a.csv?format=gsm8",)}, "benchmarks=/a.csv?format=gsm8: there is no format gsm8; did you"),
         ({"against": "/no/such"}, "against=/no/such: is no directory; give the directory of a finished"),
         ({"other_executor": OtherExecutor("/no/such", None, None)}, "other_executor.model=/no/such: is no directory"),
         ({"other_executor": OtherExecutor(None, "chat", None)}, "other_executor.prompt=chat: has no effect without"),
@@ -50,6 +52,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_a_benchmark_is_called_by_its_file_or_by_its_folder_too_where_the_file_says_little() -> None:
     names = [
-        benchmark_name(path) for path in ("/data/HumanEval.jsonl", "/data/gsm8k/test.jsonl", "/data/math/test.jsonl")
+        benchmark_name(path)
+        for path in ("/data/HumanEval.jsonl", "/data/gsm8k/test.jsonl", "/data/math/test.csv?answer=a/b.c&task==math")
     ]
     assert names == ["HumanEval", "gsm8k/test", "math/test"]

@@ -45,6 +45,14 @@ def test_a_worked_solution_loses_its_notes_and_its_answer_line(write, format):
     assert example.problem.answer == "5"
 
 
+def test_a_file_may_say_itself_how_it_is_read(write):
+    asked = {"text": "1 + 1?", "worked": "Add the ones.", "gold": 2}
+    own = "statement=text&solution=worked&answer=gold&task==math"
+    (example,) = load_examples(f"{write(asked)}?{own}", "gsm8k")
+    assert (example.problem.statement, example.reasoning) == ("1 + 1?", "Add the ones.")
+    assert len(load_examples(f"{write(GROUP)}?format=groups", "gsm8k")) == 2
+
+
 @pytest.mark.parametrize("format", ["groups", "auto"])
 def test_groups_give_every_positive_trace_and_no_negative_one(write, format):
     examples = load_examples(write(GROUP), format)

@@ -17,9 +17,8 @@ from tracelift_ray.data.rubric_records import RubricLabels
 from tracelift_ray.dataset.pipeline.stages import Candidate, JudgeStage, PerturbStage, ReferenceStage, Refused
 from tracelift_ray.dataset.pipeline.store import ItemStore
 from tracelift_ray.errors import first_failure
+from tracelift_ray.tracking.alive import Heartbeat
 from tracelift_ray.types import Problem
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,12 @@ class Draft:
 
 
 async def make_drafts(
-    problems: Sequence[Problem], stages: Stages, *, concurrency: int, progress_s: float, say: Say
+    problems: Sequence[Problem], stages: Stages, *, concurrency: int, progress_s: float, beat: Heartbeat
 ) -> list[Draft]:
     """One draft for each problem, in order, ``concurrency`` at a time, with a line of progress every ``progress_s``
     seconds. Raises InfrastructureError where a model or the verifier failed; what was made until then is kept."""
     places = asyncio.Semaphore(concurrency)
-    progress = _Progress(len(problems), progress_s, say)
+    progress = _Progress(len(problems), progress_s, beat)
 
     async def made(problem: Problem) -> Draft:
         async with places:
@@ -129,16 +128,18 @@ async def _kept(
 
 
 class _Progress:
-    """Lines about how far a build is, at most one in ``every_s`` seconds."""
+    """Lines about how far a build is, at most one in ``every_s`` seconds; between two problems ``beat`` says it."""
 
-    def __init__(self, total: int, every_s: float, say: Say) -> None:
-        self._total, self._every_s, self._say = total, every_s, say
+    def __init__(self, total: int, every_s: float, beat: Heartbeat) -> None:
+        self._total, self._every_s, self._beat = total, every_s, beat
         self._done = self._refused = 0
         self._start = self._last = time.monotonic()
+        self._at()
 
     def count(self, draft: Draft) -> None:
         self._done += 1
         self._refused += draft.refused is not None
+        self._at()
         if time.monotonic() - self._last >= self._every_s:
             self._last = time.monotonic()
             self.line()
@@ -146,7 +147,10 @@ class _Progress:
     def line(self) -> None:
         seconds = time.monotonic() - self._start
         left = seconds / max(1, self._done) * (self._total - self._done)
-        self._say(
+        self._beat.say(
             f"{self._done:,} of {self._total:,} problems in {seconds:.0f} s, {self._refused:,} without traces"
             + (f", about {left:.0f} s to go" if self._done < self._total else "")
         )
+
+    def _at(self) -> None:
+        self._beat.doing("making groups", self._done, self._total)
