@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from launch.commands import COMMANDS
 from launch.entry import guard
 from launch.help import TRACEBACK, examples, exit_codes
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.tracking.report import write_report
 
 
@@ -36,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(run_dirs: list[str], out: Path | None) -> None:
     try:
-        report = write_report(run_dirs, out)
+        with heartbeat(partial(print, flush=True), "reading runs") as beat:
+            report = write_report(run_dirs, out, beat.doing)
     except OSError as error:
         raise ConfigError("--out", str(error.filename), f"cannot be written ({error.strerror or error})") from error
     report.show(Console())

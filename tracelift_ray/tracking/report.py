@@ -6,7 +6,7 @@ file that needs no network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,16 @@ class Report:
         console.print(files, soft_wrap=True, highlight=False)
 
 
-def write_report(paths: Sequence[str | Path], out: Path | None = None) -> Report:
+def write_report(
+    paths: Sequence[str | Path], out: Path | None = None, doing: Callable[[str], None] = lambda what: None
+) -> Report:
     """Report one run, or compare several kinds over their seeds.
 
     Args:
         paths: run directories, at least one.
         out: where ``report.png``, ``.md`` and ``.html`` go (``comparison.*`` for several runs); the run directory of a
             single run, or the folder that holds the first of several, by default.
+        doing: is called with what is done now, when that begins.
 
     Raises:
         RunDirectoryError: a directory is no run, or has measured nothing.
@@ -68,6 +71,7 @@ def write_report(paths: Sequence[str | Path], out: Path | None = None) -> Report
     folder.mkdir(parents=True, exist_ok=True)
     stem = "report" if single else "comparison"
     picture, markdown = folder / f"{stem}.png", folder / f"{stem}.md"
+    doing(f"drawing {picture}")
     if single:
         table = before_after(runs[0])
         draw_run(runs[0], picture)
@@ -77,6 +81,7 @@ def write_report(paths: Sequence[str | Path], out: Path | None = None) -> Report
     text = table.markdown() if table is not None else "No evaluation yet.\n"
     markdown.write_text(f"{text}\n![curves]({picture.name})\n", "utf-8")
     html = folder / f"{stem}.html"
+    doing(f"writing {html}")
     html.write_text(page(runs, _tables(runs, table)), "utf-8")
     return Report(table, picture, markdown, html)
 

@@ -1,7 +1,8 @@
 """The tables of a report: before and after for one run, kinds of runs side by side for several.
 
 A table is plain cells, so that the terminal and Markdown show the same. Figures are those of the held-out
-evaluations; a hyphen stands where a run has none.
+evaluations, with their standard errors over problems where the run measured them; a hyphen stands where a run has
+none.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def before_after(run: RunHistory) -> Cells | None:
                 before, after = _figure(first, metric, decimals), _figure(last, metric, decimals)
                 figures = (after,) if single else (before, after, _change(first, last, metric, decimals))
                 rows.append((task, label, *figures))
+    if any("±" in cell for row in rows for cell in row):
+        title += " (± standard error)"
     return Cells(title, ("task", "measure", *((f"step {last.step}",) if single else columns)), tuple(rows))
 
 
@@ -172,7 +175,7 @@ def difference(first: RunHistory, second: RunHistory) -> Cells | None:
                 figures = (_figure(one, metric, decimals), _figure(two, metric, decimals))
                 rows.append((task, label, *figures, _between(one, two, metric, decimals)))
     columns = tuple(f"{run.name}, seed {run.seed} (step {run.evaluations[-1].step})" for run in (first, second))
-    title = "Two runs: the last evaluations, and the second less the first [95 % interval]"
+    title = "Two runs: the last evaluations (± standard error), and the second less the first [95 % interval]"
     return Cells(title, ("task", "measure", *columns, "difference"), tuple(rows)) if rows else None
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.hang import HANG_S
+
 
 @contextmanager
 def started_chromium() -> Iterator[Any]:
@@ -35,6 +37,7 @@ def started_chromium() -> Iterator[Any]:
 def opened_page(browser: Any, report: Path, scheme: str = "light", width: int = 1400) -> Iterator[Any]:
     """The page without a network; whatever it says on the console or asks for is an error."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}, offline=True)
+    context.set_default_timeout(1000 * HANG_S)
     page = context.new_page()
     said: list[str] = []
     asked: list[str] = []
@@ -43,6 +46,7 @@ def opened_page(browser: Any, report: Path, scheme: str = "light", width: int = 
     page.on("dialog", lambda dialog: (said.append("a dialog"), dialog.dismiss()))
     page.on("request", lambda asking: asked.append(asking.url))
     page.goto(report.as_uri())
+    page.locator("#count").filter(has_text=" groups, ").wait_for()  # the traces are unpacked once the page stands
     yield page
     context.close()
     assert said == [] and asked == [report.as_uri()]

@@ -6,18 +6,22 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.tracking.long_runs import write_long_run
 from tests.unit.tracking.test_report import make_run
 from tests.unit.tracking.worlds import executed, group, trajectory
-from tracelift_ray.tracking.history import load_history
-from tracelift_ray.tracking.page.curves import chart_svg
-from tracelift_ray.tracking.page.page import page, table_html
-from tracelift_ray.tracking.page.traces import MOST_CHARS, Texts, as_json, evenly, traces_data
+from tracelift_ray.tracking.history import Point, load_history
+from tracelift_ray.tracking.page.curves import MOST_STRIPS, chart_svg
+from tracelift_ray.tracking.page.packing import PART, packed, unpacked
+from tracelift_ray.tracking.page.page import SCRIPTS, page, table_html
+from tracelift_ray.tracking.page.traces import MOST_CHARS, MOST_TEXT, MOST_TRACES, Texts, evenly, traces_data
 from tracelift_ray.tracking.questions import QUESTIONS, measured
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.report import write_report
@@ -57,7 +61,7 @@ class Parsed(HTMLParser):
 
     @property
     def data(self) -> Any:
-        return json.loads(self.scripts[0])  # the data; behind it the reader
+        return unpacked(self.scripts[0])  # the data; behind it the reader
 
 
 #: Two of four samples, all of them drawn for the group.
@@ -129,18 +133,21 @@ def test_no_cell_of_a_table_is_markup() -> None:
     assert parsed.text.count(HOSTILE) == 4
 
 
-def test_the_reader_puts_text_into_text_nodes_alone() -> None:
-    source = (Path(__file__).parents[3] / "tracelift_ray/tracking/page/reader.js").read_text()
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_reader_puts_text_into_text_nodes_alone(name: str) -> None:
+    source = (Path(__file__).parents[3] / "tracelift_ray/tracking/page" / name).read_text()
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|DOMParser", source
     )
     assert len(source.splitlines()) <= 300
 
 
-def test_json_in_a_script_element_cannot_end_it() -> None:
-    text = as_json({"a": HOSTILE, "b": [1.5, None]})
-    assert not re.search(r"[<>&\u2028\u2029]", text)
-    assert json.loads(text) == {"a": HOSTILE, "b": [1.5, None]}
+def test_packed_data_cannot_end_its_element_and_comes_back_whole() -> None:
+    data = {"a": [1.5, None, HOSTILE], "texts": [HOSTILE, "", "\U0001f600 \ud800"]}
+    assert re.fullmatch(r"[A-Za-z0-9+/=\n]+", packed(data))
+    assert unpacked(packed(data)) == data
+    many = {"texts": ["x" * (PART // 2 + number) for number in range(5)]}
+    assert len(packed(many).split("\n")) == 1 + 3 and unpacked(packed(many)) == many
 
 
 def test_the_traces_are_those_of_the_run(tmp_path: Path) -> None:
@@ -197,12 +204,24 @@ def test_a_long_run_is_thinned_evenly_and_a_long_text_is_cut() -> None:
     assert (texts.number(None), texts.number("y"), texts.number("y")) == (-1, 1, 1)
 
 
-def test_twenty_thousand_traces_stay_small(tmp_path: Path) -> None:
-    run = with_traces(make_run(tmp_path / "a", "tracelift", 3, 0.75), steps=6_500)
-    data = traces_data([load_history(run)])
-    text = as_json(data)
-    assert data["total"] == len(data["groups"]) == 6_500
-    assert len(text) < 0.25 * (run / "trajectories.jsonl").stat().st_size
+def test_twenty_thousand_traces_of_usual_length_make_a_page_that_can_be_sent(long_report: Path) -> None:
+    text = long_report.read_text()
+    data = unpacked(text[text.index('id="data">') :].partition(">")[2].partition("<")[0])
+    assert sum(len(each[9]) for each in data["groups"]) == MOST_TRACES and data["total"] == len(data["groups"])
+    characters = sum(map(len, data["texts"]))
+    assert 0.8 * MOST_TEXT < characters <= MOST_TEXT and len(data["texts"]) > 100_000
+    assert len(text) < 0.5 * characters
+
+
+def test_more_text_than_a_page_holds_leaves_fewer_groups_evenly_over_the_run(tmp_path: Path) -> None:
+    run = load_history(write_long_run(make_run(tmp_path / "a", "tracelift", 3, 0.75), groups=40))
+    whole = sum(map(len, traces_data([run])["texts"]))
+    half = traces_data([run], most_text=whole // 2)
+    assert sum(map(len, half["texts"])) <= whole // 2 and half["total"] == 40
+    steps = [each[1] for each in half["groups"]]
+    assert 15 <= len(steps) <= 20 and set(steps) <= set(range(1, 41)) and steps[-1] >= 37
+    assert max(later - one for one, later in pairwise(steps)) <= 3
+    assert len(traces_data([run], most_text=1)["groups"]) == 1
 
 
 def test_every_question_has_its_curves_and_an_unmeasured_one_is_left_out(tmp_path: Path) -> None:
@@ -232,6 +251,26 @@ def test_a_curve_takes_the_colours_of_the_page(tmp_path: Path) -> None:
     assert "A &lt; B" in svg and "1: mean" in svg and "2: mean" in svg
 
 
+def test_a_chart_says_at_each_step_what_was_measured_there(tmp_path: Path) -> None:
+    run = load_history(make_run(tmp_path / "a", "tracelift", 3, 0.75))
+    svg = chart_svg("both", ["reward/mean", "evaluation/math/accuracy"], [run])
+    strips = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"[^>]*><title>([^<]*)</title></rect>', svg)
+    assert [text.split("\n")[0] for _, _, text in strips] == [f"step {step}" for step in range(11)]
+    assert [strips[place][2].split("\n")[1:] for place in (0, 4, 10)] == [
+        ["evaluation/math 0.5"],
+        ["reward/mean 0.4"],
+        ["reward/mean 1", "evaluation/math 0.75"],
+    ]
+    ends = [float(begin) + float(width) for begin, width, _ in strips]
+    assert all(abs(end - float(begin)) < 0.11 for end, (begin, _, _) in zip(ends, strips[1:], strict=False))
+
+
+def test_of_many_steps_every_few_have_a_strip(tmp_path: Path) -> None:
+    run = load_history(make_run(tmp_path / "a", "tracelift", 3, 0.75))
+    long = replace(run, training=tuple(Point(step, {"reward/mean": 0.5}) for step in range(1, 601)))
+    assert chart_svg("reward", ["reward/mean"], [long]).count("<title>") == MOST_STRIPS == 200
+
+
 def test_two_runs_are_compared_with_an_interval(tmp_path: Path) -> None:
     paths = [with_traces(make_run(tmp_path / name, name, 0, end)) for name, end in (("exec_only", 0.6), ("b", 0.8))]
     table = difference(*map(load_history, paths))
@@ -251,7 +290,7 @@ def test_a_run_without_traces_or_evaluations_has_a_page_too(tmp_path: Path) -> N
     assert difference(load_history(bare), load_history(bare)) is None
 
 
-@pytest.mark.parametrize("name", ["page.html", "page.css", "reader.js"])
+@pytest.mark.parametrize("name", ["page.html", "page.css", *SCRIPTS])
 def test_the_parts_of_the_page_travel_with_an_installation(name: str) -> None:
     setup = (Path(__file__).parents[3] / "setup.cfg").read_text()
     assert f"    *.{name.rpartition('.')[2]}\n" in setup

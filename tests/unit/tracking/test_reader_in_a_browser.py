@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.unit.tracking.browser import opened_page, shown, shown_steps, wait_for_count
-from tests.unit.tracking.test_page import BASELINE, with_traces
+from tests.unit.tracking.long_runs import GROUPS, OUTCOMES
+from tests.unit.tracking.test_page import BASELINE
 from tests.unit.tracking.test_report import make_run
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.tracking.page.traces import MOST_TRACES
@@ -109,6 +110,8 @@ def choose(page: Any, **values: str) -> None:
         ({"uplift_least": "0.25"}, [1, 2, 5]),
         ({"uplift_most": "0"}, [3, 4]),
         ({"rubric_most": "0.69"}, [2]),
+        ({"rubric_least": "0.69"}, [1, 3, 4]),
+        ({"dimension": "step_coherence", "rubric_least": "2", "rubric_most": "3"}, [3, 4]),
         ({"dimension": "step_coherence", "rubric_most": "2"}, [2, 3]),
         ({"dimension": "answer_support", "rubric_most": "3.9"}, []),
         ({"dimension": "plan_quality", "rubric_most": "4"}, [4]),
@@ -149,6 +152,9 @@ def test_a_filter_leaves_the_groups_that_it_says(page: Any, values: dict[str, st
         ({"sort": "baseline"}, [1, 2, 4, 5, 3, 6], [3, 1, 2, 4, 5, 6]),
         ({"sort": "rubric", "dimension": "step_coherence"}, [2, 3, 4, 1, 5, 6], [1, 4, 3, 2, 5, 6]),
         ({"sort": "stale"}, [1, 2, 5, 6, 3, 4], [4, 3, 1, 2, 5, 6]),
+        ({"sort": "leak"}, [1, 3, 4, 5, 6, 2], [2, 1, 3, 4, 5, 6]),
+        # The commonest: passed in 1, 4 and 6, wrong in 2 and 3, out of memory as often as passed in 5.
+        ({"sort": "verdict"}, [1, 4, 6, 2, 3, 5], [5, 2, 3, 1, 4, 6]),
     ],
     ids=lambda each: each["sort"] if isinstance(each, dict) else "",
 )
@@ -224,19 +230,75 @@ def test_two_runs_are_read_in_one_page(chromium: Any, tmp_path: Path, width: int
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_page_full_of_traces_opens_filters_and_sorts(chromium: Any, tmp_path: Path) -> None:
-    steps = MOST_TRACES // 3
-    run = with_traces(make_run(tmp_path / "a", "tracelift", 3, 0.75), steps=steps)
-    with opened_page(chromium, write_report([run]).page) as page:
-        assert shown(page) == f"{steps} of {steps} groups, {3 * steps} traces. / searches, arrow keys move."
+def test_a_row_says_by_what_it_is_sorted(page: Any) -> None:
+    told = {"verdict": "memory limit", "leak": "2 leaks", "stale": "staleness 3", "baseline": "baseline 0.75"}
+    for order, words in told.items():
+        choose(page, sort=order, order="-1")
+        assert page.inner_text(".row >> nth=0 >> div >> nth=1").startswith(words)
+    choose(page, sort="step")
+    assert page.locator(".row b").count() == 0
+
+
+def test_two_steps_of_one_problem_stand_side_by_side(page: Any) -> None:
+    assert page.locator("#beside option").all_inner_texts() == ["nothing", "step 2: +0.20", "step 5: +1.00"]
+    choose(page, beside="1")
+    columns = page.locator("#group .column")
+    assert [text.split("\n")[0] for text in columns.all_inner_texts()] == ["Step 1", "Step 5"]
+    assert "reward +0.70, uplift +0.50, success 1.00" in columns.nth(0).inner_text()
+    assert "reward +1.00 (+0.30), uplift +0.75 (+0.25), success 0.50 (-0.50)" in columns.nth(1).inner_text()
+    assert [columns.nth(i).locator(".trace").count() for i in range(2)] == [3, 3], "each with its baseline"
+    left, right = (columns.nth(i).bounding_box() for i in range(2))
+    assert left["y"] == right["y"] and left["x"] + left["width"] <= right["x"]
+    page.locator(".others button").nth(1).click()
+    assert [text.split("\n")[0] for text in columns.all_inner_texts()] == ["Step 2", "Step 5"], (
+        "it stays beside the next"
+    )
+    choose(page, beside="")
+    assert columns.count() == 0 and page.locator("#group .trace").count() == 3
+    choose(page, beside="0")
+    page.click(".row >> nth=2")
+    assert columns.count() == 0, "another problem has nothing beside it"
+
+
+def test_steps_are_put_beside_each_other_by_keyboard(page: Any) -> None:
+    page.focus("#group")
+    for _ in range(3):  # over the two buttons
+        page.keyboard.press("Tab")
+    for step in (2, 5):
+        page.keyboard.press("ArrowDown")
+        assert f"Step {step}" in page.locator("#group .column").nth(1).inner_text()
+        assert page.evaluate("document.activeElement.id") == "beside"
+
+
+def test_two_steps_fit_a_narrow_window_one_below_the_other(chromium: Any, report: Path) -> None:
+    with opened_page(chromium, report, width=420) as page:
+        choose(page, beside="0")
+        upper, lower = (page.locator("#group .column").nth(i).bounding_box() for i in range(2))
+        assert upper["y"] + upper["height"] <= lower["y"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 420
+
+
+def test_a_page_full_of_long_texts_opens_filters_and_sorts(chromium: Any, long_report: Path) -> None:
+    with opened_page(chromium, long_report) as page:
+        assert shown(page) == f"{GROUPS} of {GROUPS} groups, {MOST_TRACES} traces. / searches, arrow keys move."
         assert page.locator(".row").count() < 60, "only those in sight are drawn"
-        choose(page, verdict="wrong_answer", reward_least="0.1", sort="step", order="-1")
-        assert shown_steps(page)[0] == steps
+        choose(page, search="the END of 4321.")
+        wait_for_count(page, 1)
+        assert shown_steps(page) == [4321] and "the end of 4321." in page.inner_text("#group")
         choose(page, search="no such text")
-        assert shown(page).startswith("0 of")
-        choose(page, search="", stale_least="0")
-        assert shown(page).startswith("1 of"), "the run measured no version: its first step alone has a staleness"
-        choose(page, verdict="", reward_least="", stale_least="")
+        wait_for_count(page, 0)
+        choose(page, search="", verdict="time_limit", reward_least="0.5", sort="reward", order="-1")
+        limited = [step for step in range(GROUPS, GROUPS // 2 - 1, -1) if step % len(OUTCOMES) == 3]
+        wait_for_count(page, len(limited))
+        assert shown_steps(page)[:5] == limited[:5]
+        choose(page, verdict="", reward_least="", sort="leak")
+        wait_for_count(page, GROUPS)
+        assert shown_steps(page)[0] == GROUPS
+        choose(page, stale_least="0")
+        wait_for_count(page, 1)
+        assert shown_steps(page) == [1], "the run measured no version: its first step alone has a staleness"
+        choose(page, stale_least="", sort="step")
+        wait_for_count(page, GROUPS)
         page.focus("#list")
         page.keyboard.press("End")
         assert shown_steps(page)[-1] == 1 and "step 1," in page.inner_text("#group h3 >> nth=0")

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.history import load_history
 from tracelift_ray.tracking.report import write_report
 from tracelift_ray.tracking.run_dir import RunDirectory, RunDirectoryError
-from tracelift_ray.tracking.tables import before_after, comparison
+from tracelift_ray.tracking.tables import before_after, comparison, difference
 from tracelift_ray.tracking.tracker import Tracker
 
 
@@ -20,12 +21,13 @@ def make_run(
     *,
     clip_max: float | None = None,
     evaluated: tuple[int, ...] = (0, 10),
+    measured: Mapping[str, float] | None = None,
     **settings: object,
 ) -> Path:
-    """A run of ten steps whose math accuracy rises from 0.5 to ``final``."""
+    """A run of ten steps whose math accuracy rises from 0.5 to ``final``; its evaluations ``measured`` more."""
     config = {"name": "tiny", "seed": seed, "reward": {"arm": arm, "clip_max": clip_max}, **settings}
     tracker = Tracker(
-        TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0, False, False, 5),
+        TrackingConfig("disabled", "p", None, 0, 0, "none", False, False, 0.0, 10.0, False, False, 5),
         RunDirectory.create(path),
         10,
         config,
@@ -42,6 +44,7 @@ def make_run(
                     "evaluation/math/accuracy_stderr": 0.04,
                     "evaluation/math/baseline": 0.25,
                     "evaluation/math/uplift": accuracy - 0.25,
+                    **(measured or {}),
                 },
             )
     tracker.close()
@@ -55,6 +58,25 @@ def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
     assert ("math", "accuracy with trace", "0.500 ± 0.040", "0.750 ± 0.040", "+0.250") in table.rows
     assert ("math", "uplift", "0.250", "0.500", "+0.250") in table.rows
     assert not any(row[1] == "trace validity" for row in table.rows)
+
+
+#: What evaluations of older runs do not have.
+ERRORS = {"evaluation/math/baseline_stderr": 0.02, "evaluation/math/uplift_stderr": 0.03}
+
+
+def test_every_measure_with_a_standard_error_shows_it_and_older_runs_do_without(tmp_path: Path) -> None:
+    new, old = (
+        load_history(make_run(tmp_path / name, name, 0, 0.7, measured=each))
+        for name, each in (("new", ERRORS), ("old", {}))
+    )
+    table = before_after(new)
+    assert table is not None and table.title.endswith("(± standard error)")
+    assert ("math", "accuracy without trace", "0.250 ± 0.020", "0.250 ± 0.020", "+0.000") in table.rows
+    assert ("math", "uplift", "0.250 ± 0.030", "0.450 ± 0.030", "+0.200") in table.rows
+    both, mixed = difference(new, new), difference(old, new)
+    assert both is not None and mixed is not None
+    assert ("math", "uplift", "0.450 ± 0.030", "0.450 ± 0.030", "+0.000 [-0.083, +0.083]") in both.rows
+    assert ("math", "uplift", "0.450", "0.450 ± 0.030", "+0.000") in mixed.rows
 
 
 def test_pools_processes_and_nodes_are_no_tasks(tmp_path: Path) -> None:

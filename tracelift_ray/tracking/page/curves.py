@@ -1,13 +1,16 @@
 """The curves of a report as SVG that takes the page's colours, light or dark: a small picture for each chart.
 
-matplotlib draws them; what it writes as ink becomes ``currentColor``, and text stays text.
+matplotlib draws them; what it writes as ink becomes ``currentColor``, and text stays text. Over each picture lie
+strips, one for each step, whose titles say what was measured there: what a browser shows under the pointer.
 """
 
 from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,9 @@ from tracelift_ray.tracking.questions import QUESTIONS, measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+#: Label, steps, values, colour and dash.
+Curve = tuple[str, list[int], list[float], str, str]
 
 _INK, _FAINT = "#123456", "#123457"  # stand-ins, each replaced by a colour of the page
 _SIZE = (3.6, 2.35)
@@ -43,6 +49,8 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
     "lines.markersize": 3.5,
 }
+#: Strips of a picture at most; they get too thin to point at.
+MOST_STRIPS = 200
 #: Line styles: one for each run. Colours are for the curves of a run.
 _DASHES = ("-", "--", ":", "-.")
 
@@ -73,17 +81,40 @@ def chart_svg(name: str, metrics: Sequence[str], runs: Sequence[RunHistory]) -> 
         for label, steps, values, colour, dash in curves:
             _draw(axes, label, steps, values, colour, dash)
         axes.set_xlabel("step")
+        first, last = axes.get_xlim()
         if len(curves) > 1:
             axes.legend()
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inlined(drawn.getvalue(), name)
+    return _inlined(drawn.getvalue(), name).replace("</svg>", f"{_strips(curves, first, last)}</svg>")
 
 
-def _curves(
-    metrics: Sequence[str], runs: Sequence[RunHistory]
-) -> Iterator[tuple[str, list[int], list[float], str, str]]:
-    """Label, steps, values, colour and dash of every curve that has been measured; several runs are numbered."""
+def _strips(curves: Sequence[Curve], first: float, last: float) -> str:
+    """What was measured at each step, over the place where it is drawn; ``first`` and ``last`` are the axis's ends.
+
+    Of more steps than ``MOST_STRIPS`` every second, third, … has one.
+    """
+    measured_at: dict[int, list[str]] = defaultdict(list)
+    for label, steps, values, _, _ in curves:
+        for step, value in zip(steps, values, strict=True):
+            measured_at[step].append(f"{label} {value:.4g}")
+    every = -(-len(measured_at) // MOST_STRIPS)
+    chosen = sorted(measured_at)[::every]
+    between = [(one + other) / 2 for one, other in itertools.pairwise(chosen)]
+    width, height = (72 * inches for inches in _SIZE)
+    left, right = (width * _MARGINS[side] for side in ("left", "right"))
+    top, bottom = (height * (1 - _MARGINS[side]) for side in ("top", "bottom"))
+    places = [left + (right - left) * (at - first) / (last - first) for at in (first, *between, last)]
+    rectangles = (
+        f'<rect x="{begin:.1f}" y="{top:.1f}" width="{end - begin:.1f}" height="{bottom - top:.1f}">'
+        f"<title>{html.escape(chr(10).join([f'step {step}', *measured_at[step]]))}</title></rect>"
+        for step, (begin, end) in zip(chosen, itertools.pairwise(places), strict=True)
+    )
+    return f'<g class="strips">{"".join(rectangles)}</g>'
+
+
+def _curves(metrics: Sequence[str], runs: Sequence[RunHistory]) -> Iterator[Curve]:
+    """Every curve that has been measured; several runs are numbered."""
     names = measured(metrics, frozenset().union(*(run.names for run in runs)))
     for number, run in enumerate(runs):
         for index, (label, metric) in enumerate(names.items()):

@@ -1,24 +1,26 @@
-"""The traces of runs as compact JSON for the reader of a report: every text once, the rest as numbers and indices.
+"""The traces of runs as compact data for the reader of a report: every text once, the rest as numbers and indices.
 
-Untrusted text never becomes markup: what is written into a page has no ``<`` and no ``&`` in it, and the reader puts it
-into text nodes alone.
+Untrusted text never becomes markup: it is compressed in the page (``packing.py``), and the reader puts it into text
+nodes alone.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from tracelift_ray.tasks.table import TASKS
 from tracelift_ray.tracking.history import RunHistory
 from tracelift_ray.tracking.jsonl import read_records
+from tracelift_ray.types import Outcome
 
 #: Traces of a page at most; of longer runs whole groups are taken, evenly over the run.
 MOST_TRACES = 20_000
-#: Longer texts are cut, so that the page stays small enough to open.
+#: Longer texts are cut.
 MOST_CHARS = 6_000
-_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+#: Characters of all texts of a page at most, equal ones counted once; beyond them there are fewer groups, evenly over
+#: the run. They hold 20,000 traces of 1,000 characters in groups of 4, with four answers of 400 to each.
+MOST_TEXT = 64_000_000
 
 
 class Texts:
@@ -26,6 +28,7 @@ class Texts:
 
     def __init__(self) -> None:
         self.all: list[str] = []
+        self.characters = 0
         self._numbers: dict[str, int] = {}
 
     def number(self, text: str | None) -> int:
@@ -37,22 +40,30 @@ class Texts:
         found = self._numbers.setdefault(text, len(self.all))
         if found == len(self.all):
             self.all.append(text)
+            self.characters += len(text)
         return found
 
 
-def traces_data(runs: Sequence[RunHistory]) -> dict[str, Any]:
+def traces_data(runs: Sequence[RunHistory], most_text: int = MOST_TEXT) -> dict[str, Any]:
     """What the reader reads.
 
     Returns:
-        ``runs``, ``texts``, ``dimensions`` of each task's rubric, ``groups`` (in the order of ``_group``), and
-        ``total``, the groups that the runs have in all.
+        ``runs``, ``texts``, ``dimensions`` of each task's rubric, ``outcomes`` of a verification in their order,
+        ``groups`` (in the order of ``_group``), and ``total``, the groups that the runs have in all.
     """
-    texts = Texts()
     everything = [(number, group) for number, run in enumerate(runs) for group in read_groups(run)]
-    groups = [_group(number, runs[number], group, texts) for number, group in evenly(everything)]
+    most = MOST_TRACES
+    while True:
+        texts = Texts()
+        groups = [_group(number, runs[number], group, texts) for number, group in evenly(everything, most)]
+        if texts.characters <= most_text or len(groups) == 1:
+            break
+        held = sum(len(group[_TRACES]) for group in groups)
+        most = min(held - 1, held * most_text // texts.characters)
     return {
         "runs": [f"{run.name}: {run.arm}, seed {run.seed}" for run in runs],
         "dimensions": {name: list(task.dimensions) for name, task in TASKS.items()},
+        "outcomes": list(get_args(Outcome)),
         "total": len(everything),
         "groups": groups,
         "texts": texts.all,
@@ -81,12 +92,8 @@ def evenly(groups: Sequence[tuple[int, list[Any]]], most: int = MOST_TRACES) -> 
     return [groups[i * len(groups) // kept] for i in range(kept)]
 
 
-def as_json(data: Any) -> str:
-    """JSON that can stand inside a ``script`` element: nothing in it ends the element or opens another."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character, escape in _ESCAPES.items():
-        text = text.replace(character, escape)
-    return text
+#: Where a group has its traces.
+_TRACES = 9
 
 
 def _group(number: int, run: RunHistory, records: list[dict[str, Any]], texts: Texts) -> list[Any]:
