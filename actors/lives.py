@@ -75,6 +75,7 @@ class SystemLives:
             self.requests,
         )
         loop.saving.describe = partial(self._card, loop)
+        loop.saving.observe = self.tracker.log_save
         if self.tracker.timeline is not None:
             loop.stages.observe = self.tracker.timeline.of_loop
         if checkpoint is not None:

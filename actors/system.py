@@ -70,7 +70,7 @@ class RaySystem:
             else None
         )
         self.learner = learner.RayLearnerGroup(run, self.placement) if trains else None
-        self._usage = UsageWatch(self.actor_pools, self.learner)
+        self._usage = UsageWatch(self.actor_pools, self.learner, run.tracking.usage_s)
         self._watching: list[asyncio.Future[None]] = []
         self._up: list[str] = []
         self.canary: Canary | None = None

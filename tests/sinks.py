@@ -29,6 +29,19 @@ def wandb_rows(run_dir: Path) -> list[dict[str, Any]]:
     ]
 
 
+def wandb_artifacts(run_dir: Path) -> list[tuple[str, set[str], dict[str, bytes]]]:
+    """Every artifact of a run: its name, its aliases, and its files as `wandb sync` would send them."""
+    return [
+        (
+            record.artifact.name,
+            set(record.artifact.aliases),
+            {file.path: Path(file.local_path).read_bytes() for file in record.artifact.manifest.contents},
+        )
+        for record in wandb_records(run_dir)
+        if record.HasField("artifact") and record.artifact.type == "model"
+    ]
+
+
 def tensorboard_events(directory: Path) -> list[Any]:
     """What the files hold: records of a length, its checksum, an event and its checksum."""
     from tensorboardX.proto.event_pb2 import Event

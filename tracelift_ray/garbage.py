@@ -27,6 +27,18 @@ def loading() -> Iterator[None]:
         gc.enable()
 
 
+@contextlib.contextmanager
+def held_off() -> Iterator[None]:
+    """Compute inside the ``with`` without collections, where what is used no more dies without one."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def settle() -> None:
     """For a driver that has built what it is made of: collections leave this alone from then on.
 

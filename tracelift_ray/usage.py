@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from time import monotonic
 
 import psutil
@@ -14,6 +15,12 @@ from tracelift_ray.gpu_usage import GpuMeter
 MIB = 2**20
 #: Of a node's id, as the plan of a run shows them.
 ID_CHARACTERS = 6
+#: What several readings say of a figure: the fullest of what can be full, the sum of what is counted; else the mean.
+_OF_SEVERAL: Mapping[str, Callable[[list[float]], float]] = {
+    "gpu_memory_percent": max,
+    "kv_cache_percent": max,
+    "preemptions": sum,
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,22 @@ class UsageMeter:
                 continue
             cpu_s += sum(times[:4])  # user, system, and both of the children that it waited for
         return cpu_s, rss
+
+
+def joined(readings: Sequence[Usage]) -> Usage:
+    """One usage of several readings of a process, in their order: memory at its fullest, CPU on average."""
+    figures: dict[str, list[float]] = {}
+    for reading in readings:
+        for name, value in reading.figures.items():
+            figures.setdefault(name, []).append(value)
+    return replace(
+        readings[-1],
+        cpu_cores=fmean(reading.cpu_cores for reading in readings),
+        rss_mib=max(reading.rss_mib for reading in readings),
+        node_cpu_percent=fmean(reading.node_cpu_percent for reading in readings),
+        node_memory_percent=max(reading.node_memory_percent for reading in readings),
+        figures={name: _OF_SEVERAL.get(name, fmean)(values) for name, values in figures.items()},
+    )
 
 
 def usage_metrics(found: Mapping[str, Usage]) -> dict[str, float]:

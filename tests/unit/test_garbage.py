@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from tracelift_ray.garbage import YOUNG, collect_rarely, loading, settle
+from tracelift_ray.garbage import YOUNG, collect_rarely, held_off, loading, settle
 
 
 def test_collections_of_a_settled_driver_leave_alone_what_it_was_built_of() -> None:
@@ -27,6 +27,15 @@ def test_nothing_is_collected_while_something_loads_and_it_is_left_alone_later()
         assert gc.isenabled() and gc.get_freeze_count() > len(kept)
     finally:
         gc.unfreeze()
+
+
+def test_nothing_is_collected_while_something_is_computed_without() -> None:
+    with held_off():
+        assert not gc.isenabled()
+        with held_off():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_a_process_that_begins_collects_rarely() -> None:

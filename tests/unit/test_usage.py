@@ -6,7 +6,7 @@ import subprocess
 import sys
 from time import monotonic, process_time
 
-from tracelift_ray.usage import Usage, UsageMeter, usage_metrics
+from tracelift_ray.usage import Usage, UsageMeter, joined, usage_metrics
 
 
 def test_work_and_memory_of_a_process_are_seen() -> None:
@@ -58,3 +58,24 @@ def test_machines_of_one_name_are_told_apart_by_their_ids() -> None:
         "nodes/vm_cdcdcd/cpu_percent": 30.0,
         "nodes/other/cpu_percent": 50.0,
     }
+
+
+def test_readings_of_a_step_are_one_with_the_fullest_memory_and_all_that_was_counted() -> None:
+    busy = {"kv_cache_percent": 90.0, "preemptions": 2.0, "gpu_percent": 80.0, "gpu_memory_percent": 70.0}
+    idle = {"kv_cache_percent": 0.0, "preemptions": 1.0, "gpu_percent": 0.0, "gpu_memory_percent": 10.0}
+    first = Usage("vm", 2.0, 500.0, 80.0, 60.0, {**busy, "batch_traces_mean": 4.0})
+    assert joined([first, Usage("vm", 1.0, 300.0, 20.0, 40.0, idle)]) == Usage(
+        "vm",
+        1.5,
+        500.0,
+        50.0,
+        60.0,
+        {
+            "kv_cache_percent": 90.0,
+            "preemptions": 3.0,
+            "gpu_percent": 40.0,
+            "gpu_memory_percent": 70.0,
+            "batch_traces_mean": 4.0,
+        },
+    )
+    assert joined([first]) == first

@@ -30,6 +30,7 @@ class Saving:
     Attributes:
         newest: the newest checkpoint that was written here, whatever it was written for.
         describe: makes the files that are saved beside the planner's weights, by name, from the step.
+        observe: is given the directory of each checkpoint that is there to stay for a while.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Saving:
         self.uploads = Uploads(config.upload_command, config.upload_deadline_s, faults, say)
         self.newest: Checkpoint | None = None
         self.describe: Callable[[int], Mapping[str, str]] = lambda step: {}
+        self.observe: Callable[[Path], None] = lambda saved: None
         self._ready: Checkpoint | None = None  # the newest that was kept ready
         self._ended, self._took_s = 0.0, 0.0  # when the last checkpoint was there, and how long it took
 
@@ -98,6 +100,7 @@ class Saving:
 
     def _announce(self, saved: Checkpoint) -> None:
         self.uploads.start(saved.path)
+        self.observe(saved.path)
         self.say(f"saved {saved.path}")
 
     async def export(self, step: int) -> None:

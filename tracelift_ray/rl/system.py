@@ -6,7 +6,7 @@ Each call is one request to a pool and raises ``InfrastructureError`` where ther
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracelift_ray.config.models import PlannerSamplingConfig, SamplingConfig
 from tracelift_ray.engines.seeds import request_seed
@@ -104,7 +104,7 @@ class PlannerExecutorSystem:
             until=self._until(problem, prompt),
             seed=self._seed(sampling, "executor", *key),
         )
-        return prompt, params
+        return replace(prompt, near=problem.id), params
 
     def _until(self, problem: Problem, prompt: Prompt) -> str:
         """Where a sample is complete. What a model thinks before it answers may hold an answer that is not read."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,19 @@ class Question:
         title: the question.
         well: what the curves look like when all is well.
         charts: the metrics of each chart, by its name; ``.*`` in a metric stands for tasks or pools.
+        histograms: of a step's traces, by their titles.
+        tables: of traces, by their names; W&B has them alone.
     """
 
     title: str
     well: str
     charts: Mapping[str, tuple[str, ...]]
+    histograms: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[str, ...] = ()
 
 
+#: The table of traces that a run sends to W&B now and then.
+TRACES = "traces"
 QUESTIONS = (
     Question(
         "Is it learning?",
@@ -46,6 +52,8 @@ QUESTIONS = (
             "length in tokens": ("system/trace_tokens",),
             "validity in the demo world": (r"evaluation/.*/trace_validity",),
         },
+        {"rewards of traces": "distribution/reward", "uplifts of traces": "distribution/uplift"},
+        (TRACES,),
     ),
     Question(
         "Is it on-policy?",
@@ -58,6 +66,7 @@ QUESTIONS = (
                 *("learner/clip_fraction", "learner/truncated_fraction", "learner/masked_fraction"),
             ),
         },
+        {"versions between a trace and the newest": "distribution/staleness"},
     ),
     Question(
         "Is it fast?",
@@ -75,8 +84,8 @@ QUESTIONS = (
                 *("rates/verifier_runs_per_s", "rates/scored_traces_per_s"),
             ),
             "queues, calls on average": (r"pools/.*/queued_mean",),
-            "seconds in the queue, 95 of 100 calls within": (r"pools/.*/queue_p95_s",),
-            "seconds at a member, 95 of 100 calls within": (r"pools/.*/call_p95_s",),
+            "seconds in the queue, 50 and 95 of 100 calls within": (r"pools/.*/queue_p50_s", r"pools/.*/queue_p95_s"),
+            "seconds at a member, 50 and 95 of 100 calls within": (r"pools/.*/call_p50_s", r"pools/.*/call_p95_s"),
             "share of the time without a call": (r"pools/.*/idle",),
             "seconds in which the planner waits for weights": ("weights/wait_s",),
             "traces in a batch of the reasoning RM": (r"processes/reasoning_rm/.*/batch_traces_mean",),
@@ -94,6 +103,8 @@ QUESTIONS = (
                 *(r"pools/.*/restarts", r"pools/.*/late_calls", r"pools/.*/retried_calls"),
             ),
             "members lost, by cause": (r"faults/.*/died", r"faults/.*/unanswered", r"faults/.*/failed"),
+            "nodes lost": ("faults/nodes",),
+            "learner lost, and started again": ("faults/learner/lost", "faults/learner/restarts"),
             "cores kept busy, by process": (r"processes/.*/cpu_cores",),
             "memory in MiB, by process": (r"processes/.*/rss_mib",),
             "memory in percent, by node": (r"nodes/.*/memory_percent",),

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from tracelift_ray.tracking.questions import QUESTIONS
 
-#: Members that were replaced: shown only where there are any.
-LOST = "lost"
+#: What is shown only where there is any: members, nodes and learners that were lost, and what was started again.
+LOST, RESTARTED = "lost", "started again"
 #: By question: labels, metrics and formats of its line.
 FIELDS: tuple[tuple[tuple[str, str, str], ...], ...] = (
     (
@@ -47,7 +47,8 @@ FIELDS: tuple[tuple[tuple[str, str, str], ...], ...] = (
     ),
     (
         ("members", r"pools/.*/members", "{:.0f}"),
-        (LOST, r"faults/.*/(?:died|unanswered|failed)", "{:.0f}"),
+        (LOST, r"faults/(?:nodes|.*/(?:died|unanswered|failed|lost))", "{:.0f}"),
+        (RESTARTED, r"(?:pools/.*|faults/learner)/restarts", "{:.0f}"),
         ("memory", r"nodes/.*/memory_percent", "{:.0f}%"),
         ("gradient", "learner/grad_norm", "{:.2f}"),
     ),
@@ -123,7 +124,7 @@ def _field(label: str, metric: str, form: str, metrics: Mapping[str, float]) -> 
     if metric in metrics:
         return f"{label} {form.format(metrics[metric])}"
     found = {name: metrics[name] for name in sorted(metrics) if re.fullmatch(metric, name)}
-    if label == LOST:
+    if label in (LOST, RESTARTED):
         found = {name: value for name, value in found.items() if value}
     values = " ".join(f"{_of(name)} {form.format(value)}" for name, value in found.items())
     return f"{label} {values}" if values else ""

@@ -166,6 +166,11 @@ class Tracker:
         if self._wandb is not None:
             self._wandb.note(name, text)
 
+    def log_save(self, saved: Path) -> None:
+        """A complete checkpoint: W&B makes an artifact of it where the configuration asks for that."""
+        if self._wandb is not None:
+            self._wandb.log_save(saved)
+
     def message(self, text: str) -> None:
         """One line for the person who watches; nothing where the console is off."""
         self._console.message(text)

@@ -1,4 +1,4 @@
-"""Weights & Biases: one row for each step, in named groups over one step axis, and tables of traces.
+"""Weights & Biases: one row for each step, in named groups over one step axis, tables of traces, saves as artifacts.
 
 It promises three things. Nothing about W&B stops a run or holds it up, whatever it raises: what is sent to it goes
 through a thread; where a server is not reached, or refuses, the same run is written offline, with a line; a service
@@ -22,11 +22,12 @@ from urllib.parse import urlsplit
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.tracking.background import Background
-from tracelift_ray.tracking.questions import best_of
+from tracelift_ray.tracking.questions import TRACES, best_of
 from tracelift_ray.tracking.run_dir import RunDirectory, write_whole
+from tracelift_ray.tracking.wandb_artifacts import UPLOAD_S, ArtifactLog
 
 GROUPS = (
-    *("reward", "system", "rubric", "stream", "groups", "learner", "time", "engine", "weights", "faults"),
+    *("reward", "system", "rubric", "stream", "data", "groups", "learner", "time", "engine", "weights", "faults"),
     *("rates", "pools", "processes", "nodes", "evaluation", "distribution"),
 )
 _DEFAULT_SERVER = "https://api.wandb.ai"
@@ -96,14 +97,24 @@ class WandbSink:
         sent_before: steps up to here were sent by an earlier start, and are not sent again; -1: none.
         state_path: keeps the run's id and the step of the last row that was sent.
         say: prints one line.
+        artifacts: makes artifacts of saves; None: nothing does.
     """
 
-    def __init__(self, run: Any, run_id: str, sent_before: int, state_path: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        run: Any,
+        run_id: str,
+        sent_before: int,
+        state_path: Path,
+        say: Callable[[str], None],
+        artifacts: ArtifactLog | None = None,
+    ) -> None:
         self.run_id = run_id
         self._run: Any | None = run
         self._sent_before = sent_before
         self._state_path = state_path
         self._say = say
+        self._artifacts = artifacts
         self._step = -1
         self._row: dict[str, Any] = {}
         self._known: set[str] = set()  # metrics whose summary is defined
@@ -144,7 +155,8 @@ class WandbSink:
             return None
         where = run.url if mode == "online" else f"{directory.path / 'wandb'}, upload with `wandb sync`"
         say(f"W&B: {mode} ({reason}), run {run_id}: {where}")
-        return cls(run, run_id, sent_before, directory.wandb_state_path, say)
+        artifacts = ArtifactLog(config.wandb_artifacts, directory.path / "wandb" / "artifacts", say)
+        return cls(run, run_id, sent_before, directory.wandb_state_path, say, artifacts)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the row of ``step``; the row before is sent when the step moves on."""
@@ -168,7 +180,7 @@ class WandbSink:
             import wandb
 
             table = wandb.Table(columns=list(_TABLE_COLUMNS), data=[table_row(record) for record in records])
-            self.log(step, {"traces": table})
+            self.log(step, {TRACES: table})
 
     def log_distributions(self, step: int, values: Mapping[str, Sequence[float]]) -> None:
         """Add histograms to the row of ``step``."""
@@ -178,6 +190,11 @@ class WandbSink:
             import wandb
 
             self.log(step, {name: wandb.Histogram(list(some)) for name, some in values.items()})
+
+    def log_save(self, saved: Path) -> None:
+        """Have a complete checkpoint made an artifact of the run, as the configuration asks; nothing waits for it."""
+        if self._artifacts is not None and self._run is not None:
+            self._artifacts.add(saved, lambda: self._run)
 
     def note(self, name: str, text: str) -> None:
         """Put a text into the run's summary."""
@@ -193,6 +210,9 @@ class WandbSink:
         if self._run is None:
             return
         failed = list[str]()
+        if self._artifacts is not None and (waiting := self._artifacts.waiting):
+            with heartbeat(self._say, f"W&B: sending {waiting} artifacts, {UPLOAD_S:g} s at most"):
+                self._artifacts.finish()
         self._in_turn(partial(_finish, exit_code=exit_code, failed=failed))
         with heartbeat(self._say, f"W&B: sending what is left, {FINISH_S:g} s at most"):
             in_time = self._background.finish(FINISH_S)

@@ -1,4 +1,4 @@
-"""The W&B workspace of the five questions: a section for each, a panel for each of its charts.
+"""The W&B workspace of the five questions: a section for each, a panel for each chart, histogram and table.
 
 It is made of the table of questions by W&B's own library, ``wandb-workspaces`` (extra ``docs``), which is imported
 where it is used. Making it asks nothing of the network; saving it does.
@@ -32,16 +32,33 @@ def _section(number: int, question: Question) -> Any:
     import wandb_workspaces.workspaces as workspaces
 
     panels = [_panel(chart, metrics) for chart, metrics in question.charts.items()]
+    panels += [_panel(title, (metric,)) for title, metric in question.histograms.items()]
+    panels += [_table(name) for name in question.tables]
     return workspaces.Section(name=f"{number} {question.title}", panels=panels, is_open=True)
 
 
 def _panel(chart: str, metrics: tuple[str, ...]) -> Any:
-    """A chart's curves; where ``.*`` stands for tasks or members, those that a run has."""
+    """A chart's curves; where ``.*`` stands for tasks or members, those that a run has.
+
+    A histogram alone in such a panel is drawn as colours over steps.
+    """
     import wandb_workspaces.reports.v2 as reports
 
     if any(".*" in metric for metric in metrics):
         panel = reports.LinePlot(title=chart, metric_regex="|".join(f"^{metric}$" for metric in metrics))
     else:
         panel = reports.LinePlot(title=chart, y=list(metrics))
-    panel._id = hashlib.sha256(chart.encode()).hexdigest()[:11]  # the library's own would be another each time
+    return _named(panel, chart)
+
+
+def _table(name: str) -> Any:
+    """The newest table of each run that is shown."""
+    import wandb_workspaces.reports.v2 as reports
+
+    return _named(reports.WeavePanelSummaryTable(table_name=name), name)
+
+
+def _named(panel: Any, name: str) -> Any:
+    """The panel by an identity of its own; the library's would be another each time."""
+    panel._id = hashlib.sha256(name.encode()).hexdigest()[:11]
     return panel

@@ -299,3 +299,11 @@ async def test_a_save_that_ended_the_run_is_not_tried_again(tmp_path: Path) -> N
     with pytest.raises(InfrastructureError, match="the disk is full"):
         await run.train()
     assert len(tries) == 1
+
+
+async def test_every_checkpoint_of_a_loop_is_reported_but_none_that_is_only_kept_ready(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", steps=5, ready_share=1.0)
+    reported: list[str] = []
+    run.loop.saving.observe = lambda saved: reported.append(saved.name)
+    await run.train()
+    assert reported == ["step-000002", "step-000004", "step-000005"]

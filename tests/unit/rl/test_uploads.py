@@ -37,7 +37,7 @@ async def test_each_save_is_uploaded_once_and_in_order(tmp_path: Path) -> None:
 async def test_the_commands_of_the_page_send_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Path(__file__).resolve().parents[3] / "docs" / "learner.md"
     commands = re.findall(r"^learner\.upload_command='(.*)'$", page.read_text("utf-8"), re.MULTILINE)
-    for name in ("aws", "hf", "wandb"):
+    for name in ("aws", "hf"):
         (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" >> {tmp_path}/sent\n')
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -50,8 +50,6 @@ async def test_the_commands_of_the_page_send_what_they_say(tmp_path: Path, monke
         *("aws", "s3", "sync", f"{tmp_path}/step-000012", "s3://bucket/mine/step-000012"),
         *("hf", "upload", "ORGANISATION/NAME", f"{tmp_path}/step-000012/planner", "."),
         *("--private", "--commit-message", "step-000012"),
-        *("wandb", "artifact", "put", "--type", "model", "--name", "PROJECT/mine"),
-        *("--alias", "step-000012", f"{tmp_path}/step-000012/planner"),
     ]
 
 

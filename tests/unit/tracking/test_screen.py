@@ -40,6 +40,16 @@ def test_five_questions_have_five_lines_of_what_is_measured() -> None:
     assert lines[4].endswith("members planner 2  lost planner 1  memory vm 41%")
 
 
+def test_nodes_learners_and_what_was_started_again_are_shown_where_there_are_any() -> None:
+    lost = {"faults/nodes": 1.0, "faults/learner/lost": 2.0, "faults/learner/restarts": 2.0}
+    restarts = {"pools/planner/restarts": 1.0, "pools/verifier/restarts": 0.0}
+    assert question_lines(METRICS | lost | restarts)[4].endswith(
+        "lost learner 2 nodes 1 planner 1  started again learner 2 planner 1  memory vm 41%"
+    )
+    none = dict.fromkeys((*lost, *restarts), 0.0)
+    assert question_lines(METRICS | none) == question_lines(METRICS)
+
+
 def test_an_example_is_short_and_nothing_in_it_is_obeyed() -> None:
     record = trajectory_record(7, group(trajectory(0, reward=0.5)), trajectory(0, reward=0.5), 1.0)
     record |= {"reasoning": "a\x1b[2J[bold]b\n" * 200, "statement": "one\ttwo\x07"}

@@ -26,7 +26,7 @@ from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.types import ScoredGroup
 
 ROOT = Path(__file__).resolve().parents[3]
-ON = TrackingConfig("disabled", "p", None, 0, 0, True, False, 0.0, False, False, 5)
+ON = TrackingConfig("disabled", "p", None, 0, 0, "none", True, False, 0.0, 10.0, False, False, 5)
 
 
 def step(tracker: Tracker, number: int) -> None:
@@ -100,7 +100,10 @@ def test_distributions_leave_out_what_no_trace_has() -> None:
 def test_off_writes_nothing(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path)
     one = Tracker(
-        TrackingConfig("disabled", "p", None, 0, 0, False, False, 0.0, False, False, 5), run, 9, {"name": "t"}
+        TrackingConfig("disabled", "p", None, 0, 0, "none", False, False, 0.0, 10.0, False, False, 5),
+        run,
+        9,
+        {"name": "t"},
     )
     step(one, 1)
     one.close()
@@ -111,7 +114,12 @@ def test_off_writes_nothing(tmp_path: Path) -> None:
 def test_w_and_b_gets_the_histograms_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[dict[str, Any]] = []
     run = RunDirectory.create(tmp_path)
-    one = Tracker(TrackingConfig("offline", "p", None, 0, 0, False, False, 0.0, False, False, 5), run, 9, {"name": "t"})
+    one = Tracker(
+        TrackingConfig("offline", "p", None, 0, 0, "none", False, False, 0.0, 10.0, False, False, 5),
+        run,
+        9,
+        {"name": "t"},
+    )
     assert one._wandb is not None
     monkeypatch.setattr(one._wandb, "log", lambda step, metrics: rows.append({"step": step, **metrics}))
     step(one, 1)

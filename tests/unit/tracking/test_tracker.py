@@ -10,7 +10,7 @@ from tracelift_ray.tracking.run_dir import RunDirectory
 from tracelift_ray.tracking.tracker import Tracker
 from tracelift_ray.types import ScoredGroup
 
-CONFIG = TrackingConfig("disabled", "p", None, 10, 4, False, False, 0.0, False, False, 5)
+CONFIG = TrackingConfig("disabled", "p", None, 10, 4, "none", False, False, 0.0, 10.0, False, False, 5)
 
 
 def lines(path: Path) -> list[dict]:

@@ -1,9 +1,9 @@
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
@@ -14,31 +14,17 @@ from tests.hang import HANG_S
 from tests.sinks import wandb_records, wandb_rows
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
-from tracelift_ray.tracking import alive, wandb_sink
+from tracelift_ray.tracking import wandb_sink
 from tracelift_ray.tracking.questions import best_of
 from tracelift_ray.tracking.records import trajectory_record
 from tracelift_ray.tracking.run_dir import RunDirectory
-from tracelift_ray.tracking.wandb_sink import WandbSink, has_credentials, resolve_mode
+from tracelift_ray.tracking.wandb_sink import GROUPS, WandbSink, has_credentials, resolve_mode
 from tracelift_ray.types import Baseline
 
-OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, False, False, 0.0, False, False, 5)
+OFFLINE = TrackingConfig("offline", "tracelift-ray-tests", None, 1, 4, "none", False, False, 0.0, 10.0, False, False, 5)
 ONLINE = dataclasses.replace(OFFLINE, wandb="auto")
 ROOT = Path(__file__).resolve().parents[3]
 KEY = {"WANDB_API_KEY": "k"}
-
-
-@pytest.fixture
-def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """W&B's own caches inside the test's directory, and its background service ended afterwards; it may take long."""
-    monkeypatch.setattr(alive, "SILENT_S", HANG_S)
-    for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    yield
-    import wandb
-
-    wandb.teardown()
 
 
 def start(run: RunDirectory, said: list[str], *, resumed: bool, config: TrackingConfig = OFFLINE) -> WandbSink:
@@ -226,7 +212,9 @@ def test_a_service_that_dies_or_hangs_is_one_line_and_the_process_comes_to_its_e
 ) -> None:
     program = (
         "import os, signal, sys; from psutil import Process\n"
-        "from tests.unit.tracking.test_wandb_sink import RunDirectory, start, wandb_sink\n"
+        "from tests.unit.tracking.conftest import alive\n"
+        "from tests.unit.tracking.test_wandb_sink import HANG_S, RunDirectory, start, wandb_sink\n"
+        "alive.SILENT_S = HANG_S\n"
         "sink = start(RunDirectory.create(sys.argv[1]), said := [], resumed=False)\n"
         "sink.log(1, {'reward/mean': 0.25})\n"
         "(service,) = (child for child in Process().children() if child.name() == 'wandb-core')\n"
@@ -279,3 +267,11 @@ def test_a_server_that_takes_no_more_holds_up_no_end(tmp_path: Path, monkeypatch
     WandbSink(Stuck(), "id", -1, tmp_path / "state.json", said.append).close()
     waiting.set()
     assert len(said) == 1 and "`wandb sync`" in said[0]
+
+
+def test_every_group_of_metrics_that_the_docs_list_has_the_step_axis() -> None:
+    page = (ROOT / "docs" / "data.md").read_text("utf-8")
+    listed = page.partition("\n## metrics.jsonl\n")[2].partition("\n## trajectories.jsonl\n")[0]
+    rows = re.findall(r"^\| (`.*?) \|", listed, re.MULTILINE)
+    named = {name.partition("/")[0] for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert "`distribution/`" in listed and set(GROUPS) == named | {"distribution"}
