@@ -7,6 +7,7 @@ or with those that a run measured (``run=runs/NAME``): what is printed is as goo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Annotated
@@ -19,8 +20,10 @@ from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.rules import AtLeast, Count, PositiveCount
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.simulation.capacity import Forecast, Split, Workload
+from tracelift_ray.simulation.capacity import Forecast
 from tracelift_ray.simulation.splits import Bound, Run, bounds, ranked
+from tracelift_ray.simulation.workload import Split, Workload
+from tracelift_ray.tracking.alive import Heartbeat, heartbeat
 
 
 @dataclass(frozen=True)
@@ -41,30 +44,37 @@ class CapacityConfig:
 @entry_point("capacity")
 def main(cfg: DictConfig) -> int:
     """Print the fastest splits and what bounds the first."""
-    from tracelift_ray.simulation.measured import measured
-
     command = to_dataclass(CapacityConfig, cfg)
     GlobalHydra.instance().clear()  # the command line is read; now for the run that is simulated
+    with heartbeat(partial(print, flush=True), "reading the workload") as beat:
+        _rank(command, beat)
+    return 0
+
+
+def _rank(command: CapacityConfig, beat: Heartbeat) -> None:
+    from tracelift_ray.simulation.measured import measured
+
     work = command.workload if command.run is None else measured(command.run).work
     composition = to_run_config(composed("config", ["experiment=quickstart"]))
     algorithm = replace(composition.algorithm, groups_per_step=command.groups_per_step, group_size=command.group_size)
     stream = replace(composition.stream, max_staleness=command.max_staleness)
     run, began = Run(work, algorithm, stream, command.steps), process_time()
     if command.run is not None:
-        print(f"measured in {command.run}: {work}")
-    found = ranked(run, command.gpus)
+        beat.say(f"measured in {command.run}: {work}")
+    found = ranked(run, command.gpus, beat.doing)
     for split, forecast in found[: command.shown]:
-        print(_line(split, forecast))
+        beat.say(_line(split, forecast))
+    beat.doing("finding what bounds the fastest")
     limits = bounds(run, found[0][0])
     simulated, took = sum(each.simulated_s for _, each in found), process_time() - began
-    print(f"{len(found)} splits, {simulated:,.0f} s of training in {took:.1f} s of one core")
-    print(_bound(limits))
+    beat.say(f"{len(found)} splits, {simulated:,.0f} s of training in {took:.1f} s of one core")
+    beat.say(_bound(limits))
     if command.picture is not None:
         from tracelift_ray.simulation.picture import draw
 
+        beat.doing(f"drawing {command.picture}")
         draw(found, limits, Path(command.picture))
-        print(f"wrote {command.picture}")
-    return 0
+        beat.say(f"wrote {command.picture}")
 
 
 def _bound(limits: list[Bound]) -> str:

@@ -27,6 +27,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     """Runs one simulated process.
 
     Attributes:
+        now: virtual seconds since the process started; what ``time()`` returns.
         steps: callbacks run so far.
         after_step: called after each; what it raises ends the loop.
     """
@@ -37,7 +38,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.after_step: Callable[[], None] = _nothing
         self.unhandled: list[str] = []
         self._random = Random(seed) if shuffled else None
-        self._now = 0.0
+        self.now = 0.0
         self._dead = False
         self._made: list[asyncio.Task[Any]] = []
         self._timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
@@ -46,8 +47,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.set_exception_handler(self._note_unhandled)
 
     def time(self) -> float:
-        """Virtual seconds since the process started."""
-        return self._now
+        """The virtual clock."""
+        return self.now
 
     def pending(self) -> list[str]:
         """Names of the tasks that have not ended, the oldest first, each with what it waits for."""
@@ -73,8 +74,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if not ready:
             if not timers:
                 raise Deadlock("nothing can run any more; these wait: " + "; ".join(self.pending()))
-            self._now = max(self._now, timers[0].when())
-        while timers and timers[0].when() <= self._now:
+            self.now = max(self.now, timers[0].when())
+        while timers and timers[0].when() <= self.now:
             due = heapq.heappop(timers)
             due._scheduled = False  # type: ignore[attr-defined]
             ready.append(due)

@@ -1,9 +1,9 @@
 """The workload of a run that was made: what ``simulation.capacity`` needs to know, from the run's own metrics.
 
-Means over all steps but the first, in which engines warm up. Seconds in which a pool worked are shared among what it
-made, so a machine that was busy with other things shows in them. How an engine's speed depends on the number of
-requests is fitted to how that number varied from step to step; where that shows no speed of a request by itself, as on
-CPUs, an engine makes equally many tokens however many requests share them.
+Means over all steps but the first, in which engines warm up, and those that evaluate, or over some of them. Seconds in
+which a pool worked are shared among what it made, so a machine that was busy with other things shows in them. How an
+engine's speed depends on the number of requests is fitted to how that number varied from step to step; where that shows
+no speed of a request by itself, as on CPUs, an engine makes equally many tokens however many requests share them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from statistics import fmean, linear_regression
 
 from tracelift_ray.config.schema import AlgorithmConfig, StreamConfig
 from tracelift_ray.errors import DataError
-from tracelift_ray.simulation.capacity import Lengths, Split, Workload
 from tracelift_ray.simulation.engines import Speed
+from tracelift_ray.simulation.workload import Lengths, Seconds, Split, Workload
 from tracelift_ray.tracking.history import RunHistory, load_history
 
 #: Of a normal distribution, the standard deviations from the median to the 95th percentile.
@@ -29,7 +29,7 @@ class Measured:
 
     Attributes:
         step_s: measured mean seconds of a step.
-        steps: of the run.
+        steps: of the run, all that it has made.
     """
 
     work: Workload
@@ -50,17 +50,20 @@ class Measured:
         return _setting(self.history, name)
 
 
-def measured(path: str) -> Measured:
-    """What a run directory says.
+def measured(path: str, of: slice = slice(1, None)) -> Measured:
+    """What a run directory says, by the steps ``of`` it, counted from 0, that made no evaluation.
 
     Raises:
         RunDirectoryError: it holds no run.
-        DataError: the run has fewer than three steps.
+        DataError: these are fewer than two steps.
     """
     history = load_history(path)
-    points = [point.metrics for point in history.training[1:]]
+    points = [each.metrics for each in history.training[of] if not each.metrics.get("time/evaluate")]
     if len(points) < 2:
-        raise DataError(f"{path}: the metrics of {len(history.training)} steps say too little, 3 are the fewest")
+        raise DataError(
+            f"{path}: the metrics of {len(history.training)} steps say too little, 3 are the fewest without those "
+            "that evaluate"
+        )
     seconds = [point["time/step_s"] for point in points]
 
     def mean(name: str) -> float:
@@ -71,24 +74,28 @@ def measured(path: str) -> Measured:
         """Members' seconds of work in a second."""
         return (1 - mean(f"pools/{pool}/idle")) * mean(f"pools/{pool}/members")
 
-    batch = _setting(history, "algorithm.groups_per_step") * _setting(history, "algorithm.group_size")
+    size = _setting(history, "algorithm.group_size")
+    batch = _setting(history, "algorithm.groups_per_step") * size
     step_s, learner = fmean(seconds), _setting(history, "learner.num_workers")
     traces, tokens = mean("rates/planner_prompts_per_s"), mean("rates/planner_tokens_per_s")
-    samples = max(1, round(mean("rates/verifier_runs_per_s") / traces))
+    # Of a group's artifacts those that do not divide by its traces are the baseline's, which waits for no trace.
+    drawn = max(size, round(mean("rates/verifier_runs_per_s") / traces * size))
+    samples, baseline = divmod(drawn, size)
+    artifacts = traces * drawn / size
     work = Workload(
         traces=_lengths(tokens / traces, points, "planner", history),
-        artifacts=_lengths(mean("rates/executor_tokens_per_s") / (traces * samples), points, "executor", history),
+        artifacts=_lengths(mean("rates/executor_tokens_per_s") / artifacts, points, "executor", history),
         samples=samples,
-        baseline=0,  # its artifacts are spread over the traces
+        baseline=baseline,
         planner=_speed(points, "planner", busy("planner") / tokens, history),
         executor=_speed(points, "executor", busy("executor") / mean("rates/executor_tokens_per_s"), history),
-        score_s=busy("reasoning_rm") / traces,
-        verify_s=busy("verifier") / (traces * samples),
+        score_s=Seconds(busy("reasoning_rm") / traces, _spread(points, "reasoning_rm")),
+        verify_s=Seconds(busy("verifier") / artifacts, _spread(points, "verifier")),
         verifiers=max(1, round(mean("pools/verifier/members"))),
         train_token_s=learner * mean("time/update") * step_s / (batch * tokens / traces),
         update_s=max(0.0, 1 - sum(mean(f"time/{name}") for name in ("rollout", "update", "broadcast"))) * step_s,
         prompt=0,  # its share is in the time of the trace's tokens
-        broadcast_s=mean("time/broadcast") * step_s,
+        broadcast_s=Seconds(mean("time/broadcast") * step_s, measured=_each(points, "time/broadcast")),
     )  # fmt: skip
     planner, executor, scorer = (
         max(1, round(mean(f"pools/{name}/members"))) for name in ("planner", "executor", "reasoning_rm")
@@ -99,9 +106,18 @@ def measured(path: str) -> Measured:
 
 def _lengths(mean: float, points: list[Mapping[str, float]], pool: str, history: RunHistory) -> Lengths:
     """Log-normal; the spread is that of the time of calls."""
-    middle, late = (fmean(p[f"pools/{pool}/call_{name}_s"] for p in points) for name in ("p50", "p95"))
-    most = _setting(history, f"{pool}.sampling.max_new_tokens")
-    return Lengths(mean, log(max(1.0, late / middle)) / P95, most)
+    return Lengths(mean, _spread(points, pool), _setting(history, f"{pool}.sampling.max_new_tokens"))
+
+
+def _spread(points: list[Mapping[str, float]], pool: str) -> float:
+    """Of the logarithm of the time of calls, from its percentiles; 0 where the pool was not called."""
+    middle, late = (fmean(p.get(f"pools/{pool}/call_{name}_s", 0.0) for p in points) for name in ("p50", "p95"))
+    return log(max(1.0, late / middle)) / P95 if middle > 0 else 0.0
+
+
+def _each(points: list[Mapping[str, float]], name: str) -> tuple[float, ...]:
+    """Seconds of a phase in each step."""
+    return tuple(point.get(name, 0.0) * point["time/step_s"] for point in points)
 
 
 def _speed(points: list[Mapping[str, float]], pool: str, busy_s: float, history: RunHistory) -> Speed:

@@ -127,13 +127,14 @@ class WatchedScheduler(Scheduler):
 
 
 class PooledGenerator:
-    """Implements ``rl.pools.GeneratorPool`` over a pool."""
+    """Implements ``rl.pools.GeneratorPool`` over a pool; ``near``: whether calls of a problem follow each other."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, near: bool) -> None:
         self._pool = pool
+        self._near = near
 
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
-        return await self._pool.call("generate", prompt, params)
+        return await self._pool.call("generate", prompt, params, near=prompt.near if self._near else "")
 
 
 class PooledVerifier:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tracelift_ray.plotting import COLOURS, FAINT, picture
-from tracelift_ray.simulation.capacity import Forecast, Split
+from tracelift_ray.simulation.capacity import Forecast
 from tracelift_ray.simulation.splits import SHARERS, Bound
+from tracelift_ray.simulation.workload import Split
 
 SHOWN = 8
 

@@ -59,6 +59,7 @@ class Scenario:
     order: Literal["arrival", "submission"]
     e2e: Literal["leave_one_out", "fresh"]
     curriculum: bool = False
+    near: bool = False  # executor calls of a problem follow each other to one member
 
     @property
     def by_index(self) -> bool:
@@ -107,6 +108,7 @@ def draw_scenario(seed: int) -> Scenario:
         shuffled=rng.random() < 0.75,
         order="submission" if staleness and rng.random() < 0.4 else "arrival",
         e2e="fresh" if seed % 2 else "leave_one_out",  # as many samples either way
+        near=seed % 4 == 1,
     )
     if rng.random() < 0.2:
         scenario = replace(scenario, baseline="pooled")

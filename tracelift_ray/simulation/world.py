@@ -319,7 +319,7 @@ class World:
         )
         served = SystemPools(
             planner,
-            PooledGenerator(pools["executor"]),
+            PooledGenerator(pools["executor"], self.scenario.near),
             PooledVerifier(pools["verifier"]),
             PooledReasoningRm(pools["reasoning_rm"]),
         )

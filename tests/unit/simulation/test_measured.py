@@ -60,6 +60,31 @@ def test_speed_is_split_by_how_the_number_of_requests_varied(tmp_path):
     assert speed.alone_s == pytest.approx(0.03, rel=0.02) and speed.beside_s == pytest.approx(0.01, rel=0.02)
 
 
+def test_artifacts_that_do_not_divide_by_the_traces_are_the_baselines(tmp_path):
+    run = written(tmp_path, [STEP | {"rates/verifier_runs_per_s": 5.5, "pools/verifier/idle": 0.45}] * 3)
+    # 4 traces have 11 artifacts: 2 each, and 3 without a trace.
+    assert (run.work.samples, run.work.baseline) == (2, 3)
+    assert run.work.artifacts.mean == pytest.approx(100 / 5.5) and run.work.verify_s.mean == pytest.approx(0.1)
+
+
+def test_latencies_are_measured_too(tmp_path):
+    late = {"pools/verifier/idle": 0.5, "pools/verifier/call_p50_s": 0.1, "pools/verifier/call_p95_s": 0.2}
+    work = written(tmp_path, [STEP, STEP | late, STEP | late | {"time/broadcast": 1 / 8}]).work
+    assert work.verify_s.mean == pytest.approx(0.5 / 4) and work.verify_s.spread == pytest.approx(0.42, abs=0.01)
+    assert work.score_s.spread == 0
+    assert work.broadcast_s.measured == pytest.approx((0.5, 1.0))
+
+
+def test_a_part_of_a_run_is_measured_by_itself(tmp_path):
+    written(tmp_path, [STEP, STEP, STEP, *[STEP | {"time/step_s": 16.0}] * 2])
+    assert [measured(str(tmp_path), part).step_s for part in (slice(1, 3), slice(3, None))] == [8.0, 16.0]
+
+
+def test_a_step_that_evaluates_is_left_out(tmp_path):
+    run = written(tmp_path, [STEP, STEP, STEP | {"time/step_s": 30.0, "time/evaluate": 0.7}, STEP])
+    assert (run.step_s, run.steps) == (8.0, 4)
+
+
 def test_two_steps_say_too_little(tmp_path):
     with pytest.raises(DataError, match="3 are the fewest"):
         written(tmp_path, [STEP, STEP])

@@ -7,7 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
-from launch.simulate import SimulateConfig, _many
+from launch.simulate import SimulateConfig, _many, main
+from tests.commands import run_command
 from tests.configs import run_config
 from tracelift_ray.rl.scheduler import Scheduler
 from tracelift_ray.simulation.plan import Fault, draw_faults, draw_scenario
@@ -104,4 +105,7 @@ def test_the_command_says_which_seed_failed_and_how_to_see_it(capsys: pytest.Cap
     with patch.object(Scheduler, "_end", lambda self, serial: None):
         assert _many(command, BASE) == 1
     said = capsys.readouterr().out.splitlines()
+    assert run_command(main, "seeds=2", "steps=3", "processes=1").stdout.startswith("2 seeds, 0 failed")
+    one = run_command(main, "seed=1", "steps=3", "verbose=true")
+    assert one.code == 0 and len(one.stdout.splitlines()) > 20
     assert said[0].endswith("python -m launch.simulate seed=0 steps=3 verbose=true") and " at " in said[0]
