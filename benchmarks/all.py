@@ -1,11 +1,11 @@
-"""The whole bench: every part in a process by itself, within a bound, and what got slower since the last run.
+"""The whole bench: every part in a process by itself, within its share of the time, and what got slower since.
 
     python -m benchmarks.all [--minutes 25] [--parts startup arms ...] [--model models/smollm2-135m-instruct]
 
-Figures go to ``docs/results/bench.json`` and, as a table with the machine and the versions, to ``bench.md`` beside it
-(``--out`` names another folder). Parts that do not run this time keep their figures of before. Printed at the end is
-what got worse by more than ``--tolerance``; exit code 1 where a part failed. Parts with SmolLM2-135M run where
-``--model`` is a directory.
+On a slower machine parts measure fewer rounds, one at least. Figures go to ``docs/results/bench.json`` and, as a table
+with the machine and the versions, to ``bench.md`` beside it (``--out`` names another folder). Parts that do not run
+this time, or fail, keep their figures of before. Printed at the end is what got worse by more than ``--tolerance``;
+exit code 1 where a part failed. Parts with SmolLM2-135M run where ``--model`` is a directory.
 """
 
 from __future__ import annotations
@@ -27,43 +27,57 @@ from typing import Any
 from benchmarks.figures import Figure, of
 from benchmarks.machine import ROOT, load, machine
 from benchmarks.tables import markdown
+from launch.fetch_smollm2 import DEFAULT_DIRECTORY
 
 OUT = ROOT / "docs" / "results"
 #: Seconds in which a part that ran out of time ends in order.
 GRACE_S = 30.0
+#: Of its share of the time a part may take so many times as much before it is ended,
+PATIENCE = 2.5
+#: and so much of it is for rounds; the rest for imports before them and for the end.
+ROUNDS = 0.85
 
 
 @dataclass(frozen=True)
 class Part:
-    """One script: its arguments, the seconds that it may take, and whether it needs the model of ``--model``."""
+    """One script.
+
+    Attributes:
+        about_s: what it takes with all its rounds, on two quiet cores without AVX-512.
+        adapts: whether it leaves out rounds for which the time is too short.
+        real: whether it needs the model of ``--model``.
+    """
 
     module: str
     arguments: tuple[str, ...]
-    limit_s: float
+    about_s: float
+    adapts: bool = False
     real: bool = False
 
-    def command(self, model: str) -> list[str]:
-        """Its command line after ``python``."""
-        return ["-m", f"benchmarks.{self.module}", *self.arguments, *(["--model", model] if self.real else [])]
+    def command(self, model: str, share_s: float) -> list[str]:
+        """Its command line after ``python``, with ``share_s`` seconds for it."""
+        within = ("--within", f"{ROUNDS * share_s:.0f}") if self.adapts else ()
+        return ["-m", f"benchmarks.{self.module}", *self.arguments, *within, *(["--model", model] if self.real else [])]
 
 
 #: In this order, the quick and the important ones first. Together they stay below 25 minutes on two quiet cores.
 PARTS: dict[str, Part] = {
-    "startup": Part("startup", ("--rounds", "1"), 240),
-    "arms": Part("arms", ("--rounds", "6"), 240),
-    "schedule": Part("schedule", ("--rounds", "2"), 240),
-    "generation": Part("generation", ("--rounds", "4"), 180),
-    "learner": Part("learner", ("--rounds", "4"), 120),
-    "asynchrony": Part("asynchrony", ("--steps", "4"), 180),
-    "overlap": Part("overlap", ("--rounds", "1", "--steps", "4"), 150),
-    "broadcast": Part("weight_broadcast", ("--rounds", "6"), 120),
-    "broadcast_collective": Part("weight_broadcast", ("--rounds", "6", "--transfer", "collective"), 120),
-    "sandbox": Part("sandbox", ("--rounds", "2", "--seconds", "4"), 180),
-    "controller": Part("controller", ("--traces", "4096"), 60),
-    "controller_ray": Part("controller", ("--traces", "4096", "--ray"), 90),
-    "learner_real": Part("learner", ("--rounds", "2"), 180, real=True),
-    "generation_real": Part("generation", ("--rounds", "2"), 300, real=True),
-    "arms_real": Part("arms", ("--rounds", "1"), 420, real=True),
+    "startup": Part("startup", ("--rounds", "1"), 70),
+    "arms": Part("arms", ("--rounds", "5"), 110, adapts=True),
+    "schedule": Part("schedule", ("--rounds", "2"), 80, adapts=True),
+    "generation": Part("generation", ("--rounds", "3"), 100, adapts=True),
+    "learner": Part("learner", ("--rounds", "4"), 50, adapts=True),
+    "asynchrony": Part("asynchrony", ("--steps", "4"), 20),
+    "overlap": Part("overlap", ("--rounds", "1", "--steps", "4"), 120, adapts=True),
+    "broadcast": Part("weight_broadcast", ("--rounds", "4"), 65),
+    "broadcast_collective": Part("weight_broadcast", ("--rounds", "4", "--transfer", "collective"), 65),
+    "broadcast_small": Part("weight_broadcast", ("--rounds", "4", "--layers", "8"), 50),
+    "sandbox": Part("sandbox", ("--rounds", "2", "--seconds", "3"), 60),
+    "controller": Part("controller", ("--traces", "4096"), 12),
+    "controller_ray": Part("controller", ("--traces", "4096", "--ray"), 36),
+    "learner_real": Part("learner", ("--rounds", "2"), 110, adapts=True, real=True),
+    "generation_real": Part("generation", ("--rounds", "2"), 190, adapts=True, real=True),
+    "arms_real": Part("arms", ("--rounds", "2"), 320, adapts=True, real=True),
 }
 
 
@@ -72,20 +86,23 @@ class Result:
     """What became of a part.
 
     Attributes:
-        failure: why it has no figures; empty where it has.
+        at: when it began.
         load: the load average before it and after it.
+        failure: why it has no figures; empty where it has.
     """
 
     command: str
     figures: tuple[Figure, ...]
     seconds: float
     load: str
+    at: str = ""
     failure: str = ""
 
 
-def run(part: Part, model: str, limit_s: float) -> Result:
-    """Run a part in a process by itself; one that takes too long is ended."""
-    command, before, began = part.command(model), load(), monotonic()
+def run(part: Part, model: str, share_s: float, limit_s: float) -> Result:
+    """Run a part in a process by itself, with ``share_s`` seconds for it; after ``limit_s`` it is ended."""
+    command, before, began = part.command(model, share_s), load(), monotonic()
+    at = datetime.now(UTC).isoformat(timespec="minutes")
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "figures.json"
         # A session of its own, so that all that it started can be ended with it.
@@ -97,8 +114,8 @@ def run(part: Part, model: str, limit_s: float) -> Result:
         shown = " ".join(["python", *command])
         if code != 0 or not path.exists():
             why = f"{code}" if isinstance(code, str) else f"exit code {code}"
-            return Result(shown, (), took, around, why)
-        return Result(shown, tuple(map(of, json.loads(path.read_text()))), took, around)
+            return Result(shown, (), took, around, at, why)
+        return Result(shown, tuple(map(of, json.loads(path.read_text()))), took, around, at)
 
 
 def _environment() -> dict[str, str]:
@@ -125,18 +142,20 @@ def _ended(process: subprocess.Popen[bytes], limit_s: float) -> int | str:
 
 
 def run_all(names: list[str], model: str, minutes: float) -> Iterator[tuple[str, Result]]:
-    """Parts one after the other, as far as the time goes."""
-    ends = monotonic() + 60 * minutes
+    """Parts one after the other, as far as the time goes, of which each has its share of what is left."""
+    ends, missing = monotonic() + 60 * minutes, not Path(model).is_dir()
+    chosen = [name for name in names if not (missing and PARTS[name].real)]
     for name in names:
-        part, left = PARTS[name], ends - monotonic()
-        if part.real and not Path(model).is_dir():
+        if name not in chosen:
             print(f"{name}: left out, {model} is no directory (make smollm2)", flush=True)
-            continue
+    for place, name in enumerate(chosen):
+        part, left = PARTS[name], ends - monotonic()
         if left < 10:
             print(f"{name}: left out, the {minutes:g} minutes are over (--minutes)", flush=True)
             continue
-        print(f"== {name}: {' '.join(['python', *part.command(model)])}", flush=True)
-        yield name, run(part, model, min(part.limit_s, left))
+        share = left * part.about_s / sum(PARTS[each].about_s for each in chosen[place:])
+        print(f"== {name}: {' '.join(['python', *part.command(model, share)])}", flush=True)
+        yield name, run(part, model, share, min(PATIENCE * share, left))
 
 
 def slower(former: Mapping[str, Any], results: Mapping[str, Result], tolerance: float) -> list[str]:
@@ -153,11 +172,15 @@ def slower(former: Mapping[str, Any], results: Mapping[str, Result], tolerance: 
 
 
 def merged(former: Mapping[str, Any], results: Mapping[str, Result]) -> dict[str, Any]:
-    """The document: parts that ran, and those of before that did not."""
-    when = {"at": datetime.now(UTC).isoformat(timespec="minutes"), "machine": machine()}
-    ran = {name: {**asdict(result), **when} for name, result in results.items()}
-    kept = {name: part for name, part in former.get("parts", {}).items() if name in PARTS and name not in ran}
-    return {"parts": {name: (ran | kept)[name] for name in PARTS if name in ran | kept}}
+    """The document: parts that ran, and those of before that did not or that failed now."""
+    known = {name: part for name, part in former.get("parts", {}).items() if name in PARTS}
+    here = machine()
+    for name, result in results.items():
+        if result.failure and name in known:
+            known[name] = {**known[name], "failure": result.failure}
+        else:
+            known[name] = {**asdict(result), "machine": here}
+    return {"parts": {name: known[name] for name in PARTS if name in known}}
 
 
 def main() -> None:
@@ -165,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART")
-    parser.add_argument("--model", default="models/smollm2-135m-instruct")
+    parser.add_argument("--model", default=str(DEFAULT_DIRECTORY))
     parser.add_argument("--out", type=Path, default=OUT, help="folder of bench.json and bench.md")
     parser.add_argument("--tolerance", type=float, default=0.1)
     options = parser.parse_args()

@@ -132,7 +132,9 @@ def command(module: str, *arguments: str, done: Path) -> None:
     if done.exists():
         return
     print(f"python -m {module} {' '.join(arguments)}", flush=True)
-    subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=True)
+    code = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=False).returncode
+    if code:
+        sys.exit(f"python -m {module} ended with exit code {code}, see above; the same command goes on from here")
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,6 @@ def train(arm: str, seed: int, total_steps: int, overrides: Sequence[str]) -> Pa
     folder = RUNS / f"{arm}_{seed}"
     command(
         *("launch.train", "experiment=arithmetic_smollm2_cpu", f"reward={arm}", f"seed={seed}"),
-        *(f"data.train=[{MADE / 'train.jsonl'}]", f"data.heldout=[{MADE / 'heldout.jsonl'}]"),
         *(f"total_steps={total_steps}", f"run_dir={folder}", *_reward(arm), *overrides),
         done=folder / "checkpoints" / f"step-{total_steps:06d}",
     )

@@ -1,6 +1,6 @@
 """What the executor-grounded reward costs: a step of ``reward=tracelift`` against one of ``reward=exec_only``.
 
-    python -m benchmarks.arms [--rounds 6] [--model DIR]
+    python -m benchmarks.arms [--rounds 6] [--within SECONDS] [--model DIR]
 
 Both arms take turns on the same actors of one run, with the same problems and as many traces a step: rollout, update
 and weight broadcast. Without ``--model`` it is the demo; with it that model is planner and executor
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections.abc import Iterable
 from dataclasses import replace
 from time import monotonic
 
 from actors.system import RaySystem
-from benchmarks.figures import Figure, amount, deliver, parser
+from benchmarks.figures import Figure, deliver, parser, spread, turns
 from benchmarks.systems import configured, running, title
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.assembly import build_rollout, build_sampler
@@ -56,8 +57,8 @@ class Arm:
         return served.version, monotonic() - began, rolled
 
 
-async def measure(model: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of the steps of each arm, and of their rollouts, after one to warm up."""
+async def measure(model: str, rounds: Iterable[int]) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of the steps of each arm, and of their rollouts, from round 1 on."""
     times: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
     with configured(model) as run:
         async with running(run, trains=True) as (system, prepared):
@@ -66,8 +67,9 @@ async def measure(model: str, rounds: int) -> dict[str, list[tuple[float, float]
             system.canary = Canary.of(run, planner_prompts.planner(prepared.train[0]))
             version = (await broadcast_weights(system.learner, system.planner, system.canary)).version
             arms = {arm: Arm(run, system, prepared, arm) for arm in ARMS}
-            for number in range(rounds + 1):
-                for arm in ARMS if number % 2 else reversed(ARMS):
+            for number in rounds:
+                # All that a step of the other arm does is part of the first arm's, so that warms up both.
+                for arm in ARMS[:1] if number == 0 else ARMS if number % 2 else reversed(ARMS):
                     version, took, rolled = await arms[arm].step(version)
                     print(f"round {number}: {arm} {took:.2f} s, rollout {rolled:.2f} s", flush=True)
                     if number:
@@ -75,28 +77,27 @@ async def measure(model: str, rounds: int) -> dict[str, list[tuple[float, float]
     return times
 
 
-def figures(model: str, rounds: int) -> list[Figure]:
+def figures(model: str, rounds: Iterable[int]) -> list[Figure]:
     """The ratio of the steps, and the step itself."""
     times = asyncio.run(measure(model, rounds))
     medians = {arm: statistics.median(step for step, _ in times[arm]) for arm in ARMS}
     pairs = [ours / plain for (ours, _), (plain, _) in zip(*(times[arm] for arm in ARMS), strict=True)]
     rollouts = {arm: statistics.median(rollout for _, rollout in times[arm]) for arm in ARMS}
-    name, spread = title(model), f"pairs {amount(min(pairs))} to {amount(max(pairs))} in {rounds} rounds"
+    name, apart = title(model), f"pairs {spread(pairs)}" if len(pairs) > 1 else spread(pairs)
     note = f"rollout {rollouts[ARMS[0]]:.2f} s and {rollouts[ARMS[1]]:.2f} s"
     ratio = medians[ARMS[0]] / medians[ARMS[1]]
     return [
-        Figure(f"{name}, step of tracelift / exec_only", ratio, "ratio", "lower", GOALS[not model], spread, note),
+        Figure(f"{name}, step of tracelift / exec_only", ratio, "ratio", "lower", GOALS[not model], apart, note),
         Figure(f"{name}, step of tracelift", medians[ARMS[0]], "s", "lower"),
     ]
 
 
 def main() -> None:
     """Measure and print."""
-    command = parser(__doc__)
-    command.add_argument("--rounds", type=int, default=6)
+    command = parser(__doc__, rounds=6)
     command.add_argument("--model", default="", help="directory of a model; empty: the demo's")
     options = command.parse_args()
-    deliver(options, figures(options.model, options.rounds))
+    deliver(options, figures(options.model, turns(options)))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from dataclasses import replace
 from benchmarks.figures import Figure, deliver, parser
 from launch.composition import composed
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.simulation.capacity import Lengths, Split, Workload, forecast
+from tracelift_ray.simulation.capacity import forecast
 from tracelift_ray.simulation.engines import Speed
+from tracelift_ray.simulation.workload import Lengths, Seconds, Split, Workload
 
 GPUS = (32, 64, 128)
 #: 512 groups of 8 traces a step.
@@ -30,16 +31,21 @@ WORK = Workload(
     baseline=3,
     planner=ENGINE,
     executor=ENGINE,
-    score_s=0.05,
-    verify_s=0.0,
+    score_s=Seconds(0.05),
+    verify_s=Seconds(0.0),
     verifiers=1,
     train_token_s=1 / 1300,
     update_s=0.0,
     prompt=200,
-    broadcast_s=5.0,
+    broadcast_s=Seconds(5.0),
 )
 #: verl's documentation, docs/advance/fully_async.md: mean step of colocated synchronous / fully asynchronous training.
 PEERS = {32: "790.10 s / 294.77 s", 64: "365.28 s / 189.26 s", 128: "356.30 s / 150.63 s"}
+
+
+def divided(gpus: int) -> Split:
+    """Over half of the GPUs learn."""
+    return Split(planner=gpus // 4, executor=gpus // 8, reasoning_rm=gpus // 16, learner=gpus * 9 // 16)
 
 
 def figures(steps: int) -> list[Figure]:
@@ -48,7 +54,7 @@ def figures(steps: int) -> list[Figure]:
     synchronous, asynchronous = replace(run.stream, max_staleness=0), replace(run.stream, max_staleness=1)
     found = []
     for gpus in GPUS:
-        split = Split(planner=gpus // 4, executor=gpus // 8, reasoning_rm=gpus // 16, learner=gpus * 9 // 16)
+        split = divided(gpus)
         ahead = forecast(WORK, split, run.algorithm, asynchronous, steps)
         waiting = forecast(WORK, split, run.algorithm, synchronous, steps)
         shared = forecast(WORK, Split(gpus, gpus, gpus, gpus), run.algorithm, synchronous, steps)

@@ -1,7 +1,7 @@
 """Versions of the weights as changes, against whole ones, over a link of 1 Gb/s between two network namespaces.
 
     make smollm2
-    python -m benchmarks.delta_weights [--engine transformers] [--rounds 12] [--model models/smollm2] [--mbit 1000]
+    python -m benchmarks.delta_weights [--engine transformers] [--rounds 12] [--model DIR] [--mbit 1000]
 
 The learner first trains the model in bfloat16 at a learning rate of 1e-6. Then its versions go from one namespace to an
 engine in the other, there and back again, each over the collective as what changed, and then whole. A round is from the
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, deliver, median, parser
+from launch.fetch_smollm2 import DEFAULT_DIRECTORY
 from tests.learner_configs import ALGORITHM, learner
 from tests.tiny import engine_config
 from tracelift_ray.transfer.manifest import Held, TensorSpec, WeightManifest
@@ -273,7 +274,7 @@ def main() -> None:
     """Lay the link, and start one process in each namespace; or be one of them."""
     command = parser(__doc__)
     command.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
-    command.add_argument("--model", default="models/smollm2")
+    command.add_argument("--model", default=str(DEFAULT_DIRECTORY))
     command.add_argument("--rounds", type=int, default=12)
     command.add_argument("--updates", type=int, default=2)
     command.add_argument("--mbit", type=int, default=1000)

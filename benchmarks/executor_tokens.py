@@ -1,42 +1,42 @@
 """How many executor samples a gradient needs: bias, variance and signal-to-noise of ways to draw them, as tables.
 
+    python -m benchmarks.executor_tokens --all --runs runs/tokens            # all that follows: hours on two cores
     python -m benchmarks.executor_tokens                                     # simulation, seeds 0 to 2: minutes
     python -m benchmarks.executor_tokens --logged runs/logged_0 runs/logged_1 runs/logged_2
-    python -m benchmarks.executor_tokens --curves 60 --runs runs/tokens      # trains on the demo: an hour on two cores
+    python -m benchmarks.executor_tokens --curves 40 --runs runs/tokens      # trains on the demo: an hour on two cores
+    python -m benchmarks.executor_tokens --lengths runs/quickstart           # prints what ``LENGTHS`` holds
 
 Each writes its part of ``docs/results/executor_tokens.md``, which says how it is to be read. ``--logged`` draws subsets
-from the verdicts of runs that drew many, such as those of
-
-    python -m launch.train experiment=quickstart total_steps=20 seed=0 reward.num_samples=8 \\
-        evaluation=off name=logged_0
+from the verdicts of runs that drew many. ``--all`` makes these where they are missing, in ``--runs``, and trains what
+the curves lack; what is there and ended is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.algorithms import TASKS, Run, over_seeds, run
-from benchmarks.executor_world import FIXED, WORLDS, Gradient, Scheme, World, binomial, gradient, moments, table
+from benchmarks import executor_lengths, executor_logged
+from benchmarks.algorithms import TASKS, over_seeds
+from benchmarks.executor_curves import CURVES, curves
+from benchmarks.executor_lengths import Lengths, tokens
+from benchmarks.executor_world import FIXED, WORLDS, Gradient, Scheme, Table, World, binomial, gradient, moments, table
+from benchmarks.pages import table as markdown
 from benchmarks.pages import write_part
 from launch.composition import composed
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import to_run_config
-from tracelift_ray.reward.arms import requirements
-from tracelift_ray.reward.compute import compute_reward, floor_reward
 from tracelift_ray.reward.grounded import direction
-from tracelift_ray.rl.advantages import GroupRewards
-from tracelift_ray.rl.signal import group_advantages
 from tracelift_ray.tasks.table import task_of
-from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
+from tracelift_ray.types import Artifact, Baseline, Execution, Verdict
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "results" / "executor_tokens.md"
 SCHEMES = (
@@ -54,20 +54,31 @@ SCHEMES = (
     Scheme("leave_one_out, K = 1, pooled, fifth visit", "leave_one_out", 1, 1, known=4, prior=2.0),
     Scheme("leave_one_out, K = 1, pooled, full", "leave_one_out", 1, 0, known=16, prior=2.0),
     Scheme("leave_one_out, K = 2, pooled, full", "leave_one_out", 2, 0, known=16, prior=2.0),
-    Scheme("leave_one_out, K = 3, dead groups end after 2", "leave_one_out", 3, 3, first=2),
+    Scheme("fixed, no sample once c is decided", "fresh", 3, 3, stops="trace"),
+    Scheme("leave_one_out, K = 3, baseline until decided", "leave_one_out", 3, 3, stops="baseline"),
+    Scheme("leave_one_out, 2 and 2 more: unless the group is dead", "leave_one_out", 3, 3, first=2),
+    Scheme(
+        "leave_one_out, 2 and 2 more: unless its others are dead", "leave_one_out", 3, 3, first=2, rule="others dead"
+    ),
+    Scheme("leave_one_out, 2 and 2 more: where the order is open", "leave_one_out", 3, 3, first=2, rule="open"),
+    Scheme("the same, paid without bias", "leave_one_out", 3, 3, first=2, rule="open", unbiased=True),
+    Scheme("leave_one_out, 2 and 2 more: open and not dead", "leave_one_out", 3, 3, first=2, rule="open, alive"),
+    Scheme("leave_one_out, 2 and 1 more: where the order is open", "leave_one_out", 2, 2, first=2, rule="open"),
+    Scheme("leave_one_out, 2 and 1 more: where the two disagree", "leave_one_out", 2, 2, first=2, rule="disagree"),
 )
-#: Resamples of each logged group.
-RESAMPLES = 8
-METRICS = ("accuracy", "trace_validity")
-#: What the learning curves compare, by name: overrides of a run.
-CURVES = {
-    "fixed": ("reward.e2e=fresh", "reward.num_samples=3"),
-    "leave_one_out_2": ("reward.num_samples=2",),
-    "leave_one_out_1": ("reward.num_samples=1",),
-    "pooled_1": ("reward.num_samples=1", "reward.baseline=pooled"),
+#: Steps of the learning curves of ``--all``.
+STEPS = 40
+#: Tokens of the demo and of a real model, by ``--lengths``: runs/quickstart and runs/arithmetic/tracelift_0.
+LENGTHS = {
+    "demo": {
+        "math": Lengths(prompt=37.7, problem=23.3, alone=23.3, other=1.0, sample=2.0, sample_alone=2.0),
+        "code": Lengths(prompt=50.5, problem=26.3, alone=26.3, other=1.0, sample=18.5, sample_alone=14.0),
+    },
+    "SmolLM2": {"math": Lengths(prompt=104.6, problem=75.5, alone=72.5, other=44.5, sample=10.3, sample_alone=9.9)},
 }
 
 
+@cache
 def settings() -> RunConfig:
     """The demo's run, for its reward and advantage."""
     return to_run_config(composed("config", ["experiment=quickstart"]))
@@ -85,40 +96,41 @@ class Row:
     gradients: dict[str, Gradient]
 
 
-def simulated(task: str, seed: int, problems: int, groups: int, config: RunConfig) -> dict[str, Row]:
-    """Every scheme that applies to ``task``."""
-    form, rows = task_of(task).reward_form, {}
+@cache
+def rewards_of(scheme: Scheme, task: str, mean: float) -> Table:
+    """The rewards of a scheme; ``mean`` counts where there is a prior alone."""
+    return table(scheme, task_of(task).reward_form, settings().reward, mean)
+
+
+def simulated(task: str, seed: int, problems: int, groups: int) -> dict[str, Row]:
+    """Every scheme."""
+    algorithm, rows = settings().algorithm, {}
     worlds = {name: World.of(name, problems, seed) for name in WORLDS}
-    fixed = {
-        name: moments(world, FIXED, table(FIXED, form, config.reward, float(world.without.mean())))
-        for name, world in worlds.items()
-    }
+    fixed = {name: moments(world, FIXED, rewards_of(FIXED, task, 0.0)) for name, world in worlds.items()}
     for scheme in SCHEMES:
-        if scheme.first and task != "math":  # programs that fail still differ in what they earn
-            continue
         biases, variances, gradients = [], [], {}
         for name, world in worlds.items():
-            rewards = table(scheme, form, config.reward, float(world.without.mean()))
+            rewards = rewards_of(scheme, task, float(world.without.mean()) if scheme.prior else 0.0)
             found, against = moments(world, scheme, rewards), fixed[name]
             biases.append(float(np.abs(found.mean - against.mean).max()))
             variances.append(float(found.variance.mean() / against.variance.mean()))
-            gradients[name] = gradient(world, scheme, rewards, against.mean, config.algorithm, groups, seed)
+            gradients[name] = gradient(world, scheme, rewards, against.mean, algorithm, groups, seed)
         rows[scheme.name] = Row(max(biases), statistics.fmean(variances), gradients)
     return rows
 
 
 def simulation(seeds: Sequence[int], problems: int, groups: int) -> str:
     """The tables of the simulation."""
-    config, parts = settings(), []
+    parts = []
     for task in TASKS:
-        by_seed = [simulated(task, seed, problems, groups, config) for seed in seeds]
+        by_seed = [simulated(task, seed, problems, groups) for seed in seeds]
         head = ["scheme", "samples", "share", "bias", "variance"]
         head += [f"traces given, {name}" for name in WORLDS] + [f"whole, {name}" for name in WORLDS]
-        rows = []
+        rows, drawn = [], {}
         for name in by_seed[0]:
-            drawn = statistics.fmean(g.drawn for row in by_seed for g in row[name].gradients.values())
-            share = drawn / FIXED.drawn()
-            cells = [name, f"{drawn:.3g}", f"{share:.0%}", f"{max(row[name].bias for row in by_seed):.3f}"]
+            drawn[name] = statistics.fmean(g.drawn for row in by_seed for g in row[name].gradients.values())
+            cells = [name, f"{drawn[name]:.3g}", f"{drawn[name] / FIXED.drawn():.0%}"]
+            cells.append(f"{max(row[name].bias for row in by_seed):.3f}")
             cells.append(f"{statistics.fmean(row[name].variance for row in by_seed):.2f}")
             for part, world in itertools.product(("given_traces", "whole"), WORLDS):
                 ratios = [
@@ -127,10 +139,26 @@ def simulation(seeds: Sequence[int], problems: int, groups: int) -> str:
                 ]
                 cells.append(over_seeds(ratios, 2))
             rows.append(cells)
-        parts.append(f"{task.capitalize()}:\n\n{_markdown(head, rows)}")
+        parts.append(f"{task.capitalize()}:\n\n{markdown(head, rows)}")
+        parts.append(f"{task.capitalize()}, tokens:\n\n{token_shares(task, drawn)}")
     how = f"Seeds {', '.join(map(str, seeds))}; {problems} problems a world, {groups:,} groups for each."
     parts.append(f"Bias of c, exactly, against K = 3 and a baseline of 3:\n\n{direction_bias()}")
     return "\n\n".join([how, *parts])
+
+
+def token_shares(task: str, drawn: Mapping[str, float]) -> str:
+    """Executor tokens of each scheme against ``FIXED``, at every length that was measured for the task."""
+    measured = {name: by_task[task] for name, by_task in LENGTHS.items() if task in by_task}
+    head, rows = ["scheme"], []
+    for name in measured:
+        head += [f"written, {name}", f"with prompts, {name}", f"prefix cache, {name}"]
+    for scheme in SCHEMES:
+        cells = [scheme.name]
+        for lengths in measured.values():
+            own, fixed = (astuple(tokens(each, lengths, drawn[each.name])) for each in (scheme, FIXED))
+            cells += [f"{one / other:.0%}" for one, other in zip(own, fixed, strict=True)]
+        rows.append(cells)
+    return markdown(head, rows)
 
 
 def direction_bias() -> str:
@@ -150,7 +178,7 @@ def direction_bias() -> str:
         at = np.unravel_index(np.abs(away).argmax(), away.shape)
         where = f"p = {rates[at[0]]:.2f}, {rates[at[1]]:.2f} without"
         rows.append([str(k), str(samples), f"{away[at]:+.3f}", where, f"{np.abs(away).mean():.3f}"])
-    return _markdown(["K", "samples of the baseline", "largest", "at", "mean size"], rows)
+    return markdown(["K", "samples of the baseline", "largest", "at", "mean size"], rows)
 
 
 def _passed(successes: int, samples: int) -> list[Execution]:
@@ -158,168 +186,40 @@ def _passed(successes: int, samples: int) -> list[Execution]:
     return [Execution(Artifact("", ""), verdict) for verdict in verdicts]
 
 
-# ---- logged runs
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A logged trace: what its samples showed, and its rubric score; without samples it was malformed."""
-
-    executions: tuple[Execution, ...]
-    rubric: RubricScore | None
-
-
-@dataclass(frozen=True)
-class LoggedGroup:
-    """The traces of a logged group, and the successes of its baseline, one by one."""
-
-    task: str
-    traces: tuple[Logged, ...]
-    without: tuple[int, ...]
-
-
-def logged_groups(folder: Path) -> list[LoggedGroup]:
-    """The groups in ``trajectories.jsonl``; masked traces are left out."""
-    records = [json.loads(line) for line in (folder / "trajectories.jsonl").read_text("utf-8").splitlines()]
-    kept = [record for record in records if record["masked"] is None]
-    groups = []
-    for _, members in itertools.groupby(kept, key=lambda record: (record["step"], record["group"])):
-        traces = list(members)
-        first = traces[0]
-        passed, samples = first["baseline_successes"], first["baseline_samples"]
-        without = (1,) * passed + (0,) * (samples - passed)
-        groups.append(LoggedGroup(first["task"], tuple(map(_logged, traces)), without))
-    return groups
-
-
-def _logged(record: dict[str, Any]) -> Logged:
-    shown = [*record["verdicts"], *([record["fresh"]] if record["fresh"] else [])]
-    verdicts = [Verdict(each["outcome"], each["passed_tests"], each["total_tests"]) for each in shown]
-    score = record["rubric"] and RubricScore((), record["rubric"]["total"], record["rubric"]["score"])
-    return Logged(tuple(Execution(Artifact("", ""), verdict) for verdict in verdicts), score)
-
-
-def _drawn(
-    group: LoggedGroup, scheme: Scheme, order: Sequence[Sequence[int]], without: Sequence[int], config: RunConfig
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The advantages where the samples of each trace, and those without, are the first of an order."""
-    reward, form = scheme.config(config.reward), task_of(group.task).reward_form
-    baseline = Baseline(sum(group.without[i] for i in without[: scheme.baseline]), scheme.baseline)
-    rewards = []
-    for trace, places in zip(group.traces, order, strict=True):
-        if not trace.executions:
-            rewards.append(floor_reward(reward, form))
-            continue
-        samples = [trace.executions[i] for i in places[: scheme.samples]]
-        given, fresh = (samples[:-1], samples[-1]) if scheme.e2e == "fresh" else (samples, None)
-        rewards.append(compute_reward(reward, form, given, fresh, baseline, trace.rubric).reward)
-    lengths = (1,) * len(rewards)
-    return np.array(group_advantages(GroupRewards(tuple(rewards), lengths), config.algorithm)[0])
-
-
-def resampled(groups: Sequence[LoggedGroup], scheme: Scheme, config: RunConfig, seed: int) -> float:
-    """Squared signal over noise of a group's advantages, the traces being given.
-
-    The samples of a scheme come from one end of an order drawn for each trace, those that it is compared with, of the
-    scheme itself and of ``FIXED``, from the other: they share none, so products of the two have no bias.
-    """
-    rng = np.random.default_rng(seed)
-    aim = both = own = true = 0.0
-    for group, _ in itertools.product(groups, range(RESAMPLES)):
-        order = [rng.permutation(len(trace.executions)).tolist() for trace in group.traces]
-        without = rng.permutation(len(group.without)).tolist()
-        back = ([each[::-1] for each in order], without[::-1])
-        one, other = _drawn(group, scheme, order, without, config), _drawn(group, scheme, *back, config)
-        fixed, again = _drawn(group, FIXED, *back, config), _drawn(group, FIXED, order, without, config)
-        aim += float(one @ fixed)
-        both += float(one @ other)
-        own += float(one @ one + other @ other) / 2
-        true += float(fixed @ again)
-    return aim**2 / true / (own - both)
-
-
-def logged(folders: Sequence[Path]) -> str:
-    """The table of the logged runs, one seed each."""
-    config, runs = settings(), [logged_groups(folder) for folder in folders]
-    drawn = min(len(trace.executions) for run in runs for group in run for trace in group.traces if trace.executions)
-    size = max(len(group.traces) for run in runs for group in run)
-    known = [each for each in SCHEMES if not (each.known or each.prior or each.first or each.own_baseline)]
-    able = [each for each in known if each.samples + FIXED.samples <= drawn]
-    rows: list[list[str]] = [
-        [each.name, f"{each.drawn(group=size):g}", f"{each.drawn(group=size) / FIXED.drawn(group=size):.0%}"]
-        for each in able
-    ]
-    for task in TASKS:
-        chosen = [[group for group in run if group.task == task] for run in runs]
-        fixed = [resampled(groups, FIXED, config, seed) for seed, groups in enumerate(chosen)]
-        for row, scheme in zip(rows, able, strict=True):
-            found = [resampled(groups, scheme, config, seed) for seed, groups in enumerate(chosen)]
-            row.append(over_seeds([one / other for one, other in zip(found, fixed, strict=True)], 2))
-    count = sum(map(len, runs))
-    how = f"{len(runs)} runs of the demo, {count} groups of {size} with {drawn} samples for each trace."
-    return f"{how}\n\n{_markdown(['scheme', 'samples', 'share', *TASKS], rows)}"
-
-
-# ---- learning curves
-
-
-def samples_per_step(name: str) -> int:
-    """Executor samples of a step of the demo, in training."""
-    config = to_run_config(composed("config", ["experiment=quickstart", *CURVES[name]]))
-    needed, algorithm = requirements(config.reward), config.algorithm
-    return algorithm.groups_per_step * (algorithm.group_size * needed.samples + needed.baseline)
-
-
-def curves(seeds: Sequence[int], steps: int, runs: Path, names: Sequence[str]) -> str:
-    """Entries of ``CURVES`` for as many steps, and what each had reached with the samples of the thriftiest."""
-    least = min(map(samples_per_step, names))
-    head = ["scheme", "samples a step", *(f"{m}, {t}, {w}" for w in ("end", "equal") for m in METRICS for t in TASKS)]
-    rows = []
-    for name in names:
-        made = [run("grpo", seed, steps, runs / name, CURVES[name]) for seed in seeds]
-        cells = [name, f"{samples_per_step(name):,}"]
-        for when in (steps, steps * least / samples_per_step(name)):
-            cells += [
-                over_seeds([_at(each, metric, task, when) for each in made]) for metric in METRICS for task in TASKS
-            ]
-        rows.append(cells)
-    return f"{steps} steps, seeds {', '.join(map(str, seeds))}.\n\n{_markdown(head, rows)}"
-
-
-def _at(made: Run, metric: str, task: str, step: float) -> float | None:
-    """A held-out metric at a step, between evaluations on the straight line."""
-    steps, values = made.history.series(f"evaluation/{task}/{metric}") if made.history else ([], [])
-    return float(np.interp(step, steps, values)) if steps else None
-
-
 # ---- the page
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def asked_for(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """The parts that are asked for, each as soon as it is there."""
+    runs, steps = options.runs.absolute(), options.curves or (STEPS if options.all else 0)
+    if options.all or not (options.logged or options.curves):
+        yield "simulation", simulation(options.seeds, options.problems, options.groups)
+    if options.all or options.logged:
+        folders = options.logged or [executor_logged.made(seed, runs) for seed in options.seeds]
+        yield "logged", executor_logged.logged(folders, SCHEMES, settings())
+    if steps:
+        yield "curves", curves(options.seeds, steps, runs, options.schemes)
 
 
 def main() -> None:
-    """Make the part that is asked for, and write it into the page."""
+    """Make the parts that are asked for, and write them into the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="every part")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--problems", type=int, default=40, help="of each world")
     parser.add_argument("--groups", type=int, default=1000, help="for each problem")
     parser.add_argument("--logged", type=Path, nargs="+", default=[], help="directories of runs")
     parser.add_argument("--curves", type=int, default=0, help="steps of training")
     parser.add_argument("--schemes", nargs="+", choices=CURVES, default=list(CURVES), help="that --curves trains under")
-    parser.add_argument("--runs", type=Path, default=Path("runs/executor_tokens"), help="where --curves trains")
+    parser.add_argument("--runs", type=Path, default=Path("runs/executor_tokens"), help="where runs are made")
+    parser.add_argument("--lengths", type=Path, nargs="+", default=[], help="runs whose prompts and samples to measure")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    if options.curves:
-        name, text = "curves", curves(options.seeds, options.curves, options.runs.absolute(), options.schemes)
-    elif options.logged:
-        name, text = "logged", logged(options.logged)
-    else:
-        name, text = "simulation", simulation(options.seeds, options.problems, options.groups)
-    print(text)
-    write_part(options.out, name, text)
+    for folder in options.lengths:
+        print(folder, executor_lengths.of_run(folder))
+    for name, text in () if options.lengths else asked_for(options):
+        print(text, flush=True)
+        write_part(options.out, name, text)
 
 
 if __name__ == "__main__":

@@ -13,26 +13,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.executor_draws import SHOWN, Array, Draws, Ints, Rounds, draws, multisets, rounds, until_decided
 from tracelift_ray.config.schema import AlgorithmConfig, RewardConfig
 from tracelift_ray.reward.compute import compute_reward
 from tracelift_ray.reward.forms import RewardForm
-from tracelift_ray.types import Artifact, Baseline, Execution, RubricScore, Verdict
+from tracelift_ray.types import Baseline, RubricScore
 
-Array = NDArray[np.float64]
 GROUP, KINDS = 4, 6
-#: What a sample can show: all tests pass, half of them do, it does not run; and the shares of failing samples.
-SHOWN = tuple(
-    Execution(Artifact("", ""), Verdict(outcome, passed, 4))  # type: ignore[arg-type]
-    for outcome, passed in (("passed", 4), ("wrong_answer", 2), ("does_not_compile", 0))
-)
-FAILING = (0.6, 0.4)
 #: Rubric scores lie on this grid.
 SCORES = np.linspace(0, 1, 21)
 #: Correlation of q with p, and how far q spreads.
@@ -52,7 +45,11 @@ class Scheme:
         known: samples without a trace that are pooled from former groups.
         prior: strength of the prior, which is the mean rate over problems.
         own_baseline: whether each trace has a baseline of its own.
-        first: samples of a first round, which ends a group where all failed and the baseline is 0; 0: none.
+        first: samples of a first round, after which ``rule`` says which traces draw the others; 0: all at once.
+        rule: of ``executor_draws.RULES``.
+        unbiased: whether traces of two rounds are paid what their first round is worth on average (``rounds``).
+        stops: what is drawn one by one, until the other samples can change no reward: the K of each "trace" (after its
+            fresh sample, with the baseline known), or the "baseline" of a group whose traces are known.
     """
 
     name: str
@@ -63,6 +60,9 @@ class Scheme:
     prior: float = 0.0
     own_baseline: bool = False
     first: int = 0
+    rule: str = "dead"
+    unbiased: bool = False
+    stops: str = ""
 
     @property
     def samples(self) -> int:
@@ -75,10 +75,25 @@ class Scheme:
         chosen = replace(config, e2e=self.e2e, num_samples=self.k, tie_table=ties)
         return replace(chosen, baseline="cached", cached_samples=self.baseline + self.known)
 
-    def drawn(self, dead: float = 0.0, group: int = GROUP) -> float:
-        """Samples of a group, where a share of groups ends after the first round."""
-        with_trace = self.samples - dead * (self.samples - self.first)
+    def drawn(self, on: float = 1.0, group: int = GROUP) -> float:
+        """Samples of a group, where a share of traces goes on after the first round."""
+        with_trace = self.first + on * (self.samples - self.first) if self.first else self.samples
         return group * with_trace + self.baseline * (group if self.own_baseline else 1)
+
+    def requests(self, drawn: float, group: int = GROUP) -> tuple[float, float]:
+        """Requests with traces and without for a group of ``drawn`` samples; the samples of one share its prompt.
+
+        The released schedule makes one for each sample, and so does what is drawn one by one.
+        """
+        if self.own_baseline:
+            return group * self.samples, group * self.baseline
+        if self.stops == "trace":
+            return drawn - self.baseline, 1
+        if self.stops == "baseline":
+            return group, drawn - group * self.samples
+        least = self.drawn(0, group)
+        again = (drawn - least) / (self.samples - self.first) if self.first else 0
+        return group + again, min(1, self.baseline)
 
 
 FIXED = Scheme("fixed: K = 3, fresh", "fresh", 3, 3)
@@ -89,7 +104,7 @@ class World:
     """Problems: p and q of their kinds of traces, (problems, KINDS), the policy, alike, and p without a trace."""
 
     p: Array
-    q: NDArray[np.int64]
+    q: Ints
     policy: Array
     without: Array
 
@@ -106,54 +121,46 @@ class World:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Draws):
     """The rewards of a scheme: of score, what the samples show and successes without a trace.
 
+    Under ``fresh`` the last sample is apart, and ``shown`` counts it with the others.
+
     Attributes:
-        shown: what the samples show, by how many of each kind of ``SHOWN``; under ``fresh`` the last is apart.
-        ways: in how many orders each can come.
         values: (scores, shown, successes).
+        by_successes: under ``fresh``, a place in ``shown`` by what the last sample shows and the others' successes.
+        rounds: where there are two.
     """
 
-    shown: tuple[tuple[int, ...], ...]
-    ways: Array
     values: Array
-
-    def chances(self, p: Array) -> Array:
-        """Chance of each of ``shown``: the shape of ``p`` and one more axis."""
-        each = np.stack([p, (1 - p) * FAILING[0], (1 - p) * FAILING[1]], axis=-1)
-        powers = each[..., None, :] ** np.array(self.shown)
-        return self.ways * powers.prod(axis=-1)
+    by_successes: Ints | None = None
+    rounds: Rounds | None = None
 
 
 def table(scheme: Scheme, form: RewardForm, config: RewardConfig, mean: float) -> Table:
     """The table of ``scheme``; ``mean`` is the mean rate without a trace, for the prior."""
     total = scheme.baseline + scheme.known
     config = scheme.config(config)
-    draws = [(tuple(map(together.count, range(3))), together) for together in _multisets(scheme.samples)]
+    whole, orders, by_successes = draws(scheme.samples), multisets(scheme.samples), None
     if scheme.e2e == "fresh":
-        draws = [
-            (tuple(map((*apart, last).count, range(3))), (*apart, last))
-            for apart in _multisets(scheme.k)
-            for last in range(3)
-        ]
-    values = np.empty((len(SCORES), len(draws), total + 1))
-    for (i, q), (j, (_, order)), b in itertools.product(enumerate(SCORES), enumerate(draws), range(total + 1)):
+        apart = draws(scheme.k)
+        orders = [(*together, last) for together in multisets(scheme.k) for last in range(3)]
+        shown = tuple(tuple(map(order.count, range(3))) for order in orders)
+        whole = Draws(shown, apart.ways.repeat(3))
+        first = [apart.passed.tolist().index(successes) for successes in range(scheme.k + 1)]
+        by_successes = 3 * np.array(first) + np.arange(3)[:, None]
+    values = np.empty((len(SCORES), len(orders), total + 1))
+    for (i, q), (j, order), b in itertools.product(enumerate(SCORES), enumerate(orders), range(total + 1)):
         samples = [SHOWN[each] for each in order]
         given, fresh = (samples[:-1], samples[-1]) if scheme.e2e == "fresh" else (samples, None)
         baseline = Baseline(b, total, mean * scheme.prior, scheme.prior)
         values[i, j, b] = compute_reward(config, form, given, fresh, baseline, _rubric(float(q))).reward
-    apart = 1 if scheme.e2e == "fresh" else 0
-    ways = [_orders(order[: len(order) - apart]) for _, order in draws]
-    return Table(tuple(counts for counts, _ in draws), np.array(ways, dtype=float), values)
-
-
-def _multisets(size: int) -> list[tuple[int, ...]]:
-    return list(itertools.combinations_with_replacement(range(3), size))
-
-
-def _orders(drawn: Sequence[int]) -> int:
-    return math.factorial(len(drawn)) // math.prod(math.factorial(drawn.count(each)) for each in range(3))
+    if not scheme.first:
+        return Table(whole.shown, whole.ways, values, by_successes)
+    once = replace(scheme, k=scheme.k - scheme.samples + scheme.first, first=0)
+    ended = table(once, form, config, mean).values
+    again = rounds(scheme.rule, scheme.first, whole, ended, values, scheme.unbiased)
+    return Table(whole.shown, whole.ways, values, by_successes, again)
 
 
 @lru_cache
@@ -185,25 +192,30 @@ class Moments:
 
 def moments(world: World, scheme: Scheme, rewards: Table) -> Moments:
     """Exact, as every outcome is enumerated."""
-    shown = rewards.chances(world.p)
     without = binomial(rewards.values.shape[-1] - 1, world.without)
-    values = rewards.values[world.q]  # problems, kinds, shown, successes
+    if scheme.first:
+        assert rewards.rounds is not None
+        mean, square = (_moment(world, rewards.rounds, without, power) for power in (1, 2))
+        return Moments(mean, square - mean**2)
+    shown, values = rewards.chances(world.p), rewards.values[world.q]  # problems, kinds, shown, successes
     mean = np.einsum("pks,pb,pksb->pk", shown, without, values)
     square = np.einsum("pks,pb,pksb->pk", shown, without, values**2)
-    variance = square - mean**2
-    if scheme.first:  # a group that ends pays nothing, whatever its later samples would have shown
-        ends = shown * _first_failed(scheme, rewards)
-        others = (world.policy * (1 - world.p) ** scheme.first).sum(axis=1) ** (GROUP - 1)
-        lost = np.einsum("pks,pks->pk", ends, values[..., 0]) * (without[:, 0] * others)[:, None]
-        mean = mean - lost
-    return Moments(mean, variance)
+    return Moments(mean, square - mean**2)
 
 
-def _first_failed(scheme: Scheme, rewards: Table) -> Array:
-    """For each of what the samples show, the chance that those of the first round are failures."""
-    failures = [sum(counts[1:]) for counts in rewards.shown]
-    orders = math.comb(scheme.samples, scheme.first)
-    return np.array([math.comb(each, scheme.first) / orders for each in failures])
+def _moment(world: World, two: Rounds, without: Array, power: int) -> Array:
+    """The expectation of a power of the reward of every kind of trace, over its group's others too."""
+    first, more = two.first.chances(world.p), two.more.chances(world.p)
+    succeeds = np.einsum("pk,pks->ps", world.policy, binomial(two.size, world.p))
+    chances = two.code_chances(succeeds, GROUP - 1) * without[..., None]
+    ended = two.values[world.q] ** power  # problems, kinds, shown in the first round, successes
+    found = np.zeros_like(world.p)
+    for code in range(chances.shape[-1]):
+        on = two.goes_on(code)
+        found += np.einsum("pki,i,pb,pkib->pk", first, 1 - on, chances[..., code], ended)
+        paid = two.paid[code][world.q][:, :, two.joined] ** power
+        found += np.einsum("pki,i,pkj,pb,pkijb->pk", first, on, more, chances[..., code], paid, optimize=True)
+    return found
 
 
 @dataclass(frozen=True)
@@ -227,22 +239,22 @@ def gradient(
     """Of ``groups`` groups for each problem, each executed twice; ``truth`` are the expected rewards of all kinds."""
     rng = np.random.default_rng(seed)
     dot = own = both = true = 0.0
-    signal = length = noise = dead = 0.0
+    signal = length = noise = samples = 0.0
     for problem, expected in enumerate(truth):
         kinds = rng.choice(KINDS, size=(groups, GROUP), p=world.policy[problem])
         exact = advantages(expected[kinds], config)
-        (one, ended), (other, _) = (_executed(world, scheme, rewards, problem, kinds, config, rng) for _ in range(2))
+        (one, paid_for), (other, _) = (_executed(world, scheme, rewards, problem, kinds, config, rng) for _ in range(2))
         dot += float((one * exact).sum())
         both += float((one * other).sum())
         own += float((one * one + other * other).sum() / 2)
         true += float((exact * exact).sum())
-        dead += ended / len(truth)
+        samples += paid_for / len(truth)
         drawn = np.stack([(one * (kinds == kind)).sum(axis=1) for kind in range(KINDS)], axis=1)
         aim = _true_gradient(world.policy[problem], expected, config)
         signal += float(drawn.mean(axis=0) @ aim)
         length += float(aim @ aim)
         noise += float(drawn.var(axis=0, ddof=1).sum())
-    return Gradient(scheme.drawn(dead), dot**2 / true / (own - both), signal**2 / length / noise)
+    return Gradient(samples, dot**2 / true / (own - both), signal**2 / length / noise)
 
 
 def _executed(
@@ -250,21 +262,56 @@ def _executed(
     scheme: Scheme,
     rewards: Table,
     problem: int,
-    kinds: NDArray[np.int64],
+    kinds: Ints,
     config: AlgorithmConfig,
     rng: np.random.Generator,
 ) -> tuple[Array, float]:
-    """The advantages of some groups, and the share that ended after the first round."""
-    sums = rewards.chances(world.p[problem]).cumsum(axis=-1)[kinds]
-    shown = (sums < rng.random(kinds.shape)[..., None] * sums[..., -1:]).sum(axis=-1)
+    """The advantages of some groups, and the mean of their samples."""
+    p, q = world.p[problem], world.q[problem][kinds]
     size = kinds.shape if scheme.own_baseline else (len(kinds), 1)
+    if scheme.first:
+        assert rewards.rounds is not None
+        return _in_rounds(scheme, rewards.rounds, p, q, kinds, world.without[problem], config, rng)
+    shown = _drawn(rewards, p, kinds, rng)
     without = rng.binomial(rewards.values.shape[-1] - 1, world.without[problem], size=size)
-    paid = rewards.values[world.q[problem][kinds], shown, np.broadcast_to(without, kinds.shape)]
-    if not scheme.first:
-        return advantages(paid, config), 0.0
-    failed = rng.random(kinds.shape) < _first_failed(scheme, rewards)[shown]
-    ends = failed.all(axis=1) & (without[:, 0] == 0)
-    return advantages(np.where(ends[:, None], 0.0, paid), config), float(ends.mean())
+    paid = rewards.values[q, shown, np.broadcast_to(without, kinds.shape)]
+    drawn = scheme.drawn()
+    if scheme.stops == "trace":
+        assert rewards.by_successes is not None
+        apart = rewards.by_successes[shown % 3]  # by what the fresh sample shows
+        decided = until_decided(rewards.values[q[..., None], apart, without[..., None]][..., None], p[kinds])
+        drawn = scheme.baseline + GROUP * (1 + float(decided.mean()))
+    if scheme.stops == "baseline":
+        by_baseline = np.swapaxes(rewards.values[q, shown], 1, 2)
+        chance = np.full(len(kinds), world.without[problem])
+        drawn = GROUP * scheme.samples + float(until_decided(by_baseline, chance).mean())
+    return advantages(paid, config), drawn
+
+
+def _in_rounds(
+    scheme: Scheme,
+    two: Rounds,
+    p: Array,
+    q: Ints,
+    kinds: Ints,
+    success_without: float,
+    config: AlgorithmConfig,
+    rng: np.random.Generator,
+) -> tuple[Array, float]:
+    first, more = _drawn(two.first, p, kinds, rng), _drawn(two.more, p, kinds, rng)
+    without = rng.binomial(two.values.shape[-1] - 1, success_without, size=len(kinds))
+    successes = two.first.passed[first]
+    codes = two.codes(successes, without)
+    on = (codes >> successes & 1) == 1
+    paid = two.paid[codes, q, two.joined[first, more], without[:, None]]
+    rewards = np.where(on, paid, two.values[q, first, without[:, None]])
+    return advantages(rewards, config), scheme.drawn(float(on.mean()))
+
+
+def _drawn(table: Draws, p: Array, kinds: Ints, rng: np.random.Generator) -> Ints:
+    """What the samples of each trace show."""
+    sums = table.chances(p).cumsum(axis=-1)[kinds]
+    return np.asarray((sums < rng.random(kinds.shape)[..., None] * sums[..., -1:]).sum(axis=-1))
 
 
 def _true_gradient(policy: Array, expected: Array, config: AlgorithmConfig) -> Array:

@@ -1,18 +1,23 @@
 """What the parts of the bench measure: figures with their goals, to the console and as JSON.
 
 Every part prints its figures; with ``--json FILE`` it also writes them there, which is how ``benchmarks.all`` has them.
+Parts that measure in rounds leave out those for which ``--within`` seconds are too few.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
+#: When this process began, but for what it imported first.
+BEGAN = monotonic()
 Better = Literal["lower", "higher"]
 
 
@@ -67,8 +72,14 @@ def median(
     name: str, values: Sequence[float], unit: str, better: Better, *, goal: float | None = None, note: str = ""
 ) -> Figure:
     """The median of rounds."""
-    spread = f"{amount(min(values))} to {amount(max(values))} in {len(values)} rounds"
-    return Figure(name, statistics.median(values), unit, better, goal, spread, note)
+    return Figure(name, statistics.median(values), unit, better, goal, spread(values), note)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Lowest and highest of the rounds, and how many there were; that there was one."""
+    if len(values) == 1:
+        return "1 round"
+    return f"{amount(min(values))} to {amount(max(values))} in {len(values)} rounds"
 
 
 def amount(value: float) -> str:
@@ -81,11 +92,30 @@ def bound(figure: Figure) -> str:
     return "" if figure.goal is None else f"{'≤' if figure.better == 'lower' else '≥'} {amount(figure.goal)}"
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A part's command line; ``deliver`` reads what it adds."""
+def parser(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
+    """A part's command line; ``deliver`` and, where it measures in so many ``rounds``, ``turns`` read what it adds."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--json", type=Path, help="also write the figures here")
+    if rounds is not None:
+        made.add_argument("--rounds", type=int, default=rounds)
+        made.add_argument("--within", type=float, default=math.inf, metavar="SECONDS", help="for all rounds but 1")
     return made
+
+
+def turns(options: argparse.Namespace, first: int = 0) -> Iterator[int]:
+    """The numbers of the rounds to measure, ``first`` to ``--rounds``; 0 is one to warm up.
+
+    Round 1 is always among them. A later one is left out where, as long as the longest before, it would end more than
+    ``--within`` seconds after this process began.
+    """
+    longest = 0.0
+    for number in range(first, options.rounds + 1):
+        began = monotonic()
+        if number > 1 and began - BEGAN + longest > options.within:
+            print(f"no round after {number - 1}: {options.within:.0f} s are too few (--within)", flush=True)
+            return
+        yield number
+        longest = max(longest, monotonic() - began)
 
 
 def deliver(options: argparse.Namespace, figures: Sequence[Figure]) -> None:

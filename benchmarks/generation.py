@@ -1,6 +1,6 @@
 """Tokens per second of a rollout's traces against vLLM's own offline generation, on the same prompts and sampling.
 
-    python -m benchmarks.generation [--rounds 5] [--model DIR]
+    python -m benchmarks.generation [--rounds 5] [--within SECONDS] [--model DIR]
 
 Ours goes the whole way: prompts rendered, calls through a pool to a Ray actor, traces read. The other side hands the
 same token ids and parameters to ``LLM.generate`` at once. Both engines are up together, with the same arguments, and
@@ -10,6 +10,7 @@ take turns. How many of the completions are the same to the token is printed, to
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from actors.placement import Placement
 from actors.planner import RayPlannerPool
 from actors.runtime import connected
-from benchmarks.figures import Figure, deliver, median, parser
+from benchmarks.figures import Figure, deliver, median, parser, turns
 from benchmarks.systems import configured, title
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.engines.stops import special_stops
@@ -72,8 +73,8 @@ async def one_round(
     return Round(written / took, sum(map(len, theirs)) / bare_took, same / len(theirs))
 
 
-async def measure(run: RunConfig, prepared: Preparation, llm: Any, rounds: int) -> list[Round]:
-    """Every round after one to warm up."""
+async def measure(run: RunConfig, prepared: Preparation, llm: Any, rounds: Iterable[int]) -> list[Round]:
+    """From round 1 on; round 0 warms up."""
     pool = RayPlannerPool(run.planner, run.stream, Placement(), run.seed)
     recorder, groups = Recorder(pool), run.algorithm.groups_per_step
     await pool.pool.start()
@@ -81,7 +82,7 @@ async def measure(run: RunConfig, prepared: Preparation, llm: Any, rounds: int) 
         unused: Any = None
         system = PlannerExecutorSystem(SystemPools(recorder, unused, unused, None), prepared.settings)
         found = []
-        for number in range(rounds + 1):
+        for number in rounds:
             chosen = list(prepared.train[number * groups : (number + 1) * groups])
             found.append(await one_round(system, recorder, llm, chosen, run.algorithm.group_size, number))
             print(f"round {number}: {found[-1]}", flush=True)
@@ -90,7 +91,7 @@ async def measure(run: RunConfig, prepared: Preparation, llm: Any, rounds: int) 
     return found[1:]
 
 
-def figures(model: str, rounds: int) -> list[Figure]:
+def figures(model: str, rounds: Iterable[int]) -> list[Figure]:
     """The ratio of the rates, and ours."""
     with configured(model, ["planner.engine.kind=vllm"]) as configuration:
         # One thread for either engine: the pool's actor has one CPU.
@@ -115,11 +116,10 @@ def figures(model: str, rounds: int) -> list[Figure]:
 
 def main() -> None:
     """Measure and print."""
-    command = parser(__doc__)
-    command.add_argument("--rounds", type=int, default=5)
+    command = parser(__doc__, rounds=5)
     command.add_argument("--model", default="", help="directory of a model; empty: the demo's planner")
     options = command.parse_args()
-    deliver(options, figures(options.model, options.rounds))
+    deliver(options, figures(options.model, turns(options)))
 
 
 if __name__ == "__main__":

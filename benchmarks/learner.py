@@ -1,6 +1,6 @@
 """Tokens per second of the learner's update against a bare PyTorch loop, on the same batch and model.
 
-    python -m benchmarks.learner [--rounds 5] [--model DIR]
+    python -m benchmarks.learner [--rounds 5] [--within SECONDS] [--model DIR]
 
 Ours is one rank of the learner, with DeepSpeed, the clipped loss, its correction and all metrics. The other side is
 what one writes by hand: a transformers model, AdamW, rows sorted by length and padded to the longest, -A times the
@@ -12,14 +12,14 @@ from its plan.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 import torch
 
-from benchmarks.figures import Figure, deliver, median, parser
+from benchmarks.figures import Figure, deliver, median, parser, turns
 from benchmarks.systems import configured, title
 from tracelift_ray.config.schema import LearnerConfig, RunConfig
 from tracelift_ray.rl.learner import Learner
@@ -102,14 +102,14 @@ def started(run: RunConfig, place: RankPlace, config: LearnerConfig) -> Learner:
     return learner
 
 
-def measure(run: RunConfig, batch: TrainBatch, rounds: int) -> list[tuple[float, float, float]]:
-    """Tokens per second of the learner, of a packed one and of the bare loop, in rounds after one to warm up."""
+def measure(run: RunConfig, batch: TrainBatch, rounds: Iterable[int]) -> list[tuple[float, float, float]]:
+    """Tokens per second of the learner, of a packed one and of the bare loop, from round 1 on; round 0 warms up."""
     place = RankPlace(0, 1, "127.0.0.1", free_port())
     ours = started(run, place, run.learner)
     packed = started(run, place, replace(run.learner, layout="packed"))  # stays in the group that ``ours`` joined
     sides, found = (ours, packed, Bare(run)), []
     tokens = sum(map(len, batch.samples))
-    for number in range(rounds + 1):
+    for number in rounds:
         rates = []
         for side in sides:
             began = monotonic()
@@ -123,7 +123,7 @@ def measure(run: RunConfig, batch: TrainBatch, rounds: int) -> list[tuple[float,
     return found[1:]
 
 
-def figures(model: str, rounds: int) -> list[Figure]:
+def figures(model: str, rounds: Iterable[int]) -> list[Figure]:
     """The ratio of the rates, ours, and the share of padding."""
     torch.set_num_threads(1)
     with configured(model) as run:
@@ -150,11 +150,10 @@ def figures(model: str, rounds: int) -> list[Figure]:
 
 def main() -> None:
     """Measure and print."""
-    command = parser(__doc__)
-    command.add_argument("--rounds", type=int, default=5)
+    command = parser(__doc__, rounds=5)
     command.add_argument("--model", default="", help="directory of a model; empty: the demo's planner")
     options = command.parse_args()
-    deliver(options, figures(options.model, options.rounds))
+    deliver(options, figures(options.model, turns(options)))
 
 
 if __name__ == "__main__":

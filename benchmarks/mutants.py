@@ -215,9 +215,9 @@ MUTANTS = (
     Mutant(
         "a deadline counts the time in the queue",
         "pools/pool.py",
-        "            member, since = await self._admission.enter(lane, tried, first=bool(tried))\n",
+        "            member, since = await self._admission.enter(lane, tried, first=bool(tried), near=near)\n",
         "            async with asyncio.timeout(self.limits.deadline_s):\n"
-        "                member, since = await self._admission.enter(lane, tried, first=bool(tried))\n",
+        "                member, since = await self._admission.enter(lane, tried, first=bool(tried), near=near)\n",
         POOLS,
     ),
     Mutant(

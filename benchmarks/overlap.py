@@ -1,6 +1,6 @@
 """Asynchronous against synchronous training of the demo, generation and training each on a core of its own.
 
-    python -m benchmarks.overlap [--rounds 2] [--steps 3]
+    python -m benchmarks.overlap [--rounds 2] [--within SECONDS] [--steps 3]
 
 Both take turns on the same actors: a stream of ``--steps`` steps on-policy, then one with ``stream=asynchronous``, each
 after a step to warm up. The learner's processes are held on one core and those of all other pools on the rest, since
@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from time import monotonic
 
 import psutil
 
 from actors.system import RaySystem
-from benchmarks.figures import deliver, median, parser
+from benchmarks.figures import deliver, median, parser, turns
 from benchmarks.systems import configured, running
 from tracelift_ray.config.schema import RunConfig, StreamConfig
 from tracelift_ray.rl.assembly import build_rollout, build_sampler
@@ -71,7 +71,7 @@ async def timed_steps(
     return version, statistics.median(took[1:])
 
 
-async def measure(rounds: int, steps: int) -> tuple[dict[str, list[float]], str]:
+async def measure(rounds: Iterable[int], steps: int) -> tuple[dict[str, list[float]], str]:
     """Seconds of a step of each kind, one for each round; and how the cores are shared."""
     times: dict[str, list[float]] = {kind: [] for kind in STALENESS}
     with configured("", ["learner.cpus_per_worker=1"]) as run:
@@ -79,7 +79,7 @@ async def measure(rounds: int, steps: int) -> tuple[dict[str, list[float]], str]
             assert system.learner is not None
             version = (await broadcast_weights(system.learner, system.planner)).version
             cores = hold_apart()
-            for number in range(rounds):
+            for number in rounds:
                 for kind, staleness in STALENESS.items():
                     stream = replace(run.stream, max_staleness=staleness)
                     version, took = await timed_steps(run, system, prepared, stream, version, steps)
@@ -90,11 +90,10 @@ async def measure(rounds: int, steps: int) -> tuple[dict[str, list[float]], str]
 
 def main() -> None:
     """Measure and print."""
-    command = parser(__doc__)
-    command.add_argument("--rounds", type=int, default=2)
+    command = parser(__doc__, rounds=2)
     command.add_argument("--steps", type=int, default=3, help="of each stream in a round, after one to warm up")
     options = command.parse_args()
-    times, cores = asyncio.run(measure(options.rounds, options.steps))
+    times, cores = asyncio.run(measure(turns(options, first=1), options.steps))
     waiting, ahead = times.values()
     ratios = [one / other for one, other in zip(waiting, ahead, strict=True)]
     note = f"{cores}; {statistics.median(waiting):.2f} s and {statistics.median(ahead):.2f} s"

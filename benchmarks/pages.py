@@ -1,7 +1,8 @@
-"""Results pages of which a script writes a part: what stands between two marks, and nothing else."""
+"""Results pages of which a script writes a part, what stands between two marks and nothing else, and their tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -18,3 +19,9 @@ def with_part(page: str, name: str, text: str) -> str:
     if not mark or not last:
         raise ValueError(f"the page has no part {name}: it needs the lines {begin.strip()} and {end}")
     return f"{before}{begin}\n{text.strip()}\n\n{end}{after}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown; all columns but the first are figures."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

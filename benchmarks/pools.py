@@ -7,6 +7,7 @@ Members are simulated in this process, so that only the pool's own work and the 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from dataclasses import dataclass
 from time import monotonic, process_time
@@ -107,6 +108,8 @@ async def run() -> list[Outcome]:
 
 
 def main() -> None:
+    """Measure and print."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for each in asyncio.run(run()):
         print(
             f"{each.case}: {each.done:,} of {each.calls:,} done in {each.seconds:.1f} s, {each.late} late, "

@@ -1,6 +1,6 @@
 """Traces per second of a rollout against the schedule of the released trainer, on the same engines.
 
-    python -m benchmarks.schedule [--rounds 4]
+    python -m benchmarks.schedule [--rounds 4] [--within SECONDS]
 
 Ours is one step's groups, all traces on their own way at once. The other side does as the released trainer does: the
 traces of a batch are drawn together, then each is taken in turn, with one call at a time: a fresh executor sample, K
@@ -11,9 +11,10 @@ engines, with the same problems; the released schedule gets fewer groups, as it 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from time import monotonic
 
-from benchmarks.figures import Figure, deliver, median, parser
+from benchmarks.figures import Figure, deliver, median, parser, turns
 from benchmarks.systems import configured, running
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.rl.assembly import build_rollout
@@ -50,14 +51,14 @@ async def released(run: RunConfig, system: PlannerExecutorSystem, problems: list
     return len(keys) / (monotonic() - began)
 
 
-async def measure(rounds: int) -> tuple[list[float], list[float]]:
-    """Traces per second of both sides, round by round, after one to warm up."""
+async def measure(rounds: Iterable[int]) -> tuple[list[float], list[float]]:
+    """Traces per second of both sides, round by round from 1 on; round 0 warms up."""
     rates: tuple[list[float], list[float]] = [], []
     with configured("") as run:
         async with running(run, trains=False) as (system, prepared):
             executing = PlannerExecutorSystem(system.pools, prepared.settings)
             rollout, size = build_rollout(run, executing), run.algorithm.groups_per_step
-            for number in range(rounds + 1):
+            for number in rounds:
                 chosen = list(prepared.train[number * size : (number + 1) * size])
                 # The problems of the shorter side are spread over the longer one's, for both have tasks in turn.
                 fewer = chosen[:: max(1, size // RELEASED_GROUPS)][:RELEASED_GROUPS]
@@ -69,7 +70,7 @@ async def measure(rounds: int) -> tuple[list[float], list[float]]:
     return rates
 
 
-def figures(rounds: int) -> list[Figure]:
+def figures(rounds: Iterable[int]) -> list[Figure]:
     """The ratio of the rates, and ours."""
     fast, slow = asyncio.run(measure(rounds))
     ratios = [ours / theirs for ours, theirs in zip(fast, slow, strict=True)]
@@ -81,10 +82,9 @@ def figures(rounds: int) -> list[Figure]:
 
 def main() -> None:
     """Measure and print."""
-    command = parser(__doc__)
-    command.add_argument("--rounds", type=int, default=4)
+    command = parser(__doc__, rounds=4)
     options = command.parse_args()
-    deliver(options, figures(options.rounds))
+    deliver(options, figures(turns(options)))
 
 
 if __name__ == "__main__":

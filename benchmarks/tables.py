@@ -28,7 +28,8 @@ def markdown(document: Mapping[str, Any]) -> str:
     rows = ["| measured | value | goal | rounds | best peer publishes | notes |", "|---|--:|--:|---|---|---|"]
     rows += [row(of(figure)) for part in parts.values() for figure in part["figures"]]
     failed = [f"- `{part['command']}`: {part['failure']}" for part in parts.values() if part["failure"]]
-    failures = ["", "Parts without figures:", "", *failed] if failed else []
+    why = "Parts that failed when they ran last; their figures are of the run before:"
+    failures = ["", why, "", *failed] if failed else []
     return HEAD + "\n".join([*rows, *failures, "", "## How it was run", "", *runs(parts)]) + "\n"
 
 
