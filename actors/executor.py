@@ -29,4 +29,4 @@ class RayExecutorPool:
 
     async def generate(self, prompt: Prompt, params: SamplingParams) -> list[Completion]:
         """``params.n`` completions of ``prompt``, in order."""
-        return await self.pool.call("generate", prompt, params)
+        return await self.pool.call("generate", prompt, params, near=prompt.near)

@@ -198,24 +198,25 @@ def live_nodes() -> list[Node]:
 
 
 async def probe_run_dir(directory: RunDirectory) -> None:
-    """Check that every node sees the driver's run directory and can write in it.
+    """Check that every node sees the driver's run directory and can write in it; all look at it at the same time.
 
     Raises:
         InfrastructureError: a node does not answer.
         RunDirectoryError: names the node and what is wrong there.
     """
-    probe = ray.remote(num_cpus=0)(check_shared)
-    for node in ray.nodes():
-        if node["Alive"]:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            probing = probe.options(scheduling_strategy=there).remote(directory.path, directory.run_id)
-            try:
-                await asyncio.wait_for(probing, PROBE_S)
-            except RayTaskError as error:
-                raise told_cause(error) from None
-            except TimeoutError:
-                cause = f"{node['NodeManagerAddress']} did not look at {directory.path} in {PROBE_S:g} s"
-                raise InfrastructureError("cluster", f"{cause}; check its load and that file system") from None
+    await asyncio.gather(*(_probe_run_dir(directory, node) for node in ray.nodes() if node["Alive"]))
+
+
+async def _probe_run_dir(directory: RunDirectory, node: Mapping[str, Any]) -> None:
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    probe = ray.remote(num_cpus=0)(check_shared).options(scheduling_strategy=there)
+    try:
+        await asyncio.wait_for(probe.remote(directory.path, directory.run_id), PROBE_S)
+    except RayTaskError as error:
+        raise told_cause(error) from None
+    except TimeoutError:
+        cause = f"{node['NodeManagerAddress']} did not look at {directory.path} in {PROBE_S:g} s"
+        raise InfrastructureError("cluster", f"{cause}; check its load and that file system") from None
 
 
 def log_places() -> str:

@@ -12,6 +12,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tracelift_ray.config.load import plain_config, resolved_values, to_dataclas
 from tracelift_ray.config.rules import PositiveCount
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import to_run_config
+from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.tracking.run_dir import COMMIT_VARIABLE, CodeVersion, code_version
 
 #: What a job does without. What .gitignore names stays here, too.
@@ -69,9 +71,11 @@ def main(cfg: DictConfig) -> int:
 
     from actors.jobs import job_server
 
-    client = job_server(config.address)
-    print(f"run directory {run.run_dir}, which every node must see", flush=True)
-    job = _submit(client, config, shlex.join(["python", "-m", "launch.train", *overrides]), environment)
+    with heartbeat(partial(print, flush=True), f"reaching {config.address}") as beat:
+        client = job_server(config.address)
+        beat.say(f"run directory {run.run_dir}, which every node must see")
+        beat.doing(f"packing and sending the code to {config.address}")
+        job = _submit(client, config, shlex.join(["python", "-m", "launch.train", *overrides]), environment)
     print(f"job {job} submitted to {config.address}", flush=True)
     return asyncio.run(_follow(client, config.address, job)) if config.follow else 0
 
@@ -159,12 +163,16 @@ def _submit(client: Any, config: SubmitConfig, command: str, variables: Mapping[
 
 
 async def _follow(client: Any, address: str, job: str) -> int:
-    """Show the output until the job ends; its exit code."""
+    """Show the output until the job ends; its exit code. A job says by itself that it lives, once it has begun."""
     from actors.jobs import ended, told_of
 
+    output = client.tail_job_logs(job)
     try:
         with told_of(address):
-            async for chunk in client.tail_job_logs(job):
+            with heartbeat(partial(print, flush=True), f"waiting until job {job} begins"):
+                chunk = await anext(output, "")
+            print(chunk, end="", flush=True)
+            async for chunk in output:
                 print(chunk, end="", flush=True)
             details = await ended(client, job)
     except asyncio.CancelledError:

@@ -56,10 +56,15 @@ def _show_plan(run: RunConfig) -> int:
     from actors.runtime import cluster_resources
     from tracelift_ray.planning.plan import fit, render_plan
     from tracelift_ray.rl.preparation import prompt_lines
+    from tracelift_ray.tracking.alive import heartbeat
 
-    resources = cluster_resources(run)
-    found = fit(run, resources)
-    print(render_plan(run, resources, prompt_lines(run), found))
+    with heartbeat(_say(run), "looking at the machines") as beat:
+        resources = cluster_resources(run)
+        beat.doing("fitting the run into them")
+        found = fit(run, resources)
+        beat.doing("rendering prompts")
+        plan = render_plan(run, resources, prompt_lines(run), found)
+    print(plan)
     return 1 if found.lacking else 0
 
 
@@ -75,7 +80,7 @@ async def _train(run: RunConfig) -> int:
     from tracelift_ray.tracking.run_lock import only_run
     from tracelift_ray.tracking.tracker import Tracker
 
-    say: Callable[[str], None] = partial(print, flush=True) if run.tracking.console else _say_nothing
+    say = _say(run)
     with only_run(Path(run.run_dir), say), heeding_signals() as signals:
         with heartbeat(say, "reading problems"):
             found = find(run)
@@ -164,6 +169,11 @@ def _leave(voice: Voice, cause: str) -> NoReturn:
     os._exit(FAILED)
 
 
+def _say(run: RunConfig) -> Callable[[str], None]:
+    """Prints a line, where the console is on."""
+    return partial(print, flush=True) if run.tracking.console else _say_nothing
+
+
 def _say_nothing(line: str) -> None:
     """Where the console is off."""
 
@@ -184,12 +194,13 @@ async def _system(
     from tracelift_ray.tracking.alive import alive
 
     checkpoint = None if found.checkpoint is None else str(found.checkpoint.learner_dir)
-    joining = "starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}"
-    voice.message(joining)
-    async with alive(voice.progress, lambda: joining):
+    doing = "starting Ray" if run.cluster.address == "local" else f"joining Ray at {run.cluster.address}"
+    voice.message(doing)
+    async with alive(voice.progress, lambda: doing):
         await asyncio.to_thread(connect)
-    signals.hear()
-    await probe_run_dir(found.directory)
+        signals.hear()
+        doing = f"waiting until every node has looked at {found.directory.path}"
+        await probe_run_dir(found.directory)
     voice.message(f"starting actors; {log_places()}")
     problems = (*found.sources.train, *found.sources.heldout)
     with watched_head(signals.stop_soon, partial(_leave, voice)) as head:

@@ -335,9 +335,12 @@ class Prompt:
     """A rendered prompt: token ids for engines of ours, and chat messages for remote chat servers.
 
     ``strip_thinking``: the model's own reasoning is no part of what is read of a completion (``tasks.thinking``).
+    ``near``: prompts that begin alike have this in common, so that a pool gives them to one engine, whose prefix cache
+    then computes the beginning once; empty: none.
     """
 
     token_ids: tuple[int, ...]
     text: str
     messages: tuple[tuple[str, str], ...] = field(default=())
     strip_thinking: bool = False
+    near: str = ""

@@ -116,8 +116,8 @@ TABLE: dict[type, dict[Change, str]] = {
         Change.ANOTHER_RUN: "max_staleness order",
     },
     TrackingConfig: {
-        Change.MEANT: "wandb project entity table_every table_rows tensorboard console quiet_s prometheus "
-        "timeline timeline_steps"
+        Change.MEANT: "wandb project entity table_every table_rows wandb_artifacts tensorboard console quiet_s "
+        "usage_s prometheus timeline timeline_steps"
     },
     ClusterConfig: {
         Change.MEANT: "address num_cpus num_gpus placement_timeout_s share_gpus object_store_mib dashboard",

@@ -28,6 +28,7 @@ from tracelift_ray.config.rules import (
 OnError = Literal["strict", "skip"]
 Schedule = Literal["constant", "linear", "cosine"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
+WandbArtifacts = Literal["none", "planner", "checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -249,9 +250,11 @@ class TrackingConfig:
     entity: str | None
     table_every: Count  # steps between tables of traces; 0: never
     table_rows: Count
+    wandb_artifacts: WandbArtifacts  # what of each checkpoint becomes one, of the W&B run
     tensorboard: bool
     console: bool
     quiet_s: NotNegative  # without progress, until a line says what holds what; 0: never
+    usage_s: Positive  # between two readings of what the processes use
     prometheus: bool
     timeline: bool
     timeline_steps: PositiveCount

@@ -12,8 +12,9 @@ from typing import Any
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import SERVER, ExecutorConfig, PlannerConfig
-from tracelift_ray.config.schema import LearnerConfig, RunConfig, SandboxConfig
+from tracelift_ray.config.schema import DataConfig, LearnerConfig, RunConfig, SandboxConfig
 from tracelift_ray.data.gym import is_endless
+from tracelift_ray.data.readings import check_reading
 from tracelift_ray.engines.kinds import adapter_obstacle, check_extra, engine_kind, is_remote, training_kinds
 from tracelift_ray.planning.algorithm_checks import check_algorithm
 from tracelift_ray.planning.colocation import sleeping_pools
@@ -43,6 +44,7 @@ def check_run(config: RunConfig, *, trains: bool = True, files: bool = True) -> 
     _check_reward(config)
     if requirements(config.reward).rubric:
         check_reasoning_rm(config.reasoning_rm)
+    _check_readings(config.data)
     _check_curriculum(config)
     _check_seeds(config)
     _check_patterns(config)
@@ -111,6 +113,13 @@ def _check_reward(config: RunConfig) -> None:
         right = f"must be at most reward.cached_samples={reward.cached_samples}, where a pooled baseline stops growing"
         raise ConfigError("reward.baseline_samples", reward.baseline_samples, right)
     ARMS[reward.arm].options(reward)
+
+
+def _check_readings(data: DataConfig) -> None:
+    """What a source says of how it is read must be settings."""
+    for key, sources in (("data.train", data.train), ("data.heldout", data.heldout)):
+        for source in sources:
+            check_reading(key, source)
 
 
 def _check_curriculum(config: RunConfig) -> None:

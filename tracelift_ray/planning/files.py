@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
-from tracelift_ray.config.paths import DEMO, GYM, check_file
+from tracelift_ray.config.paths import DEMO, GYM, SETTINGS, check_file
 from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
 from tracelift_ray.data.data_sets import is_data_set
 from tracelift_ray.data.file_kinds import file_kind
-from tracelift_ray.data.gym import INSTALL
+from tracelift_ray.data.readings import reading_of
 from tracelift_ray.demo.world import DEMO_TASKS
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.errors import DataError
@@ -28,6 +28,7 @@ from tracelift_ray.planning.checkpoints import (
 )
 from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import requirements
+from tracelift_ray.tasks.gym import INSTALL
 from tracelift_ray.types import REWARD_MODEL_ENDING
 
 if TYPE_CHECKING:
@@ -179,16 +180,23 @@ def check_data(data: DataConfig) -> None:
                 if find_spec("reasoning_gym") is None:
                     raise ConfigError(key, source, f"needs reasoning-gym, which is not installed; {INSTALL}")
                 continue
-            if is_data_set(source):
-                continue
-            if not Path(source).exists():
-                right = "is not there; relative paths start where the command is run, a data set of the hub is hub:NAME"
-                raise ConfigError(key, source, right)
-            check_file(key, source)
-            try:
-                file_kind(source)
-            except DataError as error:
-                raise ConfigError(key, source, str(error).removeprefix(f"{source} ")) from None
+            _check_location(key, source, reading_of(source).location)
+
+
+def _check_location(key: str, source: str, location: str) -> None:
+    """What a source names must be a data set, or a file of a kind that is read."""
+    if is_data_set(location):
+        return
+    if not Path(location).exists():
+        right = "is not there; relative paths start where the command is run, a data set of the hub is hub:NAME"
+        if Path(source).exists():
+            right = f"is no name for a file: what follows {SETTINGS} is how a file is read; rename it"
+        raise ConfigError(key, source, right)
+    check_file(key, location)
+    try:
+        file_kind(location)
+    except DataError as error:
+        raise ConfigError(key, source, str(error).removeprefix(f"{location} ")) from None
 
 
 def check_run_dir(config: RunConfig, *, trains: bool = True) -> None:

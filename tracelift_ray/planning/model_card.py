@@ -17,14 +17,15 @@ from tracelift_ray.planning.plan import reward_lines
 CARD, PROMPT = "README.md", "prompt.yaml"
 #: Half the width of a 95 % interval, in standard errors.
 Z_95 = 1.96
-#: What is reported of each task: a label, the metric's name, and that of its standard error.
+#: What is reported of each task: a label and the metric's name.
 FIGURES = (
-    ("accuracy with the trace", "accuracy", "accuracy_stderr"),
-    ("accuracy without", "baseline", ""),
-    ("uplift", "uplift", ""),
-    ("rubric score", "rm_score", ""),
-    ("malformed traces", "malformed", ""),
-    ("answer leaks", "leak", ""),
+    ("accuracy with the trace", "accuracy"),
+    ("accuracy without", "baseline"),
+    ("uplift", "uplift"),
+    ("trace validity", "trace_validity"),
+    ("rubric score", "rm_score"),
+    ("malformed traces", "malformed"),
+    ("answer leaks", "leak"),
 )
 
 
@@ -92,10 +93,10 @@ def _figures(evaluated: tuple[int, Mapping[str, float]] | None) -> str:
 
 
 def _rows(tasks: Sequence[str], metrics: Mapping[str, float]) -> Iterator[tuple[str, list[str]]]:
-    for label, name, error in FIGURES:
-        names = [(f"evaluation/{task}/{name}", f"evaluation/{task}/{error}") for task in tasks]
-        if any(value in metrics for value, _ in names):
-            yield label, [_figure(metrics.get(value), metrics.get(error)) for value, error in names]
+    for label, name in FIGURES:
+        names = [f"evaluation/{task}/{name}" for task in tasks]
+        if any(each in metrics for each in names):
+            yield label, [_figure(metrics.get(each), metrics.get(f"{each}_stderr")) for each in names]
 
 
 def _figure(value: float | None, error: float | None) -> str:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from tracelift_ray.config.paths import DEMO
-from tracelift_ray.config.schema import RewardConfig, RunConfig
+from tracelift_ray.config.paths import DEMO, GYM
+from tracelift_ray.config.schema import DataConfig, RewardConfig, RunConfig
 from tracelift_ray.data.gym import GYM_COUNT, is_endless
+from tracelift_ray.data.readings import reading_of
 from tracelift_ray.engines.kinds import is_remote
 from tracelift_ray.planning.memory.changes import smallest_change
 from tracelift_ray.planning.memory.holdings import MemoryPlan, memory_plan
@@ -28,6 +29,7 @@ from tracelift_ray.reasoning_rm.scoring.kinds import scorer_kind
 from tracelift_ray.reward.arms import ARMS, requirements
 from tracelift_ray.reward.forms import RewardForm
 from tracelift_ray.reward.turns import E2E
+from tracelift_ray.tasks.gym import GymTask
 from tracelift_ray.tasks.table import TASKS, task_of
 
 _WIDTH = 110
@@ -213,11 +215,19 @@ def _evaluation_line(config: RunConfig) -> str:
 
 
 def _tasks(config: RunConfig) -> tuple[str, ...]:
-    """The tasks that the data can hold, as far as names and format tell."""
-    if all(source.startswith(DEMO) for source in config.data.train):
-        names = {source.removeprefix(DEMO) for source in config.data.train}
-        return tuple(task for task in TASKS if task in names)
-    return tuple(name for name, task in TASKS.items() if config.data.format in task.formats) or tuple(TASKS)
+    """The tasks that the data can hold, as far as names and formats tell."""
+    found = [_tasks_of(source, config.data) for source in config.data.train]
+    return tuple(task for task in TASKS if not all(found) or any(task in some for some in found))
+
+
+def _tasks_of(source: str, data: DataConfig) -> tuple[str, ...]:
+    """The tasks that a source can hold; none where nothing tells."""
+    if source.startswith(DEMO):
+        return (source.removeprefix(DEMO),)
+    if source.startswith(GYM):
+        return (GymTask.name,)
+    format = reading_of(source, data.format).format
+    return tuple(name for name, task in TASKS.items() if format in task.formats)
 
 
 def reward_lines(reward: RewardConfig, tasks: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from tracelift_ray.config.load import resolved_values, to_dataclass
 from tracelift_ray.config.models import ReasoningRmConfig
-from tracelift_ray.config.paths import is_path
+from tracelift_ray.config.paths import SETTINGS, is_path
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.checks import check_run
 from tracelift_ray.tasks.presets import presets
@@ -57,8 +57,12 @@ def absolute_paths(config: RunConfig, base: Path) -> RunConfig:
 
     absolute, prompt = partial(_absolute, base=base), partial(absolute_prompt, base=base)
 
+    def source(name: str) -> str:
+        location, mark, settings = name.partition(SETTINGS)
+        return f"{absolute(location)}{mark}{settings}" if is_path(name) else name
+
     def sources(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(absolute(name) if is_path(name) else name for name in names)
+        return tuple(map(source, names))
 
     return replace(
         config,

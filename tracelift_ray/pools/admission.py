@@ -1,8 +1,9 @@
 """Which call goes to which member, and when: the queue of a pool.
 
 Promises: a member never holds more calls than its capacity; lanes take turns, so that a flood of calls in one lane
-does not starve another; within a lane calls start in the order in which they came, a retried one first; and a call
-whose caller gives up leaves no trace. Knows nothing of what a call is, nor how long it takes.
+does not starve another; within a lane calls start in the order in which they came, a retried one first; calls that are
+near each other go to one member where it holds at most one call more than the least busy one; and a call whose caller
+gives up leaves no trace. Knows nothing of what a call is, nor how long it takes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Seat(Protocol):
 
 
 S = TypeVar("S", bound=Seat)
+#: How many of the names that calls are near to are remembered, the ones used last.
+REMEMBERED = 4096
 
 
 def _now() -> float:
@@ -33,10 +36,12 @@ def _now() -> float:
 
 @dataclass(eq=False)
 class _Waiter:
-    """A call that waits for a member; ``avoid`` holds members that it would rather not go to."""
+    """A call that waits for a member; ``avoid`` holds members that it would rather not go to, ``near`` as in
+    ``Admission.enter``."""
 
     admitted: asyncio.Future
     avoid: Collection[object]
+    near: str
     since: float
 
 
@@ -47,6 +52,7 @@ class Admission:
         self._seats = seats
         self._meter = Meter()
         self._lanes: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+        self._homes: OrderedDict[str, Seat] = OrderedDict()  # where the last call near to a name went
 
     @property
     def waiting(self) -> int:
@@ -59,19 +65,26 @@ class Admission:
         now = _now()
         return max((now - lane[0].since for lane in self._lanes.values() if lane), default=0.0)
 
-    async def enter(self, lane: str, avoid: Collection[S] = (), *, first: bool = False) -> tuple[S, float]:
-        """A place on the least busy member, which counts the call as held from then on, and the time.
+    async def enter(
+        self, lane: str, avoid: Collection[S] = (), *, first: bool = False, near: str = ""
+    ) -> tuple[S, float]:
+        """A place on a member, which counts the call as held from then on, and the time.
+
+        It is the least busy member, or the one where the last call with the same ``near`` went, if that holds at most
+        one call more.
 
         Args:
             lane: lanes take turns.
             avoid: members to leave out as long as another one is up.
             first: go before the other calls of the lane (a retry).
+            near: a name for what a member may have left of a former call (the beginning of a prompt, computed); empty:
+                nothing.
 
         Raises:
             Exception: what ``refuse_all`` was given while this call waited.
         """
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(loop.create_future(), avoid, loop.time())
+        waiter = _Waiter(loop.create_future(), avoid, near, loop.time())
         queue = self._lanes.setdefault(lane, deque())
         queue.appendleft(waiter) if first else queue.append(waiter)
         self._meter.joined(waiter.since)
@@ -135,6 +148,7 @@ class Admission:
         if seat is None:
             return False
         seat.busy += 1
+        self._remember(lane[0].near, seat)
         lane.popleft().admitted.set_result(seat)
         self._lanes.move_to_end(name)
         return True
@@ -143,4 +157,16 @@ class Admission:
         up = self._seats()
         wanted = ([seat for seat in up if seat not in waiter.avoid] if waiter.avoid else up) or up
         free = [seat for seat in wanted if seat.busy < seat.capacity]
-        return min(free, key=lambda seat: seat.busy / seat.capacity, default=None)
+        least = min(free, key=lambda seat: seat.busy / seat.capacity, default=None)
+        home = self._homes.get(waiter.near)
+        if least is None or home is None or home not in free:
+            return least
+        return home if (home.busy - 1) / home.capacity <= least.busy / least.capacity else least
+
+    def _remember(self, near: str, seat: Seat) -> None:
+        if not near:
+            return
+        self._homes[near] = seat
+        self._homes.move_to_end(near)
+        if len(self._homes) > REMEMBERED:
+            self._homes.popitem(last=False)

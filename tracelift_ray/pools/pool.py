@@ -133,8 +133,10 @@ class Pool:
             for each in starting:
                 each.cancel()
 
-    async def call(self, method: str, *args: Any, lane: str = "") -> Any:
-        """``method(*args)`` on the least busy member with room. ``lane``: calls that take turns with others.
+    async def call(self, method: str, *args: Any, lane: str = "", near: str = "") -> Any:
+        """``method(*args)`` on the least busy member with room, or nearly.
+
+        ``lane``: calls that take turns with others. ``near``: calls that had better go to one member (``Admission``).
 
         Raises:
             InfrastructureError: it failed on ``retries`` + 1 members, or no member is up nor will be.
@@ -142,7 +144,7 @@ class Pool:
         tried: list[Member] = []
         while True:
             self._check_there_will_be_a_member()
-            member, since = await self._admission.enter(lane, tried, first=bool(tried))
+            member, since = await self._admission.enter(lane, tried, first=bool(tried), near=near)
             tried.append(member)
             try:
                 return await self._work(member, method, *args)

@@ -138,7 +138,7 @@ class Copy:
                 if count <= most:
                     places.append(found + (first + start))
                     steps.append(part[found] - own[found])
-                own[:] = part
+                own[found] = part[found]
                 checksum.add(part.data)
         if count > most:
             return None

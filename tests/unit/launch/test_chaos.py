@@ -29,7 +29,7 @@ def test_a_seed_draws_every_kind_and_signal_before_one_comes_again() -> None:
 
 
 def test_a_run_directory_that_is_there_is_refused(tmp_path: Path) -> None:
-    done = partial(run_command, main)(f"run_dir={tmp_path}")
+    done = partial(run_command, main)(f"run_dir={tmp_path}", "kinds=[engine]", "signals=[stop]")
     assert done.code == 1 and f"run_dir={tmp_path} is there already" in done.stderr
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ ROOT = Path(__file__).resolve().parents[3]
 RAY_JOB = ROOT / "launch/specs/kuberay_rayjob.yaml"
 #: A file that holds KubeRay's definition of a RayJob (docs/on_a_cluster.md says how to print it).
 CRD = os.environ.get("KUBERAY_CRD", "")
+#: Fields of a RayJob's spec that KubeRay and Kubernetes name, with their types.
+FIELDS = dict(line.split(": ") for line in (Path(__file__).parent / "rayjob_fields.txt").read_text().splitlines())
+TYPES = {"string": {str}, "integer": {int}, "boolean": {bool}, "quantity": {int, str}, "object": {dict}}
+#: Maps whose keys the user chooses.
+CHOSEN = ("rayStartParams", "requests", "limits")
 
 
 def lint(program: str, text: str, *files: str) -> str:
@@ -42,16 +48,30 @@ def test_hadolint_finds_nothing_in_an_image(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_an_image_runs_without_root_and_names_its_commit_and_base(kind: str) -> None:
     text = (ROOT / "docker" / f"Dockerfile.{kind}").read_text()
-    assert re.search(r"^ARG BASE=\S+:\S+\nFROM \$\{BASE\}$", text, re.MULTILINE)
+    assert re.search(r"^ARG BASE=\S+:\S+@sha256:[0-9a-f]{64}\nFROM ", text, re.MULTILINE)
+    assert re.findall(r"^FROM (.+)$", text, re.MULTILINE)[-1] == "${BASE}"
     before, _, after = text.partition("\nUSER 10001:10001\n")
     assert "apt-get" in before and "apt-get" not in after and "USER" not in after
-    assert all("--chown=10001:10001" in line for line in text.splitlines() if line.startswith("COPY"))
+    assert all("--chown=10001:10001" in line for line in after.splitlines() if line.startswith("COPY"))
     code = text.index("COPY --chown=10001:10001 . .")
     assert code < text.index("\nENV TRACELIFT_COMMIT=$COMMIT\n"), "another commit alone does not install again"
     installed = text.index(f"docker/install.sh .venv {kind}\n")
     assert text.index("docker/locks docker/locks") < installed < code and f"\nENV DEVICE={kind}\n" in text
     extras = text.index('\nARG EXTRAS=""\nRUN if [ -n "$EXTRAS" ]; ')
     assert installed < extras < code < text.index('\nRUN make stamp EXTRAS="$EXTRAS"\n'), "no tests unless asked for"
+
+
+def test_both_images_have_the_same_python_and_the_one_for_gpus_takes_it_whole() -> None:
+    cpu, gpu = ((ROOT / "docker" / f"Dockerfile.{kind}").read_text() for kind in ("cpu", "gpu"))
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", cpu, re.MULTILINE)
+    assert f"\nARG PYTHON={base}\n" in gpu and "\nFROM ${PYTHON} AS python\n" in gpu
+    root = gpu.partition("\nUSER 10001:10001\n")[0]
+    copied = re.findall(r"^COPY --from=python (\S+) (\S+)$", root, re.MULTILINE)
+    # Not the whole of /usr/local, where CUDA is.
+    assert copied == [(folder, folder) for folder in ("/usr/local/bin", "/usr/local/include", "/usr/local/lib")]
+    loads = root[root.index("\nRUN ldconfig && python3.11 -c ") :]
+    assert root.index("libssl3t64") < root.index("COPY --from=python") and " ssl," in loads
+    assert not re.search(r"\bpython3(?![.\d])", gpu), "no second Python, which docker/install.sh could take"
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
@@ -102,6 +122,53 @@ def closed(schema: Any) -> Any:
     inner = {name: closed(each) for name, each in schema.items()}
     named = "properties" in schema and "type" in schema and "x-kubernetes-preserve-unknown-fields" not in schema
     return {"additionalProperties": False, **inner} if named else inner
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field of a spec with its path; all items of a list, and all keys that the user chooses, have one path."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            key = "*" if path.rpartition(".")[2] in CHOSEN else name
+            yield from leaves(inner, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for each in value:
+            yield from leaves(each, f"{path}[]")
+    else:
+        yield path, value
+
+
+def named(schema: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every field that a definition names, as ``leaves`` has it, with its type."""
+    if "properties" in schema:
+        for name, inner in schema["properties"].items():
+            yield from named(inner, f"{path}.{name}".lstrip("."))
+    elif schema.get("type") == "array":
+        yield from named(schema["items"], f"{path}[]")
+    elif isinstance(inner := schema.get("additionalProperties"), dict):
+        yield from named(inner, f"{path}.*")
+    if path:
+        yield path, "quantity" if schema.get("x-kubernetes-int-or-string") else schema.get("type", "any")
+
+
+def of_a_pod(path: str) -> str:
+    """A path where the fields of every pod have the same."""
+    return re.sub(r"^.*[tT]emplate\.spec\.", "pod.", path)
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_job_on_kubernetes_says_only_what_kuberay_names_and_in_its_types(machines: int) -> None:
+    """Of its 1.6.2 and 1.7; ``FIELDS`` are those that the spec uses. Another name would be dropped without a word."""
+    said = [(of_a_pod(path), value) for path, value in leaves(ray_job(machines))]
+    assert {path for path, _ in said} == FIELDS.keys()
+    assert [(path, value) for path, value in said if type(value) not in TYPES[FIELDS[path]]] == []
+
+
+@pytest.mark.skipif(not CRD, reason="KUBERAY_CRD does not name KubeRay's definition of a RayJob")
+def test_kuberay_names_the_fields_as_the_test_above_does() -> None:
+    versions = yaml.load(Path(CRD).read_text(), yaml.CSafeLoader)["spec"]["versions"]
+    (schema,) = (each["schema"]["openAPIV3Schema"] for each in versions if each["name"] == "v1")
+    known = ((of_a_pod(path), kind) for path, kind in named(schema["properties"]["spec"]))
+    assert {path: kind for path, kind in known if path in FIELDS} == FIELDS
 
 
 @pytest.mark.parametrize("machines", [1, 2])

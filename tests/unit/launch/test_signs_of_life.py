@@ -11,9 +11,8 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -29,10 +28,12 @@ from tests.configs import run_config
 from tests.hang import HANG_S
 from tests.rm_groups import adding_groups, training_config
 from tests.tiny import make_tiny_llama
+from tests.unit.launch.watching import Seen, Watched
 from tracelift_ray.chat import session
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.data.rubric_records import write_rubric_records
 from tracelift_ray.evaluation import benchmarks
+from tracelift_ray.planning import plan
 from tracelift_ray.reasoning_rm.report import report as rm_report
 from tracelift_ray.reasoning_rm.report.settings import RmReportConfig
 from tracelift_ray.reasoning_rm.training import finish, rank, trainer
@@ -47,38 +48,6 @@ from tracelift_ray.training.supervised_settings import WarmStartConfig
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Seen(Exception):
-    """The sign of life came."""
-
-
-class Watched:
-    """What was said, and work that lasts until something of it is a sign of life."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-    def work_until(self, sign: str, again: bool = False) -> Callable[..., Any]:
-        """``again``: the sign is also said once at the beginning."""
-
-        def work(*_: object, **__: object) -> None:
-            deadline = time.monotonic() + HANG_S
-            while sum(sign in line for line in list(self.said)) < 1 + again:
-                assert time.monotonic() < deadline, f"{sign!r} was not said: {self.said}"
-                time.sleep(0.001)
-            raise Seen
-
-        return work
-
-
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    monkeypatch.setattr(alive, "SILENT_S", 0.01)
-    return Watched()
-
-
 @pytest.mark.parametrize(
     ("name", "sign"), [("find", "reading problems, 0:00:0"), ("with_prompts", "rendering prompts, 0:00:0")]
 )
@@ -91,6 +60,43 @@ async def test_the_beginning_of_a_training(
     run = run_config(f"run_dir={tmp_path}/run", "data.limit=4", "tracking.console=true")
     with pytest.raises(Seen):
         await train._train(run)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "sign"),
+    [
+        (runtime, "cluster_resources", "looking at the machines, 0:00:0"),
+        (plan, "fit", "fitting the run into them, 0:00:0"),
+        (preparation, "prompt_lines", "rendering prompts, 0:00:0"),
+    ],
+)
+def test_a_dry_run(module: Any, name: str, sign: str, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, name, watched.work_until(sign))
+    monkeypatch.setattr(train, "print", lambda text, flush: watched.say(text), raising=False)
+    with pytest.raises(Seen):
+        train._show_plan(run_config("tracking.console=true"))
+
+
+@pytest.mark.parametrize(
+    ("slow", "sign", "again"),
+    [("connect", "starting Ray", True), ("probe", "waiting until every node has looked at run", False)],
+)
+async def test_the_start_of_a_system(
+    slow: str, sign: str, again: bool, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = watched.work_until(sign, again)
+
+    async def probe(_: object) -> None:
+        await asyncio.to_thread(work)
+
+    monkeypatch.setattr(alive, "alive", partial(alive.alive, every_s=0.01))
+    monkeypatch.setattr(runtime, "probe_run_dir", probe)
+    found: Any = SimpleNamespace(checkpoint=None, directory=SimpleNamespace(path="run"))
+    signals: Any = SimpleNamespace(hear=lambda: None)
+    voice: Any = SimpleNamespace(message=watched.say, progress=watched.say)
+    with pytest.raises(Seen):
+        async with train._system(run_config(), found, signals, work if slow == "connect" else lambda: None, voice):
+            pass
 
 
 async def test_the_beginning_of_an_evaluation(
@@ -230,7 +236,10 @@ def test_the_start_and_the_end_of_wandb(watched: Watched, tmp_path: Path, monkey
 
 
 def test_the_installation(tmp_path: Path) -> None:
-    """Stand-ins for Python, for ``sleep``, and for ``df`` on a full machine; pip ends when the line was read."""
+    """Stand-ins for Python, for ``sleep``, and for ``df`` on a full machine; pip ends when the line was read.
+
+    As if a minute had gone: the first of n packages leaves n - 1 minutes.
+    """
     venv, seen = tmp_path / "venv", tmp_path / "seen"
     programs = {
         venv / "bin" / "python": f"""
@@ -248,12 +257,15 @@ def test_the_installation(tmp_path: Path) -> None:
         path.write_text(f"#!/bin/bash\n{dedent(text)}\n")
         path.chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PYTHON": sys.executable}
+    environment["SECONDS"] = "60"  # where bash begins to count
     command = [ROOT / "docker" / "install.sh", venv, "cpu"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as installing:
         try:
             assert installing.stdout is not None
             lines = (line for line in installing.stdout if " 1 of " in line)
-            assert re.fullmatch(r"  0:\d\d  1 of \d{3} packages  Collecting slow==1.0 .*\n", next(lines))
+            form = r"  1:\d\d  1 of (\d{3}) packages, about (\d+):\d\d left  Collecting slow==1.0 .*\n"
+            found = re.fullmatch(form, next(lines))
+            assert found is not None and int(found[2]) >= int(found[1]) - 1
             seen.touch()
             assert installing.wait(HANG_S) == 0
         finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -101,10 +103,14 @@ def test_the_exit_code_is_the_jobs_own(submit: Submit, status: str, code: int | 
 
 
 def test_a_job_need_not_be_followed_and_its_files_may_be_elsewhere(submit: Submit) -> None:
-    done, (job,) = submit("follow=false", "check_files=false", "planner.model=/only/there", "data.train=[a b.jsonl,/c]")
+    models = ["planner.model=/only/there", "executor.model=/only/here", "reasoning_rm.model=/only/rm"]
+    done, (job,) = submit(
+        "follow=false", "check_files=false", "runs_root=/only/runs", *models, "data.train=[a b.jsonl,/c]"
+    )
     assert (done.code, "one" in done.stdout) == (0, False)
     there = composed("config", shlex.split(job["entrypoint"])[3:])
-    assert there.planner.model == "/only/there" and list(there.data.train) == [f"{os.getcwd()}/a b.jsonl", "/c"]
+    assert models == [f"{pool}.model={there[pool].model}" for pool in ("planner", "executor", "reasoning_rm")]
+    assert there.run_dir == "/only/runs/quickstart" and list(there.data.train) == [f"{os.getcwd()}/a b.jsonl", "/c"]
 
 
 def test_a_multirun_gives_every_job_its_name_and_directory(submit: Submit, tmp_path: Path) -> None:
@@ -138,6 +144,10 @@ def test_what_is_sealed_is_opened_by_the_token_alone(tmp_path: Path) -> None:
     (tmp_path / ".ray" / "auth_token").write_text(f"{TOKEN}\n")
     assert cluster_token({"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}) == TOKEN
     assert cluster_token({"RAY_AUTH_TOKEN": TOKEN}) is None
+    ray = (Path(sys.executable).with_name("ray"), "get-auth-token", "--generate")
+    made = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path / "made")}
+    done = subprocess.run(ray, env=os.environ | made, capture_output=True, text=True, check=True)
+    assert cluster_token(made) and cluster_token(made) == done.stdout.split()[-1], done.stdout
     untouched: dict[str, str] = {}
     open_secrets(untouched)
     assert untouched == {}

@@ -100,7 +100,7 @@ class WorkDirectory:
         config, name = dataclasses.asdict(self._config), Path(self._config.output).name
         self._run.record_start(config, step)
         tracking = TrackingConfig(
-            self._config.wandb, self._config.project, None, 0, 0, False, False, 0.0, False, False, 5
+            self._config.wandb, self._config.project, None, 0, 0, "none", False, False, 0.0, 10.0, False, False, 5
         )
         sink = WandbSink.start(tracking, self._run, config, name, resumed=step is not None, say=say)
         return TrainingLog(JsonlWriter(self._run.metrics_path, keep_step=step or 0), sink)
