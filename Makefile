@@ -53,6 +53,7 @@ demo: $(STAMP)  ## train in the built-in world, then a table and a picture (NAME
 	@$(RUN) launch.report $${TRACELIFT_RUNS:-runs}/$(NAME)
 
 bench: $(STAMP)  ## measure speed, at most 25 minutes, into docs/results/bench.md (ARGS="--parts startup arms ...")
+	@$(RUN) launch.fetch_smollm2 || echo "the parts with SmolLM2 are left out"
 	@$(RUN) benchmarks.all $(ARGS)
 
 test: test-unit test-integration  ## every test that needs no GPU

@@ -71,15 +71,21 @@ check_index() {
     rm -rf "$venv/probe"
 }
 
-# Until the end, a line every 10 seconds: for how long, how many packages, and which one.
+# Until the end, a line every 10 seconds: for how long, how many packages, the time for the others at this pace, and
+# which one.
 show_life() {
-    local total=0 seen
+    local total=0 seen left
     [ ! -e "$lock" ] || total=$(grep -c '==' "$lock")
     while sleep 10 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
         seen=$(grep -cE '^(Collecting|Requirement already)' "$log" || true) # torch, which has no hash, is among them
         [ "$total" = 0 ] || [ "$seen" -le "$total" ] || seen=$total
-        printf '  %d:%02d  %s of %s packages  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) \
-            "$seen" "${total/#0/about 200}" \
+        left=
+        if [ "$seen" -gt 0 ] && [ "$seen" -lt "$total" ]; then
+            left=$((SECONDS * (total - seen) / seen))
+            left=$(printf ', about %d:%02d left' $((left / 60)) $((left % 60)))
+        fi
+        printf '  %d:%02d  %s of %s packages%s  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) \
+            "$seen" "${total/#0/about 200}" "$left" \
             "$(grep -E '^(Collecting|Building|Installing|Obtaining|Loading) ' "$log" | tail -n 1 | cut -c 1-60)"
     done
 }
@@ -139,7 +145,7 @@ if [ -e "$lock" ]; then
     echo "installing $lock into $venv (about 5 minutes; details: $log)"
     install_locked "$lock"
 else
-    echo "installing .[$kind] into $venv, without a lock for its Python (about 5 minutes; details: $log)"
+    echo "installing .[$kind] into $venv; there is no $lock, so pip resolves now what setup.cfg leaves open (details: $log)"
     install_unlocked
 fi
 check_imports
