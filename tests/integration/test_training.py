@@ -8,13 +8,18 @@ import math
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
+from tests.dashboards import explained
 from tests.integration.training_runs import LIGHT, ROOT, records, train
-from tests.sinks import tensorboard_histograms, tensorboard_scalars, wandb_rows
-from tracelift_ray.tracking.questions import QUESTIONS, Question
+from tests.sinks import tensorboard_histograms, tensorboard_scalars, wandb_artifacts, wandb_rows
+from tests.unit.tracking.browser import opened_page, shown, started_chromium, wait_for_count
+from tracelift_ray.tracking.questions import QUESTIONS
+from tracelift_ray.tracking.report import write_report
+from tracelift_ray.tracking.wandb_sink import GROUPS
 
 #: Planner and learner on one GPU, which is declared and not there: the planner sleeps while the learner works.
 ONE_GPU = (
@@ -25,20 +30,17 @@ ONE_GPU = (
 )
 
 
-#: Curves of calls and caches that are read every ten seconds, and of GPUs.
-NOT_IN_A_SHORT_RUN_WITHOUT_GPUS = {
-    *(r"processes/reasoning_rm/.*/batch_traces_mean", r"processes/.*/prefix_cache_hit_percent"),
-    *(r"processes/.*/gpu_percent", r"processes/.*/gpu_memory_percent", "learner/peak_percent"),
-}
+#: Curves that no run without GPUs has.
+OF_GPUS = {r"processes/.*/gpu_percent", r"processes/.*/gpu_memory_percent", "learner/peak_percent"}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three steps of the quickstart, math and code together."""
+    """Three steps of the quickstart, math and code together. Processes are read often enough for steps of seconds."""
     run_dir = tmp_path_factory.mktemp("trained")
-    train(
-        run_dir, "total_steps=3", "learner.save_every=2", "tracking.wandb=offline", "tracking.timeline=true", *ONE_GPU
-    )
+    tracking = ("tracking.wandb=offline", "tracking.timeline=true", "tracking.usage_s=0.5")
+    saving = ("learner.save_every=2", "tracking.wandb_artifacts=planner")
+    train(run_dir, "total_steps=3", *saving, *tracking, *ONE_GPU)
     return run_dir
 
 
@@ -52,18 +54,8 @@ def unanswered(names: Collection[str]) -> set[str]:
     }
 
 
-def explained(question: Question) -> list[str]:
-    """The metrics that ``docs/dashboards.md`` explains under a question: `pools/NAME/queued_mean`, `queue_p95_s`, …."""
-    page = (ROOT / "docs" / "dashboards.md").read_text("utf-8")
-    (section,) = re.findall(rf"^## {re.escape(question.title)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-    metrics = []
-    for curve in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE):
-        group = ""
-        for name in re.findall(r"`([^`]+)`", curve):
-            group = name.rpartition("/")[0] or group
-            metrics.append(re.sub("(TASK|NAME|INDEX)(/INDEX)?", ".*", f"{group}/{name.rpartition('/')[2]}"))
-    assert metrics, question.title
-    return metrics
+def trajectories(run_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run_dir / "trajectories.jsonl").read_text().splitlines()]
 
 
 def test_a_run_trains_evaluates_and_saves(trained: Path) -> None:
@@ -86,7 +78,12 @@ def test_a_run_trains_evaluates_and_saves(trained: Path) -> None:
 def test_every_question_has_an_answer_in_the_metrics_of_a_step(trained: Path) -> None:
     names = {name for kind in ("training", "evaluation") for record in records(trained, kind) for name in record}
     histograms = {metric for metric in unanswered(names) if metric.startswith("distribution/")}
-    assert unanswered(names) <= histograms | NOT_IN_A_SHORT_RUN_WITHOUT_GPUS
+    assert unanswered(names) <= histograms | OF_GPUS
+
+
+def test_every_group_of_metrics_has_the_step_axis_in_w_and_b(trained: Path) -> None:
+    names = {name for kind in ("training", "evaluation") for record in records(trained, kind) for name in record}
+    assert {name.partition("/")[0] for name in names if "/" in name} <= set(GROUPS)
 
 
 def test_w_and_b_and_tensorboard_hold_the_answers_too_with_the_same_values(trained: Path) -> None:
@@ -102,8 +99,18 @@ def test_w_and_b_and_tensorboard_hold_the_answers_too_with_the_same_values(train
     events = {(step, name): value for step, name, value in tensorboard_scalars(trained / "tensorboard")}
     drawn = {name.removesuffix("/_type") for _, name in rows}  # a histogram is a row of its parts
     for found, histograms in ((rows, drawn), (events, tensorboard_histograms(trained / "tensorboard"))):
-        assert unanswered({name for _, name in found}.union(histograms)) <= NOT_IN_A_SHORT_RUN_WITHOUT_GPUS
+        assert unanswered({name for _, name in found}.union(histograms)) <= OF_GPUS
         assert {key: found.get(key) for key in recorded} == pytest.approx(recorded, rel=1e-6)
+
+
+def test_each_saved_planner_is_an_artifact_of_the_w_and_b_run(trained: Path) -> None:
+    artifacts = wandb_artifacts(trained)
+    assert [aliases for _, aliases, _ in artifacts] == [{"latest", "step-000002"}, {"latest", "step-000003"}]
+    for name, aliases, files in artifacts:
+        (step,) = aliases - {"latest"}
+        planner = trained / "checkpoints" / step / "planner"
+        assert name.startswith("planner-")
+        assert files == {path.name: path.read_bytes() for path in planner.iterdir()} and "model.safetensors" in files
 
 
 def test_the_timeline_shows_the_loop_the_groups_and_every_pool_at_work(trained: Path) -> None:
@@ -124,11 +131,22 @@ def test_the_saved_planner_is_changed_and_loads_as_an_ordinary_model(trained: Pa
 
 
 def test_every_trace_is_on_record_with_what_became_of_it(trained: Path) -> None:
-    traces = [json.loads(line) for line in (trained / "trajectories.jsonl").read_text().splitlines()]
+    traces = trajectories(trained)
     assert len(traces) == 3 * 4 * 4
     assert {trace["task"] for trace in traces} == {"math", "code"}
     executed = [trace for trace in traces if trace["malformed"] is None]
     assert executed and all(trace["reward"] is not None and trace["rubric"] is not None for trace in executed)
+
+
+def test_the_report_of_a_run_opens_in_a_browser_and_filters_its_traces(trained: Path, tmp_path: Path) -> None:
+    report = write_report([trained], tmp_path)
+    assert report.table is not None and any("±" in cell for row in report.table.rows for cell in row)
+    with started_chromium() as chromium, opened_page(chromium, report.page) as page:
+        assert shown(page).startswith("12 of 12 groups, 48 traces")
+        code = sum(trace["task"] == "code" and trace["index"] == 0 for trace in trajectories(trained))
+        page.select_option("#task", "code")
+        wait_for_count(page, code)
+        assert 0 < code < 12 and "code, step" in page.inner_text("#group h3 >> nth=0")
 
 
 def test_a_resumed_run_goes_on_where_it_stopped_with_another_engine_too(trained: Path) -> None:

