@@ -11,12 +11,13 @@ import asyncio
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 from omegaconf import DictConfig, OmegaConf
 
-from launch.checkpoint_config import check_given, existing, planner_of, run_configuration
+from launch.checkpoint_config import check_given, existing, keep_prompts, planner_of, run_configuration
 from launch.entry import entry_point
+from tracelift_ray.chat.typed import harmless, next_line, own_stdin
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.rules import OneOf, PositiveCount
@@ -60,8 +61,11 @@ def chat_run(cfg: DictConfig, checkpoint: Path) -> RunConfig:
     Raises:
         ConfigError: a model is missing, or a value is wrong.
     """
-    base = run_configuration(checkpoint, cfg, KEYS) or cfg
-    OmegaConf.update(base, "planner.model", str(planner_of(checkpoint)))
+    base, planner = run_configuration(checkpoint, cfg, KEYS), planner_of(checkpoint)
+    if base is None:
+        base = cfg
+        keep_prompts(base, planner)
+    OmegaConf.update(base, "planner.model", str(planner))
     OmegaConf.update(base, "dry_run", True)  # the pools of the run need not fit this machine
     if OmegaConf.is_missing(base["data"], "train"):
         base["data"]["train"] = []
@@ -74,19 +78,19 @@ def chat_run(cfg: DictConfig, checkpoint: Path) -> RunConfig:
 
 
 async def _chat(run: RunConfig, config: ChatConfig) -> int:
-    from tracelift_ray.chat.lines import SEPARATOR, read_problem
+    from tracelift_ray.chat.lines import SEPARATOR, is_record, read_problem
     from tracelift_ray.chat.session import opened
 
     asked = failed = 0
     async with opened(run, config.answers, config.greedy, _note) as session:
-        typed = sys.stdin.isatty()
+        typed, lines = sys.stdin.isatty(), own_stdin()
         if typed:
             _note(f"type a {config.task} problem, or: problem {SEPARATOR} reference; Ctrl-D ends")
-        while (line := await asyncio.to_thread(_read, _PROMPT if typed else "")) is not None:
+        while (line := await _read(lines, _PROMPT if typed else "")) is not None:
             if not line:
                 continue
-            if typed and SEPARATOR not in line and not line.startswith("{"):
-                line += f" {SEPARATOR} {await asyncio.to_thread(_read, _ASK_REFERENCE) or ''}"
+            if typed and SEPARATOR not in line and not is_record(line):
+                line += f" {SEPARATOR} {await _read(lines, _ASK_REFERENCE) or ''}"
             asked += 1
             try:
                 await answer(session, read_problem(line, config.task, asked))
@@ -98,8 +102,8 @@ async def _chat(run: RunConfig, config: ChatConfig) -> int:
 
 async def answer(session: ChatSession, problem: Problem) -> None:
     """Ask everything about one problem, and print it as it comes."""
-    print(f"\nproblem  {problem.statement}\ntrace    ", end="", flush=True)
-    trace = await session.trace(problem, lambda piece: print(piece, end="", flush=True))
+    print(f"\nproblem  {harmless(problem.statement)}\ntrace    ", end="", flush=True)
+    trace = await session.trace(problem, lambda piece: print(harmless(piece), end="", flush=True))
     print(flush=True)
     without = await session.execute(problem, None)
     if trace.reasoning is None:
@@ -123,7 +127,7 @@ def _show_answers(how: str, answers: Answers) -> None:
         key = ("nothing" if artifact.content is None else artifact.content, outcome)
         counted[key] = counted.get(key, 0) + 1
     for number, ((content, outcome), count) in enumerate(counted.items()):
-        text = content.replace("\n", "\n" + " " * 14)
+        text = harmless(content).replace("\n", "\n" + " " * 14)
         print(f"{how if number == 0 else '':<9}{count} x  {text}{f'   {outcome}' if outcome else ''}", flush=True)
 
 
@@ -145,12 +149,10 @@ def _show_rubric(problem: Problem, rubric: RubricScore) -> None:
     print(f"rubric   score {rubric.score:.2f}{f' (0 to 4: {labels})' if labels else ''}", flush=True)
 
 
-def _read(prompt: str) -> str | None:
+async def _read(lines: BinaryIO, prompt: str) -> str | None:
     """The next line, stripped; None where the input ends."""
-    try:
-        return input(prompt).strip()
-    except EOFError:
-        return None
+    print(prompt, end="", flush=True)
+    return await next_line(lines)
 
 
 def _note(line: str) -> None:

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from tracelift_ray.config.errors import ConfigError
+from tracelift_ray.planning.model_card import PROMPT
 from tracelift_ray.planning.saved import completed
 from tracelift_ray.tasks.presets import prompt_identity
 
@@ -33,6 +34,15 @@ def planner_of(checkpoint: Path) -> Path:
     """The planner's model in a checkpoint of a run; any other directory is one itself."""
     parts = (checkpoint / name for name in ("merged", "planner"))  # merged: of adapters, which are no model
     return next((part for part in parts if part.is_dir()), checkpoint)
+
+
+def keep_prompts(config: DictConfig, planner: Path) -> None:
+    """Set the prompts that a run saved beside a planner's weights, unless the command line has others."""
+    kept = planner / PROMPT
+    given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    for key in ("planner.prompt", "executor.prompt"):
+        if kept.is_file() and key not in given:
+            OmegaConf.update(config, key, str(kept))
 
 
 def run_configuration(checkpoint: Path, defaults: DictConfig, own: Collection[str]) -> DictConfig | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launch.checkpoint_config import check_given, existing, planner_of, run_configuration
+from launch.checkpoint_config import check_given, existing, keep_prompts, planner_of, run_configuration
 from launch.entry import FAILED, entry_point
 from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.schema import RunConfig
@@ -41,8 +41,10 @@ def main(cfg: DictConfig) -> int:
     checkpoint = existing(config.checkpoint)
     check_files(config)
     own = run_configuration(checkpoint, cfg, KEYS)
-    base = cfg if own is None else own
-    OmegaConf.update(base, "planner.model", str(planner_of(checkpoint)))
+    base, planner = cfg if own is None else own, planner_of(checkpoint)
+    if own is None:
+        keep_prompts(base, planner)
+    OmegaConf.update(base, "planner.model", str(planner))
     if config.benchmarks and OmegaConf.is_missing(base["data"], "train"):
         base["data"]["train"] = list(config.benchmarks)  # which a run needs and an evaluation of files does not
     run = to_run_config(base, extra=KEYS, trains=False)

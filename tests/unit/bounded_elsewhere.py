@@ -29,6 +29,7 @@ BOUNDED_ELSEWHERE = {
     "launch/starting.py:EnteredBeside.entered": "the system's own start-up, each part of which has its startup_s",
     "launch/starting.py:EnteredBeside.give_up": _CLOSED,
     "launch/submit.py:_follow": "the job itself; Ctrl-C leaves it",
+    "tracelift_ray/chat/typed.py:next_line": "idle: a person types, or does not; Ctrl-C ends it",
     "tracelift_ray/data/solution_check.py:check_solutions": _LIMITS,
     "tracelift_ray/data/read_ahead.py:ReadAhead.take": "drawing: MOST_REFUSED tries, or an error, which is passed on",
     "tracelift_ray/dataset/pipeline/drafts.py:make_drafts.made": "a draft holds its place for bounded calls only",

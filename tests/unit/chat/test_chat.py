@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -27,17 +26,30 @@ MATH = "zoe has 5 cards . then doubles that . then sam gives 3 back . how many c
 CODE = "read n , try 5 . then subtract 1 . print it ."
 
 
+def piped(monkeypatch: pytest.MonkeyPatch, folder: Path, text: bytes) -> None:
+    """Let the command read ``text``."""
+    (folder / "piped").write_bytes(text)
+    monkeypatch.setattr(sys, "stdin", (folder / "piped").open("r", encoding="utf-8"))
+
+
 def test_a_line_is_a_problem_with_or_without_a_reference() -> None:
     bare = read_problem(MATH, "math", 1)
     assert (bare.id, bare.task, bare.statement, has_reference(bare)) == ("chat-1", "math", MATH, False)
     assert read_problem(f"{MATH} ||| 13 ", "math", 2).answer == "13"
     assert read_problem(f"{MATH} ||| ", "math", 2).answer is None
-    assert read_problem("one\\ntwo", "math", 1).statement == "one\ntwo"
+
+
+@pytest.mark.parametrize("text", [r"Find all $x \neq 3$", "{1,2,3} has how many subsets?"])
+def test_a_problem_is_asked_as_it_was_typed(text: str) -> None:
+    problem = read_problem(rf"{text} ||| \nu", "math", 1)
+    assert (problem.statement, problem.answer) == (text, r"\nu")
 
 
 def test_the_reference_of_a_program_is_input_and_output_or_tests() -> None:
     one = read_problem(f"{CODE} ||| 5 => 4", "code", 1).tests
     assert one is not None and (one.inputs, one.outputs) == (("5\n",), ("4\n",))
+    lines = read_problem(rf"{CODE} ||| 5\n6 => 4\n5", "code", 1).tests
+    assert lines is not None and (lines.inputs, lines.outputs) == (("5\n6\n",), ("4\n5\n",))
     two = read_problem(CODE + ' ||| {"asserts": ["assert f(1) == 2"]}', "code", 1).tests
     assert two is not None and two.asserts == ("assert f(1) == 2",)
 
@@ -52,11 +64,11 @@ def test_a_record_names_its_own_task() -> None:
 @pytest.mark.parametrize(
     ("line", "task", "says"),
     [
-        ("{", "math", "the line is no JSON"),
-        ('{"task": "maths", "statement": "x"}', "math", "this is no problem"),
-        ("||| 5", "math", "this is no problem"),
+        ('{"', "math", "the line is no JSON"),
+        ('{"task": "maths", "statement": "x"}', "math", "this is no problem: task must be"),
+        ("||| 5", "math", "this is no problem: statement must not be empty$"),
         (f"{CODE} ||| 4", "code", "INPUT => OUTPUT"),
-        (f"{CODE} ||| {{", "code", "the reference is no JSON"),
+        (f'{CODE} ||| {{"', "code", "the reference is no JSON"),
     ],
 )
 def test_a_line_that_is_no_problem_is_one_line(line: str, task: str, says: str) -> None:
@@ -89,7 +101,7 @@ def test_a_reasoning_rm_that_is_not_here_is_left_out() -> None:
 
 def test_the_command_answers_lines_of_a_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{MATH} ||| 13\n\n{{\n{CODE}\n"))
+    piped(monkeypatch, tmp_path, f"{MATH} ||| 13\n\n".encode() + b'{"\ncaf\xe9 ?\n' + f"{CODE}\n".encode())
     models = (f"checkpoint={PLANNER}", f"executor.model={run_config().executor.model}")
     run = partial(run_command, main, *models, "experiment=quickstart", "greedy=true", "answers=2")
     done = run()
@@ -99,7 +111,19 @@ def test_the_command_answers_lines_of_a_pipe(monkeypatch: pytest.MonkeyPatch, tm
     assert "\nwith     " in first and "\nwithout  " in first and "\nuplift   " in first and "\nrubric   score " in first
     assert second.startswith(f"problem  {CODE}\ntrace    ") and "uplift" not in second
     assert "loading the executor" in done.stderr and "error: the line is no JSON" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert "error: this is no problem: statement holds a lone surrogate, which is no text\n" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["piped"]
+
+
+def test_a_planner_that_was_passed_on_is_asked_with_the_prompts_beside_its_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shared = shutil.copytree(PLANNER, tmp_path / "shared")
+    shutil.copyfile(CONFIG_DIR / "prompts" / "demo.yaml", shared / "prompt.yaml")
+    piped(monkeypatch, tmp_path, f"{MATH} ||| 13\n".encode())
+    models = (f"checkpoint={shared}", f"executor.model={run_config().executor.model}")
+    done = run_command(main, *models, "greedy=true", "answers=2", "planner.sampling.max_new_tokens=40")
+    assert done.code == 0 and "\nwith     " in done.stdout, done.stdout
 
 
 def test_a_checkpoint_of_the_demo_is_all_that_the_command_needs(
@@ -111,8 +135,8 @@ def test_a_checkpoint_of_the_demo_is_all_that_the_command_needs(
     run.record_start(plain_config(run_config(f"run_dir={run.path}")), None)
     checkpoint = "runs/quickstart/checkpoints/step-000040"
     shutil.copytree(PLANNER, Path(checkpoint) / "planner")
+    piped(monkeypatch, tmp_path, f"{MATH} ||| 13\n".encode())
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{MATH} ||| 13\n"))
     done = run_command(main, f"checkpoint={checkpoint}")
     assert done.code == 0 and done.stdout.startswith(f"\nproblem  {MATH}\ntrace    "), done.stderr
     without = "without  " + done.stdout.partition("\nwithout  ")[2]
