@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from actors.system import RaySystem
 from tracelift_ray.config.schema import RunConfig
@@ -74,7 +73,7 @@ class SystemLives:
             self.system.canary,
             self.requests,
         )
-        loop.saving.describe = partial(self._card, loop)
+        loop.saving.describe = self._card
         loop.saving.observe = self.tracker.log_save
         if self.tracker.timeline is not None:
             loop.stages.observe = self.tracker.timeline.of_loop
@@ -83,8 +82,8 @@ class SystemLives:
             loop.restore(checkpoint.state())
         return loop
 
-    def _card(self, loop: TrainingLoop, step: int) -> dict[str, str]:
-        return card_files(self.run, self._tasks, self._prompt, str(self._code), step, loop.evaluated)
+    def _card(self, step: int) -> dict[str, str]:
+        return card_files(self.run, self._tasks, self._prompt, str(self._code), step, self.tracker.last_evaluation())
 
     def _metrics(self) -> dict[str, float]:
         return self.system.metrics() | self._throughput.read()

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tracelift_ray.config.schema import RunConfig
-from tracelift_ray.planning.plan import reward_lines
+from tracelift_ray.planning.plan import heldout_name, reward_lines, rm_name
 
 CARD, PROMPT = "README.md", "prompt.yaml"
 #: Half the width of a 95 % interval, in standard errors.
@@ -47,7 +47,7 @@ def card_files(
         evaluated: the last evaluation's step and metrics; None: there was none.
     """
     training = _origin(run, step, code), _reward(run, tasks)
-    parts = (_head(run, step), *training, _figures(evaluated), _use(run, prompt, tasks))
+    parts = (_head(run, step), *training, _figures(run, evaluated), _use(run, prompt, tasks))
     return {CARD: "\n\n".join(parts) + "\n", PROMPT: prompt}
 
 
@@ -71,6 +71,7 @@ def _origin(run: RunConfig, step: int, code: str) -> str:
         "weights": f"adapters (LoRA), rank {learner.lora.rank}" if learner.lora.rank else "all",
         "problems": ", ".join(run.data.train),
         "executor": run.executor.model,
+        "reasoning reward model": rm_name(run),
         "seed": str(run.seed),
     }
     lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items()]
@@ -81,14 +82,17 @@ def _reward(run: RunConfig, tasks: Sequence[str]) -> str:
     return "\n".join(["## Reward", "", "```", *reward_lines(run.reward, tasks), "```"])
 
 
-def _figures(evaluated: tuple[int, Mapping[str, float]] | None) -> str:
+def _figures(run: RunConfig, evaluated: tuple[int, Mapping[str, float]] | None) -> str:
     if evaluated is None:
-        return "## Figures\n\nIt was not evaluated since the run was started last."
+        return "## Figures\n\nIt was not evaluated."
     step, metrics = evaluated
     tasks = sorted({name.split("/")[1] for name in metrics if name.startswith("evaluation/")})
     rows = [f"| {label} | {' | '.join(cells)} |" for label, cells in _rows(tasks, metrics)]
     head = [f"| | {' | '.join(tasks)} |", f"|---|{'---|' * len(tasks)}"]
-    said = f"On held-out problems after step {step}, ± half of a 95 % interval where it is known:"
+    said = (
+        f"After step {step}, on at most {run.evaluation.problems} held-out problems of each task "
+        f"({heldout_name(run)}), ± half of a 95 % interval where it is known:"
+    )
     return "\n".join(["## Figures", "", said, "", *head, *rows])
 
 
@@ -115,7 +119,7 @@ def _use(run: RunConfig, prompt: str, tasks: Sequence[str]) -> str:
         f"{sampling.max_new_tokens} new tokens. `{PROMPT}` is the whole prompt file, the executor's part included.\n\n"
         f"```yaml\n{_yaml(shown)}```\n\nTransformers and vLLM load this directory, as a model or, where it holds "
         "`adapter_config.json`, as an adapter of the model that it names. In tracelift-ray `python -m launch chat "
-        "checkpoint=DIR` shows its traces, DIR being the folder that holds this one."
+        "checkpoint=DIR executor.model=EXECUTOR` shows its traces with these prompts, DIR being this directory."
     )
 
 

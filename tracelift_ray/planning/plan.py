@@ -259,17 +259,28 @@ def _meanings(reward: RewardConfig, forms: Iterable[RewardForm]) -> dict[str, st
     return meanings
 
 
-def _path_lines(config: RunConfig) -> list[str]:
-    rm, data = config.reasoning_rm, config.data
+def rm_name(config: RunConfig) -> str:
+    """What scores the traces, where the reward takes that."""
+    rm = config.reasoning_rm
+    return scorer_kind(rm).label(rm) if requirements(config.reward).rubric else "(none)"
+
+
+def heldout_name(config: RunConfig) -> str:
+    """Where the held-out problems are from."""
+    data = config.data
     endless = any(is_endless(source, data.limit) for source in data.train)
     own = f"{data.heldout_fraction:g} of train" + f", {GYM_COUNT['heldout']} of each generator" * endless
+    return " ".join(data.heldout) or own
+
+
+def _path_lines(config: RunConfig) -> list[str]:
     paths = {
         "run_dir": config.run_dir,
         "planner": config.planner.model,
         "executor": config.executor.model,
-        "reasoning_rm": scorer_kind(rm).label(rm) if requirements(config.reward).rubric else "(none)",
-        "train": " ".join(data.train),
-        "heldout": " ".join(data.heldout) or own,
+        "reasoning_rm": rm_name(config),
+        "train": " ".join(config.data.train),
+        "heldout": heldout_name(config),
     }
     if is_remote(config.executor.engine):
         paths["server"] = f"{config.executor.remote.model} at {config.executor.remote.base_url}"

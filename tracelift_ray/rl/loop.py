@@ -102,7 +102,6 @@ class TrainingLoop:
         self.progress = Progress()
         self.requests = requests or Requests()
         self.stages = Stages(lambda: asyncio.get_running_loop().time())
-        self.evaluated: tuple[int, Mapping[str, float]] | None = None  # the last evaluation, and after which step
         self._saved_at = -1
         self._unmeasured = False  # the weights now served, though an evaluation of them is due
         self._measured: dict[str, float] = {}  # metrics of the present step
@@ -215,7 +214,6 @@ class TrainingLoop:
             metrics = await self.evaluate()
         self._unmeasured = False
         self._measured |= metrics
-        self.evaluated = self.progress.step, metrics
         self.tracker.log_evaluation(self.progress.step, metrics)
 
     async def save(self) -> None:

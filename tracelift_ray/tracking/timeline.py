@@ -80,9 +80,9 @@ class Timeline:
         finally:
             self.add(GROUPS, stage, name, since)
 
-    def step_ended(self, step: int) -> None:
-        """The training loop has made a step; what ended before the last ``steps`` of them is forgotten."""
-        self.add(LOOP, "steps", f"step {step}", self._bounds[-1])
+    def step_ended(self, step: int, seconds: float) -> None:
+        """The training loop has made a step of so many seconds; what ended before the last ``steps`` is forgotten."""
+        self.add(LOOP, "steps", f"step {step}", self._clock() - seconds)
         self._bounds.append(self._clock())
         while self._spans and self._spans[0].until < self._bounds[0]:
             self._spans.popleft()

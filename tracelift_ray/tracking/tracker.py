@@ -94,7 +94,8 @@ class Tracker:
         """Open the files of records, with those of later steps dropped."""
         self._metrics = JsonlWriter(self._run.metrics_path, keep_step)
         self._trajectories = JsonlWriter(self._run.trajectories_path, keep_step)
-        self._evaluated = {r["step"] for _, r in read_records(self._run.metrics_path) if r.get("kind") == EVALUATION}
+        records = (record for _, record in read_records(self._run.metrics_path))
+        self._evaluations = {each["step"]: _metrics(each) for each in records if each.get("kind") == EVALUATION}
 
     def rewind(self, step: int) -> None:
         """The run goes on from ``step`` again: later records are dropped. W&B's rows stay, and come no second time."""
@@ -116,7 +117,7 @@ class Tracker:
         self._console.step(step, values)
         self._warn(step, values)
         if self.timeline is not None:
-            self.timeline.step_ended(step)
+            self.timeline.step_ended(step, values["time/step_s"])
 
     def _warn(self, step: int, values: Mapping[str, float]) -> None:
         """Say what there is reason to say; the same thing again after ``WINDOW`` steps."""
@@ -129,12 +130,16 @@ class Tracker:
     def log_evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Report an evaluation of the planner after ``step`` optimizer steps; 0 is before training."""
         values = self._record(step, EVALUATION, metrics)
-        self._evaluated.add(step)
+        self._evaluations[step] = dict(metrics)
         self._console.evaluation(step, values)
 
     def has_evaluation(self, step: int) -> bool:
         """Whether ``metrics.jsonl`` holds an evaluation after ``step``, so that a resumed run does not repeat it."""
-        return step in self._evaluated
+        return step in self._evaluations
+
+    def last_evaluation(self) -> tuple[int, Mapping[str, float]] | None:
+        """The step and the metrics of the newest evaluation, one of an earlier start too; None: there was none."""
+        return max(self._evaluations.items(), default=None, key=lambda evaluation: evaluation[0])
 
     def log_trajectories(self, step: int, groups: Sequence[ScoredGroup]) -> None:
         """Write every trace of the step's groups, histograms of them, and now and then a table of them to W&B."""
@@ -208,6 +213,10 @@ class Tracker:
         for sink in self._sinks:
             sink.log(step, finite)
         return finite
+
+
+def _metrics(record: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in record.items() if "/" in name}
 
 
 @contextmanager

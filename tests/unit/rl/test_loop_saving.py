@@ -29,7 +29,7 @@ BASE = run_config("reward=exec_only", "reasoning_rm.model=''", "tracking.wandb=d
 
 async def test_a_planner_is_saved_with_what_describes_it_and_its_last_evaluation(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.loop.saving.describe = lambda step: {"README.md": f"step {step}, evaluated {run.loop.evaluated}"}
+    run.loop.saving.describe = lambda step: {"README.md": f"step {step}, evaluated {run.tracker.last_evaluation()}"}
     await run.train()
     newest = newest_complete(run.directory.checkpoints_path)
     step, metrics = newest.step, {"evaluation/math/accuracy": 0.5}

@@ -54,7 +54,7 @@ def test_the_file_holds_the_last_steps_and_forgets_what_ended_before(tmp_path: P
         began, clock.now = clock.now, clock.now + 1.0
         timeline.of_loop("rollout", began)
         timeline.of_pool("planner")("0", "generate", began + 0.5)
-        timeline.step_ended(step)
+        timeline.step_ended(step, 1.0)
     timeline.close()
     timeline.close()
     found = spans(read(path))
@@ -62,6 +62,14 @@ def test_the_file_holds_the_last_steps_and_forgets_what_ended_before(tmp_path: P
     assert steps[-2:] == ["step 4", "step 5"] and len(steps) <= 3  # one that ended where they began may be there
     assert all(length == 1_000_000 for _, _, length in found["loop", "steps"])
     assert len(found["pool planner", "0"]) == len(found["loop", "steps"]) and said == []
+
+
+def test_a_step_is_as_long_as_it_took_though_the_run_was_long_in_starting(tmp_path: Path) -> None:
+    timeline, clock, _ = made(tmp_path / "t.gz")
+    clock.now = 30.0
+    timeline.step_ended(1, 2.0)
+    timeline.close()
+    assert spans(read(tmp_path / "t.gz"))["loop", "steps"] == [("step 1", 0, 2_000_000)]
 
 
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: Any) -> None:

@@ -50,6 +50,7 @@ def test_a_resumed_run_holds_every_step_once(tmp_path: Path) -> None:
     # Killed here; the newest checkpoint is of step 2.
     second = tracker(run, resume_step=2)
     assert second.has_evaluation(0) and not second.has_evaluation(3)
+    assert second.last_evaluation() == (0, {"evaluation/math/accuracy": 0.5})
     for step in (3, 4):
         train(second, step)
     second.close()
