@@ -18,6 +18,7 @@ from tests.unit.tracking.long_runs import write_long_run
 from tests.unit.tracking.test_report import make_run
 from tests.unit.tracking.worlds import executed, group, trajectory
 from tracelift_ray.tracking.history import Point, load_history
+from tracelift_ray.tracking.page import traces
 from tracelift_ray.tracking.page.curves import MOST_STRIPS, chart_svg
 from tracelift_ray.tracking.page.packing import PART, packed, unpacked
 from tracelift_ray.tracking.page.page import SCRIPTS, page, table_html
@@ -202,6 +203,20 @@ def test_a_long_run_is_thinned_evenly_and_a_long_text_is_cut() -> None:
     texts = Texts()
     assert texts.number("x" * (MOST_CHARS + 5)) == 0 and texts.all[0].endswith("… [5 more characters]")
     assert (texts.number(None), texts.number("y"), texts.number("y")) == (-1, 1, 1)
+
+
+def test_of_a_run_that_is_larger_than_memory_should_hold_no_more_is_kept_than_twice_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "MOST_TRACES", 12)
+    held = []
+    monkeypatch.setattr(traces, "evenly", lambda groups, most: held.append(len(groups)) or evenly(groups, most))
+    run = load_history(write_long_run(make_run(tmp_path / "a", "tracelift", 3, 0.75), groups=100))
+    data = traces_data([run])
+    size = len(data["groups"][0][9])
+    assert data["total"] == 100 and held == [pytest.approx(24 // size, abs=24 // size // 2)]
+    steps = [each[1] for each in data["groups"]]
+    assert steps[0] == 1 and steps[-1] > 50 and len(steps) == 12 // size
 
 
 def test_twenty_thousand_traces_of_usual_length_make_a_page_that_can_be_sent(long_report: Path) -> None:

@@ -51,7 +51,7 @@ def traces_data(runs: Sequence[RunHistory], most_text: int = MOST_TEXT) -> dict[
         ``runs``, ``texts``, ``dimensions`` of each task's rubric, ``outcomes`` of a verification in their order,
         ``groups`` (in the order of ``_group``), and ``total``, the groups that the runs have in all.
     """
-    everything = [(number, group) for number, run in enumerate(runs) for group in read_groups(run)]
+    everything, total = _thinned((number, group) for number, run in enumerate(runs) for group in read_groups(run))
     most = MOST_TRACES
     while True:
         texts = Texts()
@@ -64,10 +64,25 @@ def traces_data(runs: Sequence[RunHistory], most_text: int = MOST_TEXT) -> dict[
         "runs": [f"{run.name}: {run.arm}, seed {run.seed}" for run in runs],
         "dimensions": {name: list(task.dimensions) for name, task in TASKS.items()},
         "outcomes": list(get_args(Outcome)),
-        "total": len(everything),
+        "total": total,
         "groups": groups,
         "texts": texts.all,
     }
+
+
+def _thinned(groups: Iterable[tuple[int, list[Any]]]) -> tuple[list[tuple[int, list[Any]]], int]:
+    """Every n-th group, n as small as memory allows, and how many groups there are."""
+    kept: list[tuple[int, list[Any]]] = []
+    held, every, total = 0, 1, 0
+    for group in groups:
+        if total % every == 0:
+            kept.append(group)
+            held += len(group[1])
+        total += 1
+        if held > 2 * MOST_TRACES:
+            kept, every = kept[::2], 2 * every
+            held = sum(len(traces) for _, traces in kept)
+    return kept, total
 
 
 def read_groups(run: RunHistory) -> Iterator[list[dict[str, Any]]]:
