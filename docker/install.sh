@@ -99,8 +99,8 @@ pip() {
 install_locked() {
     pip install --progress-bar off --no-deps --require-hashes --requirement "$1"
     if ! grep -q '^torch==' "$1"; then
-        # With its dependencies: the locked ones are there already.
-        pip install --progress-bar off "${index[@]}" "$(sed -n 's/^ *\(torch==.*\)$/\1/p' setup.cfg)+cpu"
+        # Without its dependencies: the lock was resolved with it, and holds them.
+        pip install --progress-bar off --no-deps "${index[@]}" "$(sed -n 's/^ *\(torch==.*\)$/\1/p' setup.cfg)+cpu"
     fi
     pip install --progress-bar off --no-deps --no-build-isolation --editable .
 }

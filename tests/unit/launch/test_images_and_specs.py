@@ -56,8 +56,10 @@ def test_an_image_runs_without_root_and_names_its_commit_and_base(kind: str) -> 
     code = text.index("COPY --chown=10001:10001 . .")
     assert code < text.index("\nENV TRACELIFT_COMMIT=$COMMIT\n"), "another commit alone does not install again"
     installed = text.index(f"docker/install.sh .venv {kind}\n")
-    assert text.index("docker/locks docker/locks") < installed < code and f"\nENV DEVICE={kind}\n" in text
-    extras = text.index('\nARG EXTRAS=""\nRUN if [ -n "$EXTRAS" ]; ')
+    assert (
+        text.index(f"docker/locks/{kind}-*.txt docker/locks/") < installed < code and f"\nENV DEVICE={kind}\n" in text
+    )
+    extras = text.index('\nRUN if [ -n "$EXTRAS" ]; ')
     assert installed < extras < code < text.index('\nRUN make stamp EXTRAS="$EXTRAS"\n'), "no tests unless asked for"
 
 
