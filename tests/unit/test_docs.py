@@ -109,8 +109,16 @@ def unknown_settings(words: list[str]) -> list[str]:
 @every_page
 def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
-    local = [link.split("#")[0] for link in links if not link.startswith(("http", "#"))]
-    assert [link for link in local if not (page.parent / link).exists()] == []
+    local = [link.partition("#") for link in links if not link.startswith("http")]
+    targets = [(page.parent / path if path else page, anchor) for path, _, anchor in local]
+    assert [str(path) for path, _ in targets if not path.exists()] == []
+    assert [f"{path}#{anchor}" for path, anchor in targets if anchor and anchor not in anchors(path)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can name in a page: its headings, in the form that MkDocs and code hosts give them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @every_page
