@@ -62,7 +62,7 @@ class Part:
 
 #: In this order, the quick and the important ones first. Together they stay below 25 minutes on two quiet cores.
 PARTS: dict[str, Part] = {
-    "startup": Part("startup", ("--rounds", "1"), 70),
+    "startup": Part("startup", ("--rounds", "3"), 150, adapts=True),
     "arms": Part("arms", ("--rounds", "5"), 110, adapts=True),
     "schedule": Part("schedule", ("--rounds", "2"), 80, adapts=True),
     "generation": Part("generation", ("--rounds", "3"), 100, adapts=True),

@@ -1,6 +1,6 @@
 """Seconds from the command that trains the demo to its first trace and to its first optimizer step.
 
-    python -m benchmarks.startup [--rounds 2] [-- key=value ...]
+    python -m benchmarks.startup [--rounds 3] [-- key=value ...]
 
 The command is ``python -m launch.train experiment=quickstart``, with one step and what stands after ``--``. It runs in
 a process of this module that notes the time of the first trace that any planner engine gives, and of the end of the
@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figure, deliver, median, parser
+from benchmarks.figures import Figure, deliver, median, parser, turns
 
 #: Where the process that trains writes its times, a line each.
 NOTES = "TRACELIFT_BENCH_NOTES"
@@ -74,10 +75,10 @@ def _note_first(owner: Any, method: str, name: str) -> None:
     setattr(owner, method, noting)
 
 
-def figures(rounds: int, overrides: list[str]) -> list[Figure]:
+def figures(rounds: Iterable[int], overrides: list[str]) -> list[Figure]:
     """Medians of several starts."""
     starts = []
-    for number in range(1, rounds + 1):
+    for number in rounds:
         starts.append(measure(overrides))
         print(f"round {number}: " + ", ".join(f"{name} {s:.1f} s" for name, s in starts[-1].items()), flush=True)
     return [
@@ -91,11 +92,10 @@ def main() -> None:
     if sys.argv[1:2] == ["--train"]:
         train(sys.argv[2:])
         return
-    command = parser(__doc__)
-    command.add_argument("--rounds", type=int, default=2)
+    command = parser(__doc__, rounds=3)
     command.add_argument("overrides", nargs="*", help="after --")
     options = command.parse_args()
-    deliver(options, figures(options.rounds, options.overrides))
+    deliver(options, figures(turns(options, first=1), options.overrides))
 
 
 if __name__ == "__main__":
