@@ -15,6 +15,7 @@ LONGEST = (
     "test_ray_job.py",
     "test_attacks.py",
     "test_learner.py",
+    "test_options.py",
     "test_sandbox_faults.py",
     "test_scoring_service.py",
     "test_train_rm.py",
