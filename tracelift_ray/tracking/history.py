@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from tracelift_ray.config.described import field_types
+from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.tracking.jsonl import read_records
 from tracelift_ray.tracking.run_dir import RunDirectoryError
 
@@ -36,7 +39,8 @@ class RunHistory:
 
     Attributes:
         arm: ``reward.arm``, with the clip where the configuration sets one, since it changes the code reward.
-        settings: the configuration by dotted key, without what makes no difference to what is measured.
+        settings: the configuration by dotted key, without what makes no difference to what is measured; a field that
+            is a mapping, such as ``reward.tie_table``, is one value.
         training, evaluations: by step, ascending.
     """
 
@@ -72,13 +76,23 @@ class RunHistory:
         return [step for step, _ in found], [value for _, value in found]
 
 
+@functools.cache
+def _mappings() -> frozenset[str]:
+    """The fields whose value is a mapping with keys of the user's own."""
+    types = field_types(RunConfig).items()
+    return frozenset(key for key, hint in types if typing.get_origin(hint) is dict)
+
+
 def _flat(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Every value with its dotted key."""
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if not isinstance(value, dict) or not value:
+            yield key, value
+        elif key in _mappings():
+            yield key, dict(sorted(value.items(), key=str))
         else:
-            yield f"{prefix}{key}", value
+            yield from _flat(value, f"{key}.")
 
 
 def load_history(path: str | Path) -> RunHistory:

@@ -25,6 +25,9 @@ NAMES = 2
 _INTERVAL = 1.96
 #: What the name of an arm says already.
 _IN_ARM = frozenset({"reward.arm", "reward.clip_max"})
+#: Settings of the training alone, which move no evaluation before it; those of the reward that do.
+_OF_TRAINING = ("algorithm.", "learner.", "reward.", "stream.", "total_steps")
+_OF_TRACES = frozenset({"reward.leak", "reward.malformed"})
 #: Settings that the name of a column spells out.
 MOST_NAMED = 3
 #: Held-out metrics in the order of the tables: name, label, decimals.
@@ -109,7 +112,8 @@ def alike(runs: Sequence[RunHistory]) -> dict[str, list[RunHistory]]:
     names: dict[str, tuple[object, ...]] = {}
     for run in runs:
         among = arms[run.arm]
-        told = [f"{key}={run.settings[key]}" for key in sorted(everywhere | _differing(among))]
+        differing = sorted(everywhere | _differing(among))
+        told = [f"{key}={value}" for key in differing if (value := _setting(run, key)) is not None]
         kind = (run.arm, *told, _end(run))
         if kind not in kinds:
             ends = [f"to step {_end(run)}"] if len({_end(other) for other in among}) > 1 else []
@@ -121,9 +125,16 @@ def alike(runs: Sequence[RunHistory]) -> dict[str, list[RunHistory]]:
 
 
 def _differing(runs: Sequence[RunHistory]) -> set[str]:
-    """Settings that all of ``runs`` have, in which they differ."""
-    shared = set.intersection(*(set(run.settings) for run in runs))
-    return {key for key in shared - _IN_ARM if len({str(run.settings[key]) for run in runs}) > 1}
+    """Settings in which those of ``runs`` that have them differ; what an older version lacks is no difference."""
+    keys = set().union(*(run.settings for run in runs)) - _IN_ARM
+    return {key for key in keys if len({_setting(run, key) for run in runs} - {None}) > 1}
+
+
+def _setting(run: RunHistory, key: str) -> str | None:
+    """The value as text, … for a part with settings of its own that is null or empty elsewhere; None: no such key."""
+    if key in run.settings:
+        return str(run.settings[key])
+    return "…" if any(each.startswith(f"{key}.") for each in run.settings) else None
 
 
 def _end(run: RunHistory) -> int:
@@ -140,22 +151,34 @@ def _over_seeds(points: Iterable[Point], metric: str, decimals: int) -> str:
 
 
 def comparison(runs: Sequence[RunHistory]) -> Cells:
-    """Kinds of runs side by side: the start, and the last evaluation of each, mean and range over its seeds."""
+    """Kinds of runs side by side: the start, and the last evaluation of each, mean and range over its seeds.
+
+    The start is the evaluation at step 0: one for all kinds where they differ in their training alone, else one to the
+    left of each.
+    """
     evaluated = [run for run in runs if run.evaluations]
     kinds = alike(evaluated)
-    heads = [f"{kind} (seeds {', '.join(str(run.seed) for run in members)})" for kind, members in kinds.items()]
+    apart = any(key in _OF_TRACES or not key.startswith(_OF_TRAINING) for key in _differing(evaluated))
+    columns: list[tuple[str, list[Point]]] = [] if apart else [("start", _starts(evaluated))]
+    for kind, members in kinds.items():
+        columns += [("start", _starts(members))] if apart else []
+        seeds = ", ".join(str(run.seed) for run in members)
+        columns.append((f"{kind} (seeds {seeds})", [run.evaluations[-1] for run in members]))
     rows = []
     for task in sorted({task for run in evaluated for task in run.tasks}, reverse=True):
         for name, label, decimals in ROWS:
             metric = f"evaluation/{task}/{name}"
             if not any(metric in run.evaluations[-1].metrics for run in evaluated):
                 continue
-            start = _over_seeds((run.evaluations[0] for run in evaluated), metric, decimals)
-            ends = ((run.evaluations[-1] for run in members) for members in kinds.values())
-            rows.append((task, label, start, *(_over_seeds(points, metric, decimals) for points in ends)))
+            rows.append((task, label, *(_over_seeds(points, metric, decimals) for _, points in columns)))
     steps = sorted({run.evaluations[-1].step for run in evaluated})
     title = f"Held-out problems after step {' / '.join(map(str, steps))}: mean [lowest, highest] over seeds"
-    return Cells(title, ("task", "measure", "start", *heads), tuple(rows))
+    return Cells(title, ("task", "measure", *(name for name, _ in columns)), tuple(rows))
+
+
+def _starts(runs: Sequence[RunHistory]) -> list[Point]:
+    """Evaluations before training, of the runs that have one."""
+    return [run.evaluations[0] for run in runs if run.evaluations[0].step == 0]
 
 
 def difference(first: RunHistory, second: RunHistory) -> Cells | None:

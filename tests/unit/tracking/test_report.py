@@ -1,15 +1,16 @@
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from launch.report import main
 from tracelift_ray.config.schema import TrackingConfig
-from tracelift_ray.tracking.history import load_history
+from tracelift_ray.tracking.history import RunHistory, load_history
 from tracelift_ray.tracking.report import write_report
 from tracelift_ray.tracking.run_dir import RunDirectory, RunDirectoryError
-from tracelift_ray.tracking.tables import before_after, comparison, difference
+from tracelift_ray.tracking.tables import alike, before_after, comparison, difference
 from tracelift_ray.tracking.tracker import Tracker
 
 
@@ -118,6 +119,93 @@ def test_runs_that_differ_in_more_than_arm_and_seed_are_not_averaged(tmp_path: P
         "tracelift, algorithm.groups=8 (seeds 0)",
     )
     assert table.rows[0][3:] == ("0.750 [0.700, 0.800]", "0.600")
+
+
+#: Settings that differ, and the columns that tell them apart.
+APART: dict[str, tuple[list[dict[str, object]], list[str]]] = {
+    "mapping empty": (
+        [{"algorithm": {"extra": {}}}, {"algorithm": {"extra": {"x": 1}}}],
+        ["algorithm.extra={}", "algorithm.extra=…"],
+    ),
+    "mapping in other keys": (
+        [{"algorithm": {"component_weights": each}} for each in ({"code": 0.5}, {"code": 0.5, "math": 2.0})],
+        ["algorithm.component_weights={'code': 0.5}", "algorithm.component_weights={'code': 0.5, 'math': 2.0}"],
+    ),
+    "mapping deep": (
+        [{"planner": {"engine": {"extra": each}}} for each in ({}, {"seed": 1})],
+        ["planner.engine.extra={}", "planner.engine.extra={'seed': 1}"],
+    ),
+    "fields": (
+        [{"data": {"fields": each}} for each in ({"id": "a"}, {"answer": "a"})],
+        ["data.fields={'id': 'a'}", "data.fields={'answer': 'a'}"],
+    ),
+    "part": (
+        [{"sandbox": {"service": each}} for each in (None, {"retries": 2})],
+        ["sandbox.service=None", "sandbox.service=…"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", APART)
+def test_runs_that_differ_in_a_mapping_or_in_having_a_part_are_not_averaged(tmp_path: Path, case: str) -> None:
+    settings, names = APART[case]
+    runs = [load_history(make_run(tmp_path / str(at), "tracelift", 0, 0.7, **each)) for at, each in enumerate(settings)]
+    assert list(alike(runs)) == [f"tracelift, {name}" for name in names]
+
+
+def test_a_mapping_in_another_order_and_a_key_that_an_older_version_lacks_are_no_difference(tmp_path: Path) -> None:
+    weights: list[dict[str, object]] = [{"code": 0.5, "math": 2.0}, {"math": 2.0, "code": 0.5}]
+    algorithms = [{"component_weights": weights[0], "newer": 1}, *({"component_weights": each} for each in weights)]
+    runs = [
+        load_history(make_run(tmp_path / str(seed), "tracelift", seed, 0.7, algorithm=each))
+        for seed, each in enumerate(algorithms)
+    ]
+    assert list(alike(runs)) == ["tracelift"]
+    third = load_history(make_run(tmp_path / "third", "tracelift", 3, 0.7, algorithm=algorithms[0] | {"newer": 2}))
+    assert {name: len(members) for name, members in alike([*runs, third]).items()} == {
+        "tracelift, algorithm.newer=1": 1,
+        "tracelift": 2,
+        "tracelift, algorithm.newer=2": 1,
+    }
+
+
+def started(path: Path, start: float, seed: int = 0, **settings: object) -> RunHistory:
+    """A run whose first evaluation measures ``start``."""
+    run = load_history(make_run(path, "tracelift", seed, 0.7, **settings))
+    first = replace(run.evaluations[0], metrics={"evaluation/math/accuracy": start})
+    return replace(run, evaluations=(first, *run.evaluations[1:]))
+
+
+def test_kinds_that_start_from_different_planners_have_a_start_each(tmp_path: Path) -> None:
+    runs = [
+        started(tmp_path / f"{model}{seed}", start, seed, planner={"model": model})
+        for model, seed, start in (("a", 0, 0.2), ("a", 1, 0.4), ("b", 0, 0.6))
+    ]
+    table = comparison(runs)
+    assert table.columns[2:] == (
+        "start",
+        "tracelift, planner.model=a (seeds 0, 1)",
+        "start",
+        "tracelift, planner.model=b (seeds 0)",
+    )
+    assert table.rows[0][2:] == ("0.300 [0.200, 0.400]", "0.700", "0.600", "0.700")
+
+
+def test_what_moves_the_evaluation_of_the_first_planner_parts_the_starts_and_training_does_not(tmp_path: Path) -> None:
+    leak, rate = (
+        [started(tmp_path / f"{group}{each}", 0.5, **{group: {"arm": "tracelift", key: each}}) for each in values]
+        for group, key, values in (("reward", "leak", ("mask", "report")), ("learner", "lr", (1, 2)))
+    )
+    assert [comparison(runs).columns.count("start") for runs in (leak, rate)] == [2, 1]
+
+
+def test_an_evaluation_after_some_training_is_no_start(tmp_path: Path) -> None:
+    late, whole = (
+        load_history(make_run(tmp_path / str(seed), "tracelift", seed, 0.7, evaluated=evaluated))
+        for seed, evaluated in enumerate([(5, 10), (0, 10)])
+    )
+    assert comparison([late, whole]).rows[0][2:] == ("0.500", "0.700")
+    assert comparison([late]).rows[0][2:] == ("-", "0.700")
 
 
 def test_a_run_that_ended_earlier_stands_alone_and_many_differences_are_counted(tmp_path: Path) -> None:
