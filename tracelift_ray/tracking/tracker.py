@@ -20,7 +20,7 @@ from rich.console import Console
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.disk import disk_reason, free_mib
 from tracelift_ray.errors import InfrastructureError
-from tracelift_ray.tracking.alarms import WINDOW, alarms
+from tracelift_ray.tracking.alarms import LONG_WINDOW, WINDOW, alarms
 from tracelift_ray.tracking.console import ConsoleReporter
 from tracelift_ray.tracking.distributions import distributions
 from tracelift_ray.tracking.history import EVALUATION, TRAINING
@@ -65,7 +65,7 @@ class Tracker:
     ) -> None:
         self._config = config
         self._sinks = sinks
-        self._recent: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
+        self._recent: deque[Mapping[str, float]] = deque(maxlen=LONG_WINDOW)
         self._warned: dict[str, int] = {}  # at which step each kind of alarm was said last
         self._run = run
         if resume_step is None:
