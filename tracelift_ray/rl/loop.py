@@ -52,7 +52,7 @@ class Reports(Protocol):
 
     def has_evaluation(self, step: int) -> bool: ...
 
-    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup]) -> None: ...
+    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup], version: int) -> None: ...
 
     def state(self) -> Mapping[str, Any]: ...
 
@@ -299,4 +299,4 @@ class TrainingLoop:
             self.tracker.message(note)
         if not update:
             self.tracker.message(f"step {step}: the policy was not updated; {why_not_updated(batch, metrics)}")
-        self.tracker.log_trajectories(step, batch.seen)
+        self.tracker.log_trajectories(step, batch.seen, version)

@@ -178,7 +178,7 @@ class WatchedTracker:
     def has_evaluation(self, step: int) -> bool:
         return step in self._world.watch.evaluated
 
-    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup]) -> None:
+    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup], version: int) -> None:
         pass
 
     def state(self) -> dict[str, Any]:

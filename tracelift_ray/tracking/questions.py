@@ -66,7 +66,7 @@ QUESTIONS = (
                 *("learner/clip_fraction", "learner/truncated_fraction", "learner/masked_fraction"),
             ),
         },
-        {"versions between a trace and the newest": "distribution/staleness"},
+        {"versions between a trace and its update": "distribution/staleness"},
     ),
     Question(
         "Is it fast?",

@@ -141,8 +141,11 @@ class Tracker:
         """The step and the metrics of the newest evaluation, one of an earlier start too; None: there was none."""
         return max(self._evaluations.items(), default=None, key=lambda evaluation: evaluation[0])
 
-    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup]) -> None:
-        """Write every trace of the step's groups, histograms of them, and now and then a table of them to W&B."""
+    def log_trajectories(self, step: int, groups: Sequence[ScoredGroup], version: int) -> None:
+        """Write every trace of the step's groups, histograms of them, and now and then a table of them to W&B.
+
+        ``version`` is that of the weights which the step trained.
+        """
         records = [
             trajectory_record(step, scored.group, trajectory, advantage)
             for scored in groups
@@ -152,7 +155,7 @@ class Tracker:
             for record in records:
                 self._trajectories.write(record)
         self._console.example(records)
-        values = distributions(groups)
+        values = distributions(groups, version)
         if self._tensorboard is not None:
             self._tensorboard.log_distributions(step, values)
         if self._wandb is not None:

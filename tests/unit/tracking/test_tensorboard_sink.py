@@ -18,6 +18,7 @@ from tests.sinks import tensorboard_events, tensorboard_histograms, tensorboard_
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.config.schema import TrackingConfig
 from tracelift_ray.rl.metrics import UpdateMetrics
+from tracelift_ray.tracking.aggregate import batch_metrics
 from tracelift_ray.tracking.distributions import distributions
 from tracelift_ray.tracking.questions import QUESTIONS
 from tracelift_ray.tracking.run_dir import RunDirectory
@@ -31,7 +32,7 @@ ON = TrackingConfig("disabled", "p", None, 0, 0, "none", True, False, 0.0, 10.0,
 
 def step(tracker: Tracker, number: int) -> None:
     scored = ScoredGroup(group(trajectory(0, reward=1.0), trajectory(1, reward=0.25)), (1.0, -1.0), True)
-    tracker.log_trajectories(number, [scored])
+    tracker.log_trajectories(number, [scored], 0)
     tracker.log_step(number, {"reward/mean": number / 4, "learner/kl": float("nan")})
 
 
@@ -91,10 +92,19 @@ def test_no_directory_to_write_to_is_one_line_and_no_error(tmp_path: Path) -> No
 
 def test_distributions_leave_out_what_no_trace_has() -> None:
     scored = ScoredGroup(group(trajectory(0, reward=1.0), trajectory(1, reward=None)), (0.5, None), True)
-    found = distributions([scored])
+    found = distributions([scored], 0)
     assert found["distribution/reward"] == [1.0] and found["distribution/advantage"] == [0.5]
     assert found["distribution/staleness"] == [0.0, 0.0] and len(found["distribution/trace_tokens"]) == 2
-    assert distributions([]) == {}
+    assert distributions([], 0) == {}
+
+
+def test_staleness_counts_from_the_weights_that_the_step_trained() -> None:
+    traces = (trajectory(0, version=3), trajectory(1, version=5), trajectory(2, version=1, masked="timeout"))
+    scored = ScoredGroup(group(*traces), (0.5, -0.5, None), True)
+    for version in (5, 7):
+        found = distributions([scored], version)["distribution/staleness"]
+        assert found == [version - 3, version - 5]
+        assert sum(found) / 2 == batch_metrics([scored], version)["stream/staleness_mean"]
 
 
 def test_off_writes_nothing(tmp_path: Path) -> None:

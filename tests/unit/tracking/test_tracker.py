@@ -23,7 +23,7 @@ def tracker(run: RunDirectory, resume_step: int | None = None) -> Tracker:
 
 def train(one: Tracker, step: int) -> None:
     groups = [group(trajectory(0, reward=1.0), trajectory(1, reward=0.0), serial=step)]
-    one.log_trajectories(step, [ScoredGroup(groups[0], (1.0, -1.0), True)])
+    one.log_trajectories(step, [ScoredGroup(groups[0], (1.0, -1.0), True)], 0)
     one.log_step(step, {"reward/mean": 0.5, "learner/loss": np.float64(0.25), "learner/kl": float("nan")})
 
 
@@ -73,5 +73,5 @@ def test_a_start_from_the_beginning_sets_older_files_aside(tmp_path: Path) -> No
 def test_advantages_must_fit_the_groups(tmp_path: Path) -> None:
     one = tracker(RunDirectory.create(tmp_path))
     with pytest.raises(ValueError):
-        one.log_trajectories(1, [ScoredGroup(group(trajectory(reward=1.0)), (1.0, 0.0), True)])
+        one.log_trajectories(1, [ScoredGroup(group(trajectory(reward=1.0)), (1.0, 0.0), True)], 0)
     one.close()
