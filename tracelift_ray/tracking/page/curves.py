@@ -1,7 +1,8 @@
 """The curves of a report as SVG that takes the page's colours, light or dark: a small picture for each chart.
 
 matplotlib draws them; what it writes as ink becomes ``currentColor``, and text stays text. Over each picture lie
-strips, one for each step, whose titles say what was measured there: what a browser shows under the pointer.
+strips, one for each step, whose titles say what was measured there: what a browser shows under the pointer. Below it
+opens a table of values, for those who use keys, touch or a screen reader.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ _STYLE: Any = {
 }
 #: Strips of a picture at most; they get too thin to point at.
 MOST_STRIPS = 200
+#: Rows of a table of values at most.
+MOST_ROWS = 30
 #: Line styles: one for each run. Colours are for the curves of a run.
 _DASHES = ("-", "--", ":", "-.")
 
@@ -66,7 +69,7 @@ def question_sections(runs: Sequence[RunHistory]) -> Iterator[str]:
 
 
 def chart_svg(name: str, metrics: Sequence[str], runs: Sequence[RunHistory]) -> str:
-    """The picture of a chart; empty where no run has any of its metrics."""
+    """The picture of a chart and its values; empty where no run has any of its metrics."""
     curves = list(_curves(metrics, runs))
     if not curves:
         return ""
@@ -86,7 +89,25 @@ def chart_svg(name: str, metrics: Sequence[str], runs: Sequence[RunHistory]) -> 
             axes.legend()
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inlined(drawn.getvalue(), name).replace("</svg>", f"{_strips(curves, first, last)}</svg>")
+    picture = _inlined(drawn.getvalue(), name).replace("</svg>", f"{_strips(curves, first, last)}</svg>")
+    return picture + _values(name, curves)
+
+
+def _values(name: str, curves: Sequence[Curve]) -> str:
+    """A table that opens, a column for each curve; of more steps than ``MOST_ROWS``, as many evenly, with both ends."""
+    measured_at = [dict(zip(steps, values, strict=True)) for _, steps, values, _, _ in curves]
+    steps = sorted(set().union(*measured_at))
+    rows = min(len(steps), MOST_ROWS)
+    chosen = [steps[row * (len(steps) - 1) // max(1, rows - 1)] for row in range(rows)]
+    head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in ("step", *(label for label, *_ in curves)))
+    body = "".join(
+        f'<tr><th scope="row">{step}</th>'
+        + "".join(f"<td>{each[step]:.4g}</td>" if step in each else "<td></td>" for each in measured_at)
+        + "</tr>"
+        for step in chosen
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<details><summary aria-label="values: {html.escape(name)}">values</summary>{table}</details>'
 
 
 def _strips(curves: Sequence[Curve], first: float, last: float) -> str:
