@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.paths import check_writable
 from tracelift_ray.data.readings import check_source_file
 from tracelift_ray.dataset.settings import BuildGroupsConfig, check_build
 
@@ -21,6 +22,7 @@ def main(cfg: DictConfig) -> None:
     config = to_dataclass(BuildGroupsConfig, cfg)
     check_build(config)
     check_source_file("source", config.source)
+    check_writable("out", config.out)
 
     from tracelift_ray.dataset.build import build
 

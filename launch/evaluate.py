@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from launch.checkpoint_config import check_given, existing, keep_prompts, planner_of, run_configuration
 from launch.entry import FAILED, entry_point
 from tracelift_ray.config.load import to_dataclass
+from tracelift_ray.config.paths import check_writable
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.evaluation.settings import KEYS, EvaluateConfig, check_attempts, check_files
 from tracelift_ray.planning.run_config import to_run_config
@@ -51,7 +52,9 @@ def main(cfg: DictConfig) -> int:
     check_attempts(config, run.evaluation.num_samples)
     runs_root = Path(cfg["runs_root"]).absolute()
     default = runs_root / "evaluations" / checkpoint.name if own is None else checkpoint / "evaluation"
-    return asyncio.run(_evaluate(run, config, Path(config.out).absolute() if config.out else default))
+    out = Path(config.out).absolute() if config.out else default
+    check_writable("out", str(out))
+    return asyncio.run(_evaluate(run, config, out))
 
 
 async def _evaluate(run: RunConfig, config: EvaluateConfig, out: Path) -> int:

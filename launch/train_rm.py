@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from launch.entry import entry_point
 from tracelift_ray.config.load import to_dataclass
-from tracelift_ray.config.paths import check_file
+from tracelift_ray.config.paths import check_file, check_writable
 from tracelift_ray.planning.checkpoints import check_checkpoint
 from tracelift_ray.reasoning_rm.training.settings import TrainRmConfig, check_training
 
@@ -33,6 +33,7 @@ def main(cfg: DictConfig) -> None:
     check_file("groups", config.groups)
     check_file("heldout_groups", config.heldout_groups)
     check_training(config)
+    check_writable("output", config.output)
 
     _quieten(config.device)
     from tracelift_ray.reasoning_rm.training.trainer import train

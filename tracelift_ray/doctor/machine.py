@@ -9,10 +9,10 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracelift_ray.config.paths import probe_directory
 from tracelift_ray.doctor.findings import Finding, Level
 
 GIB = 2**30
@@ -101,13 +101,11 @@ def check_shm(total: int, free: int) -> Finding:
 
 def check_disk(runs: Path) -> Finding:
     """Where runs are kept: that it can be written, and how much room there is."""
-    nearest = next(part for part in (runs, *runs.parents) if part.exists())
     other = "free some, or give runs_root=DIR (or TRACELIFT_RUNS) elsewhere"
     try:
-        with tempfile.TemporaryDirectory(prefix=".probe-", dir=nearest):
-            free = shutil.disk_usage(nearest).free
+        free = shutil.disk_usage(probe_directory(runs)).free
     except OSError as error:
-        found = f"{runs} cannot be written ({nearest}: {error.strerror})"
+        found = f"{runs} cannot be written ({error.filename}: {error.strerror})"
         return Finding("disk", "MEND", found, "give runs_root=DIR (or TRACELIFT_RUNS) that this user can write")
     return disk_finding(runs, free, other)
 

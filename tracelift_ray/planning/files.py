@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import EngineConfig, ReasoningRmConfig
-from tracelift_ray.config.paths import DEMO, GYM, SETTINGS, check_file
+from tracelift_ray.config.paths import DEMO, GYM, SETTINGS, check_file, check_writable
 from tracelift_ray.config.schema import DataConfig, LoraConfig, RunConfig
 from tracelift_ray.data.data_sets import is_data_set
 from tracelift_ray.data.file_kinds import file_kind
@@ -215,20 +214,7 @@ def check_run_dir(config: RunConfig, *, trains: bool = True) -> None:
             "runs_root, or set TRACELIFT_RUNS in the job's environment"
         )
         raise ConfigError("run_dir", config.run_dir, right)
-    path = Path(config.run_dir)
-    nearest = next(part for part in (path, *path.parents) if part.exists())
-    if not nearest.is_dir():
-        raise ConfigError("run_dir", config.run_dir, f"{nearest} is a file; choose a directory")
     if trains and not config.cluster.describe:
-        _check_writable(nearest, config.run_dir)
+        check_writable("run_dir", config.run_dir, " or runs_root")
     if config.resume not in ("auto", "never") and not Path(config.resume).is_dir():
         raise ConfigError("resume", config.resume, "must be auto, never or the directory of a checkpoint")
-
-
-def _check_writable(directory: Path, run_dir: str) -> None:
-    try:
-        with tempfile.TemporaryDirectory(prefix=".probe-", dir=directory):
-            pass
-    except OSError as error:
-        right = f"cannot be written ({directory}: {error.strerror}); give a run_dir or runs_root that can"
-        raise ConfigError("run_dir", run_dir, right) from None

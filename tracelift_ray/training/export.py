@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tracelift_ray.config.paths import drafted
 from tracelift_ray.config.schema import LoraConfig
 from tracelift_ray.lora.directory import write_adapter
 from tracelift_ray.lora.layers import (
@@ -202,7 +203,7 @@ def whole_directory(output: Path) -> Iterator[Path]:
     Raises:
         CheckpointError: the disk is full.
     """
-    draft = output.with_name(f".tmp-{output.name}")
+    draft = drafted(output)
     with disk_errors(output):
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)

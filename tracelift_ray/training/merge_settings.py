@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tracelift_ray.config.errors import ConfigError
-from tracelift_ray.config.paths import check_directory
+from tracelift_ray.config.paths import check_directory, check_new
 from tracelift_ray.config.rules import PathText
 from tracelift_ray.lora.directory import check_adapter
 
@@ -23,10 +22,13 @@ class MergeConfig:
 
 
 def check_merge(config: MergeConfig) -> None:
-    """Raises ConfigError where a directory is missing or the output exists, DataError where the two do not fit."""
+    """Check the directories of a merge.
+
+    Raises:
+        ConfigError: one is missing, or the output exists or cannot be written.
+        DataError: base and adapters do not fit.
+    """
     check_directory("base", config.base)
     check_directory("adapter", config.adapter)
-    out = Path(config.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError("out", config.out, "must not exist yet, or be an empty directory; nothing is overwritten")
+    check_new("out", config.out)
     check_adapter(Path(config.adapter), Path(config.base))

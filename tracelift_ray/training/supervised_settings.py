@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.models import PromptFile
+from tracelift_ray.config.paths import check_new
 from tracelift_ray.config.rules import Count, NotNegative, PathText, Positive, PositiveCount
 from tracelift_ray.config.schema import OnError, Schedule
 
@@ -42,8 +41,5 @@ class WarmStartConfig:
 
 
 def check_warm_start(config: WarmStartConfig) -> None:
-    """Raises ConfigError where the output exists: nothing is overwritten."""
-    output = Path(config.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        right = "must not exist yet, or be an empty directory; nothing is overwritten"
-        raise ConfigError("output", config.output, right)
+    """Raises ConfigError where the output exists, since nothing is overwritten, or cannot be written."""
+    check_new("output", config.output)
