@@ -2,12 +2,13 @@
 
 ``entry_point(config_name)`` makes a function of a configuration the ``main`` of a command. Hydra's command line
 (overrides, ``--cfg``, ``-m``) works as usual; ``--help`` is the project's own. An error that the user can mend is one
-``error:`` line on stderr and exit code 2 (configuration, data) or 1 (a component failed); anything else keeps its
-traceback. ``--traceback`` shows the traceback of every error, before its line.
+``error:`` line on stderr and exit code 2 (configuration, data, a path) or 1 (a component failed); anything else keeps
+its traceback. ``--traceback`` shows the traceback of every error, before its line.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -27,13 +28,20 @@ from actors.sealed import open_secrets
 from launch.commands import command_of
 from launch.composition import chosen_groups, config_directory
 from launch.help import TRACEBACK, command_help
-from tracelift_ray.config.load import ConfigError, nearest
+from tracelift_ray.config.errors import ConfigError, shown
+from tracelift_ray.config.load import nearest
 from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.garbage import collect_rarely
 
 #: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C.
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+#: What to do about a path, by the system's reason.
+_MEND = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give a path that this user may use"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, or give a path on another disk"),
+    errno.ENAMETOOLONG: "give a shorter one",
+}
 _WARNING = "%(asctime)s %(levelname)s %(message)s"
 
 Job = Callable[[DictConfig], "int | None"]
@@ -88,6 +96,16 @@ def guard(action: Callable[[], int | None], full: bool = False) -> int:
         return _report(_explain(error), WRONG_INPUT, full)
     except InfrastructureError as error:
         return _report(str(error), FAILED, full)
+    except OSError as error:
+        if error.filename is None:  # it is about no path
+            raise
+        return _report(_of_path(error), WRONG_INPUT, full)
+
+
+def _of_path(error: OSError) -> str:
+    """A path that the system refuses: which, why, and what to do."""
+    mend = _MEND.get(error.errno or 0, "check the path")
+    return f"{shown(error.filename)}: {error.strerror or type(error).__name__}; {mend} ({TRACEBACK} shows where)"
 
 
 def _report(line: str, code: int, full: bool) -> int:

@@ -15,7 +15,7 @@ from launch.conf_files import offer
 EXIT_CODES = {
     0: "done",
     1: "a component failed, a check says no, or a defect (which shows its traceback)",
-    2: "something to mend in the command line, the configuration or the data",
+    2: "something to mend in the command line, the configuration, the data or a path",
     130: "ended with Ctrl-C or SIGTERM, in order",
 }
 TRACEBACK = "--traceback"

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tracelift_ray.processes import Process, this_process
 from tracelift_ray.tracking.run_dir import RunDirectoryError, make_directory
@@ -51,7 +52,7 @@ def only_run(folder: Path, say: Callable[[str], None], silent_s: float = SILENT_
     """
     make_directory(folder)
     path = folder / FILE
-    with path.open("a+", encoding="utf-8") as file:
+    with _opened(path) as file:
         before = _owner(path)
         if not _locked(file.fileno()) or (before is not None and _lives(before, path, say, silent_s)):
             raise RunDirectoryError(
@@ -70,6 +71,14 @@ def only_run(folder: Path, say: Callable[[str], None], silent_s: float = SILENT_
         finally:
             done.set()
             _write(file.fileno(), "")
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        right = "of a run of another user, perhaps; choose another name (or run_dir)"
+        raise RunDirectoryError(f"run_dir: cannot write {path} ({error.strerror or error}), {right}") from error
 
 
 def _locked(handle: int) -> bool:

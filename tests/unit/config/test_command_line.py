@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 from launch.conf_files import CONFIG_DIR
 from launch.entry import entry_point
 from tests.commands import Done, run_command
+from tests.modes import modes_count
 from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.planning.run_config import to_run_config
 
@@ -25,6 +27,13 @@ HEAVY = ("torch", "ray", "transformers", "vllm", "deepspeed", "wandb")
 
 
 Command = Callable[..., Done]
+#: What the system says of a path, and of none, by seed.
+REFUSED = {
+    12: PermissionError(errno.EACCES, "Permission denied", "/root/x"),
+    13: OSError(errno.ENAMETOOLONG, "File name too long", "n" * 300),
+    14: FileNotFoundError(errno.ENOENT, "No such file or directory", "/none/x"),
+    15: OSError(errno.EMFILE, "Too many open files"),
+}
 
 
 def job(cfg: DictConfig) -> int | None:
@@ -36,6 +45,8 @@ def job(cfg: DictConfig) -> int | None:
         raise InfrastructureError("executor", "died")
     if config.seed == 9:
         raise RuntimeError("a defect")
+    if config.seed in REFUSED:
+        raise REFUSED[config.seed]
     if config.seed == 11:
         logging.getLogger("tracelift_ray.pools").warning("planner[0] is lost")
         logging.getLogger("a library").info("gcc test.c")
@@ -121,6 +132,35 @@ def test_an_expected_failure_of_the_run_is_one_line(
 ) -> None:
     done = run(*base, f"seed={seed}")
     assert (done.code, done.stderr) == (code, stderr)
+
+
+@pytest.mark.parametrize(
+    ("seed", "line"),
+    [
+        (12, "error: /root/x: Permission denied; give a path that this user may use (--traceback shows where)\n"),
+        (13, f"error: {'n' * 117}...: File name too long; give a shorter one (--traceback shows where)\n"),
+        (14, "error: /none/x: No such file or directory; check the path (--traceback shows where)\n"),
+    ],
+)
+def test_a_path_that_the_system_refuses_is_one_line(run: Command, base: tuple[str, ...], seed: int, line: str) -> None:
+    done = run(*base, f"seed={seed}")
+    assert (done.code, done.stderr) == (2, line)
+    full = run(*base, f"seed={seed}", "--traceback")
+    assert full.stderr.startswith("Traceback") and full.stderr.endswith(line)
+
+
+def test_an_error_of_the_system_about_no_path_keeps_its_traceback(run: Command, base: tuple[str, ...]) -> None:
+    with pytest.raises(OSError, match="Too many open files"):
+        run(*base, "seed=15")
+
+
+def test_a_path_of_which_nothing_can_be_seen_is_one_line(run: Command, base: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "hidden").mkdir(mode=0)
+    for key in ("run_dir", "planner.model", "planner.prompt", "data.train", "resume"):
+        for path in (f"{tmp_path}/hidden/x", f"{tmp_path}/{'n' * 300}"):
+            with modes_count():
+                done = run(*base, f"{key}=[{path}]" if key == "data.train" else f"{key}={path}")
+            assert (done.code, done.stderr.count("\n")) == (2, 1), done.stderr
 
 
 def test_a_warning_carries_its_time_and_level_and_libraries_are_quiet(run: Command, base: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from launch import doctor
 from launch.doctor import main, wandb_finding
 from tests.commands import run_command
+from tests.modes import modes_count
 from tracelift_ray.config.schema import SandboxConfig
 from tracelift_ray.doctor.findings import Finding, summary
 from tracelift_ray.doctor.machine import (
@@ -133,6 +134,14 @@ def test_a_machine_without_a_sandbox_is_to_mend_with_the_remedies_of_each_tier(
     assert f"{line}\n{'':21}-> math problems need none: see docs/security.md for the tiers\n" in done.stdout
     elsewhere = run_command(main, f"runs_root={tmp_path}", "sandbox=sandbox_fusion")
     assert "ok    sandbox        programs run in a service (sandbox_fusion)" in elsewhere.stdout, elsewhere.stderr
+
+
+def test_a_place_for_runs_that_cannot_be_looked_at_is_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "hidden").mkdir(mode=0)
+    for name, reason in (("hidden/runs", "Permission denied"), ("n" * 300, "File name too long")):
+        with modes_count():
+            seen = check_disk(tmp_path / name)
+        assert seen.level == "MEND" and seen.found.endswith(f": {reason})") and "runs_root=DIR" in seen.remedy
 
 
 def test_the_sum_counts_what_is_to_mend() -> None:

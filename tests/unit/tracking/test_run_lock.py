@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.modes import modes_count
 from tracelift_ray.processes import start_of, this_process
 from tracelift_ray.tracking.run_dir import RunDirectoryError
 from tracelift_ray.tracking.run_lock import FILE, only_run
@@ -57,6 +58,15 @@ def test_a_run_that_ended_in_order_leaves_no_owner(tmp_path: Path) -> None:
         with only_run(tmp_path / "deep" / "run", said.append):
             pass
     assert said == [] and (tmp_path / "deep" / "run" / FILE).read_text() == ""
+
+
+def test_a_lock_file_of_another_user_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch(mode=0o444)
+    refused = pytest.raises(
+        RunDirectoryError, match=rf"cannot write {tmp_path}/{FILE} \(Permission denied\), .* another"
+    )
+    with modes_count(), refused, only_run(tmp_path, print):
+        pass
 
 
 def without_locks(*_: object) -> None:
