@@ -97,4 +97,8 @@ def absolute_prompt(prompt: str, base: Path) -> str:
 
 
 def _absolute(path: str, base: Path) -> str:
-    return str((base / Path(path).expanduser()).resolve()) if path else path
+    """Links keep their names, which other nodes may know alone; a path with ``..`` has to follow those before it."""
+    if not path:
+        return path
+    absolute = base / Path(path).expanduser()
+    return str(absolute.resolve() if ".." in absolute.parts else absolute)

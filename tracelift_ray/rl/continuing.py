@@ -79,7 +79,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _refusal(run: RunConfig, checkpoint: Path, changed: Changed) -> str:
-    planner, own = checkpoint / "planner", Path(run.run_dir) == checkpoint.parent.parent
+    planner, own = checkpoint / "planner", Path(run.run_dir).resolve() == checkpoint.parent.parent.resolve()
     ways = "resume=never starts one"
     if own:
         ways = "name=OTHER (or another run_dir) starts one beside this, resume=never one in its place"

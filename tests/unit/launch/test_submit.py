@@ -94,6 +94,18 @@ def test_a_job_is_plain_training_with_absolute_paths(submit: Submit, tmp_path: P
     assert job["runtime_env"]["excludes"][-1] == "notes"
 
 
+def test_an_absolute_path_through_a_link_goes_as_it_was_given(submit: Submit, tmp_path: Path) -> None:
+    (tmp_path / "data1").mkdir()
+    (tmp_path / "shared").symlink_to("data1")
+    done, (job,) = submit(f"runs_root={tmp_path}/shared/runs", f"data.solution_cache={tmp_path}/shared/cache")
+    assert done.code == 0 and f"run directory {tmp_path}/shared/runs/quickstart, " in done.stdout
+    assert "data1" not in job["entrypoint"] and "run_dir=" not in job["entrypoint"]
+    _, (relative,) = submit("runs_root=shared/runs")
+    assert f"run_dir='{tmp_path}/shared/runs/quickstart'" in shlex.split(relative["entrypoint"])
+    _, (above,) = submit("run_dir=shared/../runs")  # as the system reads it, not as it is spelled
+    assert f"run_dir='{tmp_path}/runs'" in shlex.split(above["entrypoint"])
+
+
 @pytest.mark.parametrize(
     ("status", "code", "returned"), [("FAILED", 2, 2), ("FAILED", None, 1), ("STOPPED", None, 130), ("SUCCEEDED", 0, 0)]
 )

@@ -141,7 +141,7 @@ def interpreter(packages: str) -> Interpreter:
     answer = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=True).stdout
     sys_path, prefix = json.loads(answer)
     library = os.path.dirname(os.__file__)
-    added = [packages] if packages else []
+    added = [os.path.realpath(packages)] if packages else []
     system = [path for path in (*_SYSTEM_LIBRARIES, *_SYSTEM_DATA) if os.path.exists(path)]
     own = [path for path in (f"{prefix}/lib", *sys_path) if os.path.exists(path)]
     hidden = [
