@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray.exceptions import AuthenticationError
@@ -18,6 +19,15 @@ from tracelift_ray.errors import InfrastructureError
 
 COMPONENT = "job server"
 POLL_S = 0.5
+#: For a connection; how long an answer takes depends on what is asked.
+CONNECTED_S = 10.0
+
+
+class _Client(JobSubmissionClient):
+    """Ray's client, which else waits for minutes where packets are lost on the way."""
+
+    def _do_request(self, *asked: Any, **options: Any) -> Any:
+        return super()._do_request(*asked, timeout=(CONNECTED_S, None), **options)
 
 
 @contextmanager
@@ -44,7 +54,7 @@ def job_server(address: str) -> JobSubmissionClient:
     logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.ERROR)  # it says when a connection ends
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray takes what the environment says before what it is given
     with told_of(address):
-        client = JobSubmissionClient(address)
+        client = _Client(address)
         client.list_jobs()  # answers only with the right token; the version is public
     return client
 

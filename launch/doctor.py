@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -23,6 +24,7 @@ from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.checks import check_sandbox
 from tracelift_ray.planning.machine_memory import own_memory_gib
 from tracelift_ray.planning.resources import visible_gpus
+from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.verification.runners import RUNNERS
 
 
@@ -40,27 +42,38 @@ def main(cfg: DictConfig) -> int:
     """Print what is found as it is found."""
     config = to_dataclass(DoctorConfig, cfg)
     check_sandbox(config.sandbox)
-    findings = []
-    for finding in _findings(config):
-        print(*finding.lines(), sep="\n", flush=True)
-        findings.append(finding)
+    findings = _looked(config)
     print(summary(findings))
     return FAILED if any(finding.level == "MEND" for finding in findings) else 0
 
 
-def _findings(config: DoctorConfig) -> Iterator[Finding]:
-    """What can be told at once first, what has to be tried last."""
+def _looked(config: DoctorConfig) -> list[Finding]:
+    """What is found, said as it is found."""
+    findings = []
+    with heartbeat(partial(print, flush=True), "looking at this machine") as beat:
+        for finding in _findings(config, beat.doing):
+            beat.say("\n".join(finding.lines()))
+            findings.append(finding)
+    return findings
+
+
+def _findings(config: DoctorConfig, doing: Callable[[str], None]) -> Iterator[Finding]:
+    """What can be told at once first, what has to be tried last; ``doing`` learns what may take long."""
     yield packages.check_python(sys.version_info[:3])
     yield from packages.check_packages(packages.pins(), packages.torch_cuda())
     yield machine.check_cores(machine.own_cores())
     yield machine.check_memory(own_memory_gib())
+    doing("asking nvidia-smi")
     yield machine.check_gpus(visible_gpus(), machine.driver(), packages.torch_cuda())
     shm = shutil.disk_usage("/dev/shm")
     yield machine.check_shm(shm.total, shm.free)
+    doing(f"writing to {config.runs_root}")
     yield machine.check_disk(Path(config.runs_root).expanduser().absolute())
     yield wandb_finding()
+    doing("trying the sandbox")
     yield sandbox_finding(config.sandbox)
     if config.address:
+        doing(f"reaching {config.address}")
         yield ray_finding(config.address)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import requests
 from ray.exceptions import AuthenticationError
 
-from actors.jobs import job_server, told_of
+from actors.jobs import CONNECTED_S, job_server, told_of
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.training.ranks import free_port
 
@@ -52,3 +55,17 @@ def test_an_address_at_which_nothing_listens_is_one_line(monkeypatch: pytest.Mon
     with pytest.raises(InfrastructureError, match=f"nothing answers at {address}; .* dashboard") as told:
         job_server(address)
     assert "\n" not in str(told.value)
+
+
+def test_an_address_whose_packets_are_lost_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+
+    def lost(*_: Any, timeout: Any = None, **__: Any) -> None:
+        waits.append(timeout)
+        raise requests.ConnectTimeout("timed out")
+
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", ADDRESS)  # which it sets
+    monkeypatch.setattr(requests, "request", lost)
+    with pytest.raises(InfrastructureError, match=f"nothing answers at {ADDRESS}"):
+        job_server(ADDRESS)
+    assert waits == [(CONNECTED_S, None)]

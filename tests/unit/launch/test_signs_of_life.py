@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from actors import runtime
-from launch import evaluate, fetch_smollm2, serve_rm, train
+from actors import jobs, runtime
+from launch import doctor, evaluate, fetch_smollm2, serve_rm, train
+from launch.composition import composed
 from launch.conf_files import CONFIG_DIR
 from tests.configs import run_config
 from tests.hang import HANG_S
@@ -60,6 +61,26 @@ async def test_the_beginning_of_a_training(
     run = run_config(f"run_dir={tmp_path}/run", "data.limit=4", "tracking.console=true")
     with pytest.raises(Seen):
         await train._train(run)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "sign"),
+    [
+        (doctor.machine, "driver", "asking nvidia-smi, 0:00:0"),
+        (doctor.machine, "check_disk", "writing to runs, 0:00:0"),
+        (doctor, "sandbox_finding", "trying the sandbox, 0:00:0"),
+        (jobs, "reached", "reaching http://head:8265, 0:00:0"),
+    ],
+)
+def test_a_look_at_a_machine(
+    module: Any, name: str, sign: str, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, name, watched.work_until(sign))
+    monkeypatch.setattr(doctor, "print", lambda text, flush: watched.say(text), raising=False)
+    given = ["address=http://head:8265", "runs_root=runs", "sandbox=sandbox_fusion"]
+    config = to_dataclass(doctor.DoctorConfig, composed("doctor", given))
+    with pytest.raises(Seen):
+        doctor._looked(config)
 
 
 @pytest.mark.parametrize(
