@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
 import ray
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
@@ -18,7 +19,8 @@ from tracelift_ray.config.errors import last_line
 from tracelift_ray.errors import InfrastructureError
 
 COMPONENT = "job server"
-POLL_S = 0.5
+#: Seconds until an output that broke off is asked for again.
+AGAIN_S = 5.0
 #: For a connection; how long an answer takes depends on what is asked.
 CONNECTED_S = 10.0
 
@@ -74,10 +76,37 @@ def reached(address: str) -> str:
     return f"the cluster at {address} answers: {len(nodes)} nodes, {cpus:g} CPUs, {gpus} GPUs"
 
 
-async def ended(client: JobSubmissionClient, job: str) -> JobDetails:
-    """What became of a job whose output has ended; its status follows within moments."""
+async def followed(
+    client: JobSubmissionClient, job: str, show: Callable[[str], None], lost: Callable[[str], None]
+) -> JobDetails:
+    """What became of a job, once it has ended and its output was shown.
+
+    Ray's stream of the output also ends where the agent of the job's node restarts or the connection breaks, and a
+    proxy may refuse it. It is asked for again until the job is over; each time it starts from the beginning.
+
+    Args:
+        show: gets the output as it comes, every character once.
+        lost: gets the reason where the output breaks off, once until more of it comes.
+
+    Raises what the client raises where it is asked for the job's status.
+    """
+    shown, told, over = 0, False, False
     while True:
+        at, broken = 0, "the stream was closed"
+        try:
+            async for chunk in client.tail_job_logs(job):
+                at += len(chunk)
+                if at > shown:
+                    show(chunk[shown - at :])
+                    shown, told = at, False
+            whole = True
+        except (RuntimeError, OSError, aiohttp.ClientError) as error:
+            whole, broken = False, last_line(str(error))
         details = await asyncio.to_thread(client.get_job_info, job)
-        if details.status.is_terminal():
+        ended = details.status.is_terminal()
+        if ended and (whole or over):  # what a broken stream kept back is asked for once more
             return details
-        await asyncio.sleep(POLL_S)
+        if not told:
+            lost(broken)
+        told, over = True, ended
+        await asyncio.sleep(AGAIN_S)

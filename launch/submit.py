@@ -25,6 +25,7 @@ from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.config.load import plain_config, resolved_values, to_dataclass
 from tracelift_ray.config.rules import PositiveCount
 from tracelift_ray.config.schema import RunConfig
+from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.planning.run_config import to_run_config
 from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.tracking.run_dir import COMMIT_VARIABLE, CodeVersion, code_version
@@ -163,20 +164,23 @@ def _submit(client: Any, config: SubmitConfig, command: str, variables: Mapping[
 
 
 async def _follow(client: Any, address: str, job: str) -> int:
-    """Show the output until the job ends; its exit code. A job says by itself that it lives, once it has begun."""
-    from actors.jobs import ended, told_of
+    """Show the output until the job ends; its exit code."""
+    from actors.jobs import followed, told_of
 
-    output = client.tail_job_logs(job)
+    goes_on = f"the job goes on; `ray job logs --address {address} {job}` shows its output, with --follow as it comes"
     try:
-        with told_of(address):
-            with heartbeat(partial(print, flush=True), f"waiting until job {job} begins"):
-                chunk = await anext(output, "")
-            print(chunk, end="", flush=True)
-            async for chunk in output:
-                print(chunk, end="", flush=True)
-            details = await ended(client, job)
-    except asyncio.CancelledError:
-        print(f"\nthe job goes on; `ray job logs --follow {job}` shows it, `ray job stop {job}` ends it in order")
+        with told_of(address), heartbeat(partial(print, flush=True), f"following job {job}") as beat:
+
+            def show(text: str) -> None:
+                print(text, end="", flush=True)
+                beat.heard()
+
+            def lost(cause: str) -> None:
+                beat.say(f"no output of job {job} ({cause}): {goes_on}")
+
+            details = await followed(client, job, show, lost)
+    except (asyncio.CancelledError, InfrastructureError):
+        print(f"\n{goes_on}; `ray job stop --address {address} {job}` ends it in order", flush=True)
         raise
     print(f"job {job}: {details.status.lower()}")
     if details.status == "STOPPED":

@@ -9,6 +9,7 @@ _REAPED = "the process was killed just before"
 _CLOSED = "the tasks were cancelled just before, and end at once"
 
 BOUNDED_ELSEWHERE = {
+    "actors/jobs.py:followed": "the job itself; Ctrl-C leaves it",
     "actors/learner.py:RayLearnerGroup.restart": "all who hold the lock have deadlines",
     "actors/learner.py:RayLearnerGroup.update": "all who hold the lock have deadlines",
     "actors/mailbox.py:Mailbox.call": _CALLER,
@@ -28,7 +29,6 @@ BOUNDED_ELSEWHERE = {
     "launch/simulate.py:_results": "simulated runs end: more than MOST_EVENTS breaks a rule",
     "launch/starting.py:EnteredBeside.entered": "the system's own start-up, each part of which has its startup_s",
     "launch/starting.py:EnteredBeside.give_up": _CLOSED,
-    "launch/submit.py:_follow": "the job itself; Ctrl-C leaves it",
     "tracelift_ray/chat/typed.py:next_line": "idle: a person types, or does not; Ctrl-C ends it",
     "tracelift_ray/data/solution_check.py:check_solutions": _LIMITS,
     "tracelift_ray/data/read_ahead.py:ReadAhead.take": "drawing: MOST_REFUSED tries, or an error, which is passed on",

@@ -80,6 +80,10 @@ class Heartbeat:
         self._said = monotonic()
         self._say(line)
 
+    def heard(self) -> None:
+        """Others spoke, who speak every ``SILENT_S`` by themselves; nothing is due for twice that."""
+        self._said = monotonic() + SILENT_S
+
     def quiet_for(self) -> float:
         """Seconds that may still pass without a line; 0 or less: one is due."""
         return self._said + SILENT_S - monotonic()

@@ -1,14 +1,18 @@
-"""What goes wrong with a job server is one line that says where, and what to do."""
+"""What goes wrong with a job server is one line that says where, and what to do; a job is followed to its end."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 import requests
 from ray.exceptions import AuthenticationError
+from ray.job_submission import JobStatus
 
-from actors.jobs import CONNECTED_S, job_server, told_of
+from actors import jobs
+from actors.jobs import CONNECTED_S, followed, job_server, told_of
 from tracelift_ray.errors import InfrastructureError
 from tracelift_ray.training.ranks import free_port
 
@@ -69,3 +73,52 @@ def test_an_address_whose_packets_are_lost_is_given_up(monkeypatch: pytest.Monke
     with pytest.raises(InfrastructureError, match=f"nothing answers at {ADDRESS}"):
         job_server(ADDRESS)
     assert waits == [(CONNECTED_S, None)]
+
+
+class Tails:
+    """A job server whose stream of a job's output ends time after time, each time as one of ``tails`` does.
+
+    The job runs until all but ``after`` of them ended.
+    """
+
+    def __init__(self, *tails: tuple[str | Exception, ...], after: int = 0) -> None:
+        self._tails, self._after = list(tails), after
+
+    async def tail_job_logs(self, job: str) -> Any:
+        for each in self._tails.pop(0):
+            if isinstance(each, Exception):
+                raise each
+            yield each
+
+    def get_job_info(self, job: str) -> Any:
+        over = len(self._tails) <= self._after
+        return SimpleNamespace(status=JobStatus.SUCCEEDED if over else JobStatus.RUNNING)
+
+
+GONE = aiohttp.ServerDisconnectedError()
+BROKEN = RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+
+
+@pytest.mark.parametrize(
+    ("server", "shown", "lost"),
+    [
+        (Tails(("one\n", "two\n")), "one\ntwo\n", []),
+        (Tails(("one\n",), ("one\ntw", "o\n")), "one\ntwo\n", ["the stream was closed"]),
+        (Tails(("one\n", GONE), (GONE,), ("one\ntwo\n",)), "one\ntwo\n", ["Server disconnected"]),
+        (
+            Tails((GONE,), ("one\n",), ("one\n", "two\n")),
+            "one\ntwo\n",
+            ["Server disconnected", "the stream was closed"],
+        ),
+        (Tails((GONE,), (GONE,), (GONE,), (GONE,), after=1), "", ["Server disconnected"]),
+        (Tails(("one\n", BROKEN), ("one\ntwo\n",), after=1), "one\ntwo\n", [str(BROKEN)]),
+    ],
+    ids=["whole", "closed", "broken", "twice", "refused", "broken at the end"],
+)
+async def test_a_job_is_followed_to_its_end_over_every_loss_of_its_output(
+    server: Any, shown: str, lost: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "AGAIN_S", 0.0)
+    text, causes = list[str](), list[str]()
+    details = await followed(server, "raysubmit_1", text.append, causes.append)
+    assert (details.status, "".join(text), causes) == (JobStatus.SUCCEEDED, shown, lost)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.job_submission import JobStatus
 
 from actors import jobs
 from launch import capacity, report, submit
@@ -27,7 +29,7 @@ from tracelift_ray.tracking import report as run_report
     [
         ("job_server", "reaching http://127.0.0.1:8265, 0:00:0"),
         ("submit_job", "packing and sending the code to http://127.0.0.1:8265, 0:00:0"),
-        ("tail_job_logs", "waiting until job raysubmit_1 begins, 0:00:0"),
+        ("tail_job_logs", "following job raysubmit_1, 0:00:0"),
     ],
 )
 def test_a_submission(slow: str, sign: str, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +44,32 @@ def test_a_submission(slow: str, sign: str, watched: Watched, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "job_server", work if slow == "job_server" else lambda address: server)
     monkeypatch.setattr(submit, "print", lambda text, flush: watched.say(text), raising=False)
+    with pytest.raises(Seen):
+        run_command(submit.main, "experiment=quickstart")
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["while it is set up", "after its output broke off"])
+def test_a_job_that_says_nothing(
+    ended: bool, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = watched.work_until("following job raysubmit_1, 0:00:0")
+
+    async def output(job: str) -> Any:
+        yield "Runtime env is setting up.\n"
+        if not ended:
+            work()
+
+    async def wait(_: float) -> None:
+        await asyncio.to_thread(work)
+
+    running = SimpleNamespace(status=JobStatus.RUNNING)
+    server = SimpleNamespace(
+        submit_job=lambda **job: "raysubmit_1", tail_job_logs=output, get_job_info=lambda job: running
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, "job_server", lambda address: server)
+    monkeypatch.setattr(jobs.asyncio, "sleep", wait)
+    monkeypatch.setattr(submit, "print", lambda text, **_: watched.say(text), raising=False)
     with pytest.raises(Seen):
         run_command(submit.main, "experiment=quickstart")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from ray._private.runtime_env.packaging import create_package
 
@@ -32,10 +33,15 @@ Submit = Callable[..., tuple[Done, list[dict[str, Any]]]]
 
 @dataclass
 class JobServer:
-    """Takes jobs, and says that each ended with ``status`` and ``code``."""
+    """Takes jobs, and says that each ended with ``status`` and ``code``; ``losses`` come first in place of its output.
+
+    Where it is ``gone``, this is all that it says of a job.
+    """
 
     status: str = "SUCCEEDED"
     code: int | None = 0
+    losses: list[Exception] = field(default_factory=list)
+    gone: Exception | None = None
     jobs: list[dict[str, Any]] = field(default_factory=list)
 
     def submit_job(self, **job: Any) -> str:
@@ -44,12 +50,18 @@ class JobServer:
 
     async def tail_job_logs(self, job: str) -> Any:
         for line in ("one\n", "two\n"):
+            if self.losses:
+                raise self.losses[0]
             yield line
 
     def get_job_info(self, job: str) -> Any:
         from ray.job_submission import JobDetails, JobStatus
 
-        return JobDetails(type="SUBMISSION", status=JobStatus(self.status), entrypoint="", driver_exit_code=self.code)
+        if self.gone is not None:
+            raise self.gone
+        status = JobStatus("RUNNING" if self.losses else self.status)
+        del self.losses[:1]
+        return JobDetails(type="SUBMISSION", status=status, entrypoint="", driver_exit_code=self.code)
 
 
 @pytest.fixture
@@ -60,8 +72,8 @@ def submit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Submit]:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
 
-    def run(*overrides: str, status: str = "SUCCEEDED", code: int | None = 0) -> tuple[Done, list[dict[str, Any]]]:
-        server = JobServer(status, code)
+    def run(*overrides: str, **how: Any) -> tuple[Done, list[dict[str, Any]]]:
+        server = JobServer(**how)
         monkeypatch.setattr(jobs, "job_server", lambda address: server)
         return run_command(main, *overrides, "experiment=quickstart"), server.jobs
 
@@ -112,6 +124,26 @@ def test_an_absolute_path_through_a_link_goes_as_it_was_given(submit: Submit, tm
 def test_the_exit_code_is_the_jobs_own(submit: Submit, status: str, code: int | None, returned: int) -> None:
     done, _ = submit(status=status, code=code)
     assert done.code == returned and done.stdout.endswith(f": {status.lower()}\n")
+
+
+SHOWN = "`ray job logs --address http://127.0.0.1:8265 raysubmit_1` shows its output"
+LEFT = f"the job goes on; {SHOWN}, with --follow as it comes"
+
+
+def test_a_refused_output_is_said_once_and_the_job_is_followed_to_its_end(
+    submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "AGAIN_S", 0.0)
+    done, _ = submit(losses=[aiohttp.ServerDisconnectedError()] * 3)
+    _, _, followed = done.stdout.partition("8265\n")
+    lost = f"no output of job raysubmit_1 (Server disconnected): {LEFT}\n"
+    assert (done.code, followed) == (0, f"{lost}one\ntwo\njob raysubmit_1: succeeded\n")
+
+
+def test_where_the_server_is_gone_the_job_is_said_to_go_on(submit: Submit) -> None:
+    done, _ = submit(gone=ConnectionError("Failed to connect"))
+    assert done.code == 1 and f"two\n\n{LEFT}; `ray job stop " in done.stdout
+    assert done.stderr.startswith("error: job server: nothing answers at http") and done.stderr.count("\n") == 1
 
 
 def test_a_job_need_not_be_followed_and_its_files_may_be_elsewhere(submit: Submit) -> None:

@@ -48,6 +48,8 @@ def test_a_heartbeat_says_what_goes_on_only_where_nothing_was_said(monkeypatch: 
     beat_at(140)
     beat.doing("steps", 0, 9)
     beat_at(150)
+    beat.heard()
+    beat_at(169)
     assert said == [
         "loading, 0:00:10 so far",
         "loading, 0:00:20 so far",
