@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, partial
@@ -68,8 +70,13 @@ def connecting(config: ClusterConfig, cpus_needed: float) -> Iterator[Callable[[
         start = cache(partial(threads.submit, _connect, config, cpus_needed))
         if local:
             start()
+
+        def connect() -> None:
+            start().result()
+            _hear_again()
+
         try:
-            yield lambda: start().result()
+            yield connect
         finally:
             wait([threads.submit(int)])  # comes after a start under way: what is half up could not be taken down
             ray.shutdown()
@@ -143,6 +150,14 @@ def _own_signals() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = theirs
+        _hear_again()
+
+
+def _hear_again() -> None:
+    """Take SIGTERM back from Ray's core, which takes it for a crash. A thread that is not the main one leaves this."""
+    heard = signal.getsignal(signal.SIGTERM)
+    if heard is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, heard)
 
 
 @contextlib.contextmanager

@@ -260,7 +260,6 @@ def main(cfg: DictConfig) -> int:
     command = to_dataclass(ChaosConfig, cfg)
     if Path(command.run_dir).exists():
         raise InfrastructureError("chaos", f"run_dir={command.run_dir} is there already; choose another")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in order, as Ctrl-C does
     training = Training(command)
     try:
         print("| phase | process | signal | step | named after s | goes on after s | cause |", flush=True)

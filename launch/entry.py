@@ -13,10 +13,12 @@ import functools
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import hydra
@@ -33,7 +35,7 @@ from tracelift_ray.config.load import nearest
 from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.garbage import collect_rarely
 
-#: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C.
+#: Exit codes: something to mend in configuration or data; a component failed; ended with Ctrl-C or SIGTERM.
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 #: What to do about a path, by the system's reason.
@@ -86,7 +88,11 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
 
 
 def guard(action: Callable[[], int | None], full: bool = False) -> int:
-    """The exit code of an action; errors that a user can mend become a line, after their traceback where ``full``."""
+    """The exit code of an action; errors that a user can mend become a line, after their traceback where ``full``.
+
+    SIGTERM ends it as Ctrl-C does. To be called in the main thread.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return action() or 0
     except KeyboardInterrupt:
@@ -106,6 +112,12 @@ def _of_path(error: OSError) -> str:
     """A path that the system refuses: which, why, and what to do."""
     mend = _MEND.get(error.errno or 0, "check the path")
     return f"{shown(error.filename)}: {error.strerror or type(error).__name__}; {mend} ({TRACEBACK} shows where)"
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """What Ctrl-C does now; ``asyncio.run`` cancels its task. A script's background commands ignore Ctrl-C alone."""
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(number, frame)
 
 
 def _report(line: str, code: int, full: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from tests.hang import HANG_S
 
 SESSION = """
 import sys
+import time
 from actors.runtime import connected
 from launch.entry import guard
 from tests.configs import run_config
@@ -23,7 +25,8 @@ from tests.configs import run_config
 
 def start():
     with connected(run_config().cluster, 1.0):
-        raise AssertionError("Ray came up")
+        print("up", flush=True)
+        time.sleep(600)
 
 
 sys.exit(guard(start))
@@ -41,6 +44,18 @@ def test_a_ray_that_cannot_start_here_is_one_clear_line() -> None:
     assert done.returncode == 1, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: cluster: Ray could not be started here (")
     assert "Traceback" not in done.stderr
+
+
+def test_sigterm_under_a_ray_that_is_up_ends_it_in_order() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", SESSION], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert command.stdout is not None
+    with command:
+        began = command.stdout.readline()
+        command.send_signal(signal.SIGTERM)
+        _, stderr = command.communicate(timeout=HANG_S)
+    assert (began, command.returncode, stderr) == ("up\n", 130, "interrupted\n")
 
 
 def test_the_thread_that_started_a_ray_outlives_its_session(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ BOUNDED_ELSEWHERE = {
     "actors/ranks.py:Ranks.call_all": _CLOSED,
     "actors/ranks.py:Ranks.end": "each part has CLOSE_S or END_S",
     "actors/runtime.py:connecting": "Ray gives its processes STARTS times half a minute, and ends them by force",
+    "actors/runtime.py:connecting.connect": "the same",
     "actors/runtime.py:start_here": "ends by force what an attempt before left",
     "actors/system.py:RaySystem.start": "each part has its startup_s",
     "actors/system.py:RaySystem.close": "each pool and the learner close within CLOSE_S",

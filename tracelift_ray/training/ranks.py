@@ -76,7 +76,13 @@ def run_ranks(workers: int, function: RankFunction, *arguments: Any) -> None:
 
     errors = get_context("spawn").SimpleQueue()
     try:
-        start_processes(_rank, (function, workers, port, errors, arguments), nprocs=workers, start_method="spawn")
+        start_processes(
+            _rank,
+            (function, workers, port, errors, arguments),
+            nprocs=workers,
+            daemon=True,  # an interrupt ends them; else this process would wait at its end until they are done
+            start_method="spawn",
+        )
     except ProcessExitedException as error:
         if not errors.empty():
             raise errors.get() from None
