@@ -26,7 +26,8 @@ def main() -> NoReturn:
     elif first == "--complete":
         from launch.completion import candidates
 
-        print("\n".join(candidates(rest)))
+        for each in candidates(rest):  # an empty line would be a candidate, in place of the shell's own file names
+            print(each)
     elif first in COMMANDS:
         sys.argv = [f"tracelift {first}", *rest]
         sys.exit(importlib.import_module(COMMANDS[first].module).main())

@@ -139,17 +139,21 @@ def shell_path(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TERM": "dumb"}
 
 
-def test_bash_completes(shell_path: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("line", "offered"), [("train seed=1 experiment=qui", '=([0]="quickstart")'), ("report runs/", "=()")]
+)
+def test_bash_completes_and_is_left_to_offer_files_where_nothing_fits(
+    line: str, offered: str, shell_path: dict[str, str]
+) -> None:
     script = (
-        'eval "$(tracelift --completion bash)"; '
-        'COMP_LINE="tracelift train seed=1 experiment=qui"; COMP_POINT=${#COMP_LINE}; '
-        '_tracelift; echo "${COMPREPLY[@]}"'
+        f'eval "$(tracelift --completion bash)"; COMP_LINE="tracelift {line}"; COMP_POINT=${{#COMP_LINE}}; '
+        "_tracelift; declare -p COMPREPLY"
     )
     done = subprocess.run(
         ["bash", "-c", script],
         **{"cwd": ROOT, "env": shell_path, "capture_output": True, "text": True, "timeout": HANG_S},
     )
-    assert (done.stdout, done.stderr) == ("quickstart\n", "")
+    assert (done.stdout, done.stderr) == (f"declare -a COMPREPLY{offered}\n", "")
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
