@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from actors.sealed import open_secrets
 from launch.commands import command_of
 from launch.composition import chosen_groups, config_directory
+from launch.flags import check_flags
 from launch.help import TRACEBACK, command_help
 from tracelift_ray.config.errors import ConfigError, shown
 from tracelift_ray.config.load import nearest
@@ -70,6 +71,8 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
             codes: list[int] = []
             full = TRACEBACK in sys.argv[1:]
             sys.argv = [argument for argument in sys.argv if argument != TRACEBACK]
+            if failed := guard(lambda: check_flags(config_name, sys.argv[1:]), full):
+                sys.exit(failed)
 
             @functools.wraps(job)
             def guarded(cfg: DictConfig) -> None:

@@ -9,21 +9,29 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
 from launch.commands import COMMANDS
-from launch.entry import guard
+from launch.entry import WRONG_INPUT, guard
 from launch.help import TRACEBACK, examples, exit_codes
 from tracelift_ray.config.errors import ConfigError
 from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.tracking.report import write_report
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_INPUT, f"error: {message}; `{self.prog} --help` shows what there is\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print and write a report; 2 with one line on standard error where a directory cannot be reported."""
     command = COMMANDS["report"]
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tracelift report",
         description=f"{command.summary}\n\n{examples(command)}",
         epilog=exit_codes(),

@@ -74,6 +74,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         (["experiment=nope"], "error: experiment=nope: no such choice; there are: arithmetic_smollm2_cpu, gpu_1x8, "),
         (["reward=tracelit"], "error: reward=tracelit: no such choice; did you mean tracelift?"),
         (["a==b=="], "error: cannot read the override 'a==b=='"),
+        (["--dry-run"], "error: --dry-run: no such flag; write dry_run=true, without dashes\n"),
+        (["--total_step=3"], "error: --total_step=3: no such flag; write total_steps=3, without dashes\n"),
+        (["--reward", "exec_only"], "error: --reward: no such flag; write reward=…, without dashes\n"),
+        (["--xyzzy"], "error: --xyzzy: no such flag; write KEY=VALUE, without dashes (--help lists both)\n"),
+        (["--cfg"], "error: --cfg/-c: expected one argument\n"),
+        (["-m", "seed=1"], "error: seed=1: comes after a flag; write flags before all KEY=VALUE\n"),
         (["planner.model=a,b"], "error: Ambiguous value for argument 'planner.model=a,b'"),
         (
             ["experiment=quickstart", "planner=vllm", "planner.model=???"],

@@ -110,6 +110,18 @@ def test_a_report_of_nothing_is_one_line_and_traceback_shows_where_it_comes_from
 
 
 @pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ((), "the following arguments are required: RUN_DIR"),
+        (("runs/mine", "--into", "here"), "unrecognized arguments: --into here"),
+    ],
+)
+def test_a_report_that_is_asked_for_wrongly_is_one_line(arguments: tuple[str, ...], wrong: str) -> None:
+    line = f"error: {wrong}; `tracelift report --help` shows what there is\n"
+    assert run("report", *arguments) == (2, "", line)
+
+
+@pytest.mark.parametrize(
     ("words", "found"),
     [
         ([""], [*COMMANDS, "--help"]),
