@@ -50,6 +50,18 @@ _WARNING = "%(asctime)s %(levelname)s %(message)s"
 Job = Callable[[DictConfig], "int | None"]
 
 
+class Stderr:
+    """What ``sys.stderr`` is when something is written: the screen of a run takes it over while it is up."""
+
+    def write(self, text: str) -> int:
+        """As a file's."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """As a file's."""
+        sys.stderr.flush()
+
+
 def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
     """Make a function of a configuration the ``main`` of a command.
 
@@ -77,7 +89,9 @@ def entry_point(config_name: str) -> Callable[[Job], Callable[[], NoReturn]]:
             @functools.wraps(job)
             def guarded(cfg: DictConfig) -> None:
                 # Hydra's own handler would label warnings as its own, and print what libraries say below a warning.
-                logging.basicConfig(format=_WARNING, datefmt="%H:%M:%S", level=logging.WARNING, force=True)
+                logging.basicConfig(
+                    format=_WARNING, datefmt="%H:%M:%S", level=logging.WARNING, stream=Stderr(), force=True
+                )
                 codes.append(guard(lambda: job(cfg), full))
 
             with config_directory(sys.argv[1:]) as directory, _hydra_raises():

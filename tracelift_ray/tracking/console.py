@@ -1,12 +1,14 @@
 """What a person sees while a run goes on: one line for each step, and below them a screen.
 
 The screen stays at the bottom of a terminal; elsewhere (a file, a job log) only the lines are printed. It promises
-never to fail a run: metrics that a step does not have are left out of its line.
+never to fail a run: metrics that a step does not have are left out of its line. While it is up, what the process prints
+on that terminal stands above it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -89,7 +91,7 @@ class ConsoleReporter:
         self._first: tuple[int, float] | None = None  # the first step of this start, and when it ended
         self._progress: Progress | None = None
         self._screen: Screen | None = None
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.quiet:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -106,8 +108,8 @@ class ConsoleReporter:
                 self._screen,
                 console=self._console,
                 refresh_per_second=REFRESH_HZ,
-                redirect_stdout=False,
-                redirect_stderr=False,
+                redirect_stdout=self._console.file is sys.stdout,
+                redirect_stderr=sys.stderr.isatty(),  # a file gets its warnings all the same
             )
             self._live.start()
 

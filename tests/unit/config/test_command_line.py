@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -50,6 +51,8 @@ def job(cfg: DictConfig) -> int | None:
     if config.seed == 11:
         logging.getLogger("tracelift_ray.pools").warning("planner[0] is lost")
         logging.getLogger("a library").info("gcc test.c")
+        with contextlib.redirect_stderr(sys.stdout):  # as by the screen of a run
+            logging.getLogger("tracelift_ray.pools").warning("planner[1] is lost")
     if config.seed == 10:
         raise KeyboardInterrupt
     return 1 if config.dry_run else None
@@ -173,6 +176,7 @@ def test_a_warning_carries_its_time_and_level_and_libraries_are_quiet(run: Comma
     done = run(*base, "seed=11")
     assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING planner\[0\] is lost\n", done.stderr)
     assert "HYDRA" not in done.stdout and "gcc" not in done.stdout
+    assert done.stdout.endswith(" WARNING planner[1] is lost\n")
 
 
 def test_a_defect_keeps_its_traceback(run: Command, base: tuple[str, ...]) -> None:

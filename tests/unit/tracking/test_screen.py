@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
+import sys
+from collections.abc import Iterator
 
+import pytest
 from rich.console import Console
 
+from launch.entry import Stderr
 from tests.unit.tracking.worlds import group, trajectory
 from tracelift_ray.tracking.console import ConsoleReporter
 from tracelift_ray.tracking.questions import QUESTIONS
@@ -80,3 +86,75 @@ def test_elsewhere_there_is_no_screen() -> None:
     reporter.example([])
     reporter.close()
     assert len(out.getvalue().splitlines()) == 1
+
+
+class Terminal(io.StringIO):
+    """Takes what is printed as a terminal does."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def lines(self) -> list[str]:
+        """What stands on it."""
+        lines, row = [""], 0
+        for part in re.findall(r"\x1b\[[?\d;]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", self.getvalue()):
+            if part == "\n":
+                row += 1
+                lines += [""] * (row == len(lines))
+            elif part == "\x1b[2K":
+                lines[row] = ""
+            elif part.startswith("\x1b") and part.endswith("A"):
+                row -= int(part[2:-1])
+            elif part.isprintable():
+                lines[row] += part
+        return lines
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """One that writes as those of a command do."""
+    logger, handler = logging.getLogger("a component"), logging.StreamHandler(Stderr())
+    logger.addHandler(handler)
+    yield logger
+    logger.removeHandler(handler)
+
+
+def test_what_is_printed_beside_the_screen_stays_above_it(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    reporter = ConsoleReporter(3, 1, Console(width=120, height=40, force_terminal=True))
+    reporter.step(2, METRICS)
+    logger.warning("planner[0] is lost")
+    print("a line of a library")
+    reporter.message("a message")
+    reporter.close()
+    logger.warning("afterwards")
+    shown = terminal.lines()
+    above = ["planner[0] is lost", "a line of a library", "a message"]
+    assert shown[0].startswith("step 2/3") and shown[1:4] == above
+    assert "training" in shown[4] and sum("training" in line for line in shown) == 1
+    assert "afterwards" in shown and sys.stdout is sys.stderr is terminal
+
+
+def test_warnings_reach_their_file_beside_the_screen(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, file = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", file)
+    reporter = ConsoleReporter(3, 1, Console(width=120, height=40, force_terminal=True))
+    logger.warning("planner[0] is lost")
+    reporter.close()
+    assert file.getvalue() == "planner[0] is lost\n" and "lost" not in terminal.getvalue()
+
+
+def test_a_console_that_is_off_takes_no_warnings(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    reporter = ConsoleReporter(3, 1, Console(quiet=True, force_terminal=True))
+    logger.warning("planner[0] is lost")
+    reporter.step(2, METRICS)
+    reporter.close()
+    assert terminal.getvalue() == "planner[0] is lost\n"
