@@ -12,6 +12,7 @@ import pytest
 
 from tests.hang import HANG_S
 from tracelift_ray.errors import DataError
+from tracelift_ray.tracking import jsonl
 from tracelift_ray.tracking.jsonl import JsonlWriter, read_records
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +63,30 @@ def test_resuming_drops_records_of_later_steps_only(tmp_path: Path) -> None:
     assert steps_in(path) == [1, 2, 2, 3]
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 30, 2**20])
+@pytest.mark.parametrize("end", ["", '{"step":9', "\0\n", "é"])
+def test_what_is_kept_is_found_from_the_end_and_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, end: str
+) -> None:
+    lines = [f'{{"step":{step},"text":"{"é" * step}"}}\n' for step in (1, 2, 2, 3, 5, 5, 8)]
+    path = tmp_path / "m.jsonl"
+    monkeypatch.setattr(jsonl, "CHUNK", chunk)
+    record = jsonl._record
+    for keep, kept, last in ((None, 7, 8), (8, 7, 8), (7, 6, 5), (4, 4, 3), (2, 3, 2), (0, 0, None)):
+        read: list[bytes] = []
+        monkeypatch.setattr(jsonl, "_record", lambda line, read=read: (read.append(line), record(line))[1])
+        path.write_text("".join(lines) + end)
+        with closing(JsonlWriter(path, keep)) as writer:
+            assert writer.last_step == last
+        assert path.read_text() == "".join(lines[:kept])
+        assert len(read) == len(lines) - kept + (kept > 0) + end.endswith("\n")
+
+
+def test_an_empty_file_keeps_nothing(tmp_path: Path) -> None:
+    with closing(JsonlWriter(tmp_path / "m.jsonl", 3)) as writer:
+        assert writer.last_step is None
+
+
 def test_a_step_never_goes_back(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     with closing(JsonlWriter(path)) as writer:
@@ -77,7 +102,9 @@ def test_a_broken_line_in_the_middle_is_reported_with_its_number(tmp_path: Path,
     path = tmp_path / "m.jsonl"
     path.write_text(f'{{"step":1}}\n{middle}\n{{"step":2}}\n')
     with pytest.raises(DataError, match=r"m\.jsonl:2"):
-        JsonlWriter(path)
+        list(read_records(path))
+    with pytest.raises(DataError, match=r"m\.jsonl:2"):
+        JsonlWriter(path, keep_step=1)
     assert path.read_text().count("\n") == 3
 
 
