@@ -252,10 +252,10 @@ MUTANTS = (
     Mutant(
         "the old checkpoint is removed before the new one is whole",
         "rl/saving.py",
-        "            saved = self.newest = checkpoint.publish(draft, state)\n",
+        "            saved = self.newest = await asyncio.to_thread(checkpoint.publish, draft, state)\n",
         "            for each in checkpoint.complete(self.checkpoints):\n"
         "                checkpoint._retire(each.path)\n"
-        "            saved = self.newest = checkpoint.publish(draft, state)\n",
+        "            saved = self.newest = await asyncio.to_thread(checkpoint.publish, draft, state)\n",
         SAVES,
     ),
 )

@@ -4,7 +4,7 @@ Checkpoints lie in ``checkpoints/``, exports in ``exports/`` beside it, in the s
 state. Between the checkpoints that ``save_every`` asks for, the last finished update is kept ready in one more as often
 as ``ready_share`` of the time allows: a run that is ended at once goes on from there. The next checkpoint replaces it.
 Promises: each is there whole or not at all; the newest checkpoint always stays, and nothing is removed while its upload
-waits or runs.
+waits or runs. What only the disk is asked for is done in a thread: members are heard and groups are made meanwhile.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ class Saving:
         with checkpoint.writing(self.checkpoints, step) as draft:
             await self.learner.save(str(draft.planner_dir), str(draft.learner_dir))
             self._describe(draft)
-            saved = self.newest = checkpoint.publish(draft, state)
+            saved = self.newest = await asyncio.to_thread(checkpoint.publish, draft, state)
         keep, best = self.config.keep_checkpoints, self.config.keep_best
-        checkpoint.prune(self.checkpoints, keep, best=best, spare={*self.uploads.in_use, saved.path})
+        spare = {*self.uploads.in_use, saved.path}
+        await asyncio.to_thread(checkpoint.prune, self.checkpoints, keep, best=best, spare=spare)
         self._ended = asyncio.get_running_loop().time()
         self._took_s = self._ended - began
         return saved
@@ -108,7 +109,8 @@ class Saving:
         with checkpoint.writing(self.exports, step, with_learner=False) as draft:
             await self.learner.save(str(draft.planner_dir), None)
             self._describe(draft)
-            saved = checkpoint.publish(draft, {"step": step})
+            saved = await asyncio.to_thread(checkpoint.publish, draft, {"step": step})
         self.uploads.start(saved.path)
-        checkpoint.prune(self.exports, self.config.keep_exports, spare=self.uploads.in_use)
+        spare, keep = self.uploads.in_use, self.config.keep_exports
+        await asyncio.to_thread(checkpoint.prune, self.exports, keep, spare=spare)
         self.say(f"exported {saved.path}")

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,11 @@ def writing(directory: Path, step: int, *, with_learner: bool = True) -> Iterato
         with disk_errors(draft.path):
             yield draft
     except BaseException:  # half a draft is removed, and what ended it goes on
-        shutil.rmtree(draft.path, ignore_errors=True)
+        half = draft.path.with_name(f"{_TEMPORARY}half-{draft.path.name}")
+        with suppress(OSError):  # its name first: a thread that still publishes it finds all of it, or nothing
+            os.rename(draft.path, half)
+        for path in (half, draft.path):
+            shutil.rmtree(path, ignore_errors=True)
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
@@ -61,3 +62,15 @@ def test_a_wait_that_nothing_can_end_is_named() -> None:
 
     with pytest.raises(Deadlock, match=r"group-7 \(forever"):
         run(lost())
+
+
+def test_the_work_of_a_thread_is_done_at_once_in_this_one() -> None:
+    def refused() -> None:
+        raise OSError("full")
+
+    async def work() -> tuple[int, float]:
+        with pytest.raises(OSError, match="full"):
+            await asyncio.to_thread(refused)
+        return await asyncio.to_thread(threading.get_ident), asyncio.get_running_loop().time()
+
+    assert run(work()) == (threading.get_ident(), 0.0)
