@@ -204,6 +204,10 @@ async def running_system(
 async def running_pools(
     run: RunConfig, problems: Sequence[Problem], *, plans: bool, say: Callable[[str], None] = lambda line: None
 ) -> AsyncIterator[SystemPools]:
-    """The pools of a system that does not train; ``say`` learns what is up while they start."""
-    async with running_system(run, problems, trains=False, plans=plans, say=say, say_every_s=SILENT_S) as system:
-        yield system.pools
+    """The pools of a system that does not train; ``say`` learns what is up while they start, and that they end."""
+    starting = running_system(run, problems, trains=False, plans=plans, say=say, say_every_s=SILENT_S)
+    async with contextlib.AsyncExitStack() as ending, starting as system:
+        try:
+            yield system.pools
+        finally:
+            await ending.enter_async_context(alive(say, lambda: "ending actors", SILENT_S))

@@ -69,43 +69,59 @@ def _show_plan(run: RunConfig) -> int:
 
 
 async def _train(run: RunConfig) -> int:
-    """Prepare, with the system starting beside it; run."""
+    """Prepare, with the system starting beside it; run; take everything down."""
     from actors.runtime import connecting
     from launch.starting import Voice, entered_beside
     from launch.stopping import heeding_signals
-    from tracelift_ray.data.solution_check import sound_problems
     from tracelift_ray.planning.resources import total_cpus
-    from tracelift_ray.rl.preparation import find, with_prompts
+    from tracelift_ray.rl.preparation import find
     from tracelift_ray.tracking.alive import heartbeat
     from tracelift_ray.tracking.run_lock import only_run
-    from tracelift_ray.tracking.tracker import Tracker
 
     say = _say(run)
     with only_run(Path(run.run_dir), say), heeding_signals() as signals:
         with heartbeat(say, "reading problems"):
             found = find(run)
         voice = Voice(say)
-        with connecting(run.cluster, total_cpus(run)) as connect:
+        with contextlib.ExitStack() as ending, connecting(run.cluster, total_cpus(run)) as connect:
             async with entered_beside(_system(run, found, signals, connect, voice)) as starting:
-                if not found.is_over:
-                    starting.begin()
-                with heartbeat(say, "rendering prompts"):
-                    prepared = await asyncio.to_thread(with_prompts, found)
-                for line in prepared.notes:
-                    say(line)
-                train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
-                prepared.accept(train)
-                sinks = _sinks(run, say)
-                tracker = Tracker(
-                    run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks
-                )
-                voice.tracker = tracker
-                exit_code = FAILED
                 try:
-                    exit_code = await _run(run, prepared, train, heldout, tracker, signals, starting)
+                    return await _prepared(run, found, starting, signals, voice, say)
                 finally:
-                    tracker.close(exit_code)
-                return exit_code
+                    ending.enter_context(heartbeat(say, "ending actors and Ray"))
+
+
+async def _prepared(
+    run: RunConfig,
+    found: Found,
+    starting: EnteredBeside[tuple[RaySystem, HeadWatch]],
+    signals: Signals,
+    voice: Voice,
+    say: Callable[[str], None],
+) -> int:
+    """Render prompts and check solutions while the system starts; run."""
+    from tracelift_ray.data.solution_check import sound_problems
+    from tracelift_ray.rl.preparation import with_prompts
+    from tracelift_ray.tracking.alive import heartbeat
+    from tracelift_ray.tracking.tracker import Tracker
+
+    if not found.is_over:
+        starting.begin()
+    with heartbeat(say, "rendering prompts"):
+        prepared = await asyncio.to_thread(with_prompts, found)
+    for line in prepared.notes:
+        say(line)
+    train, heldout = await sound_problems(run.data, run.sandbox, prepared.train, prepared.heldout, say)
+    prepared.accept(train)
+    sinks = _sinks(run, say)
+    tracker = Tracker(run.tracking, prepared.directory, run.total_steps, plain_config(run), prepared.step, sinks)
+    voice.tracker = tracker
+    exit_code = FAILED
+    try:
+        exit_code = await _run(run, prepared, train, heldout, tracker, signals, starting)
+    finally:
+        tracker.close(exit_code)
+    return exit_code
 
 
 def _sinks(run: RunConfig, say: Callable[[str], None]) -> Sequence[MetricSink]:

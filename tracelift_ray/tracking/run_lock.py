@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tracelift_ray.processes import Process, this_process
+from tracelift_ray.tracking.alive import heartbeat
 from tracelift_ray.tracking.run_dir import RunDirectoryError, make_directory
 
 FILE = "run.lock"
@@ -98,12 +99,14 @@ def _lives(owner: Owner, path: Path, say: Callable[[str], None], silent_s: float
     this = this_process()
     if owner.process.host == this.host:
         return owner.process != this and owner.process.lives()
-    say(f"{path.parent}: waiting {silent_s:g} s for a sign of {owner}")
-    seen, ends = _touched(path), time.monotonic() + silent_s
-    while time.monotonic() < ends:
-        time.sleep(min(1.0, silent_s))
-        if _touched(path) != seen:
-            return True
+    waiting = f"{path.parent}: waiting {silent_s:g} s for a sign of {owner}"
+    with heartbeat(say, waiting) as beat:
+        beat.say(waiting)
+        seen, ends = _touched(path), time.monotonic() + silent_s
+        while time.monotonic() < ends:
+            time.sleep(min(1.0, silent_s))
+            if _touched(path) != seen:
+                return True
     return False
 
 

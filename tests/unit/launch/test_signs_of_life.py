@@ -11,7 +11,8 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from actors import jobs, runtime
+from actors import jobs, runtime, system
 from launch import doctor, evaluate, fetch_smollm2, serve_rm, train
 from launch.composition import composed
 from launch.conf_files import CONFIG_DIR
@@ -118,6 +119,38 @@ async def test_the_start_of_a_system(
     with pytest.raises(Seen):
         async with train._system(run_config(), found, signals, work if slow == "connect" else lambda: None, voice):
             pass
+
+
+async def test_the_end_of_a_training(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def connecting(*_: object) -> Iterator[Callable[[], None]]:
+        try:
+            yield lambda: None
+        finally:
+            watched.work_until("ending actors and Ray, 0:00:0")()
+
+    def refused(_: object) -> None:
+        raise ValueError("no prompt")
+
+    monkeypatch.setattr(preparation, "with_prompts", refused)
+    monkeypatch.setattr(runtime, "connecting", connecting)
+    monkeypatch.setattr(train, "print", lambda text, flush: watched.say(text), raising=False)
+    run = run_config(f"run_dir={tmp_path}/run", "data.limit=4", "tracking.console=true")
+    with pytest.raises(Seen):
+        await train._train(run)
+
+
+async def test_the_end_of_the_pools_of_an_evaluation(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def running(*_: object, **__: object) -> AsyncIterator[Any]:
+        yield SimpleNamespace(pools=None)
+        await asyncio.to_thread(watched.work_until("ending actors"))
+
+    monkeypatch.setattr(system, "running_system", running)
+    monkeypatch.setattr(system, "SILENT_S", 0.01)
+    with pytest.raises(Seen):
+        async with system.running_pools(run_config(), (), plans=True, say=watched.say):
+            assert watched.said == []
 
 
 async def test_the_beginning_of_an_evaluation(

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.hang import HANG_S
 from tests.modes import modes_count
 from tracelift_ray.processes import start_of, this_process
+from tracelift_ray.tracking import alive
 from tracelift_ray.tracking.run_dir import RunDirectoryError
 from tracelift_ray.tracking.run_lock import FILE, only_run
 
@@ -116,3 +118,17 @@ def test_an_owner_elsewhere_is_in_there_while_it_touches_the_file(tmp_path: Path
     finally:
         done.set()
         toucher.join()
+
+
+def test_who_waits_for_a_sign_of_an_owner_says_so_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_by(tmp_path, host="another")
+    monkeypatch.setattr(alive, "SILENT_S", 0.01)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "a sign of process" in line and line.endswith(" so far"):
+            os.utime(tmp_path / FILE, (1, 1))
+
+    with pytest.raises(RunDirectoryError, match="on another"), only_run(tmp_path, say, silent_s=HANG_S):
+        pass
