@@ -23,6 +23,7 @@ from tracelift_ray.config.load import to_dataclass
 from tracelift_ray.config.rules import Count, Positive, PositiveCount
 from tracelift_ray.config.schema import RunConfig
 from tracelift_ray.planning.run_config import to_run_config
+from tracelift_ray.tracking.alive import time_left
 
 if TYPE_CHECKING:
     from tracelift_ray.simulation.run import Outcome
@@ -77,7 +78,8 @@ def _many(command: SimulateConfig, base: RunConfig) -> int:
             print(line, flush=True)
         if monotonic() - said > command.progress_s:
             said = monotonic()
-            print(f"{done:,} of {command.seeds:,} seeds, {failed} failed, {said - began:.0f} s", flush=True)
+            left = time_left(done, command.seeds, said - began)
+            print(f"{done:,} of {command.seeds:,} seeds, {failed} failed, {said - began:.0f} s, ETA {left}", flush=True)
     print(f"{done:,} seeds, {failed} failed, {monotonic() - began:.0f} s")
     return int(failed > 0)
 

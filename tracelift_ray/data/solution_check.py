@@ -20,6 +20,7 @@ from tracelift_ray.config.schema import DataConfig, SandboxConfig
 from tracelift_ray.data.solution_memory import SolutionMemory
 from tracelift_ray.errors import DataError, InfrastructureError
 from tracelift_ray.tasks.programs import read_program
+from tracelift_ray.tracking.alive import time_left
 from tracelift_ray.types import CodeTests, Problem
 from tracelift_ray.verification.code_runner import CodeRunner
 from tracelift_ray.verification.errors import TestsUnusable
@@ -157,14 +158,15 @@ async def check_solutions(
     threads = ThreadPoolExecutor(at_once, thread_name_prefix="solutions")
     try:
         pending = {loop.run_in_executor(threads, check.judge, problem) for problem in todo}
-        started = time.monotonic()
+        began = told = time.monotonic()
         while pending:
             done, pending = await asyncio.wait(pending, timeout=PROGRESS_EVERY_S)
             for each in done:
                 each.result()
-            if pending and time.monotonic() - started >= PROGRESS_EVERY_S:
-                tell(f"reference solutions: {len(todo) - len(pending):,} of {len(todo):,} have run")
-                started = time.monotonic()
+            if pending and time.monotonic() - told >= PROGRESS_EVERY_S:
+                told, ran = time.monotonic(), len(todo) - len(pending)
+                left = time_left(ran, len(todo), told - began)
+                tell(f"reference solutions: {ran:,} of {len(todo):,} have run, ETA {left}")
     except BaseException:  # Interrupted or failed: runs in progress must end before their threads can.
         threads.shutdown(wait=False, cancel_futures=True)
         runner.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -96,6 +97,13 @@ def test_a_place_that_is_not_given_back_is_found() -> None:
     with patch.object(Scheduler, "_end", forget):
         outcome = broken_by(range(5), "every wait ends", "a run ends only for a cause")
     assert not outcome.faults
+
+
+def test_the_command_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _many(SimulateConfig(20, 0, None, 1, False, 1, 1e-9), BASE) == 0
+    first, second, _ = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"10 of 20 seeds, 0 failed, \d+ s, ETA \d+:\d\d:\d\d", first)
+    assert second.startswith("20 of 20 seeds") and second.endswith(", ETA 0:00:00")
 
 
 def test_the_command_says_which_seed_failed_and_how_to_see_it(capsys: pytest.CaptureFixture[str]) -> None:
