@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -67,6 +68,22 @@ async def test_a_body_that_does_not_come_is_refused():
             writer.write(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
             assert b" 408 " in await reader.readline()
             writer.close()
+
+
+async def test_a_request_that_is_cancelled_as_its_body_comes_is_not_scored():
+    scorer, body = Slow(), asyncio.get_running_loop().create_future()
+
+    async def read():
+        return await body
+
+    answering = asyncio.create_task(service_of(scorer)._answer(SimpleNamespace(read=read)))
+    for _ in range(5):  # until it waits for the body
+        await asyncio.sleep(0)
+    body.set_result(json.dumps({"items": [ITEM]}).encode())
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert scorer.lengths == []
 
 
 async def test_scores_are_those_of_the_model_for_every_way_of_asking(reward_model):

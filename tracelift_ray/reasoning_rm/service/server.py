@@ -81,7 +81,8 @@ class ScoringService:
         if self._draining:
             raise RequestRefused(503, "the service is shutting down; ask another one")
         try:
-            body = await asyncio.wait_for(request.read(), self._limits.timeout_s)
+            async with asyncio.timeout(self._limits.timeout_s):  # wait_for of Python 3.11 can lose a cancellation
+                body = await request.read()
             asked = read_request(body, self._limits.max_items, self._limits.task)
         except TimeoutError as error:
             raise RequestRefused(408, f"the body did not come in {self._limits.timeout_s:g} s") from error
