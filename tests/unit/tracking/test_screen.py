@@ -6,7 +6,6 @@ import io
 import logging
 import re
 import sys
-from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -111,12 +110,11 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    """One that writes as those of a command do."""
-    logger, handler = logging.getLogger("a component"), logging.StreamHandler(Stderr())
-    logger.addHandler(handler)
-    yield logger
-    logger.removeHandler(handler)
+def logger() -> logging.Logger:
+    """One that writes as those of a command do, and to no handler that another test left."""
+    logger = logging.Logger("a component")
+    logger.addHandler(logging.StreamHandler(Stderr()))
+    return logger
 
 
 def test_what_is_printed_beside_the_screen_stays_above_it(
