@@ -53,7 +53,8 @@ def told_of(address: str) -> Iterator[None]:
 
 def job_server(address: str) -> JobSubmissionClient:
     """The client of a job server that answers and takes this client's token. Raises InfrastructureError."""
-    logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.ERROR)  # it says when a connection ends
+    for name in ("ray", *(kind.__module__ for kind in JobSubmissionClient.__mro__[:-1])):
+        logging.getLogger(name).setLevel(logging.ERROR)  # they say what a package leaves out, and how connections end
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray takes what the environment says before what it is given
     with told_of(address):
         client = _Client(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,6 +60,14 @@ def test_an_address_at_which_nothing_listens_is_one_line(monkeypatch: pytest.Mon
     with pytest.raises(InfrastructureError, match=f"nothing answers at {address}; .* dashboard") as told:
         job_server(address)
     assert "\n" not in str(told.value)
+
+
+def test_ray_says_nothing_of_its_own_about_packages_and_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", ADDRESS)  # which it sets
+    with pytest.raises(InfrastructureError):
+        job_server(f"http://127.0.0.1:{free_port()}")
+    speakers = ("_private.runtime_env.packaging", "dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk")
+    assert not [each for each in speakers if logging.getLogger(f"ray.{each}").isEnabledFor(logging.WARNING)]
 
 
 def test_an_address_whose_packets_are_lost_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
