@@ -113,13 +113,14 @@ def _use(run: RunConfig, prompt: str, tasks: Sequence[str]) -> str:
     sampling, file = run.planner.sampling, yaml.safe_load(prompt)
     shown = {task: file["tasks"][task]["planner"] for task in tasks if "planner" in file["tasks"].get(task, {})}
     turn = "a user turn of the tokenizer's chat template" if file["form"] == "chat" else "the text as it stands"
+    executor = "" if run.executor.prompt == run.planner.prompt else f" executor.prompt={run.executor.prompt}"
     return (
         f"## How to prompt it\n\nThe prompt is {turn}, with `opening` behind it; what it writes up to `</reasoning>` "
         f"is the trace. It was trained at temperature {sampling.temperature:g}, top_p {sampling.top_p:g}, with at most "
         f"{sampling.max_new_tokens} new tokens. `{PROMPT}` is the whole prompt file, the executor's part included.\n\n"
         f"```yaml\n{_yaml(shown)}```\n\nTransformers and vLLM load this directory, as a model or, where it holds "
         "`adapter_config.json`, as an adapter of the model that it names. In tracelift-ray `python -m launch chat "
-        "checkpoint=DIR executor.model=EXECUTOR` shows its traces with these prompts, DIR being this directory."
+        f"checkpoint=DIR executor.model=EXECUTOR{executor}` shows its traces with these prompts; DIR is this directory."
     )
 
 

@@ -65,6 +65,13 @@ def test_the_prompt_of_each_task_can_be_read_from_the_card() -> None:
         assert yaml.safe_load(block) == {task: tasks[task]["planner"] for task in ("math", "code")}
 
 
+def test_the_card_names_an_executor_s_prompts_that_are_not_the_planner_s() -> None:
+    assert "executor.model=EXECUTOR` shows" in card()
+    run = replace(run_config(), executor=replace(run_config().executor, prompt="chat"))
+    text = card_files(run, ("math",), prompt_path("plain").read_text("utf-8"), "x", 1, None)["README.md"]
+    assert "executor.model=EXECUTOR executor.prompt=chat` shows" in text
+
+
 def test_a_name_with_a_bar_stays_in_its_cell() -> None:
     run = replace(run_config(), planner=replace(run_config().planner, model="/a|b"))
     text = card_files(run, ("math",), prompt_path("plain").read_text("utf-8"), "x", 1, None)["README.md"]
